@@ -1,0 +1,26 @@
+# The commands of this project. They need Python 3.10+ and make alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint clean
+
+run: $(VENV)/installed ## Start Kafka, the database and the three services.
+	$(BIN)/wf up
+
+test: $(VENV)/installed lint ## Lint, types and every test, on a stack of its own.
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy actions apps domain events store
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --editable '.[standalone,test]'
+	touch $@
+
+clean: ## Remove the virtual environment and the caches.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,46 @@
+"""Durations as people write them: a positive whole number and a unit, as in ``10s``, ``5m``, ``1h``."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from domain.errors import DomainError
+
+DURATION_PATTERN: Final = r"^[1-9][0-9]*[smh]$"
+_DURATION = re.compile(r"([1-9][0-9]{0,8})([smh])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+LONGEST: Final = timedelta(days=366)
+
+
+class BadDuration(DomainError):
+    """Not a positive whole number with a unit of s, m or h, or longer than 366 days."""
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the length of ``text``, between one second and 366 days.
+
+    Raises:
+        BadDuration: ``text`` is not a duration, or too long.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise BadDuration(f"{text!r} is not a duration; write a positive whole number and s, m or h, such as 10s, 5m or 1h")
+    length = timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    if length > LONGEST:
+        raise BadDuration(f"{text!r} is longer than {LONGEST.days} days; write {LONGEST.days * 24}h or less")
+    return length
+
+
+def _checked(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+Duration = Annotated[
+    str,
+    Field(max_length=16, examples=["10s", "5m", "1h"], json_schema_extra={"pattern": DURATION_PATTERN}),
+    AfterValidator(_checked),
+]
+"""A duration field; kept as written, read with :func:`parse_duration`."""

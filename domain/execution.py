@@ -1,0 +1,282 @@
+"""An execution, and what each event makes of it.
+
+Life cycle::
+
+    admitted ─> pending ─> running ─┬─> ok | failed | cancelled          terminal: never left again
+                   ▲                │
+                   └──── waiting <──┘   a retry or a delay is due at ``wake_at``
+    skipped                             asked for while another execution of the workflow was open; terminal from the start
+
+Every (re)start raises ``epoch``. A result is applied only when its epoch is the current one and its sequence number is
+higher than the last one applied, so a runner that was given up for dead, or a replayed topic, changes nothing. ``waiting``
+is shown to users as pending: they need not know who holds the ball.
+
+:func:`apply` is the one definition of that; the MongoDB repository says the same in conditional updates, and both pass the
+same contract tests.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from domain.errors import DomainError
+
+
+class Status(str, Enum):
+    """Where an execution stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the execution may still change."""
+        return self in OPEN
+
+    @property
+    def shown(self) -> str:
+        """What users are told."""
+        return "pending" if self is Status.WAITING else self.value
+
+
+OPEN = frozenset({Status.PENDING, Status.RUNNING, Status.WAITING})
+TERMINAL = frozenset(Status) - OPEN
+
+
+class Cause(str, Enum):
+    """What asked for an execution."""
+
+    MANUAL = "manual"  # POST /workflows/{id}/trigger
+    SCHEDULE = "schedule"  # a tick
+    EVENT = "event"  # a record published straight to Kafka
+
+
+@dataclass(frozen=True)
+class ActionOutcome:
+    """What one attempt of one action did."""
+
+    action_id: str
+    index: int
+    attempt: int
+    status: str  # "ok" or "failed"
+    started_at: datetime
+    finished_at: datetime
+    logs: tuple[str, ...] = ()
+    error: Mapping[str, Any] | None = None  # {"class": ..., "message": ...}
+    output: Mapping[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        """The place of this outcome among the execution's results; writing it twice is writing it once."""
+        return f"{self.attempt}_{self.index}"
+
+
+@dataclass(frozen=True)
+class Admission:
+    """An execution comes to exist. Times are UTC."""
+
+    execution_id: str
+    workflow_id: str
+    version: int
+    cause: Cause
+    created_at: datetime
+    retries_left: int
+    total_actions: int
+    shard: int  # Kafka partition of the workflow id; tells which scheduler looks after it
+    due_at: datetime | None = None  # of the tick
+    lock_key: str | None = None  # None: not admitted but recorded as skipped
+    reason: str | None = None  # why skipped
+
+
+@dataclass(frozen=True)
+class ActionFinished:
+    """A runner finished one action; ``status`` is what the execution is from now on."""
+
+    execution_id: str
+    workflow_id: str
+    epoch: int
+    seq: int
+    outcome: ActionOutcome
+    status: Status  # RUNNING: more actions follow; WAITING: retry at wake_at; OK or FAILED: the end
+    retries_left: int
+    runner: str = ""
+    wake_at: datetime | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Reissued:
+    """The scheduler asks for a (re)start under a new epoch: a retry is due, or a runner was lost."""
+
+    execution_id: str
+    workflow_id: str
+    epoch: int  # the new one
+    at: datetime
+    lost: bool = False  # the attempt before was lost, not failed
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The execution ended without a result: cancelled, timed out, given up."""
+
+    execution_id: str
+    workflow_id: str
+    status: Status
+    reason: str
+    at: datetime
+
+
+Transition = ActionFinished | Reissued | Ended
+
+
+class UnknownExecution(DomainError):
+    """A transition of an execution that was never admitted."""
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(f"execution {execution_id} was never admitted")
+        self.execution_id = execution_id
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The state of one execution."""
+
+    execution_id: str
+    workflow_id: str
+    version: int
+    cause: Cause
+    status: Status
+    created_at: datetime
+    retries_left: int
+    total_actions: int
+    shard: int
+    epoch: int = 1
+    seq: int = 0
+    attempt: int = 1
+    lost: int = 0  # attempts lost with their runner
+    due_at: datetime | None = None
+    requested_at: datetime | None = None  # when it was last handed to the runners; None unless pending
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    wake_at: datetime | None = None
+    owner: str | None = None  # id of the runner process, while running
+    lock_key: str | None = None
+    last_failed_action: str | None = None
+    reason: str | None = None
+    results: Mapping[str, ActionOutcome] = field(default_factory=dict)
+
+    @property
+    def ordered_results(self) -> list[ActionOutcome]:
+        """Every attempt of every action, in the order they were run."""
+        return sorted(self.results.values(), key=lambda outcome: (outcome.attempt, outcome.index))
+
+    @property
+    def resume_index(self) -> int:
+        """Position (from 0) of the first action without a recorded success."""
+        done = {outcome.index for outcome in self.results.values() if outcome.status == "ok"}
+        return next((index for index in range(self.total_actions) if index not in done), self.total_actions)
+
+
+def admit(admission: Admission) -> Execution:
+    """Return the execution that ``admission`` makes: pending under its lock, or skipped from the start."""
+    locked = admission.lock_key is not None
+    return Execution(
+        execution_id=admission.execution_id,
+        workflow_id=admission.workflow_id,
+        version=admission.version,
+        cause=admission.cause,
+        status=Status.PENDING if locked else Status.SKIPPED,
+        created_at=admission.created_at,
+        retries_left=admission.retries_left,
+        total_actions=admission.total_actions,
+        shard=admission.shard,
+        due_at=admission.due_at,
+        requested_at=admission.created_at if locked else None,
+        finished_at=None if locked else admission.created_at,
+        lock_key=admission.lock_key,
+        reason=admission.reason,
+    )
+
+
+def apply(execution: Execution, transition: Transition) -> Execution:
+    """Return what ``transition`` makes of ``execution``: itself, unchanged, where the fence turns it away."""
+    if execution.status not in OPEN:
+        return execution
+    if isinstance(transition, ActionFinished):
+        return _finish_action(execution, transition)
+    if isinstance(transition, Reissued):
+        return _reissue(execution, transition)
+    return _close(execution, transition.status, transition.at, transition.reason)
+
+
+def claim(execution: Execution, epoch: int, runner: str, at: datetime) -> Execution | None:
+    """Return the execution started by ``runner`` under a new epoch, or None where the request is stale or already taken."""
+    if execution.status is not Status.PENDING or execution.epoch != epoch:
+        return None
+    return replace(
+        execution,
+        status=Status.RUNNING,
+        epoch=epoch + 1,
+        seq=0,
+        owner=runner,
+        requested_at=None,
+        started_at=min(filter(None, (execution.started_at, at))),
+    )
+
+
+def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
+    if result.epoch != execution.epoch or result.seq <= execution.seq:
+        return execution
+    outcome = result.outcome
+    changed = replace(
+        execution,
+        seq=result.seq,
+        status=result.status,
+        retries_left=result.retries_left,
+        results={**execution.results, outcome.key: outcome},
+        started_at=min(filter(None, (execution.started_at, outcome.started_at))),
+        last_failed_action=outcome.action_id if outcome.status == "failed" else execution.last_failed_action,
+        requested_at=None,
+        owner=result.runner,
+    )
+    if result.status is Status.RUNNING:
+        return changed
+    if result.status is Status.WAITING:
+        return replace(changed, owner=None, wake_at=result.wake_at, reason=result.reason)
+    return _close(changed, result.status, outcome.finished_at, result.reason)
+
+
+def _reissue(execution: Execution, request: Reissued) -> Execution:
+    if request.epoch <= execution.epoch:
+        return execution
+    return replace(
+        execution,
+        status=Status.PENDING,
+        epoch=request.epoch,
+        seq=0,
+        attempt=execution.attempt + (not request.lost),
+        lost=execution.lost + request.lost,
+        requested_at=request.at,
+        wake_at=None,
+        owner=None,
+    )
+
+
+def _close(execution: Execution, status: Status, at: datetime, reason: str | None) -> Execution:
+    return replace(
+        execution,
+        status=status,
+        finished_at=at,
+        reason=reason,
+        wake_at=None,
+        owner=None,
+        requested_at=None,
+        lock_key=None,
+    )

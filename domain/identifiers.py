@@ -1,0 +1,61 @@
+"""Identifiers, and the deterministic ids that make a double start impossible.
+
+Every execution id has the shape of a UUID version 7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, then 74 bits.
+Ids therefore sort by the instant an execution was asked for, and listing needs no index but the primary one. For a
+manual trigger the 74 bits are random. For a tick they come from the workflow and the due instant, for a request without
+an id published straight to Kafka from its topic, partition and offset: whoever meets the same tick or record again,
+derives the same id, and the second insert is refused by the database.
+"""
+
+import hashlib
+import re
+import uuid
+from datetime import datetime
+from typing import Final
+
+from domain.instants import from_millis, to_millis
+
+WORKFLOW_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+ACTION_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+EXECUTION_ID_PATTERN: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+_WORKFLOW_ID = re.compile(WORKFLOW_ID_PATTERN)
+_EXECUTION_ID = re.compile(EXECUTION_ID_PATTERN)
+
+
+def is_workflow_id(value: object) -> bool:
+    """Tell whether ``value`` is a well-formed workflow id."""
+    return isinstance(value, str) and _WORKFLOW_ID.match(value) is not None
+
+
+def is_execution_id(value: object) -> bool:
+    """Tell whether ``value`` is a well-formed execution id (a lower-case UUID)."""
+    return isinstance(value, str) and _EXECUTION_ID.match(value) is not None
+
+
+def execution_id(at: datetime, entropy: bytes) -> str:
+    """Return the id of an execution asked for at ``at``; ``entropy`` are 10 bytes, random or derived."""
+    value = (to_millis(at) & 0xFFFF_FFFF_FFFF) << 80 | int.from_bytes(entropy[:10], "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(uuid.UUID(int=value))
+
+
+def tick_execution_id(workflow_id: str, due: datetime) -> str:
+    """Return the one id that the tick of ``workflow_id`` due at ``due`` can have."""
+    return execution_id(due, hashlib.sha256(f"tick\0{workflow_id}\0{to_millis(due)}".encode()).digest())
+
+
+def record_execution_id(topic: str, partition: int, offset: int, at: datetime) -> str:
+    """Return the one id that an execution asked for by this Kafka record can have; ``at`` is the record's timestamp."""
+    return execution_id(at, hashlib.sha256(f"record\0{topic}\0{partition}\0{offset}".encode()).digest())
+
+
+def earliest_execution_id(at: datetime) -> str:
+    """Return the smallest id of the executions asked for at ``at`` or later, for range queries by time."""
+    return execution_id(at, bytes(10))
+
+
+def asked_at(value: str) -> datetime:
+    """Return the instant that an execution id carries."""
+    return from_millis(int(value.replace("-", "")[:12], 16))

@@ -1,0 +1,1 @@
+"""The contract between the services: the typed records, the topics and the partition count. Imports no app."""

@@ -1,0 +1,104 @@
+"""The typed records on the wire.
+
+Every value is a JSON object in snake_case; instants are RFC 3339 in UTC. Fields that a version does not know are ignored,
+so that services of neighbouring versions understand each other; a missing required field or a wrong type makes a record
+malformed. ``tests/events/golden/`` holds a stored payload of every version.
+"""
+
+from datetime import datetime
+from typing import Any, Literal, Optional
+
+import faust
+
+
+class Event(faust.Record, abstract=True, include_metadata=False, serializer="json"):  # type: ignore[call-arg]
+    """Base of the records. They are checked on the wire, by :mod:`events.wire`, not when a service makes one."""
+
+
+class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):  # type: ignore[call-arg]
+    """Asks the runners for one execution of a workflow; key: workflow_id.
+
+    Whoever publishes one by hand gives ``workflow_id`` and nothing else, or also an ``execution_id`` (a UUID) so that
+    publishing twice starts once. The other fields are set by the services, which admit an execution before they publish.
+    """
+
+    workflow_id: str
+    execution_id: Optional[str] = None
+    epoch: int = 0  # 0: not admitted yet
+    version: int = 0  # of the definition; 0: the current one
+    cause: str = "event"  # manual, schedule or event
+    attempt: int = 1
+    retries_left: int = 0
+    total_actions: int = 0
+    lost: bool = False  # the attempt before was lost with its runner
+    created_at: Optional[datetime] = None
+    requested_at: Optional[datetime] = None
+    due_at: Optional[datetime] = None
+
+
+class ActionResult(Event, namespace="workflow.ActionResult"):  # type: ignore[call-arg]
+    """What one attempt of one action did, and what the execution is from now on; key: workflow_id."""
+
+    workflow_id: str
+    execution_id: str
+    epoch: int
+    seq: int  # counts up within an epoch
+    version: int
+    runner: str
+    attempt: int
+    action_id: str
+    index: int  # position of the action, from 0
+    status: str  # of the action: ok or failed
+    execution_status: str  # running, waiting, ok or failed
+    retries_left: int
+    total_actions: int
+    started_at: datetime
+    finished_at: datetime
+    logs: list[str] = []  # noqa: RUF012 - always given; the default only makes it optional on the wire
+    error: Optional[dict[str, Any]] = None
+    output: Optional[dict[str, Any]] = None
+    wake_at: Optional[datetime] = None  # when the retry is due
+    reason: Optional[str] = None
+    event: Literal["action-result"] = "action-result"
+
+
+class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):  # type: ignore[call-arg]
+    """An execution ended without a result, or was skipped; on the topic of the results; key: workflow_id."""
+
+    workflow_id: str
+    execution_id: str
+    ended: str  # cancelled, failed or skipped
+    at: datetime
+    reason: str
+    version: int = 0
+    event: Literal["execution-ended"] = "execution-ended"
+
+
+class WakeUp(Event, namespace="workflow.WakeUp"):  # type: ignore[call-arg]
+    """Tells the scheduler that an execution waits for an instant (a retry after its backoff); key: workflow_id."""
+
+    workflow_id: str
+    execution_id: str
+    epoch: int
+    wake_at: datetime
+    event: Literal["wake-up"] = "wake-up"
+
+
+class WorkflowChanged(Event, namespace="workflow.WorkflowChanged"):  # type: ignore[call-arg]
+    """Tells the scheduler that a definition was stored, changed or archived; key: workflow_id."""
+
+    workflow_id: str
+    version: int
+    event: Literal["workflow-changed"] = "workflow-changed"
+
+
+class DeadLetter(Event, namespace="workflow.DeadLetter"):  # type: ignore[call-arg]
+    """A record that no agent could take, with the reason; the raw bytes are base64; key: that of the record."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    at: datetime
+    key: Optional[str] = None  # base64
+    value: Optional[str] = None  # base64

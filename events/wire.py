@@ -1,0 +1,102 @@
+"""Encoding and decoding of records.
+
+Decoding is strict where Faust's own validation would coerce (``3`` to ``"3"``, ``null`` to ``"None"``): a pydantic adapter
+generated from the record's annotations checks the bytes. It never raises: what does not decode becomes a
+:class:`Malformed` value, which the agent dead-letters, so that no record can stop a stream.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, cast, get_type_hints
+
+import orjson
+from faust import Schema
+from faust.types import AppT, Message
+from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError, with_config
+from typing_extensions import NotRequired, TypedDict
+
+from events.records import Event
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A record that does not decode."""
+
+    raw: bytes | None
+    reason: str
+
+
+def _shape(record: type[Event]) -> Any:
+    """Return a TypedDict with the fields of ``record``; a default makes a field optional on the wire."""
+    hints = get_type_hints(record)
+    defaults = record._options.defaults
+    tagged = "event" in record._options.fields
+    fields = {
+        name: hints[name] if name not in defaults or (tagged and name == "event") else NotRequired[hints[name]]
+        for name in record._options.fields
+    }
+    shape = TypedDict(record.__name__, fields)  # type: ignore[operator]
+    return with_config(ConfigDict(strict=True, extra="ignore"))(shape)
+
+
+class Decoder:
+    """Decodes the values of one topic, which holds records of the given types; several are told apart by ``event``."""
+
+    def __init__(self, *records: type[Event]) -> None:
+        self._by_tag = {record._options.defaults.get("event", ""): record for record in records}
+        shapes = [_shape(record) for record in records]
+        shape = shapes[0] if len(shapes) == 1 else Annotated[Union[tuple(shapes)], Discriminator("event")]
+        self._validate = TypeAdapter(shape).validate_json
+
+    def __call__(self, raw: bytes | None) -> Event | Malformed:
+        """Return the record in ``raw``, or what is wrong with it."""
+        if not raw:
+            return Malformed(raw, "the record has no value; send a JSON object")
+        try:
+            fields = cast("dict[str, Any]", self._validate(raw))
+        except ValidationError as error:
+            problems = (
+                f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}"
+                for problem in error.errors(include_url=False, include_input=False, include_context=False)
+            )
+            return Malformed(raw, "; ".join(problems))
+        if len(self._by_tag) == 1:
+            (record,) = self._by_tag.values()
+        else:
+            record = self._by_tag[fields["event"]]
+        return record(**fields)
+
+
+def encode(record: Event) -> bytes:
+    """Return the JSON of ``record`` without its empty optional fields."""
+    fields = record._options.fields
+    return orjson.dumps(
+        {name: value for name in fields if (value := getattr(record, name)) is not None}, option=orjson.OPT_UTC_Z
+    )
+
+
+class EventSchema(Schema):
+    """A Faust schema that reads keys as text and values through a :class:`Decoder`."""
+
+    def __init__(self, *records: type[Event]) -> None:
+        super().__init__(key_type=str, value_type=records[0], key_serializer="raw", value_serializer="raw")
+        self._decode = Decoder(*records)
+
+    def loads_key(self, app: AppT, message: Message, **_: Any) -> str | None:  # type: ignore[override]
+        """Return the key as text; bytes that are not UTF-8 are shown with escapes rather than refused."""
+        return None if message.key is None else message.key.decode("utf-8", "backslashreplace")
+
+    def loads_value(self, app: AppT, message: Message, **_: Any) -> Event | Malformed:  # type: ignore[override]
+        """Return the record, or :class:`Malformed`."""
+        return self._decode(message.value)
+
+    def dumps_key(self, app: AppT, key: Any, *, headers: Any, **_: Any) -> tuple[bytes | None, Any]:
+        """Return the key's bytes."""
+        return key.encode() if isinstance(key, str) else key, headers
+
+    def dumps_value(self, app: AppT, value: Any, *, headers: Any, **_: Any) -> tuple[bytes, Any]:
+        """Return the record's JSON; text and bytes pass as they are, for ``faust send`` and for re-sending."""
+        if isinstance(value, Event):
+            return encode(value), headers
+        return value.encode() if isinstance(value, str) else value, headers
+
+

@@ -1,0 +1,220 @@
+"""What the services ask of the durable store: the contract that the MongoDB repositories and the fakes both keep.
+
+Every method that writes several things at once shares its round trip with other callers of the same instant (group
+commit), and answers each caller for itself. Every method raises :class:`StoreUnavailable` when the database cannot be
+reached or refuses the write; nothing is half-done then that a later call would not repair.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from domain.execution import ActionFinished, Admission, Ended, Execution, Status
+
+
+class StoreError(Exception):
+    """Base of what the store raises."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached or refused the write."""
+
+
+class WorkflowExists(StoreError):
+    """A workflow of that id is there already."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(f"workflow {workflow_id} exists already")
+        self.workflow_id = workflow_id
+
+
+class VersionConflict(StoreError):
+    """Somebody else changed the workflow in between."""
+
+    def __init__(self, workflow_id: str, expected: int) -> None:
+        super().__init__(f"workflow {workflow_id} is no longer at version {expected}")
+        self.workflow_id = workflow_id
+        self.expected = expected
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A stored workflow: its current definition and where its schedule stands."""
+
+    workflow_id: str
+    version: int  # from 1
+    definition: Mapping[str, Any]  # snake_case, as Definition.to_document() wrote it
+    total_actions: int
+    shard: int  # Kafka partition of the id
+    created_at: datetime
+    updated_at: datetime
+    anchor: datetime  # of the schedule's grid
+    next_run: datetime | None = None
+    archived_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The execution is there, by this call."""
+
+    execution_id: str
+
+
+@dataclass(frozen=True)
+class AlreadyAdmitted:
+    """An execution of that very id was there before: a repeated tick or record."""
+
+    execution_id: str
+
+
+@dataclass(frozen=True)
+class Locked:
+    """Another execution of the workflow is open."""
+
+    execution_id: str  # of the holder; "" where it ended in the meantime
+    status: Status
+
+
+AdmissionAnswer = Admitted | AlreadyAdmitted | Locked
+
+
+@dataclass(frozen=True)
+class Started:
+    """A runner began a certainly new request; written late, or together with its result."""
+
+    execution_id: str
+    epoch: int
+    runner: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class ExecutionFilter:
+    """Which executions to list; None means any."""
+
+    workflow_id: str | None = None
+    statuses: frozenset[Status] | None = None
+    created_from: datetime | None = None  # inclusive
+    created_to: datetime | None = None  # exclusive
+
+
+@dataclass(frozen=True)
+class WorkflowFilter:
+    """Which workflows to list; None means any."""
+
+    prefix: str | None = None
+    trigger_type: str | None = None
+    archived: bool = False
+
+
+@dataclass(frozen=True)
+class Due:
+    """What the scheduler needs to know of a workflow to fire its next tick."""
+
+    workflow_id: str
+    version: int
+    trigger: Mapping[str, Any]  # snake_case
+    retries: int
+    total_actions: int
+    shard: int
+    anchor: datetime
+    next_run: datetime
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A runner process is alive."""
+
+    runner: str
+    beat: int  # counts up; compared for change only, so that clocks need not agree
+    info: Mapping[str, Any] = field(default_factory=dict)  # host, pid, started_at
+
+
+class Executions(Protocol):
+    """Executions, open and finished."""
+
+    async def admit(self, admission: Admission) -> AdmissionAnswer:
+        """Insert the execution. One insert decides: durable (majority, journaled) when this returns Admitted."""
+
+    async def claim(self, execution_id: str, epoch: int, runner: str, at: datetime) -> Execution | None:
+        """Start a doubtful request under ``epoch + 1``; None where it is stale, taken or ended."""
+
+    async def mark_started(self, marks: Sequence[Started]) -> frozenset[str]:
+        """Mark certainly new requests as running under their own epoch; return the ids that were no longer ours."""
+
+    async def project(self, results: Sequence[ActionFinished]) -> frozenset[str]:
+        """Apply results in order; return the ids of executions whose results the fence turned away or did not find."""
+
+    async def reissue(
+        self, execution_id: str, epoch: int, at: datetime, *, lost: bool
+    ) -> Execution | None:
+        """Raise ``epoch`` to ``epoch + 1`` and make it pending again; None where it moved on in the meantime."""
+
+    async def end(self, ended: Ended) -> Execution | None:
+        """End an open execution; None where it is unknown or ended already."""
+
+    async def get(self, execution_id: str) -> Execution | None:
+        """Return one execution."""
+
+    async def holder(self, lock_key: str) -> Execution | None:
+        """Return the open execution that holds ``lock_key``."""
+
+    async def holders(self, lock_keys: Sequence[str]) -> Mapping[str, Execution]:
+        """Return the open executions by lock key."""
+
+    async def list(self, where: ExecutionFilter, *, before: str | None, limit: int) -> Sequence[Execution]:
+        """Return executions, newest first, with ids smaller than ``before``."""
+
+    async def latest(self, workflow_id: str) -> Execution | None:
+        """Return the newest execution of a workflow."""
+
+    async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        """Return waiting executions with ``wake_at`` up to ``until``, soonest first."""
+
+    async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        """Return pending executions handed out before ``before`` that no runner has started."""
+
+    async def owned(self, shards: frozenset[int]) -> Mapping[str, Sequence[Execution]]:
+        """Return running executions by owner."""
+
+
+class Workflows(Protocol):
+    """Definitions and their schedules."""
+
+    async def create(self, workflow: Workflow) -> Workflow:
+        """Store version 1 (or the next one of an archived id). Raises WorkflowExists."""
+
+    async def replace(self, workflow: Workflow) -> Workflow:
+        """Store ``workflow`` as the version after ``workflow.version - 1``. Raises VersionConflict."""
+
+    async def get(self, workflow_id: str) -> Workflow | None:
+        """Return the current version, archived or not. Concurrent calls share one query."""
+
+    async def get_version(self, workflow_id: str, version: int) -> Mapping[str, Any] | None:
+        """Return the stored definition of one version (snake_case)."""
+
+    async def archive(self, workflow_id: str, at: datetime) -> bool:
+        """Archive: it runs no more and leaves the list; False where there is none."""
+
+    async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
+        """Return workflows by id, with ids greater than ``after``."""
+
+    def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
+        """Yield the workflows with ``next_run`` up to ``until``, soonest first."""
+
+    async def advance(self, workflow_id: str, due: datetime, next_run: datetime | None) -> bool:
+        """Set ``next_run`` where it is still ``due``; False where it moved on."""
+
+
+class Runners(Protocol):
+    """Heartbeats of runner processes."""
+
+    async def beat(self, heartbeat: Heartbeat) -> None:
+        """Write the heartbeat."""
+
+    async def all(self) -> Sequence[Heartbeat]:
+        """Return every heartbeat that was written and not removed."""
+
+    async def remove(self, runner: str) -> None:
+        """Remove the heartbeat: this runner has stopped, or is given up."""
