@@ -90,6 +90,7 @@ class Admission:
     retries_left: int
     total_actions: int
     shard: int  # Kafka partition of the workflow id; tells which scheduler looks after it
+    requested_at: datetime | None = None  # when it is handed to the runners, where that is later than created_at
     due_at: datetime | None = None  # of the tick
     lock_key: str | None = None  # None: not admitted but recorded as skipped
     reason: str | None = None  # why skipped
@@ -113,13 +114,14 @@ class ActionFinished:
 
 @dataclass(frozen=True)
 class Reissued:
-    """The scheduler asks for a (re)start under a new epoch: a retry is due, or a runner was lost."""
+    """The scheduler asks for a (re)start under a new epoch: a retry is due, a runner was lost, or nobody took the request."""
 
     execution_id: str
     workflow_id: str
     epoch: int  # the new one
     at: datetime
     lost: bool = False  # the attempt before was lost, not failed
+    unclaimed: bool = False  # no runner had started it: still the same attempt, and none lost
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ def admit(admission: Admission) -> Execution:
         total_actions=admission.total_actions,
         shard=admission.shard,
         due_at=admission.due_at,
-        requested_at=admission.created_at if locked else None,
+        requested_at=(admission.requested_at or admission.created_at) if locked else None,
         finished_at=None if locked else admission.created_at,
         lock_key=admission.lock_key,
         reason=admission.reason,
@@ -254,14 +256,14 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
 
 
 def _reissue(execution: Execution, request: Reissued) -> Execution:
-    if request.epoch <= execution.epoch:
+    if request.epoch <= execution.epoch or (request.unclaimed and execution.status is not Status.PENDING):
         return execution
     return replace(
         execution,
         status=Status.PENDING,
         epoch=request.epoch,
         seq=0,
-        attempt=execution.attempt + (not request.lost),
+        attempt=execution.attempt + (not request.lost and not request.unclaimed),
         lost=execution.lost + request.lost,
         requested_at=request.at,
         wake_at=None,

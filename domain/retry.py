@@ -23,7 +23,9 @@ class Backoff(Model):
     """How long to wait before a retry."""
 
     base: Duration = Field(default="1s", description="Bound of the wait before the first retry.")
-    factor: float = Field(default=2.0, ge=1.0, le=10.0, description="What the bound is multiplied by for each further retry.")
+    factor: float = Field(
+        default=2.0, ge=1.0, le=10.0, description="What the bound is multiplied by for each further retry."
+    )
     cap: Duration = Field(default="5m", description="Longest wait.")
     jitter: Literal["full", "none"] = Field(
         default="full", description="full: uniform between 0 and the bound; none: the whole bound."

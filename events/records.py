@@ -11,11 +11,11 @@ from typing import Any, Literal, Optional
 import faust
 
 
-class Event(faust.Record, abstract=True, include_metadata=False, serializer="json"):  # type: ignore[call-arg]
+class Event(faust.Record, abstract=True, include_metadata=False, serializer="json"):
     """Base of the records. They are checked on the wire, by :mod:`events.wire`, not when a service makes one."""
 
 
-class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):  # type: ignore[call-arg]
+class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     """Asks the runners for one execution of a workflow; key: workflow_id.
 
     Whoever publishes one by hand gives ``workflow_id`` and nothing else, or also an ``execution_id`` (a UUID) so that
@@ -36,7 +36,7 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):  # type: i
     due_at: Optional[datetime] = None
 
 
-class ActionResult(Event, namespace="workflow.ActionResult"):  # type: ignore[call-arg]
+class ActionResult(Event, namespace="workflow.ActionResult"):
     """What one attempt of one action did, and what the execution is from now on; key: workflow_id."""
 
     workflow_id: str
@@ -54,7 +54,7 @@ class ActionResult(Event, namespace="workflow.ActionResult"):  # type: ignore[ca
     total_actions: int
     started_at: datetime
     finished_at: datetime
-    logs: list[str] = []  # noqa: RUF012 - always given; the default only makes it optional on the wire
+    logs: list[str] = []  # noqa: RUF012 - never shared: whoever makes a record gives its logs
     error: Optional[dict[str, Any]] = None
     output: Optional[dict[str, Any]] = None
     wake_at: Optional[datetime] = None  # when the retry is due
@@ -62,7 +62,7 @@ class ActionResult(Event, namespace="workflow.ActionResult"):  # type: ignore[ca
     event: Literal["action-result"] = "action-result"
 
 
-class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):  # type: ignore[call-arg]
+class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):
     """An execution ended without a result, or was skipped; on the topic of the results; key: workflow_id."""
 
     workflow_id: str
@@ -74,7 +74,7 @@ class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):  # type: ignor
     event: Literal["execution-ended"] = "execution-ended"
 
 
-class WakeUp(Event, namespace="workflow.WakeUp"):  # type: ignore[call-arg]
+class WakeUp(Event, namespace="workflow.WakeUp"):
     """Tells the scheduler that an execution waits for an instant (a retry after its backoff); key: workflow_id."""
 
     workflow_id: str
@@ -84,7 +84,7 @@ class WakeUp(Event, namespace="workflow.WakeUp"):  # type: ignore[call-arg]
     event: Literal["wake-up"] = "wake-up"
 
 
-class WorkflowChanged(Event, namespace="workflow.WorkflowChanged"):  # type: ignore[call-arg]
+class WorkflowChanged(Event, namespace="workflow.WorkflowChanged"):
     """Tells the scheduler that a definition was stored, changed or archived; key: workflow_id."""
 
     workflow_id: str
@@ -92,7 +92,7 @@ class WorkflowChanged(Event, namespace="workflow.WorkflowChanged"):  # type: ign
     event: Literal["workflow-changed"] = "workflow-changed"
 
 
-class DeadLetter(Event, namespace="workflow.DeadLetter"):  # type: ignore[call-arg]
+class DeadLetter(Event, namespace="workflow.DeadLetter"):
     """A record that no agent could take, with the reason; the raw bytes are base64; key: that of the record."""
 
     topic: str

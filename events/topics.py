@@ -52,5 +52,5 @@ ALL: Final = (EXECUTION, ACTION_RESULT, SCHEDULE, DEAD_LETTER)
 
 
 def partition_of(workflow_id: str) -> int:
-    """Return the partition of a workflow id: murmur2 of the key, as every Kafka client's default partitioner computes it."""
-    return (murmur2(workflow_id.encode()) & 0x7FFFFFFF) % PARTITIONS
+    """Return the partition of a workflow id: murmur2 of the key, the default partitioner of every Kafka client."""
+    return int(murmur2(workflow_id.encode()) & 0x7FFFFFFF) % PARTITIONS

@@ -34,7 +34,7 @@ def _shape(record: type[Event]) -> Any:
         name: hints[name] if name not in defaults or (tagged and name == "event") else NotRequired[hints[name]]
         for name in record._options.fields
     }
-    shape = TypedDict(record.__name__, fields)  # type: ignore[operator]
+    shape = TypedDict(record.__name__, fields)  # type: ignore[misc]
     return with_config(ConfigDict(strict=True, extra="ignore"))(shape)
 
 
@@ -44,7 +44,7 @@ class Decoder:
     def __init__(self, *records: type[Event]) -> None:
         self._by_tag = {record._options.defaults.get("event", ""): record for record in records}
         shapes = [_shape(record) for record in records]
-        shape = shapes[0] if len(shapes) == 1 else Annotated[Union[tuple(shapes)], Discriminator("event")]
+        shape: Any = shapes[0] if len(shapes) == 1 else Annotated[Union[tuple(shapes)], Discriminator("event")]
         self._validate = TypeAdapter(shape).validate_json
 
     def __call__(self, raw: bytes | None) -> Event | Malformed:
@@ -74,18 +74,18 @@ def encode(record: Event) -> bytes:
     )
 
 
-class EventSchema(Schema):
+class EventSchema(Schema[Any, Any]):
     """A Faust schema that reads keys as text and values through a :class:`Decoder`."""
 
     def __init__(self, *records: type[Event]) -> None:
         super().__init__(key_type=str, value_type=records[0], key_serializer="raw", value_serializer="raw")
         self._decode = Decoder(*records)
 
-    def loads_key(self, app: AppT, message: Message, **_: Any) -> str | None:  # type: ignore[override]
+    def loads_key(self, app: AppT, message: Message, **_: Any) -> str | None:
         """Return the key as text; bytes that are not UTF-8 are shown with escapes rather than refused."""
         return None if message.key is None else message.key.decode("utf-8", "backslashreplace")
 
-    def loads_value(self, app: AppT, message: Message, **_: Any) -> Event | Malformed:  # type: ignore[override]
+    def loads_value(self, app: AppT, message: Message, **_: Any) -> Event | Malformed:
         """Return the record, or :class:`Malformed`."""
         return self._decode(message.value)
 
@@ -98,5 +98,3 @@ class EventSchema(Schema):
         if isinstance(value, Event):
             return encode(value), headers
         return value.encode() if isinstance(value, str) else value, headers
-
-

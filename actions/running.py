@@ -1,0 +1,55 @@
+"""What a running action is given and what it answers."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the runner shares among all executions."""
+
+    http: aiohttp.ClientSession
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where an action runs."""
+
+    execution_id: str
+    workflow_id: str
+    action_id: str
+    attempt: int  # from 1
+    epoch: int
+    resources: Resources
+
+    @property
+    def idempotency_key(self) -> str:
+        """Stable over attempts, so that a receiver can tell a repetition."""
+        return f"{self.execution_id}:{self.action_id}"
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """The action did its work."""
+
+    logs: tuple[str, ...] = ()
+    output: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The action did not do its work; ``error_class`` is a stable name, ``message`` is for people."""
+
+    error_class: str
+    message: str
+    logs: tuple[str, ...] = ()
+    output: dict[str, Any] | None = None
+    error: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", {"class": self.error_class, "message": self.message})
+
+
+Outcome = Succeeded | Failed

@@ -1,0 +1,70 @@
+"""``/health``, ``/ready`` and ``/metrics`` of every service.
+
+``/health`` answers while the process turns its event loop. ``/ready`` looks at what the service needs to do its work: the
+database, Kafka, an assignment of partitions, recovered tables. A worker without partitions (there are more workers than
+partitions) is ready: it has nothing to do until somebody stops.
+"""
+
+import asyncio
+from typing import Any
+
+from faust import web
+from faust.sensors.prometheus import setup_prometheus_sensors
+from prometheus_client import CollectorRegistry
+
+from apps.service import ServiceApp
+from store.interfaces import StoreError
+
+
+async def checks(app: ServiceApp) -> dict[str, str]:
+    """Return what was looked at, each ``ok`` or what is wrong."""
+    return {"mongodb": await _mongodb(app), "kafka": await _kafka(app), "stream": _stream(app)}
+
+
+async def _mongodb(app: ServiceApp) -> str:
+    try:
+        await asyncio.wait_for(app.store.ping(), timeout=app.settings.mongodb_timeout)
+    except (StoreError, asyncio.TimeoutError) as error:
+        return f"unreachable: {error or 'no answer in time'}"
+    return "ok"
+
+
+async def _kafka(app: ServiceApp) -> str:
+    # Faust starts its producer before the web server; afterwards the client keeps a connection to the cluster's brokers.
+    producer = getattr(app.producer, "_producer", None)
+    if producer is None:
+        return "starting"
+    node = producer.client.get_random_node()
+    if node is None or not await producer.client.ready(node):
+        return "unreachable: no broker answers"
+    return "ok"
+
+
+def _stream(app: ServiceApp) -> str:
+    if app.producer_only:
+        return "ok"
+    if app.rebalancing:
+        return "rebalancing"
+    if app.in_recovery:
+        return "recovering tables"
+    if app._assignment is None:
+        return "waiting for partitions"
+    return "ok"
+
+
+def install(app: ServiceApp, registry: CollectorRegistry) -> None:
+    """Serve the three pages on ``app``."""
+
+    @app.page("/health")
+    class Health(web.View):
+        async def get(self, request: web.Request) -> web.Response:
+            return self.json({"status": "ok", "service": app.conf.name})
+
+    @app.page("/ready")
+    class Ready(web.View):
+        async def get(self, request: web.Request) -> web.Response:
+            found: dict[str, Any] = await checks(app)
+            ready = all(state == "ok" for state in found.values())
+            return self.json({"ready": ready, "checks": found}, status=200 if ready else 503)
+
+    setup_prometheus_sensors(app, registry=registry)

@@ -1,0 +1,57 @@
+"""Structured logs: a constant message and fields, coloured text on a terminal, JSON lines elsewhere."""
+
+import sys
+from typing import Any
+
+import structlog
+
+from apps.settings import ServiceSettings
+
+# Faust leaves the root logger at DEBUG and filters in its handlers: every debug call of these libraries would build a
+# record only to throw it away, which measured 8-17 % of a runner's CPU.
+_LIBRARIES = ("aiokafka", "asyncio", "faust", "mode", "pymongo", "aiohttp")
+
+
+def logging_config(service: str, settings: ServiceSettings) -> dict[str, Any]:
+    """Return the dictConfig of one service's logs; also makes structlog's loggers write through it."""
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    level = settings.log_level.upper()
+
+    def name_service(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+        event["service"] = service
+        return event
+
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        name_service,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    renderer: list[Any] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if as_json
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structured": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": shared,
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            }
+        },
+        "handlers": {"default": {"class": "logging.StreamHandler", "formatter": "structured"}},
+        "loggers": {name: {"level": "INFO" if level == "DEBUG" else level} for name in _LIBRARIES},
+        "root": {"level": level, "handlers": ["default"]},
+    }

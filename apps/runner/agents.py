@@ -1,0 +1,96 @@
+"""The agents: they decode, hand on, and write the tables."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+from faust.types import EventT
+
+from apps.runner.acknowledgement import OrderedAcks, Ticket
+from apps.runner.intake import Intake
+from apps.runner.projection import Projection
+from apps.runner.runs import Runs
+from apps.runner.tables import Busy, Tables
+from domain.execution import ActionFinished, Status
+from events.folding import result_transition
+from events.records import ActionResult, ExecutionEnded
+from events.topics import ACTION_RESULT, EXECUTION
+from events.wire import Malformed
+
+
+class Results:
+    """Folds what comes back into the tables and hands it to the projection."""
+
+    def __init__(
+        self,
+        *,
+        tables: Tables,
+        projection: Projection,
+        runs: Runs,
+        refuse: Callable[[Ticket, str], Awaitable[None]],
+    ) -> None:
+        self.tables = tables
+        self.projection = projection
+        self.runs = runs
+        self.refuse = refuse
+        self.acks = OrderedAcks()
+
+    async def take(self, event: EventT[Any]) -> None:
+        """Take one record."""
+        ticket = self.acks.take(event)
+        record: Any = event.value
+        if isinstance(record, Malformed):
+            await self.refuse(ticket, record.reason)
+        elif isinstance(record, ExecutionEnded):
+            self.runs.cancel(record.execution_id)
+            self._forget(record.workflow_id, record.execution_id)
+            ticket.finish()
+        elif isinstance(record, ActionResult):
+            try:
+                result = result_transition(record)
+            except ValueError as error:
+                await self.refuse(ticket, str(error))
+                return
+            self._fold(result)
+            self.projection.add(ticket, result)
+
+    def _fold(self, result: ActionFinished) -> None:
+        """Write the tables, unless the result is of a run that was given up."""
+        workflow_id = result.workflow_id
+        busy: Busy | None = self.tables.busy.get(workflow_id)
+        if busy is not None and busy.execution_id == result.execution_id and busy.epoch > result.epoch:
+            return
+        if result.status is Status.WAITING:
+            self.tables.busy[workflow_id] = Busy(
+                execution_id=result.execution_id,
+                epoch=result.epoch,
+                state="waiting",
+                since=result.outcome.finished_at,
+                wake_at=result.wake_at,
+            )
+            self.tables.retries[workflow_id] = result.outcome.attempt
+        elif result.status is not Status.RUNNING:
+            self._forget(workflow_id, result.execution_id)
+
+    def _forget(self, workflow_id: str, execution_id: str) -> None:
+        busy: Busy | None = self.tables.busy.get(workflow_id)
+        if busy is not None and busy.execution_id == execution_id:
+            self.tables.busy.pop(workflow_id)
+        if workflow_id in self.tables.retries:
+            self.tables.retries.pop(workflow_id)
+
+
+def install(app: faust.App, intake: Intake, results: Results) -> None:
+    """Make the agents of ``app``."""
+
+    @app.agent(EXECUTION.bind(app), name="execution_requests")
+    async def execution_requests(stream: Any) -> None:
+        """Starts an execution for each request, unless it is stale, overlapping or malformed."""
+        async for event in stream.noack().events():
+            await intake.take(event)
+
+    @app.agent(ACTION_RESULT.bind(app), name="action_results")
+    async def action_results(stream: Any) -> None:
+        """Folds results into the tables and projects them to MongoDB."""
+        async for event in stream.noack().events():
+            await results.take(event)

@@ -1,0 +1,187 @@
+"""The runner's composition root: ``faust -A apps.runner.app worker``."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Iterable
+from typing import Any, cast
+
+import aiohttp
+import structlog
+from faust.types import TP, ServiceT, TopicT
+from mode import Service
+from prometheus_client import CollectorRegistry
+
+from actions.running import Resources
+from apps import health
+from apps.runner import agents, commands, views
+from apps.runner.definitions import Definitions
+from apps.runner.heartbeat import Heartbeats
+from apps.runner.intake import Intake, Topics
+from apps.runner.positions import Positions
+from apps.runner.projection import Projection
+from apps.runner.runs import RETRY_DELAY, Runs
+from apps.runner.settings import RunnerSettings
+from apps.runner.tables import Tables
+from apps.service import ServiceApp
+from domain.execution import ActionFinished, Execution
+from events.folding import request_record
+from events.records import ActionResult, Event, WakeUp
+from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE
+from events.transport import Consumer
+
+log = structlog.get_logger(__name__)
+
+
+class HttpSession(Service):
+    """The pooled HTTP connections that all actions share."""
+
+    session: aiohttp.ClientSession
+
+    async def on_start(self) -> None:
+        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10), auto_decompress=True)
+
+    async def on_stop(self) -> None:
+        await self.session.close()
+
+
+class Pulse(Service):
+    """Notices when this process was suspended."""
+
+    def __init__(self, positions: Positions, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.positions = positions
+
+    @Service.task
+    async def _tick(self) -> None:
+        while not self.should_stop:
+            await self.sleep(1.0)
+            await self.positions.settle()
+            self.positions.tick()
+
+
+class RunnerApp(ServiceApp):
+    """The Faust app of the runner."""
+
+    settings: RunnerSettings
+
+    def __init__(self, settings: RunnerSettings) -> None:
+        super().__init__("runner", settings, web_port=8083)
+        self.runner_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.tables_of_runner = Tables(self)
+        self.event_topics = Topics(
+            execution=EXECUTION.bind(self),
+            action_result=ACTION_RESULT.bind(self),
+            schedule=SCHEDULE.bind(self),
+            dead_letter=DEAD_LETTER.bind(self),
+        )
+        self.http = HttpSession(beacon=self.beacon)
+        self.positions = Positions(session_timeout=settings.kafka_session_timeout)
+        self.pulse = Pulse(self.positions, beacon=self.beacon)
+        self.runs = Runs(
+            self.store.executions,
+            runner=self.runner_id,
+            limit=settings.runner_max_in_flight,
+            mark_delay=settings.runner_start_mark_delay,
+            hand_back=self._hand_back,
+            beacon=self.beacon,
+        )
+        self.projection = Projection(
+            self.store.executions, positions=self.positions, announce=self._announce, beacon=self.beacon
+        )
+        self.heartbeats = Heartbeats(
+            self.store.runners,
+            runner=self.runner_id,
+            interval=settings.runner_heartbeat_interval,
+            beacon=self.beacon,
+        )
+        self.intake = Intake(
+            runner=self.runner_id,
+            executions=self.store.executions,
+            workflows=self.store.workflows,
+            definitions=Definitions(self.store.workflows),
+            runs=self.runs,
+            positions=self.positions,
+            tables=self.tables_of_runner,
+            topics=self.event_topics,
+            publish_event=self.publish,
+            publish_result=self._publish_result,
+            resources=lambda: Resources(http=self.http.session),
+            republish_after=settings.republish_after,
+        )
+        self.results = agents.Results(
+            tables=self.tables_of_runner, projection=self.projection, runs=self.runs, refuse=self.intake.refuse
+        )
+        agents.install(self, self.intake, self.results)
+        views.install(self)
+        commands.install(self)
+        health.install(self, CollectorRegistry())
+        self.on_partitions_assigned.connect(self._note_positions)  # type: ignore[arg-type]
+        self.on_partitions_revoked.connect(self._leave_partitions)  # type: ignore[arg-type]
+
+    def dependencies(self) -> Iterable[ServiceT]:
+        return [self.http, self.pulse, self.runs, self.projection, self.heartbeats]
+
+    async def publish(self, topic: TopicT, workflow_id: str, event: Event) -> None:
+        """Publish ``event``, trying again until the broker has acknowledged it."""
+        while True:
+            try:
+                sent = await topic.send(key=workflow_id, value=event)
+                await asyncio.wait_for(sent, self.settings.runner_publish_timeout)
+                return
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                log.warning("not published; trying again", topic=topic.get_topic_name(), error=repr(error))
+                await asyncio.sleep(RETRY_DELAY)
+
+    async def _publish_result(self, workflow_id: str, result: ActionResult) -> None:
+        await self.publish(self.event_topics.action_result, workflow_id, result)
+
+    async def _hand_back(self, execution: Execution) -> None:
+        await self.publish(self.event_topics.execution, execution.workflow_id, request_record(execution))
+
+    async def _announce(self, result: ActionFinished) -> None:
+        if result.wake_at is not None:
+            await self.event_topics.schedule.send(
+                key=result.workflow_id,
+                value=WakeUp(
+                    workflow_id=result.workflow_id,
+                    execution_id=result.execution_id,
+                    epoch=result.epoch,
+                    wake_at=result.wake_at,
+                ),
+            )
+
+    async def _note_positions(self, app: Any, assigned: set[TP], **_: Any) -> None:
+        ours = frozenset(tp for tp in assigned if tp.topic in (EXECUTION.name, ACTION_RESULT.name))
+        if not ours:
+            return
+        ends = await self.consumer.highwaters(*ours)
+        committed = await cast(Consumer, self.consumer).committed_offsets(ours)
+        self.positions.assigned(ends, committed)
+
+    async def _leave_partitions(self, app: Any, revoked: set[TP], **_: Any) -> None:
+        self.positions.revoked(revoked)
+        self.intake.acks.forget(revoked)
+        self.results.acks.forget(revoked)
+        await self.runs.flush_marks()
+
+    async def on_stop(self) -> None:
+        # Before the consumer and the producer stop: what finishes in the grace period still publishes its results.
+        await self.runs.drain(self.settings.runner_grace_period)
+        await super().on_stop()
+
+
+def create_app(settings: RunnerSettings) -> RunnerApp:
+    """Return the runner."""
+    return RunnerApp(settings)
+
+
+app = create_app(RunnerSettings())
+
+
+def main() -> None:
+    """Run the ``faust`` command line on this app."""
+    app.main()

@@ -1,0 +1,50 @@
+"""Definitions, cached: a version never changes once it is stored."""
+
+from collections import OrderedDict
+
+from actions.registry import WorkflowDefinition
+from store.interfaces import Workflows
+
+CAPACITY = 10_000
+
+
+class UnknownVersion(Exception):
+    """A request names a version that the store does not have."""
+
+    def __init__(self, workflow_id: str, version: int) -> None:
+        super().__init__(f"workflow {workflow_id} has no version {version}")
+        self.workflow_id = workflow_id
+        self.version = version
+
+
+class Definitions:
+    """Reads definitions through a bounded cache (least recently used goes first)."""
+
+    def __init__(self, workflows: Workflows) -> None:
+        self._workflows = workflows
+        self._cache: OrderedDict[tuple[str, int], WorkflowDefinition] = OrderedDict()
+
+    def cached(self, workflow_id: str, version: int) -> WorkflowDefinition | None:
+        """Return the definition if it is in the cache."""
+        definition = self._cache.get((workflow_id, version))
+        if definition is not None:
+            self._cache.move_to_end((workflow_id, version))
+        return definition
+
+    async def get(self, workflow_id: str, version: int) -> WorkflowDefinition:
+        """Return one version of a definition.
+
+        Raises:
+            UnknownVersion: the store has no such version.
+            StoreUnavailable: the store cannot be reached.
+        """
+        definition = self.cached(workflow_id, version)
+        if definition is None:
+            document = await self._workflows.get_version(workflow_id, version)
+            if document is None:
+                raise UnknownVersion(workflow_id, version)
+            definition = WorkflowDefinition.from_document(dict(document))
+            self._cache[workflow_id, version] = definition
+            if len(self._cache) > CAPACITY:
+                self._cache.popitem(last=False)
+        return definition

@@ -1,0 +1,303 @@
+"""Decides what becomes of an ``ExecutionRequest``.
+
+- *Not admitted* (epoch 0: published straight to Kafka): admitted here by one insert under a deterministic id, then published
+  again as an admitted request, exactly as the API does it; the original is acknowledged when the insert is durable. A
+  replay derives the same id and is refused. While the workflow is busy, the request is recorded as a skipped execution.
+- *Certainly new* (first epoch, above the end of its partition at assignment, young): started at once, without a read.
+- *Doubtful* (everything else): claimed first, by a conditional update that raises the epoch. A stale one finds another epoch
+  or a terminal state, and is dropped.
+
+A request older than half the time after which the scheduler publishes it anew is doubtful, so a backlog cannot start an
+execution under two epochs.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import structlog
+from faust.types import EventT, TopicT
+
+from actions.registry import WorkflowDefinition
+from actions.running import Resources
+from apps.runner.acknowledgement import OrderedAcks, Ticket
+from apps.runner.attempts import Publish, Run, now, run_attempt
+from apps.runner.definitions import Definitions, UnknownVersion
+from apps.runner.positions import Positions
+from apps.runner.runs import RETRY_DELAY, Runs
+from apps.runner.tables import Busy, Tables
+from domain.execution import Admission, Cause, Execution, admit
+from domain.identifiers import is_execution_id, is_workflow_id, record_execution_id
+from domain.instants import from_millis, instant
+from domain.trigger import allows_manual
+from events.dead_letters import send_dead_letter
+from events.folding import ended_record, request_record
+from events.records import Event, ExecutionRequest
+from events.topics import partition_of
+from events.wire import Malformed
+from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, StoreUnavailable, Workflow, Workflows
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+PublishEvent = Callable[[TopicT, str, Event], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Where the runner publishes."""
+
+    execution: TopicT
+    action_result: TopicT
+    schedule: TopicT
+    dead_letter: TopicT
+
+
+class Intake:
+    """Takes requests from the agent."""
+
+    def __init__(
+        self,
+        *,
+        runner: str,
+        executions: Executions,
+        workflows: Workflows,
+        definitions: Definitions,
+        runs: Runs,
+        positions: Positions,
+        tables: Tables,
+        topics: Topics,
+        publish_event: PublishEvent,
+        publish_result: Publish,
+        resources: Callable[[], Resources],
+        republish_after: float,
+    ) -> None:
+        self.runner = runner
+        self.executions = executions
+        self.workflows = workflows
+        self.definitions = definitions
+        self.runs = runs
+        self.positions = positions
+        self.tables = tables
+        self.topics = topics
+        self.publish_event = publish_event
+        self.publish_result = publish_result
+        self.resources = resources
+        self.acks = OrderedAcks()
+        self._young = timedelta(seconds=republish_after / 2)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def take(self, event: EventT[Any]) -> None:
+        """Take one record; returns when it is under way, so that order and back-pressure hold."""
+        if self.runs.draining:
+            return  # not acknowledged: the next owner of the partition gets it
+        ticket = self.acks.take(event)
+        request: Any = event.value
+        if isinstance(request, Malformed):
+            await self.refuse(ticket, request.reason)
+        elif not is_workflow_id(request.workflow_id):
+            await self.refuse(ticket, f"workflow_id: {request.workflow_id[:200]!r} is not a workflow id")
+        elif request.epoch < 1 or request.execution_id is None:
+            await self._take_foreign(ticket, request)
+        else:
+            await self._take_admitted(ticket, request)
+
+    async def refuse(self, ticket: Ticket, reason: str) -> None:
+        """Dead-letter a record that cannot be taken."""
+        await self._insist(lambda: send_dead_letter(self.topics.dead_letter, ticket.event, reason), "dead letter")
+        log.warning("dead letter", topic=ticket.event.message.topic, offset=ticket.event.message.offset, reason=reason)
+        ticket.finish()
+
+    # -- admitted requests ---------------------------------------------------------------------------------------------
+
+    async def _take_admitted(self, ticket: Ticket, request: ExecutionRequest) -> None:
+        await self.positions.settle()
+        await self.runs.slot()
+        if self.runs.draining:
+            self.runs.release()
+            return
+        message = ticket.event.message
+        certain = (
+            request.epoch == 1
+            and request.requested_at is not None
+            and now() - instant(request.requested_at) < self._young
+            and self.positions.is_new(message.tp, message.offset)
+        )
+        definition = self.definitions.cached(request.workflow_id, request.version)
+        if certain and definition is not None:
+            self._start(_run_of(request, len(definition.actions)), definition, marked=False)
+            ticket.finish()
+        else:
+            self._spawn(self._start_carefully(ticket, request, certain))
+
+    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest, certain: bool) -> None:
+        """Read what is missing, claim what is doubtful, then start; gives the slot back where nothing is started."""
+        started = False
+        try:
+            definition = await self._stubbornly(lambda: self.definitions.get(request.workflow_id, request.version))
+            if certain:
+                run = _run_of(request, len(definition.actions))
+            else:
+                await self.positions.caught_up(ticket.event.message.partition)
+                execution_id = request.execution_id or ""
+                if execution_id in self.runs.live and self.runs.live[execution_id].run.epoch >= request.epoch:
+                    ticket.finish()
+                    return
+                execution = await self._stubbornly(
+                    lambda: self.executions.claim(execution_id, request.epoch, self.runner, now())
+                )
+                if execution is None:
+                    log.info("request is stale", execution_id=execution_id, epoch=request.epoch)
+                    ticket.finish()
+                    return
+                self.runs.cancel(execution_id, below_epoch=execution.epoch)
+                run = _run_of_claimed(execution)
+            self._start(run, definition, marked=not certain)
+            started = True
+            ticket.finish()
+        except UnknownVersion as error:
+            await self.refuse(ticket, str(error))
+        finally:
+            if not started:
+                self.runs.release()
+
+    def _start(self, run: Run, definition: WorkflowDefinition, *, marked: bool) -> None:
+        self.tables.busy[run.workflow_id] = Busy(
+            execution_id=run.execution_id, epoch=run.epoch, state="running", since=now()
+        )
+        self.runs.start_run(
+            run,
+            lambda: run_attempt(
+                run, definition, runner=self.runner, resources=self.resources(), publish=self.publish_result
+            ),
+            marked=marked,
+        )
+
+    # -- requests that nobody has admitted -----------------------------------------------------------------------------
+
+    async def _take_foreign(self, ticket: Ticket, request: ExecutionRequest) -> None:
+        message = ticket.event.message
+        created_at = from_millis(int(message.timestamp * 1000))
+        execution_id = request.execution_id or record_execution_id(
+            message.topic, message.partition, message.offset, created_at
+        )
+        if not is_execution_id(execution_id):
+            await self.refuse(ticket, f"execution_id: {execution_id[:200]!r} is not a lower-case UUID; leave it out")
+            return
+        await self.runs.slot()
+        self._spawn(self._admit_foreign(ticket, request, execution_id))
+
+    async def _admit_foreign(self, ticket: Ticket, request: ExecutionRequest, execution_id: str) -> None:
+        try:
+            workflow = await self._stubbornly(lambda: self.workflows.get(request.workflow_id))
+            problem = _why_not(workflow, request.workflow_id)
+            if workflow is None or problem:
+                await self.refuse(ticket, problem)
+                return
+            definition = await self._stubbornly(lambda: self.definitions.get(workflow.workflow_id, workflow.version))
+            admission = Admission(
+                execution_id=execution_id,
+                workflow_id=workflow.workflow_id,
+                version=workflow.version,
+                cause=Cause.EVENT,
+                created_at=from_millis(int(ticket.event.message.timestamp * 1000)),
+                requested_at=now(),
+                retries_left=definition.retries,
+                total_actions=len(definition.actions),
+                shard=partition_of(workflow.workflow_id),
+                lock_key=workflow.workflow_id,
+            )
+            await self._admit(admission)
+            ticket.finish()
+        except UnknownVersion as error:
+            await self.refuse(ticket, str(error))
+        finally:
+            self.runs.release()
+
+    async def _admit(self, admission: Admission) -> None:
+        answer = await self._stubbornly(lambda: self.executions.admit(admission))
+        if isinstance(answer, AlreadyAdmitted):
+            log.info("request was admitted before", execution_id=admission.execution_id)
+        elif isinstance(answer, Admitted):
+            await self.publish_event(self.topics.execution, admission.workflow_id, request_record(admit(admission)))
+        elif isinstance(answer, Locked):
+            await self._skip(admission, answer.execution_id)
+
+    async def _skip(self, admission: Admission, holder: str) -> None:
+        skipped = replace(admission, lock_key=None, reason=f"skipped: execution {holder} was still open")
+        answer = await self._stubbornly(lambda: self.executions.admit(skipped))
+        if isinstance(answer, Admitted):
+            await self.publish_event(self.topics.action_result, admission.workflow_id, ended_record(admit(skipped)))
+        log.info("execution skipped", execution_id=admission.execution_id, holder=holder)
+
+    # -- patience ------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        """Run ``work`` beside the stream, in the context of the current event: the tables look there for its partition."""
+        task = asyncio.get_running_loop().create_task(_log_failure(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stubbornly(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``call`` returns, trying again while the store is away; the record stays unacknowledged meanwhile."""
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable as error:
+                log.warning("store unavailable; trying again", error=str(error))
+                await asyncio.sleep(RETRY_DELAY)
+
+    async def _insist(self, call: Callable[[], Awaitable[None]], what: str) -> None:
+        while True:
+            try:
+                return await asyncio.wait_for(call(), timeout=10)
+            except Exception as error:
+                log.warning("not published; trying again", what=what, error=str(error) or type(error).__name__)
+                await asyncio.sleep(RETRY_DELAY)
+
+
+async def _log_failure(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("request broke off; it stays unacknowledged")
+
+
+def _why_not(workflow: Workflow | None, workflow_id: str) -> str:
+    """Return why a request straight from Kafka cannot be admitted; empty where it can."""
+    if workflow is None or workflow.archived_at is not None:
+        return f"workflow {workflow_id} does not exist; create it first, then publish again"
+    definition = WorkflowDefinition.from_document(dict(workflow.definition))
+    if not allows_manual(definition.trigger):
+        return f'workflow {workflow_id} runs on schedule; set "allowManual": true in its trigger to start it by event'
+    return ""
+
+
+def _run_of(request: ExecutionRequest, total_actions: int) -> Run:
+    """Return the first attempt of a certainly new request."""
+    return Run(
+        execution_id=request.execution_id or "",
+        workflow_id=request.workflow_id,
+        version=request.version,
+        epoch=request.epoch,
+        attempt=request.attempt,
+        retries_left=request.retries_left,
+        resume_index=0,
+        total_actions=total_actions,
+    )
+
+
+def _run_of_claimed(execution: Execution) -> Run:
+    """Return what is left to run of a claimed execution."""
+    return Run(
+        execution_id=execution.execution_id,
+        workflow_id=execution.workflow_id,
+        version=execution.version,
+        epoch=execution.epoch,
+        attempt=execution.attempt,
+        retries_left=execution.retries_left,
+        resume_index=execution.resume_index,
+        total_actions=execution.total_actions,
+    )

@@ -1,0 +1,76 @@
+"""Where the streams stood when their partitions were assigned: what tells a certainly new request from a doubtful one.
+
+A record at or above the end of its partition at assignment cannot have been seen by an earlier owner. One below may have
+been: it is claimed in MongoDB first, and only after the results of that partition that were already in Kafka are written,
+so that what succeeded before is not run again.
+
+A process that was suspended (a stopped container, a long pause) may have lost its partitions without knowing. Until the
+next heartbeat to Kafka has told, it must not believe that anything is new: :meth:`Positions.settle` waits for that.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import structlog
+from faust.types import TP
+
+from events.topics import ACTION_RESULT
+
+log = structlog.get_logger(__name__)
+
+CATCH_UP_TIMEOUT = 30.0  # seconds; a claim is safe without, it may only repeat an action
+
+
+class Positions:
+    """Ends of partitions at assignment, and how far results are written."""
+
+    def __init__(self, *, session_timeout: float) -> None:
+        self.session_timeout = session_timeout
+        self._ends: dict[TP, int] = {}
+        self._written: dict[TP, int] = {}  # next offset
+        self._alive_at = time.monotonic()
+
+    def assigned(self, ends: Mapping[TP, int], committed: Mapping[TP, int]) -> None:
+        """Note the ends and the committed offsets of newly assigned partitions."""
+        self._ends.update(ends)
+        self._written.update(committed)
+
+    def revoked(self, partitions: set[TP]) -> None:
+        """Forget partitions."""
+        for tp in partitions:
+            self._ends.pop(tp, None)
+            self._written.pop(tp, None)
+
+    def is_new(self, tp: TP, offset: int) -> bool:
+        """Tell whether nobody can have seen this record before."""
+        end = self._ends.get(tp)
+        return end is not None and offset >= end
+
+    def written(self, tp: TP, offset: int) -> None:
+        """Note that the result at ``offset`` is in MongoDB."""
+        if offset >= self._written.get(tp, 0):
+            self._written[tp] = offset + 1
+
+    async def caught_up(self, partition: int) -> None:
+        """Wait until the results that were in Kafka at assignment are written, for a while at most."""
+        tp = TP(ACTION_RESULT.name, partition)
+        deadline = time.monotonic() + CATCH_UP_TIMEOUT
+        while self._written.get(tp, 0) < self._ends.get(tp, 0):
+            if time.monotonic() > deadline:
+                log.warning("results of this partition are late; claiming without them", partition=partition)
+                return
+            await asyncio.sleep(0.02)
+
+    def tick(self) -> None:
+        """Say that the event loop turns; called a few times a second."""
+        self._alive_at = time.monotonic()
+
+    async def settle(self) -> None:
+        """Return at once, or after a suspension only when Kafka had time to tell that our partitions are gone."""
+        asleep = time.monotonic() - self._alive_at
+        if asleep < self.session_timeout / 2:
+            return
+        log.warning("this process was suspended; waiting for Kafka's word", seconds=round(asleep, 1))
+        await asyncio.sleep(self.session_timeout / 2)
+        self.tick()

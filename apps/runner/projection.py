@@ -1,0 +1,77 @@
+"""Writes results to MongoDB.
+
+A result is written at once when nothing is being written; whatever arrives during a write forms the next one. A record is
+acknowledged to Kafka only after its result is durable, so a crash replays it, and the fence makes the replay harmless. While
+the database is away, results wait here and unacknowledged in Kafka. A retry is announced to the scheduler only after the
+result that asks for it is written: raising the epoch any earlier would turn that result away.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from mode import Service
+
+from apps.runner.acknowledgement import Ticket
+from apps.runner.positions import Positions
+from domain.execution import ActionFinished, Status
+from store.interfaces import Executions, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+BATCH = 500
+RETRY_DELAY = 0.5
+
+
+class Projection(Service):
+    """The one writer of this process's results."""
+
+    def __init__(
+        self,
+        executions: Executions,
+        *,
+        positions: Positions,
+        announce: Callable[[ActionFinished], Awaitable[None]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.executions = executions
+        self.positions = positions
+        self.announce = announce
+        self._waiting: list[tuple[Ticket, ActionFinished]] = []
+        self._arrived = asyncio.Event()
+
+    def add(self, ticket: Ticket, result: ActionFinished) -> None:
+        """Take a result that is to be written; its ticket is finished when it is."""
+        self._waiting.append((ticket, result))
+        self._arrived.set()
+
+    @Service.task
+    async def _write(self) -> None:
+        while not self.should_stop:
+            if not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            await self._write_batch(batch)
+
+    async def _write_batch(self, batch: list[tuple[Ticket, ActionFinished]]) -> None:
+        while True:
+            try:
+                refused = await self.executions.project([result for _, result in batch])
+                break
+            except StoreUnavailable as error:
+                log.warning("results not written; trying again", error=str(error), count=len(batch))
+                await self.sleep(RETRY_DELAY)
+                if self.should_stop:
+                    return
+        for ticket, result in batch:
+            if result.execution_id in refused:
+                log.info("result turned away", execution_id=result.execution_id, epoch=result.epoch, seq=result.seq)
+            elif result.status is Status.WAITING:
+                await self.announce(result)
+            ticket.finish()
+        for ticket, _ in batch:
+            message = ticket.event.message
+            self.positions.written(message.tp, message.offset)

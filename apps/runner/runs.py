@@ -1,0 +1,172 @@
+"""The executions that this process is running.
+
+A certainly new request starts without a word to MongoDB; if it has no final result after a short delay, a start mark
+(running, owner) is written, together with those of its neighbours. A mark that does not apply means that somebody else
+started the execution under another epoch: the run is a zombie and is cancelled. When a partition is taken away, the marks
+of what runs are written at once, so that its next owner, to whom the request may be delivered again, finds it taken; the
+run itself goes on and its results count.
+
+Stopping: nothing new is started, what runs may finish within the grace period, the rest is cancelled and handed back under
+a new epoch, so that another runner resumes it at once rather than when this one's heartbeat has become stale.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from mode import Service
+
+from apps.runner.attempts import Run, now
+from domain.execution import Execution
+from store.interfaces import Executions, Started, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+RETRY_DELAY = 0.5  # seconds until a write that the store refused is tried again
+
+
+@dataclass(eq=False)
+class LiveRun:
+    """A run and its task."""
+
+    run: Run
+    marked: bool  # whether MongoDB knows that it runs
+    mark_due: float = 0.0  # loop time
+    task: "asyncio.Task[None] | None" = field(default=None)
+
+
+class Runs(Service):
+    """Starts, marks, cancels and drains runs."""
+
+    def __init__(
+        self,
+        executions: Executions,
+        *,
+        runner: str,
+        limit: int,
+        mark_delay: float,
+        hand_back: Callable[[Execution], Awaitable[None]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.executions = executions
+        self.runner = runner
+        self.limit = limit
+        self.mark_delay = mark_delay
+        self.hand_back = hand_back
+        self.live: dict[str, LiveRun] = {}
+        self.draining = False
+        self._slots = asyncio.Semaphore(limit)
+        self._to_mark: deque[LiveRun] = deque()
+        self._wake_marker = asyncio.Event()
+
+    async def slot(self) -> None:
+        """Wait until one more execution may run; every slot is given back by the run that used it or :meth:`release`."""
+        await self._slots.acquire()
+
+    def release(self) -> None:
+        """Give back a slot that no run was started with."""
+        self._slots.release()
+
+    def start_run(self, run: Run, body: Callable[[], Awaitable[None]], *, marked: bool) -> None:
+        """Run ``body`` in a task of its own, in a slot that the caller has waited for."""
+        live = LiveRun(run, marked)
+        self.live[run.execution_id] = live
+        loop = asyncio.get_running_loop()
+        live.task = loop.create_task(self._keep(live, body))
+        if not marked:
+            live.mark_due = loop.time() + self.mark_delay
+            self._to_mark.append(live)
+            self._wake_marker.set()
+
+    async def _keep(self, live: LiveRun, body: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await body()
+        except asyncio.CancelledError:
+            log.info("run cancelled", execution_id=live.run.execution_id, epoch=live.run.epoch)
+        except Exception:
+            # The execution stays open in MongoDB under our name; it is resumed when it is found to make no progress.
+            log.exception("run broke off", execution_id=live.run.execution_id, epoch=live.run.epoch)
+        finally:
+            if self.live.get(live.run.execution_id) is live:
+                del self.live[live.run.execution_id]
+            self._slots.release()
+
+    def cancel(self, execution_id: str, *, below_epoch: int | None = None) -> None:
+        """Cancel the run of an execution, if it runs here (and, where given, under an epoch below ``below_epoch``)."""
+        live = self.live.get(execution_id)
+        if live is not None and live.task is not None and (below_epoch is None or live.run.epoch < below_epoch):
+            live.task.cancel()
+
+    @Service.task
+    async def _mark(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self.should_stop:
+            self._wake_marker.clear()
+            while self._to_mark and self.live.get(self._to_mark[0].run.execution_id) is not self._to_mark[0]:
+                self._to_mark.popleft()
+            if not self._to_mark:
+                await self._wake_marker.wait()
+                continue
+            wait = self._to_mark[0].mark_due - loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+                continue
+            due = []
+            while self._to_mark and self._to_mark[0].mark_due <= loop.time():
+                due.append(self._to_mark.popleft())
+            await self._write_marks(due)
+
+    async def flush_marks(self) -> None:
+        """Mark everything that runs unmarked, now."""
+        due = list(self._to_mark)
+        self._to_mark.clear()
+        await self._write_marks(due)
+
+    async def _write_marks(self, due: Iterable[LiveRun]) -> None:
+        running = [live for live in due if self.live.get(live.run.execution_id) is live]
+        if not running:
+            return
+        at = now()
+        marks = [Started(live.run.execution_id, live.run.epoch, self.runner, at) for live in running]
+        try:
+            lost = await self.executions.mark_started(marks)
+        except StoreUnavailable as error:
+            log.warning("start marks not written; trying again", error=str(error), count=len(marks))
+            later = asyncio.get_running_loop().time() + RETRY_DELAY
+            for live in running:
+                live.mark_due = later
+            self._to_mark.extend(running)
+            return
+        for live in running:
+            live.marked = True
+            if live.run.execution_id in lost and self.live.get(live.run.execution_id) is live:
+                log.warning("execution was started elsewhere; giving it up", execution_id=live.run.execution_id)
+                self.cancel(live.run.execution_id)
+
+    async def drain(self, grace: float) -> None:
+        """Let what runs finish within ``grace`` seconds; cancel and hand back the rest."""
+        self.draining = True
+        tasks = [live.task for live in self.live.values() if live.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+        left = list(self.live.values())
+        for live in left:
+            if live.task is not None:
+                live.task.cancel()
+        if left:
+            await asyncio.wait([live.task for live in left if live.task is not None], timeout=1)
+            await asyncio.gather(*(self._hand_back(live.run) for live in left))
+
+    async def _hand_back(self, run: Run) -> None:
+        try:
+            execution = await self.executions.reissue(run.execution_id, run.epoch, now(), lost=True)
+            if execution is not None:
+                await self.hand_back(execution)
+                log.info("execution handed back", execution_id=run.execution_id, epoch=execution.epoch)
+        except Exception as error:
+            # The scheduler finds it by our missing heartbeat.
+            log.warning("execution not handed back", execution_id=run.execution_id, error=str(error))

@@ -1,0 +1,38 @@
+"""The Faust tables: who is busy, and how many attempts are used up.
+
+They are what the ``faust`` command line and the web view show, and what an overlapping request is turned down by without
+asking MongoDB. Only the agents' events write them. MongoDB arbitrates where they disagree.
+"""
+
+from datetime import datetime
+from typing import Optional
+
+import faust
+
+from events.topics import PARTITIONS
+
+
+class Busy(faust.Record, include_metadata=False, namespace="runner.Busy"):
+    """The open execution of a workflow, as this runner's stream has seen it."""
+
+    execution_id: str
+    epoch: int
+    state: str  # running or waiting
+    since: datetime
+    wake_at: Optional[datetime] = None
+
+
+class Tables:
+    """The two tables of the runner; keys are workflow ids."""
+
+    def __init__(self, app: faust.App) -> None:
+        # Rebuilt from the changelog at each start: small segments and quick compaction keep that short.
+        changelog = {"segment.ms": "60000", "segment.bytes": "1048576", "min.cleanable.dirty.ratio": "0.1"}
+        self.busy = app.Table(
+            "busy", key_type=str, value_type=Busy, partitions=PARTITIONS, help="Who is busy: workflow -> open execution."
+        )
+        self.retries = app.Table(
+            "retries", key_type=str, value_type=int, partitions=PARTITIONS, help="Attempts used: workflow -> count."
+        )
+        for table in (self.busy, self.retries):
+            table.changelog_topic.config = {**(table.changelog_topic.config or {}), **changelog}

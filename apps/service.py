@@ -1,0 +1,100 @@
+"""The Faust app that every service is.
+
+Start: the database is opened and its indexes are made, the topics are created, then Faust's own services start (producer,
+web server, consumer, agents, tables). Stop goes the other way. Services that streams need from their first event are
+dependencies rather than ``@app.service``, because those start only after table recovery.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import faust
+from faust.types import TransportT
+from mode import Service, ServiceT
+from store.client import MongoStore
+from yarl import URL
+
+from apps.logs import logging_config
+from apps.settings import ServiceSettings
+from events.provision import ensure_topics
+from events.topics import PARTITIONS
+from events.transport import Transport
+
+
+class Topics(Service):
+    """Sees to it that the topics exist before anything consumes."""
+
+    def __init__(self, settings: ServiceSettings, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.settings = settings
+
+    async def on_start(self) -> None:
+        await ensure_topics(self.settings.kafka_bootstrap, replication_factor=self.settings.kafka_replication_factor)
+
+
+class Database(Service):
+    """Opens the store, makes its indexes, closes it last."""
+
+    def __init__(self, store: MongoStore, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.store = store
+
+    async def on_start(self) -> None:
+        await self.store.start()
+        await self.store.ensure_indexes()
+
+    async def on_stop(self) -> None:
+        await self.store.stop()
+
+
+class ServiceApp(faust.App):
+    """A Faust app with the house's settings, store and transport."""
+
+    def __init__(self, name: str, settings: ServiceSettings, *, web_port: int, **options: Any) -> None:
+        self.settings = settings
+        self.fetch_wait_ms = settings.kafka_fetch_wait_ms
+        self.store = MongoStore(
+            settings.mongodb_url,
+            settings.mongodb_database,
+            timeout=settings.mongodb_timeout,
+            retention_days=settings.retention_days,
+        )
+        super().__init__(
+            name,
+            broker=[URL(f"kafka://{server.strip()}") for server in settings.kafka_bootstrap.split(",")],
+            store="memory://",
+            datadir=str(settings.data_dir / name),
+            logging_config=logging_config(name, settings),
+            web_host=settings.web_host,
+            web_bind=settings.web_host,
+            web_port=web_port,
+            web_tables_enabled=False,
+            topic_partitions=PARTITIONS,
+            topic_replication_factor=settings.kafka_replication_factor,
+            topic_allow_declare=True,
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            consumer_auto_offset_reset="earliest",
+            broker_session_timeout=settings.kafka_session_timeout,
+            # Three heartbeats fit into a session, as Kafka's documents advise.
+            broker_heartbeat_interval=settings.kafka_session_timeout / 3.5,
+            **options,
+        )
+
+    def _new_transport(self) -> TransportT:
+        return Transport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> TransportT:
+        return Transport(self.conf.broker_producer, self)
+
+    def dependencies(self) -> Iterable[ServiceT]:
+        """Return what this service needs beside the store and the topics; started after them, before Faust's own."""
+        return []
+
+    def on_init_dependencies(self) -> Iterable[ServiceT]:
+        return [
+            Database(self.store, beacon=self.beacon),
+            Topics(self.settings, beacon=self.beacon),
+            *self.dependencies(),
+            *super().on_init_dependencies(),
+        ]

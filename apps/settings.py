@@ -1,0 +1,35 @@
+"""Settings that every service reads from its environment."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Shared by the three services; each adds its own."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    kafka_bootstrap: str = Field(default="127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated.")
+    kafka_replication_factor: int = Field(default=1, ge=1, description="Of the topics that a service creates.")
+    kafka_fetch_wait_ms: int = Field(
+        default=30, ge=10, le=1500, description="Longest wait of a fetch at the broker; trades idle CPU for latency."
+    )
+    kafka_session_timeout: float = Field(
+        default=10.0, ge=1, description="Seconds after which Kafka gives the partitions of a silent worker to another."
+    )
+    mongodb_url: str = Field(default="mongodb://127.0.0.1:27017", description="MongoDB connection string.")
+    mongodb_database: str = Field(default="workflows", description="Name of the database.")
+    mongodb_timeout: float = Field(default=3.0, gt=0, description="Seconds until an unreachable database is an error.")
+    republish_after: float = Field(
+        default=10.0, gt=0, description="Seconds until a request that no runner has started is published again."
+    )
+    retention_days: float = Field(default=30.0, gt=0, description="How long finished executions are kept.")
+    data_dir: Path = Field(default=Path("data"), description="Where a service keeps files of its own.")
+    web_host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe level logged.")
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="text on a terminal and JSON elsewhere, or always one of them."
+    )

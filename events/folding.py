@@ -1,0 +1,74 @@
+"""What the records mean to the core: conversions between wire records and the transitions of an execution."""
+
+from domain.execution import ActionFinished, ActionOutcome, Cause, Ended, Execution, Status
+from domain.instants import instant
+from events.records import ActionResult, ExecutionEnded, ExecutionRequest
+
+
+def result_transition(record: ActionResult) -> ActionFinished:
+    """Return the transition that a result stands for."""
+    return ActionFinished(
+        execution_id=record.execution_id,
+        workflow_id=record.workflow_id,
+        epoch=record.epoch,
+        seq=record.seq,
+        outcome=ActionOutcome(
+            action_id=record.action_id,
+            index=record.index,
+            attempt=record.attempt,
+            status=record.status,
+            started_at=instant(record.started_at),
+            finished_at=instant(record.finished_at),
+            logs=tuple(record.logs),
+            error=record.error,
+            output=record.output,
+        ),
+        status=Status(record.execution_status),
+        retries_left=record.retries_left,
+        runner=record.runner,
+        wake_at=instant(record.wake_at) if record.wake_at else None,
+        reason=record.reason,
+    )
+
+
+def ended_transition(record: ExecutionEnded) -> Ended:
+    """Return the transition that an end without a result stands for."""
+    return Ended(
+        execution_id=record.execution_id,
+        workflow_id=record.workflow_id,
+        status=Status(record.ended),
+        reason=record.reason,
+        at=instant(record.at),
+    )
+
+
+def ended_record(execution: Execution) -> ExecutionEnded:
+    """Return the record that tells of an execution that ended without a result."""
+    if execution.finished_at is None:
+        raise ValueError(f"execution {execution.execution_id} is still open")
+    return ExecutionEnded(
+        workflow_id=execution.workflow_id,
+        execution_id=execution.execution_id,
+        ended=execution.status.value,
+        at=execution.finished_at,
+        reason=execution.reason or "",
+        version=execution.version,
+    )
+
+
+def request_record(execution: Execution) -> ExecutionRequest:
+    """Return the request that hands a pending execution to the runners."""
+    return ExecutionRequest(
+        workflow_id=execution.workflow_id,
+        execution_id=execution.execution_id,
+        epoch=execution.epoch,
+        version=execution.version,
+        cause=Cause(execution.cause).value,
+        attempt=execution.attempt,
+        retries_left=execution.retries_left,
+        total_actions=execution.total_actions,
+        lost=execution.lost > 0,
+        created_at=execution.created_at,
+        requested_at=execution.requested_at,
+        due_at=execution.due_at,
+    )
