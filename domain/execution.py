@@ -49,6 +49,9 @@ class Status(str, Enum):
 OPEN = frozenset({Status.PENDING, Status.RUNNING, Status.WAITING})
 TERMINAL = frozenset(Status) - OPEN
 
+CLOSED = 2**31 - 1
+"""Sequence number of a terminal execution: the fence alone keeps every result out."""
+
 
 class Cause(str, Enum):
     """What asked for an execution."""
@@ -195,6 +198,7 @@ def admit(admission: Admission) -> Execution:
         version=admission.version,
         cause=admission.cause,
         status=Status.PENDING if locked else Status.SKIPPED,
+        seq=0 if locked else CLOSED,
         created_at=admission.created_at,
         retries_left=admission.retries_left,
         total_actions=admission.total_actions,
@@ -275,6 +279,7 @@ def _close(execution: Execution, status: Status, at: datetime, reason: str | Non
     return replace(
         execution,
         status=status,
+        seq=CLOSED,
         finished_at=at,
         reason=reason,
         wake_at=None,

@@ -25,12 +25,12 @@ _EXECUTION_ID = re.compile(EXECUTION_ID_PATTERN)
 
 def is_workflow_id(value: object) -> bool:
     """Tell whether ``value`` is a well-formed workflow id."""
-    return isinstance(value, str) and _WORKFLOW_ID.match(value) is not None
+    return isinstance(value, str) and _WORKFLOW_ID.fullmatch(value) is not None
 
 
 def is_execution_id(value: object) -> bool:
     """Tell whether ``value`` is a well-formed execution id (a lower-case UUID)."""
-    return isinstance(value, str) and _EXECUTION_ID.match(value) is not None
+    return isinstance(value, str) and _EXECUTION_ID.fullmatch(value) is not None
 
 
 def execution_id(at: datetime, entropy: bytes) -> str:

@@ -147,9 +147,12 @@ class Executions(Protocol):
         """Apply results in order; return the ids of executions whose results the fence turned away or did not find."""
 
     async def reissue(
-        self, execution_id: str, epoch: int, at: datetime, *, lost: bool
+        self, execution_id: str, epoch: int, at: datetime, *, lost: bool, unclaimed: bool = False
     ) -> Execution | None:
-        """Raise ``epoch`` to ``epoch + 1`` and make it pending again; None where it moved on in the meantime."""
+        """Raise ``epoch`` to ``epoch + 1`` and make it pending again; None where it moved on in the meantime.
+
+        ``unclaimed``: only where it is still pending (a start mark leaves the epoch as it is); the attempt stays the same.
+        """
 
     async def end(self, ended: Ended) -> Execution | None:
         """End an open execution; None where it is unknown or ended already."""

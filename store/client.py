@@ -1,0 +1,63 @@
+"""The connection to MongoDB.
+
+The driver is PyMongo's asyncio client, the successor of Motor, which is past its end of life. Writes ask for
+``w=majority, journal=true``: an acknowledged admission or terminal state survives the death of the server.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from pymongo import AsyncMongoClient
+
+from store.executions import MongoExecutions
+from store.failures import translated
+from store.runners import MongoRunners
+from store.workflows import MongoWorkflows
+
+
+class MongoStore:
+    """The repositories on one database; opened by :meth:`start`, never at import time."""
+
+    executions: MongoExecutions
+    workflows: MongoWorkflows
+    runners: MongoRunners
+
+    def __init__(self, url: str, database: str, *, timeout: float = 3.0, retention_days: float = 30.0) -> None:
+        """Prepare a store; ``timeout`` (seconds) bounds every operation, finished executions live ``retention_days``."""
+        milliseconds = int(timeout * 1000)
+        # Connects with the first operation only; a client belongs to the event loop that uses it first.
+        self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+            url,
+            tz_aware=True,
+            connect=False,
+            w="majority",
+            journal=True,
+            retryWrites=False,
+            serverSelectionTimeoutMS=milliseconds,
+            connectTimeoutMS=milliseconds,
+            socketTimeoutMS=max(10_000, milliseconds),
+            appname="workflow-automation",
+        )
+        self._database = self._client[database]
+        self.executions = MongoExecutions(self._database.executions, retention=timedelta(days=retention_days))
+        self.workflows = MongoWorkflows(self._database.workflows, self._database.workflow_versions)
+        self.runners = MongoRunners(self._database.runners)
+
+    async def start(self) -> None:
+        """Connect; raises StoreUnavailable when that fails."""
+        await self.ping()
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def ping(self) -> None:
+        """Ask the server for a sign of life; raises StoreUnavailable."""
+        async with translated():
+            await self._client.admin.command("ping")
+
+    async def ensure_indexes(self) -> None:
+        """Create the indexes that are missing; safe from several services at once."""
+        async with translated():
+            await self.executions.ensure_indexes()
+            await self.workflows.ensure_indexes()

@@ -1,0 +1,37 @@
+"""The one place where the driver's errors become the store's."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
+
+from store.interfaces import StoreUnavailable
+
+DUPLICATE_KEY = 11000
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Raise StoreUnavailable where the driver could not reach the server or the server refused.
+
+    Duplicate keys and bulk errors pass: their callers read them item by item.
+    """
+    try:
+        yield
+    except (DuplicateKeyError, BulkWriteError):
+        raise
+    except ConnectionFailure as error:
+        raise StoreUnavailable(f"MongoDB cannot be reached: {error}") from error
+    except OperationFailure as error:
+        raise StoreUnavailable(f"MongoDB refused the operation: {error}") from error
+    except PyMongoError as error:
+        raise StoreUnavailable(f"MongoDB failed: {error}") from error
+
+
+def refused(error: BulkWriteError) -> StoreUnavailable | None:
+    """Return what a bulk write says beyond duplicate keys (a full disk, a write concern that was not met)."""
+    details = error.details or {}
+    for problem in [*details.get("writeConcernErrors", ()), *details.get("writeErrors", ())]:
+        if problem.get("code") != DUPLICATE_KEY:
+            return StoreUnavailable(f"MongoDB refused the write: {problem.get('errmsg', problem)}")
+    return None

@@ -1,0 +1,197 @@
+"""Workflows in MongoDB: the current version of each is one document, superseded versions lie beside.
+
+A change first keeps the version that it is about to supersede (under the id ``<workflow>@<version>``, once), then replaces
+the current document where it still is at that version. A crash in between leaves a copy of what is current anyway; two
+changes at once make one of them a VersionConflict.
+
+The definition is kept as JSON text, because its keys may hold dots and dollars (header names, JSON bodies); what is queried
+(trigger, retries, next run) stands beside it.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+from pymongo import ASCENDING, IndexModel, UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import DuplicateKeyError
+
+from store.failures import translated
+from store.group_commit import GroupCommit
+from store.interfaces import Due, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+
+Document = dict[str, Any]
+
+_DUE_PAGE = 1000
+
+
+class MongoWorkflows:
+    """See :class:`store.interfaces.Workflows`."""
+
+    def __init__(self, heads: AsyncCollection[Document], versions: AsyncCollection[Document]) -> None:
+        self._heads = heads
+        self._versions = versions
+        self._reads: GroupCommit[str, Workflow | None] = GroupCommit(self._get_all)
+        self._advances: GroupCommit[tuple[str, datetime, datetime | None], bool] = GroupCommit(self._advance_all)
+
+    async def ensure_indexes(self) -> None:
+        """Create the index that the scheduler reads by."""
+        await self._heads.create_indexes([IndexModel([("next_run", ASCENDING)], name="next_run", sparse=True)])
+
+    async def create(self, workflow: Workflow) -> Workflow:
+        """Store a new workflow; see the contract."""
+        try:
+            async with translated():
+                await self._heads.insert_one(_to_document(workflow))
+        except DuplicateKeyError:
+            existing = await self.get(workflow.workflow_id)
+            if existing is None or existing.archived_at is None:
+                raise WorkflowExists(workflow.workflow_id) from None
+            try:
+                return await self.replace(replace(workflow, version=existing.version + 1))
+            except VersionConflict:
+                raise WorkflowExists(workflow.workflow_id) from None
+        return workflow
+
+    async def replace(self, workflow: Workflow) -> Workflow:
+        """Store the next version; see the contract."""
+        superseded = workflow.version - 1
+        async with translated():
+            head = await self._heads.find_one({"_id": workflow.workflow_id})
+            if head is None or head["version"] != superseded:
+                raise VersionConflict(workflow.workflow_id, superseded)
+            kept = {key: value for key, value in head.items() if key not in ("_id", "next_run")}
+            with suppress(DuplicateKeyError):  # kept by a change that went no further
+                await self._versions.insert_one(
+                    {"_id": f"{workflow.workflow_id}@{superseded}", "workflow_id": workflow.workflow_id, **kept}
+                )
+            result = await self._heads.replace_one(
+                {"_id": workflow.workflow_id, "version": superseded}, _to_document(workflow)
+            )
+        if not result.matched_count:
+            raise VersionConflict(workflow.workflow_id, superseded)
+        return workflow
+
+    async def get(self, workflow_id: str) -> Workflow | None:
+        """Return the current version; concurrent calls share one query."""
+        return await self._reads.submit(workflow_id)
+
+    async def _get_all(self, ids: Sequence[str]) -> Sequence[Workflow | None]:
+        async with translated():
+            found = {document["_id"]: document async for document in self._heads.find({"_id": {"$in": list(set(ids))}})}
+        return [_from_document(found[each]) if each in found else None for each in ids]
+
+    async def get_version(self, workflow_id: str, version: int) -> Mapping[str, Any] | None:
+        """Return the stored definition of one version."""
+        head = await self.get(workflow_id)
+        if head is not None and head.version == version:
+            return head.definition
+        async with translated():
+            document = await self._versions.find_one({"_id": f"{workflow_id}@{version}"})
+        return None if document is None else orjson.loads(document["definition"])
+
+    async def archive(self, workflow_id: str, at: datetime) -> bool:
+        """Archive; see the contract."""
+        async with translated():
+            result = await self._heads.update_one(
+                {"_id": workflow_id, "archived_at": {"$exists": False}},
+                {"$set": {"archived_at": at, "updated_at": at}, "$unset": {"next_run": ""}},
+            )
+        return bool(result.matched_count)
+
+    async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
+        """Return workflows by id, with ids greater than ``after``."""
+        query: Document = {"archived_at": {"$exists": where.archived}}
+        bounds: Document = {}
+        if where.prefix:
+            # The code point after the last one sorts behind everything that begins with the prefix.
+            bounds = {"$gte": where.prefix, "$lt": where.prefix[:-1] + chr(ord(where.prefix[-1]) + 1)}
+        if after is not None:
+            bounds["$gt"] = after
+        if bounds:
+            query["_id"] = bounds
+        if where.trigger_type is not None:
+            query["trigger_type"] = where.trigger_type
+        async with translated():
+            cursor = self._heads.find(query, limit=limit).sort([("_id", ASCENDING)])
+            return [_from_document(document) async for document in cursor]
+
+    async def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
+        """Yield the workflows with ``next_run`` up to ``until``, soonest first."""
+        query: Document = {"next_run": {"$lte": until}, "shard": {"$in": sorted(shards)}}
+        fields = ["version", "trigger", "retries", "total_actions", "shard", "anchor", "next_run"]
+        async with translated():
+            cursor = self._heads.find(query, fields, batch_size=_DUE_PAGE).sort([("next_run", ASCENDING)])
+            async for document in cursor:
+                yield Due(
+                    workflow_id=document["_id"],
+                    version=document["version"],
+                    trigger=orjson.loads(document["trigger"]),
+                    retries=document["retries"],
+                    total_actions=document["total_actions"],
+                    shard=document["shard"],
+                    anchor=document["anchor"],
+                    next_run=document["next_run"],
+                )
+
+    async def advance(self, workflow_id: str, due: datetime, next_run: datetime | None) -> bool:
+        """Set ``next_run`` where it is still ``due``; see the contract."""
+        return await self._advances.submit((workflow_id, due, next_run))
+
+    async def _advance_all(self, advances: Sequence[tuple[str, datetime, datetime | None]]) -> Sequence[bool]:
+        updates = [
+            UpdateOne(
+                {"_id": workflow_id, "next_run": due},
+                {"$unset": {"next_run": ""}} if next_run is None else {"$set": {"next_run": next_run}},
+            )
+            for workflow_id, due, next_run in advances
+        ]
+        async with translated():
+            result = await self._heads.bulk_write(updates, ordered=False)
+            if result.matched_count == len(advances):
+                return [True] * len(advances)
+            ids = [workflow_id for workflow_id, _, _ in advances]
+            now = {
+                document["_id"]: document.get("next_run")
+                async for document in self._heads.find({"_id": {"$in": ids}}, {"next_run": 1})
+            }
+        return [workflow_id in now and now[workflow_id] == next_run for workflow_id, _, next_run in advances]
+
+
+def _to_document(workflow: Workflow) -> Document:
+    document: Document = {
+        "_id": workflow.workflow_id,
+        "version": workflow.version,
+        "definition": orjson.dumps(dict(workflow.definition)).decode(),
+        "trigger": orjson.dumps(workflow.definition["trigger"]).decode(),
+        "trigger_type": workflow.definition["trigger"]["type"],
+        "retries": workflow.definition["retries"],
+        "total_actions": workflow.total_actions,
+        "shard": workflow.shard,
+        "created_at": workflow.created_at,
+        "updated_at": workflow.updated_at,
+        "anchor": workflow.anchor,
+    }
+    if workflow.next_run is not None:
+        document["next_run"] = workflow.next_run
+    if workflow.archived_at is not None:
+        document["archived_at"] = workflow.archived_at
+    return document
+
+
+def _from_document(document: Document) -> Workflow:
+    return Workflow(
+        workflow_id=document["_id"],
+        version=document["version"],
+        definition=orjson.loads(document["definition"]),
+        total_actions=document["total_actions"],
+        shard=document["shard"],
+        created_at=document["created_at"],
+        updated_at=document["updated_at"],
+        anchor=document["anchor"],
+        next_run=document.get("next_run"),
+        archived_at=document.get("archived_at"),
+    )

@@ -1,0 +1,129 @@
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.execution import (
+    OPEN,
+    TERMINAL,
+    ActionFinished,
+    ActionOutcome,
+    Admission,
+    Cause,
+    Ended,
+    Reissued,
+    Status,
+    admit,
+    apply,
+    claim,
+)
+
+T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def at(seconds):
+    return T0 + timedelta(seconds=seconds)
+
+
+def admitted(total=2, lock="w"):
+    return admit(
+        Admission(
+            execution_id="e", workflow_id="w", version=1, cause=Cause.MANUAL, created_at=T0, retries_left=1,
+            total_actions=total, shard=0, lock_key=lock,
+        )
+    )  # fmt: skip
+
+
+def finished(index, status, *, epoch=1, seq=1, attempt=1, ok=True, wake_at=None, left=1):
+    return ActionFinished(
+        execution_id="e",
+        workflow_id="w",
+        epoch=epoch,
+        seq=seq,
+        outcome=ActionOutcome(
+            action_id=f"a{index}", index=index, attempt=attempt, status="ok" if ok else "failed",
+            started_at=at(index), finished_at=at(index + 1),
+        ),
+        status=status,
+        retries_left=left,
+        runner="r",
+        wake_at=wake_at,
+    )  # fmt: skip
+
+
+def test_the_way_through():
+    execution = admitted()
+    assert (execution.status, execution.lock_key, execution.requested_at) == (Status.PENDING, "w", T0)
+    execution = apply(execution, finished(0, Status.RUNNING))
+    assert (execution.status, execution.started_at, execution.resume_index) == (Status.RUNNING, at(0), 1)
+    execution = apply(execution, finished(1, Status.OK, seq=2))
+    assert (execution.status, execution.finished_at, execution.lock_key, execution.owner) == (Status.OK, at(2), None, None)
+
+
+def test_a_failed_action_is_retried_from_where_it_failed():
+    execution = apply(admitted(), finished(0, Status.RUNNING))
+    execution = apply(execution, finished(1, Status.WAITING, seq=2, ok=False, wake_at=at(9), left=0))
+    assert (execution.status, execution.wake_at, execution.last_failed_action) == (Status.WAITING, at(9), "a1")
+    assert execution.lock_key == "w"
+    execution = apply(execution, Reissued("e", "w", epoch=2, at=at(9)))
+    assert (execution.status, execution.attempt, execution.wake_at, execution.seq) == (Status.PENDING, 2, None, 0)
+    taken = claim(execution, 2, "r2", at(9))
+    assert taken is not None
+    assert (taken.status, taken.epoch, taken.owner, taken.resume_index) == (Status.RUNNING, 3, "r2", 1)
+    ended = apply(taken, finished(1, Status.OK, epoch=3, seq=1, attempt=2))
+    assert [(o.attempt, o.index, o.status) for o in ended.ordered_results] == [(1, 0, "ok"), (1, 1, "failed"), (2, 1, "ok")]
+
+
+def test_a_request_is_claimed_once():
+    taken = claim(admitted(), 1, "r1", T0)
+    assert taken is not None
+    assert claim(taken, 1, "r2", T0) is None
+    assert claim(taken, 2, "r2", T0) is None
+
+
+def test_a_skipped_execution_is_terminal_from_the_start():
+    execution = admitted(lock=None)
+    assert execution.status is Status.SKIPPED
+    assert apply(execution, finished(0, Status.OK)) is execution
+
+
+TRANSITIONS = st.one_of(
+    st.builds(
+        finished,
+        st.integers(0, 1),
+        st.sampled_from([Status.RUNNING, Status.WAITING, Status.OK, Status.FAILED]),
+        epoch=st.integers(1, 4),
+        seq=st.integers(1, 3),
+        attempt=st.integers(1, 3),
+        ok=st.booleans(),
+        wake_at=st.just(at(5)),
+    ),
+    st.builds(Reissued, st.just("e"), st.just("w"), st.integers(1, 5), st.just(at(6)), st.booleans()),
+    st.builds(Ended, st.just("e"), st.just("w"), st.just(Status.CANCELLED), st.just("stop"), st.just(at(7))),
+)
+
+
+@given(st.lists(TRANSITIONS, max_size=12))
+def test_the_fold_keeps_its_invariants(transitions):
+    execution = admitted()
+    for transition in transitions:
+        before = execution
+        execution = apply(execution, transition)
+        assert execution.epoch >= before.epoch
+        assert (execution.lock_key is None) == (execution.status in TERMINAL)
+        assert (execution.finished_at is None) == (execution.status in OPEN)
+        if before.status in TERMINAL:
+            assert execution == before
+        again = apply(execution, transition)
+        if isinstance(transition, ActionFinished) and execution != before:
+            assert again == execution, "a replayed result changed something"
+        if isinstance(transition, ActionFinished) and transition.epoch < execution.epoch:
+            assert execution == before, "a zombie's result changed something"
+
+
+def test_a_terminal_state_is_never_overwritten():
+    ended = apply(admitted(), Ended("e", "w", Status.CANCELLED, "stop", at(1)))
+    for transition in (finished(0, Status.OK), Reissued("e", "w", 9, at(2)), Ended("e", "w", Status.FAILED, "x", at(2))):
+        assert apply(ended, transition) == ended
+    assert replace(ended, reason="stop") == ended

@@ -1,0 +1,51 @@
+import uuid
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.identifiers import (
+    asked_at,
+    earliest_execution_id,
+    execution_id,
+    is_execution_id,
+    is_workflow_id,
+    record_execution_id,
+    tick_execution_id,
+)
+
+NOW = datetime(2026, 11, 24, 1, 2, 3, 456000, tzinfo=timezone.utc)
+INSTANTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(timezone.utc))  # noqa: DTZ001
+
+
+@given(at=INSTANTS, entropy=st.binary(min_size=10, max_size=10))
+def test_ids_are_uuids_of_version_7_that_carry_their_instant(at, entropy):
+    at = at.replace(microsecond=at.microsecond // 1000 * 1000)
+    made = execution_id(at, entropy)
+    assert is_execution_id(made)
+    assert uuid.UUID(made).version == 7
+    assert uuid.UUID(made).variant == uuid.RFC_4122
+    assert asked_at(made) == at
+    assert earliest_execution_id(at) <= made < earliest_execution_id(at + timedelta(milliseconds=1))
+
+
+def test_a_tick_has_one_id():
+    assert tick_execution_id("w", NOW) == tick_execution_id("w", NOW)
+    assert tick_execution_id("w", NOW) != tick_execution_id("w", NOW + timedelta(milliseconds=1))
+    assert tick_execution_id("w", NOW) != tick_execution_id("v", NOW)
+
+
+def test_a_record_has_one_id():
+    assert record_execution_id("t", 0, 1, NOW) == record_execution_id("t", 0, 1, NOW)
+    assert len({record_execution_id(*where, NOW) for where in (("t", 0, 1), ("t", 1, 0), ("u", 0, 1), ("t", 0, 11))}) == 4
+
+
+@pytest.mark.parametrize("text", ["a", "A-b_c.9", "x" * 128])
+def test_workflow_ids(text):
+    assert is_workflow_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "-a", "a b", "a/b", "ä", "x" * 129, "a\n", None, 3])
+def test_bad_workflow_ids(text):
+    assert not is_workflow_id(text)

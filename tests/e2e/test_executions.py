@@ -1,0 +1,173 @@
+"""Create, trigger, retry, overlap: the main job through HTTP and Kafka."""
+
+import asyncio
+import base64
+import json
+
+import pytest
+
+from tests.e2e.conftest import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LOG = {"type": "log", "message": "hello"}
+
+
+async def test_a_triggered_workflow_runs_its_actions_in_order(api, target, workflow_id):
+    await api.create(workflow_id, [LOG, {"type": "http-request", "url": f"{target.url}/{workflow_id}", "method": "GET"}])
+    assert await api.status_of(workflow_id) == "idle"
+    execution = await api.finished(await api.trigger(workflow_id))
+    assert execution["status"] == "ok"
+    assert execution["totalActions"] == 2
+    assert [(a["actionId"], a["status"], a["logs"]) for a in execution["executedActions"]] == [
+        ("log-1", "ok", ["hello"]),
+        ("http-request-2", "ok", [f"{target.url}/{workflow_id} [STATUS 200] => hello {workflow_id}"]),
+    ]
+    assert execution["createdAt"] <= execution["startedAt"] <= execution["finishedAt"]
+    assert await api.status_of(workflow_id) == "idle"
+
+
+async def test_a_failing_action_is_retried_until_it_recovers_and_what_succeeded_is_not_repeated(api, target, workflow_id):
+    first, second = f"{workflow_id}-1", f"{workflow_id}-2"
+    await api.create(
+        workflow_id,
+        [
+            {"type": "http-request", "url": f"{target.url}/{first}", "method": "POST", "json": {"n": 1}},
+            {"type": "http-request", "url": f"{target.url}/{second}?fail=2", "method": "GET"},
+        ],
+        backoff={"base": "1s", "cap": "1s"},
+    )
+    execution_id = await api.trigger(workflow_id)
+    execution = await api.finished(execution_id)
+    assert execution["status"] == "ok"
+    assert execution["attempt"] == 3
+    assert execution["retriesLeft"] == 1
+    assert (target.count(first), target.count(second)) == (1, 3)
+    keys = {request.headers["Idempotency-Key"] for request in target.requests[second]}
+    assert keys == {f"{execution_id}:http-request-2"}
+
+
+async def test_a_failing_action_ends_failed_when_its_retries_are_used_up(api, target, workflow_id):
+    await api.create(
+        workflow_id,
+        [{"type": "http-request", "url": f"{target.url}/{workflow_id}?fail=99", "method": "GET"}, LOG],
+        retries=1,
+        backoff={"base": "1s", "cap": "1s"},
+    )
+    execution = await api.finished(await api.trigger(workflow_id))
+    assert (execution["status"], execution["retriesLeft"], execution["attempt"]) == ("failed", 0, 2)
+    assert execution["lastFailedAction"] == "http-request-1"
+    assert "503" in execution["reason"]
+    assert target.count(workflow_id) == 2
+    assert await api.status_of(workflow_id) == "idle"
+
+
+async def test_a_busy_or_pending_workflow_refuses_another_trigger(api, target, workflow_id):
+    await api.create(
+        workflow_id,
+        [{"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1&fail=1", "method": "GET"}],
+        backoff={"base": "2s", "cap": "2s", "jitter": "none"},
+    )
+    execution_id = await api.trigger(workflow_id)
+
+    async def refused_as(expected):
+        status, answer = await api.call("POST", f"/workflows/{workflow_id}/trigger")
+        assert status == 409
+        assert answer["status"] == "workflow in progress"
+        assert answer["executionId"] == execution_id
+        return answer["triggerStatus"] == expected
+
+    await until(lambda: refused_as("pending"), "the workflow waits for its retry")
+    await until(lambda: refused_as("busy"), "the workflow runs")
+    target.release.set()
+    assert (await api.finished(execution_id))["status"] == "ok"
+    await api.finished(await api.trigger(workflow_id))
+
+
+async def test_fifty_triggers_at_once_start_one_execution(api, target, workflow_id):
+    await api.create(workflow_id, [{"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET"}])
+    answers = await asyncio.gather(*(api.call("POST", f"/workflows/{workflow_id}/trigger") for _ in range(50)))
+    accepted = [answer["executionId"] for status, answer in answers if status == 202]
+    assert len(accepted) == 1
+    assert {status for status, _ in answers} == {202, 409}
+    target.release.set()
+    assert (await api.finished(accepted[0]))["status"] == "ok"
+    assert target.count(workflow_id) == 1
+    assert len(await api.executions(workflow_id)) == 1
+
+
+async def test_a_record_published_straight_to_kafka_starts_an_execution(api, producer, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await producer.send_and_wait(
+        "workflow.execution", json.dumps({"workflow_id": workflow_id}).encode(), key=workflow_id.encode()
+    )
+
+    async def one():
+        executions = await api.executions(workflow_id)
+        return executions if executions and executions[0]["status"] == "ok" else None
+
+    (execution,) = await until(one, "the execution finishes")
+    assert execution["cause"] == "event"
+
+
+async def test_a_record_without_a_key_runs_as_well_and_an_id_makes_it_idempotent(api, producer, workflow_id):
+    await api.create(workflow_id, [LOG])
+    execution_id = "019ab5d0-0000-7000-8000-" + workflow_id[-6:].rjust(12, "0")
+    value = json.dumps({"workflow_id": workflow_id, "execution_id": execution_id}).encode()
+    for _ in range(3):
+        await producer.send_and_wait("workflow.execution", value)
+
+    async def there():
+        status, _ = await api.call("GET", f"/executions/{execution_id}")
+        return status == 200
+
+    await until(there, "the execution exists")
+    assert (await api.finished(execution_id))["status"] == "ok"
+    await producer.send_and_wait("workflow.execution", value, key=workflow_id.encode())
+    other = await api.trigger(workflow_id)
+    await api.finished(other)
+    assert {execution["executionId"] for execution in await api.executions(workflow_id)} == {execution_id, other}
+
+
+async def test_a_record_for_a_busy_workflow_is_recorded_as_skipped(api, producer, target, workflow_id):
+    await api.create(workflow_id, [{"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET"}])
+    running = await api.trigger(workflow_id)
+    await producer.send_and_wait(
+        "workflow.execution", json.dumps({"workflow_id": workflow_id}).encode(), key=workflow_id.encode()
+    )
+
+    async def skipped():
+        return [e for e in await api.executions(workflow_id) if e["status"] == "skipped"]
+
+    (execution,) = await until(skipped, "the second one is skipped")
+    assert running in execution["reason"]
+    target.release.set()
+    await api.finished(running)
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "reason"),
+    [
+        ("no JSON", b"{oops", "Invalid JSON"),
+        ("no workflow", b"{}", "workflow_id"),
+        ("bad id", b'{"workflow_id": "a b"}', "workflow_id"),
+        ("unknown workflow", b'{"workflow_id": "nobody-knows-me"}', "does not exist"),
+        ("bad execution id", b'{"workflow_id": "x", "execution_id": "7"}', "execution_id"),
+    ],
+)
+async def test_a_malformed_record_is_dead_lettered_and_stops_nothing(
+    api, producer, dead_letters, workflow_id, word, value, reason
+):
+    await api.create(workflow_id, [LOG])
+    sent = await producer.send_and_wait("workflow.execution", value, key=workflow_id.encode())
+
+    async def ours():
+        while True:
+            letter = json.loads((await dead_letters.getone()).value)
+            if (letter["topic"], letter["partition"], letter["offset"]) == (sent.topic, sent.partition, sent.offset):
+                return letter
+
+    letter = await asyncio.wait_for(ours(), timeout=30)
+    assert reason in letter["reason"]
+    assert base64.b64decode(letter["value"]) == value
+    assert (await api.finished(await api.trigger(workflow_id)))["status"] == "ok"

@@ -1,0 +1,100 @@
+"""Golden payloads: what was once published stays readable, and is written the same way."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from events.records import ActionResult, DeadLetter, Event, ExecutionEnded, ExecutionRequest, WakeUp, WorkflowChanged
+from events.topics import ALL, PARTITIONS, partition_of
+from events.wire import Decoder, Malformed, encode
+
+GOLDEN = Path(__file__).parent / "golden"
+NOON = datetime(2026, 11, 24, 12, 0, 0, 123000, tzinfo=timezone.utc)
+EXECUTION_ID = "019ab5d0-0000-7000-8000-000000000001"
+
+RECORDS: dict[str, Event] = {
+    "execution-request": ExecutionRequest(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="schedule", attempt=1, retries_left=3,
+        total_actions=2, created_at=NOON, requested_at=NOON, due_at=NOON,
+    ),
+    "execution-request-by-hand": ExecutionRequest(workflow_id="w"),
+    "action-result": ActionResult(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, seq=1, version=2, runner="host-1-ab", attempt=1,
+        action_id="call", index=0, status="failed", execution_status="waiting", retries_left=2, total_actions=2, started_at=NOON,
+        finished_at=NOON, logs=["line"], error={"class": "status", "message": "503"}, wake_at=NOON, reason="call failed",
+    ),
+    "execution-ended": ExecutionEnded(
+        workflow_id="w", execution_id=EXECUTION_ID, ended="cancelled", at=NOON, reason="asked", version=2
+    ),
+    "wake-up": WakeUp(workflow_id="w", execution_id=EXECUTION_ID, epoch=1, wake_at=NOON),
+    "workflow-changed": WorkflowChanged(workflow_id="w", version=2),
+    "dead-letter": DeadLetter(
+        topic="workflow.execution", partition=1, offset=2, reason="bad", at=NOON, key="dw==",
+        value="e30=",
+    ),
+}  # fmt: skip
+
+
+def decoder(record: Event) -> Decoder:
+    return next(Decoder(*spec.records) for spec in ALL if type(record) in spec.records)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_golden_payloads_are_read(name):
+    raw = (GOLDEN / f"{name}.json").read_bytes().strip()
+    found = decoder(RECORDS[name])(raw)
+    assert not isinstance(found, Malformed), found
+    assert found.asdict() == RECORDS[name].asdict()
+
+
+@pytest.mark.parametrize("name", [name for name in RECORDS if name != "execution-request-by-hand"])
+def test_golden_payloads_are_written(name):
+    assert encode(RECORDS[name]) == (GOLDEN / f"{name}.json").read_bytes().strip()
+
+
+def test_every_record_has_a_golden_payload():
+    assert {type(record) for record in RECORDS.values()} == {record for spec in ALL for record in spec.records}
+
+
+@pytest.mark.parametrize(
+    ("word", "raw", "field"),
+    [
+        ("nothing", None, "no value"),
+        ("empty", b"", "no value"),
+        ("no JSON", b"{oops", "Invalid JSON"),
+        ("a list", b"[]", "object"),
+        ("missing field", b"{}", "workflow_id"),
+        ("number for text", b'{"workflow_id": 3}', "workflow_id"),
+        ("null for text", b'{"workflow_id": null}', "workflow_id"),
+        ("text for number", b'{"workflow_id": "w", "epoch": "1"}', "epoch"),
+        ("no instant", b'{"workflow_id": "w", "created_at": "soon"}', "created_at"),
+        ("not UTF-8", b'{"workflow_id": "\xff"}', "value"),
+    ],
+)
+def test_what_does_not_decode_becomes_a_value_that_names_the_field(word, raw, field):
+    found = Decoder(ExecutionRequest)(raw)
+    assert isinstance(found, Malformed)
+    assert field in found.reason
+    assert found.raw == raw
+
+
+def test_fields_of_a_later_version_are_ignored():
+    found = Decoder(ExecutionRequest)(b'{"workflow_id": "w", "of_the_future": 1}')
+    assert isinstance(found, ExecutionRequest)
+
+
+def test_defaults_are_not_shared():
+    raw = (GOLDEN / "action-result.json").read_bytes()
+    first, second = decoder(RECORDS["action-result"])(raw), decoder(RECORDS["action-result"])(raw)
+    first.logs.append("x")
+    assert second.logs == ["line"]
+
+
+@pytest.mark.parametrize(
+    ("key", "murmur2"),
+    [("21", -973932308), ("foobar", -790332482), ("a-little-bit-long-string", -985981536), ("abc", 479470107)],
+)
+def test_partitions_are_those_of_every_kafka_client(key, murmur2):
+    """The hashes are the reference values of Apache Kafka's own UtilsTest.testMurmur2."""
+    assert partition_of(key) == (murmur2 & 0x7FFFFFFF) % PARTITIONS
