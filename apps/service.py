@@ -5,13 +5,15 @@ web server, consumer, agents, tables). Stop goes the other way. Services that st
 dependencies rather than ``@app.service``, because those start only after table recovery.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import faust
+import structlog
+from aiokafka.errors import KafkaError
 from faust.types import TransportT
 from mode import Service, ServiceT
-from store.client import MongoStore
 from yarl import URL
 
 from apps.logs import logging_config
@@ -19,6 +21,22 @@ from apps.settings import ServiceSettings
 from events.provision import ensure_topics
 from events.topics import PARTITIONS
 from events.transport import Transport
+from store.client import MongoStore
+from store.interfaces import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+START_RETRY_DELAY = 1.0  # seconds
+
+
+async def patiently(what: str, start: Callable[[], Awaitable[None]], retry_on: tuple[type[Exception], ...]) -> None:
+    """Call ``start`` until it succeeds: a service that starts before its dependencies waits for them rather than die."""
+    while True:
+        try:
+            return await start()
+        except retry_on as error:
+            log.warning("waiting for a dependency", dependency=what, error=str(error))
+            await asyncio.sleep(START_RETRY_DELAY)
 
 
 class Topics(Service):
@@ -29,6 +47,9 @@ class Topics(Service):
         self.settings = settings
 
     async def on_start(self) -> None:
+        await patiently("kafka", self._ensure, (KafkaError, OSError, asyncio.TimeoutError))
+
+    async def _ensure(self) -> None:
         await ensure_topics(self.settings.kafka_bootstrap, replication_factor=self.settings.kafka_replication_factor)
 
 
@@ -40,6 +61,9 @@ class Database(Service):
         self.store = store
 
     async def on_start(self) -> None:
+        await patiently("mongodb", self._open, (StoreUnavailable,))
+
+    async def _open(self) -> None:
         await self.store.start()
         await self.store.ensure_indexes()
 

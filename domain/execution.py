@@ -115,16 +115,24 @@ class ActionFinished:
     reason: str | None = None
 
 
+class Restart(str, Enum):
+    """Why an execution is handed to the runners again."""
+
+    RETRY = "retry"  # its wait is over: a new attempt
+    UNCLAIMED = "unclaimed"  # no runner had started it: still the same attempt
+    LOST = "lost"  # its runner died: the same attempt, counted as lost
+    HANDED_BACK = "handed-back"  # its runner was stopped: the same attempt, nothing was lost
+
+
 @dataclass(frozen=True)
 class Reissued:
-    """The scheduler asks for a (re)start under a new epoch: a retry is due, a runner was lost, or nobody took the request."""
+    """A (re)start is asked for under a new epoch."""
 
     execution_id: str
     workflow_id: str
     epoch: int  # the new one
     at: datetime
-    lost: bool = False  # the attempt before was lost, not failed
-    unclaimed: bool = False  # no runner had started it: still the same attempt, and none lost
+    why: Restart = Restart.RETRY
 
 
 @dataclass(frozen=True)
@@ -259,16 +267,24 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
     return _close(changed, result.status, outcome.finished_at, result.reason)
 
 
+_RESTARTS_FROM = {
+    Restart.RETRY: frozenset({Status.WAITING}),
+    Restart.UNCLAIMED: frozenset({Status.PENDING}),
+    Restart.LOST: OPEN,
+    Restart.HANDED_BACK: OPEN,
+}
+
+
 def _reissue(execution: Execution, request: Reissued) -> Execution:
-    if request.epoch <= execution.epoch or (request.unclaimed and execution.status is not Status.PENDING):
+    if request.epoch <= execution.epoch or execution.status not in _RESTARTS_FROM[request.why]:
         return execution
     return replace(
         execution,
         status=Status.PENDING,
         epoch=request.epoch,
         seq=0,
-        attempt=execution.attempt + (not request.lost and not request.unclaimed),
-        lost=execution.lost + request.lost,
+        attempt=execution.attempt + (request.why is Restart.RETRY),
+        lost=execution.lost + (request.why is Restart.LOST),
         requested_at=request.at,
         wake_at=None,
         owner=None,

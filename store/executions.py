@@ -3,7 +3,8 @@
 Life cycle of a document: inserted by :meth:`MongoExecutions.admit` with its ``lock_key`` under a unique partial index (the
 insert *is* the admission); started by ``claim`` or, for a certainly new request, by ``mark_started`` or directly by its
 first result; changed by ``project`` under the fence of epoch and sequence; raised to a new epoch by ``reissue``; closed by a
-result or by ``end``, which set the terminal status, unset ``lock_key`` and set ``expire_at`` in the same update. A closed document
+result or by ``end``, which set the terminal status, unset ``lock_key`` and set ``expire_at`` in the same update. A closed
+document
 has the sequence number ``CLOSED``, so that the fence alone keeps everything out.
 
 Fields are absent rather than null, so that sparse indexes stay small. Results are a subdocument keyed by attempt and
@@ -30,6 +31,7 @@ from domain.execution import (
     Ended,
     Execution,
     Reissued,
+    Restart,
     Status,
     admit,
     apply,
@@ -164,13 +166,13 @@ class MongoExecutions:
             return None
         return after
 
-    async def reissue(self, execution_id: str, epoch: int, at: datetime, *, lost: bool) -> Execution | None:
+    async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
         """Raise the epoch; see the contract."""
         before = await self.get(execution_id)
-        if before is None or before.epoch != epoch or not before.status.is_open:
+        if before is None or before.epoch != epoch:
             return None
-        after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, lost))
-        return after if await self._swap(before, after) else None
+        after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, why))
+        return after if after is not before and await self._swap(before, after) else None
 
     async def end(self, ended: Ended) -> Execution | None:
         """End an open execution; see the contract."""

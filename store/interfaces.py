@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from domain.execution import ActionFinished, Admission, Ended, Execution, Status
+from domain.execution import ActionFinished, Admission, Ended, Execution, Restart, Status
 
 
 class StoreError(Exception):
@@ -146,13 +146,8 @@ class Executions(Protocol):
     async def project(self, results: Sequence[ActionFinished]) -> frozenset[str]:
         """Apply results in order; return the ids of executions whose results the fence turned away or did not find."""
 
-    async def reissue(
-        self, execution_id: str, epoch: int, at: datetime, *, lost: bool, unclaimed: bool = False
-    ) -> Execution | None:
-        """Raise ``epoch`` to ``epoch + 1`` and make it pending again; None where it moved on in the meantime.
-
-        ``unclaimed``: only where it is still pending (a start mark leaves the epoch as it is); the attempt stays the same.
-        """
+    async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
+        """Raise ``epoch`` to ``epoch + 1`` and make it pending again; None where it moved on in the meantime."""
 
     async def end(self, ended: Ended) -> Execution | None:
         """End an open execution; None where it is unknown or ended already."""

@@ -37,13 +37,20 @@ log = structlog.get_logger(__name__)
 class HttpSession(Service):
     """The pooled HTTP connections that all actions share."""
 
-    session: aiohttp.ClientSession
+    session: aiohttp.ClientSession | None = None
 
     async def on_start(self) -> None:
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10), auto_decompress=True)
 
     async def on_stop(self) -> None:
-        await self.session.close()
+        if self.session is not None:
+            await self.session.close()
+
+    def resources(self) -> Resources:
+        """Return what running actions share."""
+        if self.session is None:
+            raise RuntimeError("the HTTP session is not open yet")
+        return Resources(http=self.session)
 
 
 class Pulse(Service):
@@ -107,7 +114,7 @@ class RunnerApp(ServiceApp):
             topics=self.event_topics,
             publish_event=self.publish,
             publish_result=self._publish_result,
-            resources=lambda: Resources(http=self.http.session),
+            resources=self.http.resources,
             republish_after=settings.republish_after,
         )
         self.results = agents.Results(

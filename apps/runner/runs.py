@@ -20,7 +20,7 @@ import structlog
 from mode import Service
 
 from apps.runner.attempts import Run, now
-from domain.execution import Execution
+from domain.execution import Execution, Restart
 from store.interfaces import Executions, Started, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -163,7 +163,7 @@ class Runs(Service):
 
     async def _hand_back(self, run: Run) -> None:
         try:
-            execution = await self.executions.reissue(run.execution_id, run.epoch, now(), lost=True)
+            execution = await self.executions.reissue(run.execution_id, run.epoch, now(), Restart.HANDED_BACK)
             if execution is not None:
                 await self.hand_back(execution)
                 log.info("execution handed back", execution_id=run.execution_id, epoch=execution.epoch)

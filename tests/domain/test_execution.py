@@ -13,6 +13,7 @@ from domain.execution import (
     Cause,
     Ended,
     Reissued,
+    Restart,
     Status,
     admit,
     apply,
@@ -99,7 +100,7 @@ TRANSITIONS = st.one_of(
         ok=st.booleans(),
         wake_at=st.just(at(5)),
     ),
-    st.builds(Reissued, st.just("e"), st.just("w"), st.integers(1, 5), st.just(at(6)), st.booleans()),
+    st.builds(Reissued, st.just("e"), st.just("w"), st.integers(1, 5), st.just(at(6)), st.sampled_from(Restart)),
     st.builds(Ended, st.just("e"), st.just("w"), st.just(Status.CANCELLED), st.just("stop"), st.just(at(7))),
 )
 

@@ -1,0 +1,114 @@
+"""`wf up`: the whole system on this machine, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from apps.standalone.console import UpConsole
+from apps.standalone.errors import StandaloneError
+from apps.standalone.settings import StandaloneSettings
+from apps.standalone.stack import Dependencies, Stack, Supervised
+
+
+def up(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False, show_default=False, help="Where all data are kept [default: the user's data directory]."
+        ),
+    ] = None,
+    kafka_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Kafka's port [default: 9092].")] = None,
+    mongodb_port: Annotated[int | None, typer.Option(min=1, max=65535, help="The database's port [default: 27017].")] = None,
+    workflows_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The HTTP API's port [default: 8081].")
+    ] = None,
+    scheduler_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The scheduler's port [default: 8082].")
+    ] = None,
+    runner_port: Annotated[int | None, typer.Option(min=1, max=65535, help="The runner's port [default: 8083].")] = None,
+    runners: Annotated[int, typer.Option(min=1, max=64, help="How many runners; further ones get free ports.")] = 1,
+    deps_only: Annotated[bool, typer.Option("--deps-only", help="Start Kafka and MongoDB alone.")] = False,
+) -> None:
+    """Start Kafka, MongoDB and the three services here, without Docker or Java; Ctrl-C stops them all.
+
+    Each option is also an environment variable: WF_DATA_DIR, WF_KAFKA_PORT, …
+    """
+    given: dict[str, Any] = {
+        "data_dir": data_dir.expanduser().resolve() if data_dir else None,
+        "kafka_port": kafka_port,
+        "mongodb_port": mongodb_port,
+        "workflows_port": workflows_port,
+        "scheduler_port": scheduler_port,
+        "runner_port": runner_port,
+    }
+    screen = UpConsole()
+    try:
+        settings = StandaloneSettings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as exc:
+        for problem in exc.errors():
+            screen.error(f"WF_{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}")
+        raise typer.Exit(2) from None
+    options: dict[str, Any] = {"sink": screen.line, "progress": screen.progress}
+    stack = Dependencies(settings, **options) if deps_only else Stack(settings, **options)
+    with screen:
+        try:
+            asyncio.run(_run(stack, screen, further_runners=runners - 1))
+        except StandaloneError as exc:
+            screen.end_progress()
+            screen.error(str(exc))
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            # Only where the loop cannot handle signals (Windows); everything has been stopped on the way here.
+            pass
+
+
+async def _run(stack: Dependencies | Stack, screen: UpConsole, *, further_runners: int) -> None:
+    """Start, wait for a signal or for a child that cannot be kept running, stop."""
+    asked_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in _stop_signals():
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(signum, asked_to_stop.set)
+    stopping = asyncio.ensure_future(asked_to_stop.wait())
+    running = asyncio.ensure_future(_keep_running(stack, screen, further_runners))
+    try:
+        await asyncio.wait([stopping, running], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        screen.end_progress()
+        started = any(child.launches for child in stack.children.values())
+        if started:
+            screen.message("stopping")
+        for task in (stopping, running):
+            task.cancel()
+        results = await asyncio.gather(stopping, running, return_exceptions=True)
+        await stack.stop()
+        if started:
+            screen.message("stopped")
+    failure = results[1]
+    if isinstance(failure, Exception):
+        raise failure
+
+
+def _stop_signals() -> list[signal.Signals]:
+    stop_signals = [signal.SIGINT, signal.SIGTERM]
+    # `nohup wf up` asks to ignore the end of the terminal, everybody else expects the end of everything.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        stop_signals.append(signal.SIGHUP)
+    return stop_signals
+
+
+async def _keep_running(stack: Supervised, screen: UpConsole, further_runners: int) -> None:
+    await stack.start()
+    if isinstance(stack, Stack):
+        for _ in range(further_runners):
+            await stack.add_worker("runner")
+    assert isinstance(stack, Dependencies | Stack)
+    screen.ready(stack)
+    raise await stack.wait_failure()

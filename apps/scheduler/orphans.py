@@ -1,0 +1,246 @@
+"""Orphans: executions that nobody looks after any more.
+
+- *Unclaimed*: pending, handed out a while ago, and no runner has started it: the request was never published, or got lost,
+  or waits in a backlog. It is published anew under a new epoch, so that the older request, should it turn up, is stale. The
+  next time it is left alone for twice as long, so that a mere backlog does not grow by its own repetition; and while no
+  runner lives at all, nothing is published, for nobody could take it.
+- *Lost*: running, but its runner is dead. It is started anew, resuming at the first action without a recorded success; one
+  that has lost too many runners is ended as failed, for it may be what kills them.
+
+A runner is dead when its beat has not changed for ``stale_after`` by this process's monotonic clock: clocks of two machines
+are never compared. Time during which the heartbeats could not be read does not count: with the database away no runner can
+write one either, and all of them would be given up the moment it is back.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from apps.scheduler.agenda import Agenda, Entry
+from apps.scheduler.clock import Clock, Monotonic
+from apps.scheduler.metrics import Metrics
+from apps.scheduler.publishing import Publisher
+from domain.execution import Ended, Execution, Restart, Status
+from domain.instants import instant
+from store.interfaces import Executions, Heartbeat, Runners, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+# An unclaimed execution is published again after republish_after, then 2, 4, 8 … times that, and so on up to this factor.
+LONGEST_BACKOFF = 64
+
+
+@dataclass
+class _Pulse:
+    beat: int | None
+    since: float  # monotonic instant since when it has not changed
+
+
+class Watch:
+    """Judges by their beats which runners are alive."""
+
+    def __init__(self, *, stale_after: float, interval: float) -> None:
+        self._stale_after = stale_after
+        self._blind_after = 2 * interval + 1
+        self._pulses: dict[str, _Pulse] = {}
+        self._looked_at: float | None = None
+
+    def look(self, heartbeats: Iterable[Heartbeat], now: float) -> None:
+        """Take note of every heartbeat there is, as read at the monotonic instant ``now``."""
+        if self._looked_at is not None and now - self._looked_at > self._blind_after:
+            for pulse in self._pulses.values():
+                pulse.since = now
+        self._looked_at = now
+        for heartbeat in heartbeats:
+            known = self._pulses.get(heartbeat.runner)
+            if known is None or known.beat != heartbeat.beat:
+                self._pulses[heartbeat.runner] = _Pulse(heartbeat.beat, now)
+
+    def expect(self, owners: Iterable[str], now: float) -> None:
+        """Take note of runners that own something; one that never had a heartbeat is timed from here."""
+        for owner in owners:
+            self._pulses.setdefault(owner, _Pulse(None, now))
+
+    def is_dead(self, runner: str, now: float) -> bool:
+        """Tell whether ``runner`` has not given a sign of life for too long."""
+        pulse = self._pulses.get(runner)
+        return pulse is not None and now - pulse.since >= self._stale_after
+
+    def dead(self, now: float) -> frozenset[str]:
+        """Return the dead runners among those known."""
+        return frozenset(runner for runner in self._pulses if self.is_dead(runner, now))
+
+    def anyone_alive(self, now: float) -> bool:
+        """Tell whether there is a runner that could take a request."""
+        return any(pulse.beat is not None and not self.is_dead(runner, now) for runner, pulse in self._pulses.items())
+
+    def forget(self, runners: Collection[str]) -> None:
+        """Forget runners that are gone for good."""
+        for runner in runners:
+            self._pulses.pop(runner, None)
+
+
+@dataclass
+class _Patience:
+    """How often an unclaimed execution was published again, and until when it is left alone."""
+
+    times: int
+    until: float  # monotonic
+
+
+class Orphans:
+    """Finds orphans and has the agenda see to them, so that they share its limit and its shards."""
+
+    def __init__(
+        self,
+        *,
+        executions: Executions,
+        runners: Runners,
+        publisher: Publisher,
+        agenda: Agenda,
+        clock: Clock,
+        monotonic: Monotonic,
+        republish_after: float,
+        stale_after: float,
+        watch_interval: float,
+        full_look_every: float,
+        max_lost_attempts: int,
+        page: int,
+        metrics: Metrics,
+    ) -> None:
+        self._executions = executions
+        self._runners = runners
+        self._publisher = publisher
+        self._agenda = agenda
+        self._clock = clock
+        self._monotonic = monotonic
+        self._republish_after = republish_after
+        self._full_look_every = full_look_every
+        self._max_lost_attempts = max_lost_attempts
+        self._page = page
+        self._metrics = metrics
+        self._patience: dict[str, _Patience] = {}
+        self._full_look_at: float | None = None
+        self.watch = Watch(stale_after=stale_after, interval=watch_interval)
+
+    # -- unclaimed -----------------------------------------------------------------------------------------------------
+
+    async def read_unclaimed(self) -> int:
+        """Publish anew what no runner has taken, and return how many those are.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+        """
+        now = self._monotonic()
+        self._patience = {
+            execution_id: patience
+            for execution_id, patience in self._patience.items()
+            if now < patience.until + self._wait(patience.times)
+        }
+        if not self.watch.anyone_alive(now):
+            return 0
+        before = self._clock() - timedelta(seconds=self._republish_after)
+        # Those that are left alone for now are the oldest: the page is that much longer, or they would fill it.
+        limit = self._page + len(self._patience)
+        taken = 0
+        for execution in await self._executions.unclaimed(before, self._agenda.shards, limit):
+            patience = self._patience.get(execution.execution_id)
+            if patience is None or now >= patience.until:
+                taken += self._arm("unclaimed", execution)
+        return taken
+
+    async def republish(self, execution: Execution) -> None:
+        """Publish a pending execution under a new epoch; neither a new attempt nor a lost one."""
+        execution_id = execution.execution_id
+        reissued = await self._executions.reissue(execution_id, execution.epoch, instant(self._clock()), Restart.UNCLAIMED)
+        if reissued is None:
+            self._patience.pop(execution_id, None)
+        elif await self._publisher.request(reissued):
+            self._metrics.restarts.labels("unclaimed").inc()
+            known = self._patience.get(execution_id)
+            times = known.times + 1 if known else 1
+            self._patience[execution_id] = _Patience(times, self._monotonic() + self._wait(times))
+
+    def _wait(self, times: int) -> float:
+        return self._republish_after * min(2.0 ** min(times, 32), LONGEST_BACKOFF)
+
+    # -- lost ----------------------------------------------------------------------------------------------------------
+
+    async def look(self) -> None:
+        """Look at the heartbeats, and start anew what dead runners have left.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+        """
+        heartbeats = await self._runners.all()
+        now = self._monotonic()
+        self.watch.look(heartbeats, now)
+        # Reading what is running costs more than reading heartbeats, and is needed only when one of them is stale; but an
+        # owner without any heartbeat is found no other way.
+        due = self._full_look_at is None or now - self._full_look_at >= self._full_look_every
+        if not (due or self.watch.dead(now)):
+            return
+        self._full_look_at = now
+        owned = await self._executions.owned(self._agenda.shards)
+        self.watch.expect(owned, now)
+        for owner, executions in owned.items():
+            if self.watch.is_dead(owner, now):
+                log.warning("runner is dead; its executions start anew", runner=owner, count=len(executions))
+                for execution in executions:
+                    self._arm("lost", execution)
+        gone = self.watch.dead(now) - owned.keys()
+        # Another scheduler may still see executions of such a runner: without a heartbeat it is just as dead to it.
+        await asyncio.gather(
+            *(self._runners.remove(heartbeat.runner) for heartbeat in heartbeats if heartbeat.runner in gone)
+        )
+        self.watch.forget(gone)
+
+    async def rescue(self, execution: Execution) -> None:
+        """Start a lost execution anew, or end it when it has lost too many runners."""
+        if execution.lost >= self._max_lost_attempts:
+            lost = execution.lost + 1
+            ended = await self._executions.end(
+                Ended(
+                    execution_id=execution.execution_id,
+                    workflow_id=execution.workflow_id,
+                    status=Status.FAILED,
+                    reason=f"given up: {lost} attempts were lost with their runner, the last with {execution.owner}",
+                    at=instant(self._clock()),
+                )
+            )
+            if ended is not None:
+                self._metrics.restarts.labels("given-up").inc()
+                log.error(
+                    "given up after lost attempts", execution_id=execution.execution_id, workflow_id=execution.workflow_id
+                )
+                await self._publisher.ended(ended)
+            return
+        reissued = await self._executions.reissue(
+            execution.execution_id, execution.epoch, instant(self._clock()), Restart.LOST
+        )
+        if reissued is not None:
+            self._metrics.restarts.labels("lost").inc()
+            await self._publisher.request(reissued)
+
+    # -- both ----------------------------------------------------------------------------------------------------------
+
+    def _arm(self, kind: str, execution: Execution) -> bool:
+        async def act() -> None:
+            try:
+                await (self.rescue(execution) if kind == "lost" else self.republish(execution))
+            except StoreUnavailable as error:
+                log.warning("orphan left to the next pass", execution_id=execution.execution_id, error=str(error))
+
+        return self._agenda.arm(
+            Entry(
+                key=(kind, execution.execution_id),
+                workflow_id=execution.workflow_id,
+                shard=execution.shard,
+                due=self._clock(),
+                revision=execution.epoch,
+                act=act,
+            )
+        )

@@ -1,0 +1,62 @@
+"""A pass: reads everything that is due until a little after the next pass, and arms it.
+
+It is the safety net below every event: whatever a crash, a lost record or another scheduler left undone is found in the
+database by the next pass, which follows every assignment of partitions at once and every ``SCHEDULER_INTERVAL`` after that.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from apps.scheduler.agenda import Agenda
+from apps.scheduler.clock import Monotonic
+from apps.scheduler.metrics import Metrics
+from apps.scheduler.orphans import Orphans
+from apps.scheduler.retries import Retries
+from apps.scheduler.ticks import Ticks
+from store.interfaces import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+class Passes:
+    """Runs one pass at a time."""
+
+    def __init__(
+        self, *, agenda: Agenda, ticks: Ticks, retries: Retries, orphans: Orphans, monotonic: Monotonic, metrics: Metrics
+    ) -> None:
+        self._agenda = agenda
+        self._ticks = ticks
+        self._retries = retries
+        self._orphans = orphans
+        self._monotonic = monotonic
+        self._metrics = metrics
+        self._passing = asyncio.Lock()
+
+    async def look_ahead(self) -> None:
+        """Arm the ticks and retries of this worker's shards, and publish anew what nobody took. Never raises."""
+        async with self._passing:
+            if not self._agenda.shards:
+                return
+            began = self._monotonic()
+            await self._attempt("ticks", self._ticks.read)
+            await self._attempt("retries", self._retries.read)
+            await self._attempt("unclaimed", self._orphans.read_unclaimed)
+            self._metrics.pass_seconds.set(self._monotonic() - began)
+
+    async def watch_runners(self) -> None:
+        """Look at the heartbeats. Never raises."""
+        if self._agenda.shards:
+            await self._attempt("runners", self._orphans.look)
+
+    async def _attempt(self, what: str, part: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await part()
+        except StoreUnavailable as error:
+            self._metrics.failed_passes.inc()
+            log.warning("pass not finished; left to the next one", part=what, error=str(error))
+        except Exception:
+            # An exception that escapes a Faust timer takes the whole worker down.
+            self._metrics.failed_passes.inc()
+            log.exception("pass failed", part=what)

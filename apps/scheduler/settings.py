@@ -1,0 +1,43 @@
+"""Settings of the scheduler."""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from apps.settings import ServiceSettings
+
+
+class SchedulerSettings(ServiceSettings):
+    """Read from the environment."""
+
+    scheduler_interval: float = Field(
+        default=5.0, ge=0.2, description="Seconds between two looks at what is due; lateness does not depend on it."
+    )
+    scheduler_misfire_after: float = Field(
+        default=5.0,
+        ge=0,
+        description="Seconds by which a tick may be late and still be fired; beyond, the last one missed stands for all.",
+    )
+    scheduler_max_in_flight: int = Field(
+        default=500, ge=1, description="Ticks and restarts that are released at the same time; more of them wait their turn."
+    )
+    scheduler_page: int = Field(
+        default=5000, ge=1, description="Most executions of one kind (waiting, unclaimed) that one pass takes up."
+    )
+    scheduler_publish_timeout: float = Field(
+        default=5.0,
+        gt=0,
+        description="Seconds to wait for Kafka's acknowledgement before leaving a request to a later pass.",
+    )
+    scheduler_watch_interval: float = Field(default=2.0, ge=0.1, description="Seconds between two looks at the heartbeats.")
+    runner_stale_after: float = Field(
+        default=10.0, gt=0, description="Seconds without a new heartbeat after which a runner is given up."
+    )
+    max_lost_attempts: int = Field(
+        default=3, ge=0, description="Attempts that may be lost with their runner; one more ends the execution as failed."
+    )
+
+    @property
+    def lookahead(self) -> timedelta:
+        """How far ahead a pass looks: until the next one is surely done, however it is delayed."""
+        return timedelta(seconds=self.scheduler_interval * 1.5 + 1)

@@ -1,0 +1,40 @@
+"""The timers: when a pass is made."""
+
+import asyncio
+
+import faust
+
+from apps.scheduler.passes import Passes
+from apps.scheduler.settings import SchedulerSettings
+
+_PATIENCE = 0.05
+
+
+def is_calm(app: faust.App) -> bool:
+    """Tell whether the assignment of partitions stands."""
+    return not (app.rebalancing or app.in_recovery)
+
+
+async def pass_when_calm(app: faust.App, passes: Passes) -> None:
+    """Make a pass as soon as the rebalance under way is over: a timer's first tick comes one interval later."""
+    while not is_calm(app):  # noqa: ASYNC110 - Faust offers nothing to wait for
+        await asyncio.sleep(_PATIENCE)
+    await passes.watch_runners()
+    await passes.look_ahead()
+
+
+def install(app: faust.App, passes: Passes, settings: SchedulerSettings) -> None:
+    """Make the timers of ``app``."""
+
+    async def look_ahead() -> None:
+        """Arms what is due until the next pass."""
+        if is_calm(app):
+            await passes.look_ahead()
+
+    async def watch_runners() -> None:
+        """Starts anew what dead runners have left."""
+        if is_calm(app):
+            await passes.watch_runners()
+
+    app.timer(settings.scheduler_interval, name="look_ahead")(look_ahead)
+    app.timer(settings.scheduler_watch_interval, name="watch_runners")(watch_runners)

@@ -1,0 +1,133 @@
+"""Reads the JSON body of a request, strictly.
+
+What one reader of JSON takes and the next refuses must not get past this door: a key given twice, NaN, a half of a
+surrogate pair, a number beyond 64 bits, nesting beyond what orjson writes.
+"""
+
+import json
+import math
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from apps.workflows.errors import BadRequest, BodyTooLarge, NotJson
+
+DEEPEST: Final = 64  # orjson writes 254 levels, MongoDB keeps 100
+_LARGEST: Final = 2**63 - 1
+
+
+async def read_object(request: web.Request, *, optional: bool = False) -> dict[str, Any]:
+    """Return the JSON object in the body; an empty body is ``{}`` where it is optional.
+
+    Raises:
+        BadRequest: the body is no JSON object.
+        BodyTooLarge: it is longer than the limit of the application.
+        NotJson: it is not declared to be JSON in UTF-8.
+    """
+    raw = await _read(request)
+    if not raw:
+        if optional:
+            return {}
+        raise BadRequest("The body is empty; send a JSON object.")
+    value = parse(raw)
+    if not isinstance(value, dict):
+        raise BadRequest("The body must be a JSON object.")
+    return value
+
+
+async def _read(request: web.Request) -> bytes:
+    # Without a body its type says nothing: clients send what they like, aiohttp for one application/octet-stream.
+    if not request.body_exists:
+        return b""
+    charset = (request.charset or "utf-8").lower()
+    if request.content_type != "application/json" or charset not in ("utf-8", "utf8"):
+        raise NotJson(request.headers.get(hdrs.CONTENT_TYPE))
+    limit = request.client_max_size
+    if (request.content_length or 0) > limit:
+        raise BodyTooLarge(limit)
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise BodyTooLarge(limit) from None
+    except (HttpProcessingError, web.RequestPayloadError):
+        raise BadRequest("The body is not what its Content-Encoding and length declare.") from None
+
+
+def parse(raw: bytes) -> Any:
+    """Return the value in ``raw``.
+
+    Raises:
+        BadRequest: ``raw`` is not JSON, or holds what cannot be kept.
+    """
+    try:
+        value = json.loads(
+            raw.decode(), object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float
+        )
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"The body is not UTF-8 at byte {error.start}.") from None
+    except json.JSONDecodeError as error:
+        raise BadRequest(f"The body is not JSON at line {error.lineno}, column {error.colno}: {error.msg}.") from None
+    except RecursionError:
+        raise _too_deep() from None
+    _check(value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise BadRequest(f"The key {twice[:100]!r} is given twice in one object; keep one of them.")
+    return found
+
+
+def _constant(text: str) -> Any:
+    raise BadRequest(f"{text} is not JSON; leave the field out or write a number.")
+
+
+def _integer(text: str) -> int:
+    # Cut before it is converted: the time to convert grows with the square of the length.
+    if len(text) > 20 or not -_LARGEST - 1 <= int(text) <= _LARGEST:
+        raise BadRequest(f"The number {text[:25]}… does not fit into 64 bits; write it as a string.")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise BadRequest(f"The number {text[:25]} is too large; write it as a string.")
+    return value
+
+
+def _check(value: Any) -> None:
+    """Refuse text that is not Unicode, and nesting deeper than DEEPEST."""
+    level: list[Any] = [value]
+    depth = 0
+    while level:
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                _check_text(item)
+            elif isinstance(item, (dict, list)) and depth == DEEPEST:
+                raise _too_deep()
+            elif isinstance(item, list):
+                below.extend(item)
+            elif isinstance(item, dict):
+                for key in item:
+                    _check_text(key)
+                below.extend(item.values())
+        level = below
+        depth += 1
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"\\u{ord(text[error.start]):04x} is half of a surrogate pair; send both halves.") from None
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest(f"The body is nested deeper than {DEEPEST} levels; flatten it.")

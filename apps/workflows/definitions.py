@@ -1,0 +1,101 @@
+"""Stores, changes and archives definitions, and tells the scheduler.
+
+The scheduler is told on a topic so that it need not wait for its timer; when that fails, the timer finds the change.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from actions.registry import WorkflowDefinition
+from apps.workflows.errors import UnknownWorkflow
+from apps.workflows.publishing import Publish
+from domain.trigger import Trigger, next_due
+from events.records import WorkflowChanged
+from events.topics import partition_of
+from store.interfaces import Workflow, Workflows
+
+
+async def create(definition: WorkflowDefinition, *, workflows: Workflows, announce: Publish, now: datetime) -> Workflow:
+    """Store a new workflow; its schedule's grid stands on ``now``.
+
+    Raises:
+        WorkflowExists: the id is taken.
+    """
+    stored = await workflows.create(
+        Workflow(
+            workflow_id=definition.workflow_id,
+            version=1,
+            definition=definition.to_document(),
+            total_actions=len(definition.actions),
+            shard=partition_of(definition.workflow_id),
+            created_at=now,
+            updated_at=now,
+            anchor=now,
+            next_run=next_due(definition.trigger, now, now),
+        )
+    )
+    await _tell(announce, stored.workflow_id, stored.version)
+    return stored
+
+
+async def replace(definition: WorkflowDefinition, *, workflows: Workflows, announce: Publish, now: datetime) -> Workflow:
+    """Store the next version of a workflow.
+
+    Raises:
+        UnknownWorkflow: there is none, or it is archived.
+        VersionConflict: somebody else stored a version in between.
+    """
+    current = await current_workflow(definition.workflow_id, workflows)
+    if _schedule(definition.trigger) == _schedule(WorkflowDefinition.from_document(dict(current.definition)).trigger):
+        # A tick that is due but not yet released stays due: its disposition must be recorded.
+        anchor, next_run = current.anchor, current.next_run
+    else:
+        anchor, next_run = now, next_due(definition.trigger, now, now)
+    stored = await workflows.replace(
+        Workflow(
+            workflow_id=current.workflow_id,
+            version=current.version + 1,
+            definition=definition.to_document(),
+            total_actions=len(definition.actions),
+            shard=current.shard,
+            created_at=current.created_at,
+            updated_at=now,
+            anchor=anchor,
+            next_run=next_run,
+        )
+    )
+    await _tell(announce, stored.workflow_id, stored.version)
+    return stored
+
+
+async def archive(workflow_id: str, *, workflows: Workflows, announce: Publish, now: datetime) -> None:
+    """Archive a workflow: it runs no more; an open execution of it finishes, and its history stays.
+
+    Raises:
+        UnknownWorkflow: there is none, or it is archived already.
+    """
+    current = await current_workflow(workflow_id, workflows)
+    if not await workflows.archive(workflow_id, now):
+        raise UnknownWorkflow(workflow_id)
+    await _tell(announce, workflow_id, current.version)
+
+
+async def current_workflow(workflow_id: str, workflows: Workflows) -> Workflow:
+    """Return a workflow that is not archived.
+
+    Raises:
+        UnknownWorkflow: there is none.
+    """
+    workflow = await workflows.get(workflow_id)
+    if workflow is None or workflow.archived_at is not None:
+        raise UnknownWorkflow(workflow_id)
+    return workflow
+
+
+def _schedule(trigger: Trigger) -> dict[str, Any]:
+    """Return what decides when a trigger ticks."""
+    return trigger.model_dump(exclude={"allow_manual"})
+
+
+async def _tell(announce: Publish, workflow_id: str, version: int) -> None:
+    await announce(workflow_id, WorkflowChanged(workflow_id=workflow_id, version=version))

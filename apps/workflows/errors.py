@@ -1,0 +1,77 @@
+"""Why a request is refused. The message says what is wrong and how to mend it; :mod:`apps.workflows.problems` answers it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from domain.execution import Status
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field or parameter, named as the user wrote it."""
+
+    field: str
+    message: str
+
+
+class ApiError(Exception):
+    """Base of the refusals."""
+
+
+class BadRequest(ApiError):
+    """The request cannot be understood, or fields of it are wrong."""
+
+    def __init__(self, message: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
+class BodyTooLarge(ApiError):
+    """The body is longer than the service takes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is longer than {limit} bytes; send less, or raise WORKFLOWS_BODY_LIMIT of the service.")
+        self.limit = limit
+
+
+class NotJson(ApiError):
+    """The body is not declared to be JSON."""
+
+    def __init__(self, content_type: str | None) -> None:
+        sent = f"not {content_type}" if content_type else "and say so"
+        super().__init__(f"Send application/json in UTF-8, {sent}, in the Content-Type header.")
+        self.content_type = content_type
+
+
+class UnknownWorkflow(ApiError):
+    """There is no workflow of that id, or it is archived."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(f"There is no workflow {workflow_id}; GET /workflows lists those that are there.")
+        self.workflow_id = workflow_id
+
+
+class UnknownExecution(ApiError):
+    """There is no execution of that id, or its retention is over."""
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(f"There is no execution {execution_id}; finished ones are removed when their retention is over.")
+        self.execution_id = execution_id
+
+
+class NotTriggeredByHand(ApiError):
+    """The workflow runs on its schedule alone."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(f'Workflow {workflow_id} runs on its schedule; set "allowManual": true in its trigger.')
+        self.workflow_id = workflow_id
+
+
+class InProgress(ApiError):
+    """An execution of the workflow is open; ``execution_id`` is empty where it ended in the meantime."""
+
+    def __init__(self, workflow_id: str, execution_id: str, status: Status) -> None:
+        super().__init__(f"An execution of workflow {workflow_id} is open; trigger again when it has ended.")
+        self.workflow_id = workflow_id
+        self.execution_id = execution_id
+        self.status = status

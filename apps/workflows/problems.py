@@ -1,0 +1,133 @@
+"""Every error as ``application/problem+json`` (RFC 9457), in one place.
+
+``answer`` is called by the views for what their handlers raise, and by the middleware for what the router raises before a
+view is found (unknown routes, methods that a route does not take).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from apps.workflows import errors, representations
+from store.interfaces import StoreUnavailable, VersionConflict, WorkflowExists
+
+log = structlog.get_logger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+SHOWN_ERRORS = 50  # field errors in one answer: a hostile body has a hundred thousand
+RETRY_AFTER = "5"  # seconds; the database driver finds a new primary in less
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of problem: its status, the last part of its type, its title."""
+
+    status: int
+    name: str
+    title: str
+
+
+KINDS: dict[type[Exception], Kind] = {
+    errors.BadRequest: Kind(400, "bad-request", "The request is not valid"),
+    errors.UnknownWorkflow: Kind(404, "unknown-workflow", "Unknown workflow"),
+    errors.UnknownExecution: Kind(404, "unknown-execution", "Unknown execution"),
+    errors.NotTriggeredByHand: Kind(409, "not-triggered-by-hand", "Not triggered by hand"),
+    errors.InProgress: Kind(409, "workflow-in-progress", "Workflow in progress"),
+    WorkflowExists: Kind(409, "workflow-exists", "Workflow exists"),
+    VersionConflict: Kind(409, "version-conflict", "Changed in the meantime"),
+    errors.BodyTooLarge: Kind(413, "body-too-large", "Body too large"),
+    errors.NotJson: Kind(415, "not-json", "Not JSON"),
+    StoreUnavailable: Kind(503, "database-unavailable", "Database unavailable"),
+}
+
+
+def answer(error: Exception) -> web.Response:
+    """Return the answer to what went wrong; what was not foreseen is logged, and told without its internals."""
+    kind = KINDS.get(type(error)) or next((KINDS[base] for base in type(error).__mro__ if base in KINDS), None)
+    if kind is not None:
+        return _response(kind.status, _members(kind, error), _headers(error))
+    if isinstance(error, web.HTTPException):
+        return _of_the_router(error)
+    log.error("request_failed", exc_info=error)
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = "The service failed; its log says why. Send the request again later."
+    return _response(status, _plain(status, detail))
+
+
+@web.middleware
+async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what is raised outside of the views into problems."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return answer(error)
+    except Exception as error:
+        return answer(error)
+
+
+def _members(kind: Kind, error: Exception) -> dict[str, Any]:
+    members: dict[str, Any] = {
+        "type": f"urn:problem-type:{kind.name}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": str(error),
+    }
+    if isinstance(error, errors.BadRequest) and error.errors:
+        members["errors"] = [asdict(field_error) for field_error in error.errors[:SHOWN_ERRORS]]
+        if len(error.errors) > SHOWN_ERRORS:
+            members["detail"] += f" The first {SHOWN_ERRORS} of {len(error.errors)} errors are shown."
+    elif isinstance(error, errors.InProgress):
+        # The one problem whose "status" is the words that this route has always answered. RFC 9457 (3.1) lets it be:
+        # a member of another type than expected is ignored, and the number stands in the status line.
+        members["status"] = "workflow in progress"
+        members["triggerStatus"] = representations.trigger_status(error.status)
+        if error.execution_id:
+            members["executionId"] = error.execution_id
+    elif isinstance(error, WorkflowExists):
+        members["detail"] = f"{_sentence(error)}; PUT /workflows/{error.workflow_id} changes it."
+    elif isinstance(error, VersionConflict):
+        members["detail"] = f"{_sentence(error)}; read it and send your change again."
+    elif isinstance(error, StoreUnavailable):
+        # What the driver says names hosts and ports; it is for the log.
+        log.warning("database_unavailable", error=str(error))
+        members["detail"] = "The database cannot be reached. Send the request again later."
+    return members
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    if isinstance(error, StoreUnavailable):
+        return {"Retry-After": RETRY_AFTER}
+    if isinstance(error, errors.NotJson):
+        return {"Accept": "application/json"}
+    return {}
+
+
+def _of_the_router(error: web.HTTPException) -> web.Response:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        detail = f"{error.method} is not allowed here; use one of {allowed}."
+        return _response(error.status, _plain(error.status, detail), {"Allow": allowed})
+    if isinstance(error, web.HTTPNotFound):
+        return _response(error.status, _plain(error.status, "There is nothing at this address; /v1/workflows is a start."))
+    return _response(error.status, _plain(error.status, error.reason))
+
+
+def _plain(status: int, detail: str) -> dict[str, Any]:
+    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": int(status), "detail": detail}
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+def _response(status: int, members: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(body=orjson.dumps(members), status=status, headers={"Content-Type": CONTENT_TYPE, **(headers or {})})

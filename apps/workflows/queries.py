@@ -1,0 +1,41 @@
+"""Query parameters as pydantic models, so that an unknown or wrong parameter is answered by its name."""
+
+from typing import ClassVar, TypeVar
+
+from aiohttp import web
+from pydantic import Field, ValidationError
+
+from apps.workflows.errors import BadRequest, FieldError
+from apps.workflows.field_errors import field_errors
+from domain.model import Model
+
+
+class Page(Model):
+    """What every list takes; each adds its cursor and filters."""
+
+    REPEATABLE: ClassVar[frozenset[str]] = frozenset()  # parameters that may be given several times, joined by commas
+
+    limit: int = Field(default=50, ge=1, le=500, description="Most items in one answer.")
+
+
+P = TypeVar("P", bound=Page)
+
+
+def read_query(model: type[P], request: web.Request) -> P:
+    """Return the query parameters.
+
+    Raises:
+        BadRequest: names each parameter that is unknown, wrong, or given twice.
+    """
+    given: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name not in given:
+            given[name] = value
+        elif name in model.REPEATABLE:
+            given[name] += f",{value}"
+        else:
+            raise BadRequest("A query parameter is not valid.", [FieldError(name[:100], "is given twice; keep one of them")])
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise BadRequest("A query parameter is not valid.", field_errors(error, given)) from None

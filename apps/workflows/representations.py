@@ -1,0 +1,80 @@
+"""What the API shows of workflows and executions: camelCase, instants in RFC 3339, absent values as null."""
+
+from datetime import datetime
+from typing import Any
+
+from actions.registry import WorkflowDefinition
+from domain.execution import ActionOutcome, Execution, Status
+from store.interfaces import Workflow
+
+
+def workflow(stored: Workflow, holder: Execution | None) -> dict[str, Any]:
+    """Return a workflow as lists show it; ``holder`` is its open execution."""
+    definition = WorkflowDefinition.from_document(dict(stored.definition)).to_wire()
+    definition["trigger"]["status"] = trigger_status(holder.status if holder else None)
+    return {
+        **definition,
+        "version": stored.version,
+        "createdAt": instant(stored.created_at),
+        "updatedAt": instant(stored.updated_at),
+        "nextRun": instant(stored.next_run),
+    }
+
+
+def workflow_in_full(stored: Workflow, holder: Execution | None, latest: Execution | None) -> dict[str, Any]:
+    """Return a workflow with its newest execution."""
+    return {**workflow(stored, holder), "lastExecution": execution(latest) if latest else None}
+
+
+def trigger_status(open_execution: Status | None) -> str:
+    """Return ``busy`` while actions run, ``pending`` while an execution is accepted or in backoff, else ``idle``."""
+    if open_execution is None:
+        return "idle"
+    return "busy" if open_execution is Status.RUNNING else "pending"
+
+
+def execution(found: Execution) -> dict[str, Any]:
+    """Return an execution as lists show it."""
+    return {
+        "executionId": found.execution_id,
+        "workflowId": found.workflow_id,
+        "version": found.version,
+        "status": found.status.shown,
+        "cause": found.cause.value,
+        "createdAt": instant(found.created_at),
+        "dueAt": instant(found.due_at),
+        "startedAt": instant(found.started_at),
+        "finishedAt": instant(found.finished_at),
+        "attempt": found.attempt,
+        "retriesLeft": found.retries_left,
+        "nextAttemptAt": instant(found.wake_at),
+        "lastFailedAction": found.last_failed_action,
+        "reason": found.reason,
+        "totalActions": found.total_actions,
+    }
+
+
+def execution_in_full(found: Execution) -> dict[str, Any]:
+    """Return an execution with every attempt of every action, in the order they were run."""
+    return {**execution(found), "executedActions": [_outcome(outcome) for outcome in found.ordered_results]}
+
+
+def _outcome(outcome: ActionOutcome) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "actionId": outcome.action_id,
+        "status": outcome.status,
+        "logs": list(outcome.logs),
+        "startedAt": instant(outcome.started_at),
+        "finishedAt": instant(outcome.finished_at),
+        "attempt": outcome.attempt,
+    }
+    if outcome.error is not None:
+        shown["error"] = dict(outcome.error)
+    if outcome.output is not None:
+        shown["output"] = dict(outcome.output)
+    return shown
+
+
+def instant(value: datetime | None) -> str | None:
+    """Return an instant in UTC to the millisecond, as in 2026-01-31T12:00:00.000Z."""
+    return None if value is None else f"{value.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"

@@ -1,0 +1,17 @@
+"""Settings of the HTTP API."""
+
+from pydantic import Field
+
+from apps.settings import ServiceSettings
+
+
+class WorkflowsSettings(ServiceSettings):
+    """Read from the environment."""
+
+    web_port: int = Field(default=8081, ge=1, le=65535, description="Port that the API listens on.")
+    workflows_body_limit: int = Field(default=1_048_576, ge=1024, description="Longest request body in bytes.")
+    workflows_publish_timeout: float = Field(
+        default=2.0,
+        gt=0,
+        description="Seconds to wait for Kafka's acknowledgement; the scheduler sees to what was not acknowledged.",
+    )

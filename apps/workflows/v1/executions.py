@@ -1,0 +1,121 @@
+"""``/executions``: what ran, runs or waits."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final
+
+from aiohttp import web
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationInfo, field_validator
+
+from apps.workflows import cursors, representations
+from apps.workflows.errors import BadRequest, FieldError, UnknownExecution
+from apps.workflows.field_errors import EXECUTION_ID_RULE, INSTANT_RULE
+from apps.workflows.queries import Page, read_query
+from apps.workflows.views import Resource
+from domain.execution import Status
+from domain.identifiers import WORKFLOW_ID_PATTERN, is_execution_id
+from domain.instants import EPOCH, instant
+from store.interfaces import ExecutionFilter
+
+
+def _is_written_out(text: str) -> str:
+    # Pydantic would read a bare number as seconds or milliseconds since 1970, as its size suggests.
+    if not re.match(r"\d{4}-", text):
+        raise ValueError(INSTANT_RULE)
+    return text
+
+
+def _in_range(value: datetime) -> datetime:
+    try:
+        return max(instant(value), EPOCH)
+    except OverflowError:
+        raise ValueError(INSTANT_RULE) from None
+
+
+def _statuses(text: str) -> frozenset[Status]:
+    """Return the statuses that users are told by these names."""
+    found: set[Status] = set()
+    for name in text.split(","):
+        named = {status for status in Status if status.shown == name}
+        if not named:
+            names = dict.fromkeys(status.shown for status in Status)
+            raise ValueError(f"must be one or several of {', '.join(names)}, not {name[:40]!r}")
+        found |= named
+    return frozenset(found)
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_is_written_out), AfterValidator(_in_range)]
+
+
+class ExecutionQuery(Page):
+    """Which executions to list."""
+
+    REPEATABLE: ClassVar[frozenset[str]] = frozenset({"status"})
+
+    cursor: cursors.ExecutionCursor | None = None
+    workflow_id: Annotated[str, Field(pattern=WORKFLOW_ID_PATTERN)] | None = None
+    statuses: Annotated[frozenset[Status], BeforeValidator(_statuses)] | None = Field(
+        default=None, alias="status", description="One or several, as a comma list or repeated."
+    )
+    created_from: Instant | None = Field(default=None, alias="from", description="Asked for at this instant or later.")
+    created_to: Instant | None = Field(default=None, alias="to", description="Asked for before this instant.")
+
+    @field_validator("created_to")
+    @classmethod
+    def _to_is_after_from(cls, created_to: datetime | None, info: ValidationInfo) -> datetime | None:
+        created_from = info.data.get("created_from")
+        if created_to and created_from and created_to <= created_from:
+            raise ValueError("must be later than from")
+        return created_to
+
+    def where(self) -> ExecutionFilter:
+        """Return what to ask the store for."""
+        return ExecutionFilter(
+            workflow_id=self.workflow_id,
+            statuses=self.statuses,
+            created_from=self.created_from,
+            created_to=self.created_to,
+        )
+
+
+class Executions(Resource):
+    """The list."""
+
+    view_name = "executions"
+    view_path = "/executions"
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Return a page of executions, newest first."""
+        query = read_query(ExecutionQuery, request)
+        found = await self.app.store.executions.list(query.where(), before=query.cursor, limit=query.limit + 1)
+        page = found[: query.limit]
+        return self.answer(
+            {
+                "items": [representations.execution(execution) for execution in page],
+                "nextCursor": cursors.encode(page[-1].execution_id) if len(found) > len(page) else None,
+            }
+        )
+
+
+class OneExecution(Resource):
+    """One execution."""
+
+    view_name = "execution"
+    view_path = "/executions/{execution_id}"
+
+    async def get(self, request: web.Request, execution_id: str) -> web.Response:
+        """Return an execution with what its actions did."""
+        if not is_execution_id(execution_id):
+            raise BadRequest("The address is not valid.", [FieldError("executionId", EXECUTION_ID_RULE)])
+        found = await self.app.store.executions.get(execution_id)
+        if found is None:
+            raise UnknownExecution(execution_id)
+        return self.answer(representations.execution_in_full(found))
+
+
+VIEWS: Final[tuple[Any, ...]] = (Executions, OneExecution)
+
+
+def execution_address(execution_id: str) -> str:
+    """Return where an execution is found."""
+    return f"/v1/executions/{execution_id}"

@@ -1,0 +1,102 @@
+"""A scheduler on an in-memory store, with a clock that the test sets."""
+
+from datetime import timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from apps.scheduler.agenda import Agenda
+from apps.scheduler.metrics import Metrics
+from apps.scheduler.orphans import Orphans
+from apps.scheduler.passes import Passes
+from apps.scheduler.retries import Retries
+from apps.scheduler.ticks import Ticks
+from events.topics import PARTITIONS
+from tests.scheduler.memory import Clock, Executions, Faults, Published, Runners, Workflows
+
+ALL_SHARDS = frozenset(range(PARTITIONS))
+
+
+class World:
+    """What schedulers share: the database, Kafka, and the time."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.faults = Faults()
+        self.executions = Executions(self.faults)
+        self.workflows = Workflows(self.faults)
+        self.runners = Runners(self.faults)
+        self.published = Published(self.faults)
+
+    @property
+    def requested(self) -> list[str]:
+        return [execution.execution_id for execution in self.published.requests]
+
+
+class Scheduler:
+    """One scheduler process, without Faust."""
+
+    def __init__(self, world: World, shards: frozenset[int] = ALL_SHARDS) -> None:
+        self.world = world
+        self.metrics = Metrics(CollectorRegistry())
+        self.agenda = Agenda(world.clock.wall)
+        self.agenda.assign(shards)
+        shared = {"publisher": world.published, "agenda": self.agenda, "clock": world.clock.wall, "metrics": self.metrics}
+        self.ticks = Ticks(
+            executions=world.executions,
+            workflows=world.workflows,
+            lookahead=timedelta(seconds=8.5),
+            misfire_after=timedelta(seconds=5),
+            **shared,
+        )
+        self.retries = Retries(executions=world.executions, lookahead=timedelta(seconds=8.5), page=100, **shared)
+        self.orphans = Orphans(
+            executions=world.executions,
+            runners=world.runners,
+            monotonic=world.clock.monotonic,
+            republish_after=10,
+            stale_after=10,
+            watch_interval=2,
+            full_look_every=5,
+            max_lost_attempts=3,
+            page=100,
+            **shared,
+        )
+        self.passes = Passes(
+            agenda=self.agenda,
+            ticks=self.ticks,
+            retries=self.retries,
+            orphans=self.orphans,
+            monotonic=world.clock.monotonic,
+            metrics=self.metrics,
+        )
+
+    async def release(self) -> None:
+        """Release what is due now, and what becomes due by it."""
+        while self.agenda.release():
+            await self.agenda.settle()
+
+    async def run(self, seconds: float, *, step: float = 0.5, every: float = 5.0) -> None:
+        """Let time pass: a pass every ``every`` seconds, a release at each step."""
+        steps_per_pass = round(every / step)
+        for number in range(round(seconds / step)):
+            if number % steps_per_pass == 0:
+                await self.passes.look_ahead()
+            await self.release()
+            self.world.clock.sleep(step)
+        await self.release()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def scheduler(world: World) -> Scheduler:
+    return Scheduler(world)
+
+
+@pytest.fixture
+def another(world: World) -> Scheduler:
+    return Scheduler(world)

@@ -1,0 +1,164 @@
+"""Nobody is left behind: what no runner took, and what dead runners have left."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+
+from apps.scheduler.orphans import Watch
+from domain.execution import Status
+from store.interfaces import Heartbeat
+from tests.scheduler.memory import START
+
+
+def at(seconds):
+    return START + timedelta(seconds=seconds)
+
+
+class Runner:
+    """A runner that beats while it lives."""
+
+    def __init__(self, world, name):
+        self.world, self.name, self.beats, self.alive = world, name, 0, True
+
+    async def beat(self):
+        if self.alive:
+            self.beats += 1
+            await self.world.runners.beat(Heartbeat(self.name, self.beats))
+
+
+async def live(world, scheduler, runners, seconds):
+    """Let time pass with the runners beating and the scheduler watching every 2 s, passing every 4 s."""
+    for number in range(int(seconds / 2)):
+        for runner in runners:
+            await runner.beat()
+        await scheduler.passes.watch_runners()
+        if number % 2 == 0:
+            await scheduler.passes.look_ahead()
+        await scheduler.release()
+        world.clock.sleep(2)
+
+
+async def test_what_nobody_took_is_published_again_as_the_same_attempt(world, scheduler):
+    world.executions.put("w", "e", attempt=2, lost=1, epoch=5)
+    await live(world, scheduler, [Runner(world, "r")], 16)
+    (request,) = world.published.requests
+    assert (request.epoch, request.attempt, request.lost) == (6, 2, 1)
+
+
+async def test_it_is_left_alone_for_longer_each_time(world, scheduler):
+    world.executions.put("w", "e")
+    await live(world, scheduler, [Runner(world, "r")], 400)
+    at_seconds = [(request.requested_at - START).total_seconds() for request in world.published.requests]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(at_seconds)]
+    assert len(at_seconds) == 5
+    assert all(later >= 1.8 * earlier for earlier, later in itertools.pairwise(gaps)), gaps
+
+
+async def test_while_no_runner_lives_nothing_is_published_again(world, scheduler):
+    world.executions.put("w", "e")
+    runner = Runner(world, "r")
+    runner.alive = False
+    await live(world, scheduler, [runner], 60)
+    assert world.published.requests == []
+    runner.alive = True
+    await live(world, scheduler, [runner], 6)
+    assert world.requested == ["e"]
+
+
+async def test_a_start_mark_written_in_between_wins(world, scheduler):
+    execution = world.executions.put("w", "e")
+    world.executions.put("w", "e", status=Status.RUNNING, owner="r")
+    await scheduler.orphans.republish(execution)
+    assert world.published.requests == []
+    assert world.executions.documents["e"].status is Status.RUNNING
+
+
+async def test_what_a_broker_outage_kept_back_is_not_made_to_wait_longer(world, scheduler):
+    world.executions.put("w", "e")
+    world.published.down = True
+    runner = Runner(world, "r")
+    await live(world, scheduler, [runner], 60)
+    world.published.down = False
+    await live(world, scheduler, [runner], 16)
+    assert world.requested == ["e"]
+
+
+async def test_what_a_dead_runner_left_starts_anew_and_its_heartbeat_goes(world, scheduler):
+    dead, alive = Runner(world, "dead"), Runner(world, "alive")
+    world.executions.put("w1", "e1", status=Status.RUNNING, owner="dead", epoch=2)
+    world.executions.put("w2", "e2", status=Status.RUNNING, owner="alive", epoch=2)
+    await live(world, scheduler, [dead, alive], 6)
+    assert world.published.requests == []
+    dead.alive = False
+    await live(world, scheduler, [dead, alive], 8)
+    assert world.published.requests == []
+    await live(world, scheduler, [dead, alive], 4)
+    (request,) = world.published.requests
+    assert (request.execution_id, request.epoch, request.attempt, request.lost) == ("e1", 3, 1, 1)
+    await live(world, scheduler, [dead, alive], 6)
+    assert list(world.runners.documents) == ["alive"]
+
+
+async def test_an_owner_without_any_heartbeat_is_dead_once_missed_for_long_enough(world, scheduler):
+    world.executions.put("w", "e", status=Status.RUNNING, owner="ghost")
+    await live(world, scheduler, [Runner(world, "r")], 10)
+    assert world.published.requests == []
+    await live(world, scheduler, [Runner(world, "r")], 8)
+    assert world.requested == ["e"]
+
+
+async def test_an_execution_that_keeps_losing_its_runner_is_given_up(world, scheduler):
+    world.executions.put("w", "e", status=Status.RUNNING, owner="ghost", lost=3)
+    await live(world, scheduler, [], 16)
+    (ended,) = world.published.ends
+    assert (ended.status, ended.lock_key) == (Status.FAILED, None)
+    assert ended.reason == "given up: 4 attempts were lost with their runner, the last with ghost"
+    assert world.published.requests == []
+
+
+async def test_a_runner_that_finished_in_the_meantime_wins(world, scheduler):
+    execution = world.executions.put("w", "e", status=Status.RUNNING, owner="slow", epoch=2)
+    world.executions.finish("e")
+    await scheduler.orphans.rescue(execution)
+    assert world.published.requests == []
+    assert world.executions.documents["e"].status is Status.OK
+
+
+async def test_heartbeats_alone_do_not_make_it_read_what_is_running_at_every_look(world, scheduler):
+    runner = Runner(world, "r")
+    await live(world, scheduler, [runner], 20)
+    assert world.executions.calls.count("owned") <= 4
+
+
+async def test_an_outage_of_the_database_is_no_death_of_the_runners(world, scheduler):
+    runner = Runner(world, "r")
+    world.executions.put("w", "e", status=Status.RUNNING, owner="r")
+    await live(world, scheduler, [runner], 4)
+    world.faults.unavailable = {"runners"}
+    runner.alive = False  # it cannot write its heartbeat either
+    await live(world, scheduler, [runner], 30)
+    world.faults.unavailable = set()
+    await live(world, scheduler, [runner], 4)
+    runner.alive = True
+    await live(world, scheduler, [runner], 20)
+    assert world.published.requests == []
+
+
+@pytest.mark.parametrize(
+    "looks, expected",
+    [
+        pytest.param([(0, 1), (4, 1), (8, 1)], False, id="silent, but not for long enough"),
+        pytest.param([(0, 1), (4, 1), (8, 1), (10, 1)], True, id="silent for long enough"),
+        pytest.param([(0, 1), (4, 2), (8, 2), (12, 2)], False, id="a later beat"),
+        pytest.param([(0, 7), (4, 7), (8, 1), (12, 1)], False, id="a counter that began anew is a sign of life"),
+        pytest.param([(0, 1), (4, None), (8, None), (10, None)], True, id="a vanished heartbeat starts no new grace"),
+        pytest.param([(0, 1), (30, 1)], False, id="time not looked at does not count"),
+    ],
+)
+def test_a_runner_is_judged_by_its_beats(looks, expected):
+    watch = Watch(stale_after=10, interval=2)
+    for now, beat in looks:
+        watch.look([Heartbeat("r", beat)] if beat is not None else [], now)
+    assert watch.is_dead("r", looks[-1][0]) is expected
+    assert not watch.is_dead("unknown", looks[-1][0])

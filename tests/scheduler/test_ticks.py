@@ -1,0 +1,281 @@
+"""Ticks: one execution per grid instant, whoever fires it and wherever it crashes."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from apps.scheduler.ticks import Disposition, dispose, latest_due
+from domain.execution import Cause, Status
+from domain.identifiers import tick_execution_id
+from domain.trigger import ManualTrigger, PeriodicTrigger
+from store.interfaces import Heartbeat
+from tests.scheduler.memory import START, Crash
+
+TEN = PeriodicTrigger(type="periodic", interval="10s")
+
+
+def at(seconds):
+    return START + timedelta(seconds=seconds)
+
+
+def tick(workflow_id, seconds):
+    return tick_execution_id(workflow_id, at(seconds))
+
+
+def finish_at_once(world):
+    """Have every request run to its end the moment it is published."""
+    publish = world.published.request
+
+    async def request(execution):
+        answer = await publish(execution)
+        if answer:
+            world.executions.finish(execution.execution_id)
+        return answer
+
+    world.published.request = request
+
+
+@pytest.mark.parametrize(
+    "due, now, expected",
+    [
+        pytest.param(10, 10, Disposition(at(10), None, at(20)), id="on time"),
+        pytest.param(10, 14, Disposition(at(10), None, at(20)), id="a little late"),
+        pytest.param(10, 19, Disposition(at(10), None, at(20)), id="late, nothing due since"),
+        pytest.param(10, 20, Disposition(at(20), (at(10), at(10)), at(30)), id="one missed"),
+        pytest.param(10, 3605, Disposition(at(3600), (at(10), at(3590)), at(3610)), id="an hour missed"),
+        pytest.param(10, 5, Disposition(at(10), None, at(20)), id="clock stepped back since it was released"),
+    ],
+)
+def test_each_due_tick_has_one_disposition(due, now, expected):
+    assert dispose(TEN, START, at(due), at(now), timedelta(seconds=5)) == expected
+
+
+def test_short_intervals_catch_up_within_the_misfire_limit():
+    every_second = PeriodicTrigger(type="periodic", interval="1s")
+    assert dispose(every_second, START, at(1), at(4.5), timedelta(seconds=5)).fire == at(1)
+    assert dispose(every_second, START, at(1), at(6.5), timedelta(seconds=5)).fire == at(6)
+
+
+def test_a_trigger_without_ticks_has_no_later_one():
+    assert latest_due(ManualTrigger(type="manual"), START, at(10), at(99)) == at(10)
+
+
+async def test_a_tick_is_admitted_published_and_advanced(world, scheduler):
+    world.workflows.put("w")
+    world.clock.sleep(10)
+    await scheduler.passes.look_ahead()
+    await scheduler.release()
+    execution = world.executions.documents[tick("w", 10)]
+    assert (execution.status, execution.cause, execution.due_at) == (Status.PENDING, Cause.SCHEDULE, at(10))
+    assert (execution.lock_key, execution.retries_left, execution.total_actions, execution.version) == ("w", 2, 1, 1)
+    assert world.published.requests == [execution]
+    assert world.workflows.documents["w"].next_run == at(20)
+
+
+async def test_the_cadence_is_the_grid_however_late_each_release_is(world, scheduler):
+    finish_at_once(world)
+    world.workflows.put("slow", "10s")
+    world.workflows.put("fast", "1s", next_run=at(1))
+    world.clock.sleep(0.4)
+    await scheduler.run(60, step=0.7)
+    due = [e.due_at for e in world.published.requests if e.workflow_id == "fast"]
+    assert due == [at(second) for second in range(1, 61)]
+    assert [e.due_at for e in world.published.requests if e.workflow_id == "slow"] == [at(s) for s in range(10, 61, 10)]
+    assert all(e.created_at >= e.due_at for e in world.published.requests)
+
+
+async def test_ticks_of_one_instant_are_released_together(world, scheduler):
+    for number in range(50):
+        world.workflows.put(f"w{number}")
+    world.clock.sleep(5)
+    await scheduler.passes.look_ahead()
+    world.clock.sleep(5)
+    assert scheduler.agenda.release() == 50
+    await asyncio.sleep(0)
+    assert world.executions.calls.count("admit") == 50, "one turn of the loop admits them all"
+    await scheduler.agenda.settle()
+
+
+async def test_two_schedulers_on_one_store_fire_each_tick_once(world, scheduler, another):
+    finish_at_once(world)
+    for number in range(5):
+        world.workflows.put(f"w{number}", "1s", next_run=at(1))
+    for _ in range(40):
+        await asyncio.gather(scheduler.passes.look_ahead(), another.passes.look_ahead())
+        scheduler.agenda.release()
+        another.agenda.release()
+        await asyncio.gather(scheduler.agenda.settle(), another.agenda.settle())
+        world.clock.sleep(0.25)
+    assert len(world.requested) == len(set(world.requested)) == 5 * 9
+    assert {w.next_run for w in world.workflows.documents.values()} == {at(10)}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [("crash_before", "admit"), ("crash_after", "admit"), ("crash_before", "publish"), ("crash_after", "publish"),
+     ("crash_before", "advance"), ("crash_after", "advance")],
+    ids=" ".join,
+)  # fmt: skip
+async def test_a_crash_between_any_two_steps_is_repaired_by_the_next_scheduler(world, scheduler, another, fault):
+    await world.runners.beat(Heartbeat("runner", 1))
+    world.workflows.put("w", "1h", next_run=at(10))
+    world.clock.sleep(10)
+    setattr(world.faults, *fault)
+    with pytest.raises(Crash):
+        await scheduler.ticks.fire(world.workflows.due_of("w"))
+    setattr(world.faults, fault[0], None)
+    for beat in range(2, 12):
+        await world.runners.beat(Heartbeat("runner", beat))
+        await another.passes.watch_runners()
+        await another.passes.look_ahead()
+        await another.release()
+        world.clock.sleep(2)
+    assert list(world.executions.documents) == [tick("w", 10)]
+    assert set(world.requested) == {tick("w", 10)}
+    assert world.workflows.documents["w"].next_run == START + timedelta(hours=1)
+    execution = world.executions.documents[tick("w", 10)]
+    assert (execution.attempt, execution.lost) == (1, 0)
+
+
+async def test_an_open_execution_makes_the_tick_a_skipped_one(world, scheduler):
+    world.workflows.put("w")
+    world.executions.put("w", "holder", status=Status.RUNNING, owner="r")
+    await scheduler.run(25)
+    for due in (10, 20):
+        skipped = world.executions.documents[tick("w", due)]
+        assert (skipped.status, skipped.lock_key, skipped.due_at) == (Status.SKIPPED, None, at(due))
+        assert skipped.reason == "skipped: execution holder is still open"
+    assert world.published.requests == []
+    assert [e.execution_id for e in world.published.ends] == [tick("w", 10), tick("w", 20)]
+    world.executions.finish("holder")
+    await scheduler.run(10)
+    assert world.requested == [tick("w", 30)]
+
+
+async def test_a_skip_that_crashed_before_it_was_told_is_told_again(world, scheduler):
+    world.workflows.put("w")
+    world.executions.put("w", "holder")
+    world.clock.sleep(10)
+    world.faults.crash_before = "publish"
+    with pytest.raises(Crash):
+        await scheduler.ticks.fire(world.workflows.due_of("w"))
+    world.faults.crash_before = None
+    world.executions.finish("holder")
+    await scheduler.ticks.fire(world.workflows.due_of("w"))
+    assert [e.execution_id for e in world.published.ends] == [tick("w", 10)]
+    assert world.requested == []
+    assert world.workflows.documents["w"].next_run == at(20)
+
+
+async def test_after_downtime_only_the_last_missed_tick_is_fired(world, scheduler):
+    world.workflows.put("w", "1s", next_run=at(1))
+    world.clock.sleep(3600.5)
+    await scheduler.passes.look_ahead()
+    await scheduler.release()
+    assert world.requested == [tick("w", 3600)]
+    assert world.workflows.documents["w"].next_run == at(3601)
+
+
+@pytest.mark.parametrize("name", ["admit", "advance"])
+async def test_a_database_outage_leaves_the_tick_to_a_later_pass(world, scheduler, name):
+    world.workflows.put("w", "1h", next_run=at(10))
+    world.clock.sleep(10)
+    world.faults.unavailable = {name}
+    await scheduler.run(2, every=1)
+    assert world.workflows.documents["w"].next_run == at(10)
+    world.faults.unavailable = set()
+    await scheduler.run(1, every=1)
+    assert list(world.executions.documents) == [tick("w", 10)]
+    assert world.workflows.documents["w"].next_run == at(3600)
+
+
+async def test_a_broker_outage_keeps_the_cadence_and_the_requests_follow(world, scheduler):
+    await world.runners.beat(Heartbeat("runner", 1))
+    world.workflows.put("w", "1h", next_run=at(10))
+    world.published.down = True
+    await scheduler.passes.watch_runners()
+    await scheduler.run(16, every=1)
+    assert world.workflows.documents["w"].next_run == at(3600)
+    assert world.requested == []
+    world.published.down = False
+    await world.runners.beat(Heartbeat("runner", 2))
+    await scheduler.passes.watch_runners()
+    await scheduler.run(8, every=1)
+    assert world.requested == [tick("w", 10)]
+
+
+async def test_a_changed_definition_replaces_what_is_armed(world, scheduler):
+    world.workflows.put("w")
+    world.clock.sleep(5)
+    await scheduler.passes.look_ahead()
+    world.workflows.put("w", "2s", version=2, anchor=at(5), next_run=at(7))
+    scheduler.ticks.announce("w", world.workflows.documents["w"].shard)
+    await scheduler.release()
+    world.clock.sleep(2)
+    await scheduler.release()
+    assert [(e.due_at, e.version) for e in world.published.requests] == [(at(7), 2)]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["announced", "found by the pass"])
+async def test_an_archived_workflow_is_disarmed(world, scheduler, told):
+    workflow = world.workflows.put("w")
+    world.clock.sleep(5)
+    await scheduler.passes.look_ahead()
+    assert len(scheduler.agenda) == 1
+    world.workflows.put("w", archived_at=at(5))
+    if told:
+        scheduler.ticks.announce("w", workflow.shard)
+        await scheduler.release()
+    else:
+        await scheduler.passes.look_ahead()
+    assert len(scheduler.agenda) == 0
+
+
+async def test_a_workflow_changed_between_release_and_advance_is_read_again(world, scheduler):
+    world.workflows.put("w")
+    world.clock.sleep(10)
+    stale = world.workflows.due_of("w")
+    world.workflows.put("w", "3s", version=2, anchor=at(10), next_run=at(13))
+    await scheduler.ticks.fire(stale)
+    assert scheduler.agenda.armed(("tick", "w")).due == at(13)
+    assert world.workflows.documents["w"].next_run == at(13)
+
+
+async def test_a_definition_that_is_manual_now_has_no_next_run(world, scheduler):
+    world.workflows.put("w", definition={"trigger": {"type": "manual"}, "retries": 2})
+    await scheduler.run(15)
+    assert world.executions.documents == {}
+    assert world.workflows.documents["w"].next_run is None
+
+
+async def test_a_trigger_of_a_later_version_is_left_alone(world, scheduler):
+    world.workflows.put("w", definition={"trigger": {"type": "tides"}, "retries": 2})
+    await scheduler.run(15)
+    assert world.executions.documents == {}
+    assert world.workflows.documents["w"].next_run == at(10)
+
+
+async def test_only_the_workflows_of_our_shards_are_armed(world, scheduler):
+    first, second = world.workflows.put("a"), world.workflows.put("c")
+    assert first.shard != second.shard
+    scheduler.agenda.assign(frozenset({first.shard}))
+    world.clock.sleep(10)
+    await scheduler.passes.look_ahead()
+    await scheduler.release()
+    assert world.requested == [tick("a", 10)]
+    scheduler.agenda.assign(frozenset())
+    await scheduler.passes.look_ahead()
+    assert len(scheduler.agenda) == 0
+
+
+async def test_the_clock_stepping_back_and_forth_fires_each_instant_once(world, scheduler):
+    finish_at_once(world)
+    world.workflows.put("w", "1s", next_run=at(1))
+    await scheduler.run(5)
+    world.clock.step(-3)
+    await scheduler.run(5)
+    world.clock.step(+3)
+    await scheduler.run(5)
+    assert len(world.requested) == len(set(world.requested))
+    assert [e.due_at for e in world.published.requests] == [at(second) for second in range(1, 16)]

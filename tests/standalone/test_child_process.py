@@ -1,0 +1,157 @@
+"""Supervision, asserted on a small program: launching, reading, relaunching, giving up, stopping, leaving nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from leftovers import assert_gone
+from stub_child import Stub
+
+from apps.standalone.errors import ChildFailed
+
+
+async def test_its_output_reaches_the_sink_line_by_line() -> None:
+    seen: list[tuple[str, str]] = []
+    async with Stub(sink=lambda name, line: seen.append((name, line))) as child:
+        await child.wait_ready(10)
+        await child.wait_line("a complaint")
+        assert ("stub", f"hello from {child.pid}") in seen
+        assert ("stub", "a complaint") in seen
+        assert [line for _, line in seen] == list(child.lines)
+
+
+async def test_an_endless_line_arrives_in_pieces() -> None:
+    async with Stub("talkative") as child:
+        last = await child.wait_line("end")
+        assert len(last) < 200_000
+        assert sum(line.count("x") for line in child.lines) == 200_000
+
+
+async def test_killed_it_is_launched_again() -> None:
+    async with Stub() as child:
+        await child.wait_ready(10)
+        first = child.pid
+        child.kill(signal.SIGKILL)
+        await child.wait_relaunched(1, timeout=10)
+        await child.wait_ready(10)
+        assert child.pid != first
+        assert any("died of SIGKILL" in line for line in child.lines)
+
+
+async def test_unsupervised_it_stays_dead_until_started() -> None:
+    async with Stub(supervised=False) as child:
+        await child.wait_ready(10)
+        child.kill(signal.SIGKILL)
+        assert await child.wait_exit(5) == -signal.SIGKILL
+        await asyncio.sleep(0.5)
+        assert not child.running
+        with pytest.raises(ChildFailed, match="died of SIGKILL"):
+            await child.wait_ready(5)
+        await child.start()
+        await child.wait_ready(10)
+
+
+async def test_it_is_given_up_when_it_never_becomes_ready() -> None:
+    async with Stub("fails") as child:
+        with pytest.raises(ChildFailed, match="exited with status 3 3 times before it was ready") as raised:
+            await child.wait_ready(20)
+        assert "a complaint" in raised.value.last_lines
+        assert child.launches == 3
+        assert child.failure is raised.value
+
+
+async def test_alive_but_not_ready_is_told_within_the_time_given() -> None:
+    async with Stub("unready") as child:
+        began = time.monotonic()
+        with pytest.raises(ChildFailed, match="was not ready within 1 s"):
+            await child.wait_ready(1)
+        assert time.monotonic() - began < 3
+
+
+async def test_one_that_worked_before_is_never_given_up() -> None:
+    async with Stub() as child:
+        await child.wait_ready(10)
+        child.mode = "fails"
+        child.kill(signal.SIGKILL)
+        await child.wait_relaunched(3, timeout=20)
+        assert child.failure is None
+        child.mode = "good"
+        await child.wait_ready(20)
+
+
+async def test_one_that_ignores_the_request_is_killed_after_the_grace() -> None:
+    child = Stub("stubborn", stop_timeout=0.5)
+    async with child:
+        await child.wait_ready(10)
+        pid = child.pid
+        assert pid
+    assert child.returncode == -signal.SIGKILL
+    assert_gone([pid])
+
+
+async def test_a_halted_one_is_stopped_without_waiting_for_the_grace() -> None:
+    async with Stub() as child:
+        await child.wait_ready(10)
+        child.kill(signal.SIGSTOP)
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    assert child.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("death", ["stop", "crash"])
+async def test_what_it_started_goes_with_it(death: str) -> None:
+    async with Stub("parent", supervised=False) as child:
+        line = await child.wait_line("child is")
+        grandchild = psutil.Process(int(line.split()[-1]))
+        if death == "crash":
+            assert child.pid
+            os.kill(child.pid, signal.SIGKILL)
+            await child.wait_exit(5)
+            await asyncio.to_thread(assert_gone, [grandchild])
+    assert_gone([grandchild])
+
+
+async def test_stopped_it_can_be_started_again() -> None:
+    async with Stub() as child:
+        await child.wait_ready(10)
+        first = child.pid
+        await child.stop()
+        assert not child.running
+        assert child.pid is None
+        await child.start()
+        await child.wait_ready(10)
+        assert child.pid not in (None, first)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills the children of a killed process")
+def test_it_dies_with_a_supervisor_that_was_killed() -> None:
+    script = """
+import asyncio
+from stub_child import Stub
+
+async def main():
+    async with Stub() as child:
+        await child.wait_ready(20)
+        print(child.pid, flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as supervisor:
+        assert supervisor.stdout
+        child = psutil.Process(int(supervisor.stdout.readline()))
+        assert child.is_running()
+        supervisor.kill()
+        supervisor.wait(10)
+    assert_gone([child])

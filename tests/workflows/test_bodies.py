@@ -1,0 +1,54 @@
+"""What of JSON gets past the door, and what is said of the rest."""
+
+import pytest
+
+from apps.workflows.bodies import DEEPEST, parse
+from apps.workflows.errors import BadRequest
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        pytest.param(b"{}", {}, id="empty object"),
+        pytest.param(b' {"a": [1, -2.5, true, null, "x"]}\n', {"a": [1, -2.5, True, None, "x"]}, id="every type"),
+        pytest.param(b'"\\ud83d\\ude00"', "\N{GRINNING FACE}", id="surrogate pair"),
+        pytest.param('"\N{GRINNING FACE}"'.encode(), "\N{GRINNING FACE}", id="beyond the basic plane"),
+        pytest.param(b"9223372036854775807", 2**63 - 1, id="largest number"),
+        pytest.param(b"-9223372036854775808", -(2**63), id="smallest number"),
+        pytest.param(b'{"a": {"b": 1}, "b": 1}', {"a": {"b": 1}, "b": 1}, id="same key in two objects"),
+        pytest.param(b"[" * DEEPEST + b"]" * DEEPEST, None, id="deepest"),
+    ],
+)
+def test_taken(raw: bytes, value: object) -> None:
+    parsed = parse(raw)
+    assert value is None or parsed == value
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        pytest.param(b'{"a": }', "line 1, column 7", id="bad JSON"),
+        pytest.param(b"{'a': 1}", "line 1, column 2", id="Python quotes"),
+        pytest.param(b"{} {}", "line 1, column 4", id="two values"),
+        pytest.param(b'{"a": "\xff"}', "not UTF-8 at byte 7", id="latin-1"),
+        pytest.param(b"\xef\xbb\xbf{}", "line 1, column 1", id="byte order mark"),
+        pytest.param(b'{"a": 1, "a": 2}', "'a' is given twice", id="key twice"),
+        pytest.param(b'{"a": [{"b": 1, "\\u0062": 2}]}', "'b' is given twice", id="key twice, one escaped, deep inside"),
+        pytest.param(b'{"a": NaN}', "NaN", id="NaN"),
+        pytest.param(b'{"a": -Infinity}', "-Infinity", id="infinity"),
+        pytest.param(b'{"a": 1e999}', "1e999", id="number that becomes infinite"),
+        pytest.param(b'{"a": 9223372036854775808}', "64 bits", id="number of 65 bits"),
+        pytest.param(b'{"a": -9223372036854775809}', "64 bits", id="negative number of 65 bits"),
+        pytest.param(b'{"a": ' + b"9" * 100_000 + b"}", "64 bits", id="number of 100,000 digits"),
+        pytest.param(b'{"a": "\\ud800"}', "\\ud800 is half", id="lone surrogate in a value"),
+        pytest.param(b'{"\\udfff": 1}', "\\udfff is half", id="lone surrogate in a key"),
+        pytest.param(b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), "deeper than 64", id="one level too deep"),
+        pytest.param(b"[" * 500_000, "deeper than 64", id="500,000 levels"),
+        pytest.param(b'{"a":' * 500 + b"1" + b"}" * 500, "deeper than 64", id="500 objects"),
+    ],
+)
+def test_refused(raw: bytes, said: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse(raw)
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 200

@@ -1,0 +1,101 @@
+"""Each wrong field is named as its author wrote it, with the mend."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from actions.registry import WorkflowDefinition
+from apps.workflows.field_errors import LONGEST_MESSAGE, field_errors
+
+LOG = {"type": "log", "message": "hello"}
+HTTP = {"type": "http-request", "url": "https://example.org", "method": "GET"}
+GOOD: dict[str, Any] = {"workflowId": "a", "trigger": {"type": "manual"}, "actions": [LOG]}
+
+
+def errors_of(data: Any) -> dict[str, str]:
+    with pytest.raises(ValidationError) as caught:
+        WorkflowDefinition.model_validate(data)
+    return {error.field: error.message for error in field_errors(caught.value, data)}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "said"),
+    [
+        pytest.param({"workflowId": "a b"}, "workflowId", "letters, digits", id="id with a space"),
+        pytest.param({"workflowId": 7}, "workflowId", "must be a string, not a number", id="id that is a number"),
+        pytest.param({"nope": 1}, "nope", "not known here", id="unknown field"),
+        pytest.param({"workflow_id": "a"}, "workflow_id", "not known here", id="snake case"),
+        pytest.param({"version": 3}, "version", "set by the service", id="sent back as read"),
+        pytest.param({"trigger": None}, "trigger", "must be an object, not null", id="trigger null"),
+        pytest.param({"trigger": "manual"}, "trigger", "must be an object, not a string", id="trigger text"),
+        pytest.param({"trigger": {}}, "trigger.type", "is required", id="trigger without type"),
+        pytest.param({"trigger": {"type": "x"}}, "trigger.type", "must be 'manual' or 'periodic'", id="trigger type"),
+        pytest.param({"trigger": {"type": "periodic"}}, "trigger.interval", "is required", id="no interval"),
+        pytest.param(
+            {"trigger": {"type": "manual", "interval": "5s"}}, "trigger.interval", "not known", id="interval of manual"
+        ),
+        pytest.param({"trigger": {"type": "manual", "status": "idle"}}, "trigger.status", "set by the service", id="status"),
+        *[
+            pytest.param(
+                {"trigger": {"type": "periodic", "interval": text}}, "trigger.interval", said, id=f"interval {word}"
+            )
+            for word, text, said in [
+                ("interval zero", "0s", "such as 10s"),
+                ("interval negative", "-5s", "such as 10s"),
+                ("interval fraction", "1.5s", "such as 10s"),
+                ("interval without unit", "10", "such as 10s"),
+                ("interval unknown unit", "10d", "such as 10s"),
+                ("interval empty", "", "such as 10s"),
+                ("interval in other digits", "\N{ARABIC-INDIC DIGIT FIVE}s", "such as 10s"),
+                ("interval absurd", "9999999h", "longer than 366 days"),
+                ("interval endless", "9" * 1000 + "s", "at most 16 characters"),
+                ("interval number", 10, "must be a string, not a number"),
+            ]
+        ],
+        pytest.param({"actions": []}, "actions", "at least 1", id="no actions"),
+        pytest.param({"actions": {}}, "actions", "must be an array, not an object", id="actions object"),
+        pytest.param({"actions": [LOG] * 101}, "actions", "at most 100", id="101 actions"),
+        pytest.param({"actions": [5]}, "actions[0]", "must be an object, not a number", id="action number"),
+        pytest.param({"actions": [LOG, {}]}, "actions[1].type", "is required", id="action without type"),
+        pytest.param({"actions": [{"type": "x"}]}, "actions[0].type", "must be 'log' or 'http-request'", id="action type"),
+        pytest.param({"actions": [{"type": "log"}]}, "actions[0].message", "is required", id="log without message"),
+        pytest.param({"actions": [LOG | {"log": 1}]}, "actions[0].log", "not known here", id="field named as the type"),
+        pytest.param({"actions": [LOG | {"actionId": "a b"}]}, "actions[0].actionId", "letters, digits", id="action id"),
+        pytest.param({"actions": [LOG | {"actionId": "x"}] * 2}, "actions", "'x' is used twice", id="action id twice"),
+        pytest.param({"actions": [HTTP | {"url": "nope"}]}, "actions[0].url", "https://example.org/path", id="url"),
+        pytest.param({"actions": [HTTP | {"method": "get"}]}, "actions[0].method", "'GET', 'PUT'", id="method"),
+        pytest.param({"actions": [HTTP | {"headers": {"A": 1}}]}, "actions[0].headers.A", "a string", id="header"),
+        pytest.param({"actions": [HTTP | {"body": "x", "json": 1}]}, "actions[0]", "keep one", id="two bodies"),
+        pytest.param({"retries": -1}, "retries", "must be 0 or more", id="negative retries"),
+        pytest.param({"retries": 101}, "retries", "must be 100 or less", id="101 retries"),
+        pytest.param({"retries": 1.5}, "retries", "must be a whole number", id="retries and a half"),
+        pytest.param({"retries": "many"}, "retries", "must be a whole number", id="retries text"),
+        pytest.param({"backoff": {"base": "x"}}, "backoff.base", "such as 10s", id="backoff base"),
+        pytest.param({"backoff": {"base": "1h", "cap": "1s"}}, "backoff", "raise cap", id="cap below base"),
+        pytest.param({"backoff": 5}, "backoff", "must be an object, not a number", id="backoff number"),
+    ],
+)
+def test_one_wrong_field(change: dict[str, Any], field: str, said: str) -> None:
+    found = errors_of(GOOD | change)
+    assert list(found) == [field]
+    assert said in found[field]
+
+
+def test_every_wrong_field_is_named() -> None:
+    found = errors_of({"trigger": {"type": "periodic", "interval": "0s"}, "actions": [{"type": "log"}, 5], "retries": -1})
+    assert list(found) == ["workflowId", "trigger.interval", "actions[0].message", "actions[1]", "retries"]
+
+
+def test_too_few_actions_are_told_only_of_an_empty_list() -> None:
+    assert errors_of(GOOD | {"actions": [{"type": "log"}]}) == {"actions[0].message": "is required"}
+
+
+def test_what_is_no_object_is_the_body() -> None:
+    assert errors_of([]) == {"body": "must be an object, not an array"}
+
+
+def test_a_message_is_bounded() -> None:
+    found = errors_of(GOOD | {"actions": [HTTP | {"url": "x" * 8000}], "y" * 5000: 1})
+    assert all(len(message) <= LONGEST_MESSAGE for message in found.values())
+    assert all(len(field) <= 200 for field in found)
