@@ -5,7 +5,9 @@ generated from the record's annotations checks the bytes. It never raises: what 
 :class:`Malformed` value, which the agent dead-letters, so that no record can stop a stream.
 """
 
+import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Union, cast, get_type_hints
 
 import orjson
@@ -69,9 +71,12 @@ class Decoder:
 def encode(record: Event) -> bytes:
     """Return the JSON of ``record`` without its empty optional fields."""
     fields = record._options.fields
-    return orjson.dumps(
-        {name: value for name in fields if (value := getattr(record, name)) is not None}, option=orjson.OPT_UTC_Z
-    )
+    values = {name: value for name in fields if (value := getattr(record, name)) is not None}
+    try:
+        return orjson.dumps(values, option=orjson.OPT_UTC_Z)
+    except TypeError:
+        # Outputs may hold what orjson refuses and JSON allows: integers beyond 64 bits, lone surrogates.
+        return json.dumps(values, default=datetime.isoformat).encode()
 
 
 class EventSchema(Schema[Any, Any]):

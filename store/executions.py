@@ -12,12 +12,12 @@ position, so that writing one needs no read and writing it twice is writing it o
 as JSON text: its keys may hold dots and dollars.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
 from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
@@ -452,9 +452,9 @@ def _outcome_document(outcome: ActionOutcome) -> Document:
         "logs": list(outcome.logs),
     }
     if outcome.error is not None:
-        document["error"] = orjson.dumps(outcome.error).decode()
+        document["error"] = json.dumps(outcome.error)
     if outcome.output is not None:
-        document["output"] = orjson.dumps(outcome.output).decode()
+        document["output"] = json.dumps(outcome.output)
     return document
 
 
@@ -467,6 +467,6 @@ def _outcome(document: Mapping[str, Any]) -> ActionOutcome:
         started_at=document["started_at"],
         finished_at=document["finished_at"],
         logs=tuple(document["logs"]),
-        error=orjson.loads(document["error"]) if "error" in document else None,
-        output=orjson.loads(document["output"]) if "output" in document else None,
+        error=json.loads(document["error"]) if "error" in document else None,
+        output=json.loads(document["output"]) if "output" in document else None,
     )

@@ -8,13 +8,13 @@ The definition is kept as JSON text, because its keys may hold dots and dollars 
 (trigger, retries, next run) stands beside it.
 """
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import orjson
 from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
@@ -91,7 +91,7 @@ class MongoWorkflows:
             return head.definition
         async with translated():
             document = await self._versions.find_one({"_id": f"{workflow_id}@{version}"})
-        return None if document is None else orjson.loads(document["definition"])
+        return None if document is None else json.loads(document["definition"])
 
     async def archive(self, workflow_id: str, at: datetime) -> bool:
         """Archive; see the contract."""
@@ -129,7 +129,7 @@ class MongoWorkflows:
                 yield Due(
                     workflow_id=document["_id"],
                     version=document["version"],
-                    trigger=orjson.loads(document["trigger"]),
+                    trigger=json.loads(document["trigger"]),
                     retries=document["retries"],
                     total_actions=document["total_actions"],
                     shard=document["shard"],
@@ -165,8 +165,8 @@ def _to_document(workflow: Workflow) -> Document:
     document: Document = {
         "_id": workflow.workflow_id,
         "version": workflow.version,
-        "definition": orjson.dumps(dict(workflow.definition)).decode(),
-        "trigger": orjson.dumps(workflow.definition["trigger"]).decode(),
+        "definition": json.dumps(dict(workflow.definition)),
+        "trigger": json.dumps(workflow.definition["trigger"]),
         "trigger_type": workflow.definition["trigger"]["type"],
         "retries": workflow.definition["retries"],
         "total_actions": workflow.total_actions,
@@ -186,7 +186,7 @@ def _from_document(document: Document) -> Workflow:
     return Workflow(
         workflow_id=document["_id"],
         version=document["version"],
-        definition=orjson.loads(document["definition"]),
+        definition=json.loads(document["definition"]),
         total_actions=document["total_actions"],
         shard=document["shard"],
         created_at=document["created_at"],

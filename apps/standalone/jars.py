@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def _complete_set(target: Path) -> list[Path] | None:
 async def _fetch(target: Path, progress: Progress) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     progress(f"fetching Apache Kafka {KAFKA_VERSION} (45 MB, only this once)")
+    _remove_torn_fetches(target)
     staging = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".partial", dir=target.parent))
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -87,6 +89,14 @@ async def _fetch(target: Path, progress: Progress) -> None:
             process.kill()
         await process.wait()
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _remove_torn_fetches(target: Path) -> None:
+    """Remove what fetches left that were killed before they could tidy up."""
+    for staging in target.parent.glob(f"{target.name}.*.partial"):
+        with contextlib.suppress(OSError):
+            if time.time() - staging.stat().st_mtime > FETCH_TIMEOUT:
+                shutil.rmtree(staging, ignore_errors=True)
 
 
 async def _follow(process: asyncio.subprocess.Process, progress: Progress) -> list[str]:

@@ -28,6 +28,9 @@ FORMAT_TIMEOUT = 60.0
 JVM_OPTIONS = [
     "-Xmx256m",
     "-XX:+UseSerialGC",
+    # The quick compiler only. Measured on two cores over 20 s of small acknowledged messages: 15,000-21,000/s instead of
+    # 12,000-13,000/s, half the CPU per message, 45 MB less memory, and the start costs 2.0 s of CPU instead of 3.4 s.
+    "-XX:TieredStopAtLevel=1",
     "-Djava.awt.headless=true",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showThreadName=false",

@@ -1,0 +1,228 @@
+"""In-memory repositories that obey the same contract tests as the real ones (tests/store)."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from domain.execution import (
+    ActionFinished,
+    Admission,
+    Ended,
+    Execution,
+    Reissued,
+    Restart,
+    Status,
+    admit,
+    apply,
+    claim,
+)
+from domain.identifiers import earliest_execution_id
+from store.interfaces import (
+    AdmissionAnswer,
+    Admitted,
+    AlreadyAdmitted,
+    Due,
+    ExecutionFilter,
+    Heartbeat,
+    Locked,
+    Started,
+    VersionConflict,
+    Workflow,
+    WorkflowExists,
+    WorkflowFilter,
+)
+
+
+class FakeExecutions:
+    """See :class:`store.interfaces.Executions`."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Execution] = {}
+
+    async def admit(self, admission: Admission) -> AdmissionAnswer:
+        if admission.execution_id in self.found:
+            return AlreadyAdmitted(admission.execution_id)
+        if admission.lock_key is not None:
+            holder = await self.holder(admission.lock_key)
+            if holder is not None:
+                return Locked(holder.execution_id, holder.status)
+        self.found[admission.execution_id] = admit(admission)
+        return Admitted(admission.execution_id)
+
+    async def claim(self, execution_id: str, epoch: int, runner: str, at: datetime) -> Execution | None:
+        before = self.found.get(execution_id)
+        after = claim(before, epoch, runner, at) if before else None
+        if after is not None:
+            self.found[execution_id] = after
+        return after
+
+    async def mark_started(self, marks: Sequence[Started]) -> frozenset[str]:
+        lost = set()
+        for mark in marks:
+            before = self.found.get(mark.execution_id)
+            if before is None or before.epoch != mark.epoch:
+                lost.add(mark.execution_id)
+            elif before.status is Status.PENDING:
+                self.found[mark.execution_id] = replace(
+                    before,
+                    status=Status.RUNNING,
+                    owner=mark.runner,
+                    requested_at=None,
+                    started_at=min(filter(None, (before.started_at, mark.at))),
+                )
+        return frozenset(lost)
+
+    async def project(self, results: Sequence[ActionFinished]) -> frozenset[str]:
+        refused = set()
+        for result in results:
+            before = self.found.get(result.execution_id)
+            if before is None or before.epoch != result.epoch:
+                refused.add(result.execution_id)
+            else:
+                self.found[result.execution_id] = apply(before, result)
+        return frozenset(refused)
+
+    async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
+        before = self.found.get(execution_id)
+        if before is None or before.epoch != epoch:
+            return None
+        after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, why))
+        self.found[execution_id] = after
+        return None if after is before else after
+
+    async def end(self, ended: Ended) -> Execution | None:
+        before = self.found.get(ended.execution_id)
+        if before is None or not before.status.is_open:
+            return None
+        after = self.found[ended.execution_id] = apply(before, ended)
+        return after
+
+    async def get(self, execution_id: str) -> Execution | None:
+        return self.found.get(execution_id)
+
+    async def holder(self, lock_key: str) -> Execution | None:
+        return (await self.holders([lock_key])).get(lock_key)
+
+    async def holders(self, lock_keys: Sequence[str]) -> Mapping[str, Execution]:
+        return {e.lock_key: e for e in self.found.values() if e.lock_key is not None and e.lock_key in lock_keys}
+
+    async def list(self, where: ExecutionFilter, *, before: str | None, limit: int) -> Sequence[Execution]:
+        def matches(execution: Execution) -> bool:
+            return (
+                (where.workflow_id is None or execution.workflow_id == where.workflow_id)
+                and (where.statuses is None or execution.status in where.statuses)
+                and (where.created_from is None or execution.execution_id >= earliest_execution_id(where.created_from))
+                and (where.created_to is None or execution.execution_id < earliest_execution_id(where.created_to))
+                and (before is None or execution.execution_id < before)
+            )
+
+        found = sorted(filter(matches, self.found.values()), key=lambda e: e.execution_id, reverse=True)
+        return found[:limit]
+
+    async def latest(self, workflow_id: str) -> Execution | None:
+        found = await self.list(ExecutionFilter(workflow_id=workflow_id), before=None, limit=1)
+        return found[0] if found else None
+
+    async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        found = [e for e in self.found.values() if e.wake_at and e.wake_at <= until and e.shard in shards]
+        return sorted(found, key=lambda e: e.wake_at)[:limit]
+
+    async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        return [e for e in self.found.values() if e.requested_at and e.requested_at < before and e.shard in shards][:limit]
+
+    async def owned(self, shards: frozenset[int]) -> Mapping[str, Sequence[Execution]]:
+        owners: dict[str, Any] = {}
+        for execution in self.found.values():
+            if execution.owner is not None and execution.shard in shards:
+                owners.setdefault(execution.owner, []).append(execution)
+        return owners
+
+
+class FakeWorkflows:
+    """See :class:`store.interfaces.Workflows`."""
+
+    def __init__(self) -> None:
+        self.heads: dict[str, Workflow] = {}
+        self.versions: dict[tuple[str, int], Mapping[str, Any]] = {}
+
+    async def create(self, workflow: Workflow) -> Workflow:
+        existing = self.heads.get(workflow.workflow_id)
+        if existing is None:
+            self.heads[workflow.workflow_id] = workflow
+            return workflow
+        if existing.archived_at is None:
+            raise WorkflowExists(workflow.workflow_id)
+        return await self.replace(replace(workflow, version=existing.version + 1))
+
+    async def replace(self, workflow: Workflow) -> Workflow:
+        existing = self.heads.get(workflow.workflow_id)
+        if existing is None or existing.version != workflow.version - 1:
+            raise VersionConflict(workflow.workflow_id, workflow.version - 1)
+        self.versions[existing.workflow_id, existing.version] = existing.definition
+        self.heads[workflow.workflow_id] = workflow
+        return workflow
+
+    async def get(self, workflow_id: str) -> Workflow | None:
+        return self.heads.get(workflow_id)
+
+    async def get_version(self, workflow_id: str, version: int) -> Mapping[str, Any] | None:
+        head = self.heads.get(workflow_id)
+        if head is not None and head.version == version:
+            return head.definition
+        return self.versions.get((workflow_id, version))
+
+    async def archive(self, workflow_id: str, at: datetime) -> bool:
+        head = self.heads.get(workflow_id)
+        if head is None or head.archived_at is not None:
+            return False
+        self.heads[workflow_id] = replace(head, archived_at=at, updated_at=at, next_run=None)
+        return True
+
+    async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
+        def matches(workflow: Workflow) -> bool:
+            return (
+                (not where.prefix or workflow.workflow_id.startswith(where.prefix))
+                and (where.trigger_type is None or workflow.definition["trigger"]["type"] == where.trigger_type)
+                and (workflow.archived_at is not None) == where.archived
+                and (after is None or workflow.workflow_id > after)
+            )
+
+        return sorted(filter(matches, self.heads.values()), key=lambda w: w.workflow_id)[:limit]
+
+    async def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
+        for head in sorted(self.heads.values(), key=lambda w: w.next_run or until):
+            if head.next_run is not None and head.next_run <= until and head.shard in shards:
+                yield Due(
+                    workflow_id=head.workflow_id,
+                    version=head.version,
+                    trigger=head.definition["trigger"],
+                    retries=head.definition["retries"],
+                    total_actions=head.total_actions,
+                    shard=head.shard,
+                    anchor=head.anchor,
+                    next_run=head.next_run,
+                )
+
+    async def advance(self, workflow_id: str, due: datetime, next_run: datetime | None) -> bool:
+        head = self.heads.get(workflow_id)
+        if head is None or head.next_run != due:
+            return False
+        self.heads[workflow_id] = replace(head, next_run=next_run)
+        return True
+
+
+class FakeRunners:
+    """See :class:`store.interfaces.Runners`."""
+
+    def __init__(self) -> None:
+        self.beats: dict[str, Heartbeat] = {}
+
+    async def beat(self, heartbeat: Heartbeat) -> None:
+        self.beats[heartbeat.runner] = heartbeat
+
+    async def all(self) -> Sequence[Heartbeat]:
+        return list(self.beats.values())
+
+    async def remove(self, runner: str) -> None:
+        self.beats.pop(runner, None)

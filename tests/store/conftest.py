@@ -1,0 +1,48 @@
+"""Every contract test runs on the fakes and on a real server."""
+
+import shutil
+import sys
+import uuid
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import pytest_asyncio
+
+from apps.standalone.mongodb import MongoDB
+from apps.standalone.ports import free_port
+from store.client import MongoStore
+from tests.fakes.stores import FakeExecutions, FakeRunners, FakeWorkflows
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mongodb(tmp_path_factory):
+    if not shutil.which("secantusd-py", path=str(Path(sys.executable).parent)):
+        pytest.skip("SecantusDB is not installed: pip install '.[standalone]'")
+    server = MongoDB(port=free_port(), data_dir=tmp_path_factory.mktemp("mongodb"))
+    await server.start()
+    await server.wait_ready()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture(params=["fake", "mongodb"], loop_scope="session")
+async def store(request):
+    if request.param == "fake":
+        yield SimpleNamespace(executions=FakeExecutions(), workflows=FakeWorkflows(), runners=FakeRunners())
+        return
+    server = request.getfixturevalue("mongodb")
+    store = MongoStore(server.url, f"test-{uuid.uuid4().hex[:8]}")
+    await store.start()
+    await store.ensure_indexes()
+    yield store
+    await store.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def real(mongodb):
+    store = MongoStore(mongodb.url, f"test-{uuid.uuid4().hex[:8]}")
+    await store.start()
+    await store.ensure_indexes()
+    yield store
+    await store.stop()

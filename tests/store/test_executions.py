@@ -1,0 +1,263 @@
+"""The contract of the executions, kept by the fake and by MongoDB alike."""
+
+import asyncio
+import itertools
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from domain.execution import ActionFinished, ActionOutcome, Admission, Cause, Ended, Restart, Status, admit
+from domain.identifiers import execution_id
+from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter, Locked, Started
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
+ALL = frozenset(range(8))
+_numbers = itertools.count(1)
+
+
+def at(seconds):
+    return T0 + timedelta(seconds=seconds)
+
+
+def admission(workflow_id="w", *, seconds=0.0, lock=True, total=2):
+    return Admission(
+        execution_id=execution_id(at(seconds), next(_numbers).to_bytes(10, "big")),
+        workflow_id=workflow_id,
+        version=1,
+        cause=Cause.MANUAL,
+        created_at=at(seconds),
+        retries_left=2,
+        total_actions=total,
+        shard=3,
+        lock_key=workflow_id if lock else None,
+        reason=None if lock else "skipped",
+    )
+
+
+def finished(asked, index=0, status=Status.RUNNING, *, epoch=1, seq=1, attempt=1, ok=True, wake_at=None, error=None):
+    return ActionFinished(
+        execution_id=asked.execution_id,
+        workflow_id=asked.workflow_id,
+        epoch=epoch,
+        seq=seq,
+        outcome=ActionOutcome(
+            action_id=f"a{index}",
+            index=index,
+            attempt=attempt,
+            status="ok" if ok else "failed",
+            started_at=at(index),
+            finished_at=at(index + 1),
+            logs=("line",),
+            error=error,
+            output={"a.b": {"$c": [1, None, 2**70]}},
+        ),
+        status=status,
+        retries_left=2,
+        runner="r1",
+        wake_at=wake_at,
+        reason=None if ok else "because",
+    )
+
+
+async def test_an_admitted_execution_is_what_the_core_says(store):
+    asked = admission()
+    assert await store.executions.admit(asked) == Admitted(asked.execution_id)
+    assert await store.executions.get(asked.execution_id) == admit(asked)
+
+
+async def test_the_same_id_is_admitted_once(store):
+    asked = admission()
+    answers = await asyncio.gather(*(store.executions.admit(asked) for _ in range(20)))
+    assert sorted(type(answer).__name__ for answer in answers) == ["Admitted"] + ["AlreadyAdmitted"] * 19 or (
+        # The lock may be what a repetition runs into first; the answer is about the id all the same.
+        answers.count(Admitted(asked.execution_id)) == 1 and answers.count(AlreadyAdmitted(asked.execution_id)) == 19
+    )
+
+
+async def test_fifty_at_once_admit_one(store):
+    asked = [admission("crowd") for _ in range(50)]
+    answers = await asyncio.gather(*(store.executions.admit(each) for each in asked))
+    admitted = [answer for answer in answers if isinstance(answer, Admitted)]
+    assert len(admitted) == 1
+    assert {answer for answer in answers if isinstance(answer, Locked)} == {Locked(admitted[0].execution_id, Status.PENDING)}
+
+
+async def test_a_lock_holds_until_the_end_and_not_longer(store):
+    first, second = admission(), admission()
+    await store.executions.admit(first)
+    assert isinstance(await store.executions.admit(second), Locked)
+    await store.executions.project([finished(first, status=Status.OK)])
+    assert await store.executions.admit(second) == Admitted(second.execution_id)
+
+
+async def test_skipped_executions_hold_no_lock(store):
+    asked = [admission(lock=False) for _ in range(3)]
+    for each in asked:
+        assert isinstance(await store.executions.admit(each), Admitted)
+    assert (await store.executions.get(asked[0].execution_id)).status is Status.SKIPPED
+
+
+async def test_results_of_one_execution_in_one_batch(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    batch = [finished(asked, 0), finished(asked, 1, Status.OK, seq=2)]
+    assert await store.executions.project(batch) == frozenset()
+    execution = await store.executions.get(asked.execution_id)
+    assert (execution.status, execution.started_at, execution.finished_at) == (Status.OK, at(0), at(2))
+    assert [outcome.action_id for outcome in execution.ordered_results] == ["a0", "a1"]
+    assert execution.results["1_0"].output == {"a.b": {"$c": [1, None, 2**70]}}
+    assert await store.executions.holder("w") is None
+    assert await store.executions.project(batch) == frozenset()
+    assert await store.executions.get(asked.execution_id) == execution
+
+
+async def test_a_zombies_results_change_nothing(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    await store.executions.reissue(asked.execution_id, 1, at(5), Restart.LOST)
+    before = await store.executions.get(asked.execution_id)
+    assert await store.executions.project([finished(asked, epoch=1)]) == {asked.execution_id}
+    assert await store.executions.get(asked.execution_id) == before
+
+
+async def test_a_result_after_the_end_changes_nothing(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    ended = await store.executions.end(Ended(asked.execution_id, "w", Status.CANCELLED, "asked", at(3)))
+    assert (ended.status, ended.reason, ended.lock_key) == (Status.CANCELLED, "asked", None)
+    await store.executions.project([finished(asked, status=Status.OK)])
+    assert await store.executions.get(asked.execution_id) == ended
+    assert await store.executions.end(Ended(asked.execution_id, "w", Status.FAILED, "late", at(4))) is None
+
+
+async def test_one_of_an_end_and_a_result_wins(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    _, ended = await asyncio.gather(
+        store.executions.project([finished(asked, status=Status.OK)]),
+        store.executions.end(Ended(asked.execution_id, "w", Status.CANCELLED, "asked", at(3))),
+    )
+    execution = await store.executions.get(asked.execution_id)
+    assert execution.status is (Status.OK if ended is None else Status.CANCELLED)
+    assert execution.lock_key is None
+
+
+async def test_a_doubtful_request_is_claimed_by_one(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    claims = await asyncio.gather(*(store.executions.claim(asked.execution_id, 1, f"r{n}", at(1)) for n in range(10)))
+    taken = [execution for execution in claims if execution is not None]
+    assert len(taken) == 1
+    assert (taken[0].epoch, taken[0].status) == (2, Status.RUNNING)
+    assert await store.executions.get(asked.execution_id) == taken[0]
+    assert await store.executions.claim(asked.execution_id, 2, "late", at(1)) is None
+    assert await store.executions.claim("00000000-0000-7000-8000-000000000000", 1, "r", at(1)) is None
+
+
+async def test_start_marks(store):
+    ours, theirs, done = admission("ours"), admission("theirs"), admission("done")
+    for each in (ours, theirs, done):
+        await store.executions.admit(each)
+    await store.executions.claim(theirs.execution_id, 1, "other", at(0))
+    await store.executions.project([finished(done, status=Status.OK)])
+    marks = [Started(each.execution_id, 1, "r1", at(1)) for each in (ours, theirs, done)]
+    assert await store.executions.mark_started(marks) == {theirs.execution_id}
+    marked = await store.executions.get(ours.execution_id)
+    assert (marked.status, marked.owner, marked.started_at, marked.requested_at) == (Status.RUNNING, "r1", at(1), None)
+    assert (await store.executions.get(theirs.execution_id)).owner == "other"
+    assert (await store.executions.get(done.execution_id)).status is Status.OK
+    owned = await store.executions.owned(ALL)
+    assert {owner: [e.execution_id for e in found] for owner, found in owned.items()} == {
+        "r1": [ours.execution_id],
+        "other": [theirs.execution_id],
+    }
+    assert await store.executions.owned(frozenset({1})) == {}
+
+
+async def test_a_retry_waits_and_starts_as_the_next_attempt(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    await store.executions.project([finished(asked, status=Status.WAITING, ok=False, wake_at=at(9), error={"class": "x"})])
+    assert [e.execution_id for e in await store.executions.waking(at(9), ALL, 10)] == [asked.execution_id]
+    assert await store.executions.waking(at(8), ALL, 10) == []
+    assert await store.executions.waking(at(9), frozenset({1}), 10) == []
+    answers = await asyncio.gather(
+        *(store.executions.reissue(asked.execution_id, 1, at(9 + n), Restart.RETRY) for n in range(5))
+    )
+    (again,) = [answer for answer in answers if answer is not None]
+    assert (again.epoch, again.attempt, again.status, again.wake_at) == (2, 2, Status.PENDING, None)
+    assert await store.executions.waking(at(99), ALL, 10) == []
+
+
+@pytest.mark.parametrize(
+    ("why", "status", "restarts"),
+    [
+        (Restart.RETRY, "pending", False),
+        (Restart.RETRY, "running", False),
+        (Restart.UNCLAIMED, "pending", True),
+        (Restart.UNCLAIMED, "running", False),
+        (Restart.LOST, "running", True),
+        (Restart.HANDED_BACK, "running", True),
+    ],
+)
+async def test_what_may_be_restarted(store, why, status, restarts):
+    asked = admission()
+    await store.executions.admit(asked)
+    if status == "running":
+        await store.executions.mark_started([Started(asked.execution_id, 1, "r1", at(1))])
+    answer = await store.executions.reissue(asked.execution_id, 1, at(2), why)
+    assert (answer is not None) == restarts
+    if answer is not None:
+        assert (answer.attempt, answer.lost) == (1, 1 if why is Restart.LOST else 0)
+
+
+async def test_unclaimed_requests_are_found_by_age(store):
+    old, young, started = admission("old"), admission("young", seconds=50), admission("started")
+    for each in (old, young, started):
+        await store.executions.admit(each)
+    await store.executions.mark_started([Started(started.execution_id, 1, "r1", at(1))])
+    assert [e.execution_id for e in await store.executions.unclaimed(at(10), ALL, 10)] == [old.execution_id]
+    assert await store.executions.unclaimed(at(10), frozenset({1}), 10) == []
+
+
+async def test_listing(store):
+    asked = [admission("a" if n % 2 else "b", seconds=n, lock=False) for n in range(6)]
+    for each in asked:
+        await store.executions.admit(each)
+    ids = [each.execution_id for each in asked]
+
+    async def listed(before=None, limit=10, **where):
+        return [e.execution_id for e in await store.executions.list(ExecutionFilter(**where), before=before, limit=limit)]
+
+    assert await listed() == ids[::-1]
+    assert await listed(limit=2) == [ids[5], ids[4]]
+    assert await listed(before=ids[4], limit=2) == [ids[3], ids[2]]
+    assert await listed(workflow_id="a") == [ids[5], ids[3], ids[1]]
+    assert await listed(statuses=frozenset({Status.OK})) == []
+    assert await listed(statuses=frozenset({Status.SKIPPED, Status.OK}), workflow_id="b") == [ids[4], ids[2], ids[0]]
+    assert await listed(created_from=at(2), created_to=at(4)) == [ids[3], ids[2]]
+    assert await listed(created_to=at(4), before=ids[3]) == [ids[2], ids[1], ids[0]]
+    assert (await store.executions.latest("b")).execution_id == ids[4]
+    assert await store.executions.latest("c") is None
+
+
+async def test_holders(store):
+    asked = [admission(f"w{n}") for n in range(3)]
+    for each in asked:
+        await store.executions.admit(each)
+    found = await store.executions.holders(["w0", "w2", "nobody"])
+    assert {key: e.execution_id for key, e in found.items()} == {
+        "w0": asked[0].execution_id,
+        "w2": asked[2].execution_id,
+    }
+    assert await store.executions.holders([]) == {}
+
+
+async def test_whole_executions_can_be_written_and_scanned(real):
+    executions = [admit(replace(admission(f"w{n}", seconds=n), requested_at=at(99))) for n in range(5)]
+    await real.executions.replace_all(executions)
+    assert list(await real.executions.scan(None, 3)) == executions[:3]
+    assert list(await real.executions.scan(executions[2].execution_id, 10)) == executions[3:]
