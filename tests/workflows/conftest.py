@@ -1,0 +1,54 @@
+"""The API on a real HTTP server, with an in-memory store, topics that keep what is sent, and a clock set by hand."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+
+from apps.workflows.app import WorkflowsApp, create_app
+from apps.workflows.publishing import Publisher
+from apps.workflows.settings import WorkflowsSettings
+from tests.workflows.client import Client
+from tests.workflows.clock import Clock
+from tests.workflows.fake_topic import FakeTopic
+from tests.workflows.memory import MemoryStore
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def requests() -> FakeTopic:
+    """Take the place of workflow.execution."""
+    return FakeTopic()
+
+
+@pytest.fixture
+def changes() -> FakeTopic:
+    """Take the place of workflow.schedule."""
+    return FakeTopic()
+
+
+@pytest.fixture
+def app(tmp_path: Any, store: MemoryStore, clock: Clock, requests: FakeTopic, changes: FakeTopic) -> WorkflowsApp:
+    app = create_app(WorkflowsSettings(data_dir=tmp_path, workflows_body_limit=20_000), store=store)  # type: ignore[arg-type]
+    app.clock = clock
+    app.request_execution = Publisher(requests, 0.05)  # type: ignore[arg-type]
+    app.announce_change = Publisher(changes, 0.05)  # type: ignore[arg-type]
+    app.web.init_server()
+    return app
+
+
+@pytest.fixture
+async def api(app: WorkflowsApp) -> AsyncIterator[Client]:
+    async with TestServer(app.web.web_app) as server, aiohttp.ClientSession() as session:
+        yield Client(session, server)

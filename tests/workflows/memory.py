@@ -1,0 +1,166 @@
+"""An in-memory store that keeps the contract of ``store.interfaces`` for what the API asks of it; it can go down."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from domain.execution import Admission, Execution, Transition, admit, apply, claim
+from domain.identifiers import earliest_execution_id
+from store.interfaces import (
+    AdmissionAnswer,
+    Admitted,
+    AlreadyAdmitted,
+    ExecutionFilter,
+    Locked,
+    StoreUnavailable,
+    VersionConflict,
+    Workflow,
+    WorkflowExists,
+    WorkflowFilter,
+)
+
+
+class Network:
+    """Between the API and the database; every operation passes it, so that concurrent requests interleave."""
+
+    def __init__(self) -> None:
+        self.down = False
+
+    async def cross(self) -> None:
+        await asyncio.sleep(0)
+        if self.down:
+            raise StoreUnavailable("mongodb-7.internal:27017: connection refused")
+
+
+class MemoryExecutions:
+    """Executions by id; the lock is what the unique index is in MongoDB."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.documents: dict[str, Execution] = {}
+
+    async def admit(self, admission: Admission) -> AdmissionAnswer:
+        await self.network.cross()
+        if admission.execution_id in self.documents:
+            return AlreadyAdmitted(admission.execution_id)
+        holder = self._holder(admission.lock_key)
+        if holder is not None:
+            return Locked(holder.execution_id, holder.status)
+        self.documents[admission.execution_id] = admit(admission)
+        return Admitted(admission.execution_id)
+
+    async def get(self, execution_id: str) -> Execution | None:
+        await self.network.cross()
+        return self.documents.get(execution_id)
+
+    async def holder(self, lock_key: str) -> Execution | None:
+        await self.network.cross()
+        return self._holder(lock_key)
+
+    async def holders(self, lock_keys: Sequence[str]) -> dict[str, Execution]:
+        await self.network.cross()
+        return {key: holder for key in lock_keys if (holder := self._holder(key)) is not None}
+
+    async def latest(self, workflow_id: str) -> Execution | None:
+        await self.network.cross()
+        return next((found for found in self._newest_first() if found.workflow_id == workflow_id), None)
+
+    async def list(self, where: ExecutionFilter, *, before: str | None, limit: int) -> Sequence[Execution]:
+        await self.network.cross()
+        found = [
+            execution
+            for execution in self._newest_first()
+            if (before is None or execution.execution_id < before)
+            and where.workflow_id in (None, execution.workflow_id)
+            and (where.statuses is None or execution.status in where.statuses)
+            and (where.created_from is None or execution.execution_id >= earliest_execution_id(where.created_from))
+            and (where.created_to is None or execution.execution_id < earliest_execution_id(where.created_to))
+        ]
+        return found[:limit]
+
+    def _holder(self, lock_key: str | None) -> Execution | None:
+        locked = (found for found in self.documents.values() if found.lock_key is not None)
+        return next((found for found in locked if found.lock_key == lock_key), None)
+
+    def _newest_first(self) -> Sequence[Execution]:
+        return [self.documents[key] for key in sorted(self.documents, reverse=True)]
+
+    # -- what the runner and the scheduler do --------------------------------------------------------------------------
+
+    def start(self, execution_id: str, at: datetime) -> Execution:
+        started = claim(self.documents[execution_id], self.documents[execution_id].epoch, "runner-1", at)
+        assert started is not None
+        self.documents[execution_id] = started
+        return started
+
+    def apply(self, transition: Transition) -> Execution:
+        before = self.documents[transition.execution_id]
+        after = apply(before, transition)
+        assert after is not before, "the fence turned the transition away"
+        self.documents[transition.execution_id] = after
+        return after
+
+
+class MemoryWorkflows:
+    """Current versions by id."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.documents: dict[str, Workflow] = {}
+
+    async def create(self, workflow: Workflow) -> Workflow:
+        await self.network.cross()
+        existing = self.documents.get(workflow.workflow_id)
+        if existing is not None and existing.archived_at is None:
+            raise WorkflowExists(workflow.workflow_id)
+        if existing is not None:
+            workflow = replace(workflow, version=existing.version + 1)
+        self.documents[workflow.workflow_id] = workflow
+        return workflow
+
+    async def replace(self, workflow: Workflow) -> Workflow:
+        await self.network.cross()
+        if self.documents[workflow.workflow_id].version != workflow.version - 1:
+            raise VersionConflict(workflow.workflow_id, workflow.version - 1)
+        self.documents[workflow.workflow_id] = workflow
+        return workflow
+
+    async def get(self, workflow_id: str) -> Workflow | None:
+        await self.network.cross()
+        return self.documents.get(workflow_id)
+
+    async def archive(self, workflow_id: str, at: datetime) -> bool:
+        await self.network.cross()
+        existing = self.documents.get(workflow_id)
+        if existing is None or existing.archived_at is not None:
+            return False
+        self.documents[workflow_id] = replace(existing, archived_at=at, updated_at=at, next_run=None)
+        return True
+
+    async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
+        await self.network.cross()
+        found = [
+            self.documents[key]
+            for key in sorted(self.documents)
+            if (after is None or key > after) and key.startswith(where.prefix or "")
+        ]
+        return [
+            workflow
+            for workflow in found
+            if (workflow.archived_at is not None) == where.archived
+            and where.trigger_type in (None, workflow.definition["trigger"]["type"])
+        ][:limit]
+
+
+class MemoryStore:
+    """Takes the place of ``MongoStore``."""
+
+    def __init__(self) -> None:
+        self.network = Network()
+        self.executions: Any = MemoryExecutions(self.network)
+        self.workflows: Any = MemoryWorkflows(self.network)
+
+    async def ping(self) -> None:
+        await self.network.cross()

@@ -1,0 +1,168 @@
+"""``/executions`` over HTTP."""
+
+from datetime import timedelta
+
+import pytest
+
+from domain.execution import ActionFinished, ActionOutcome, Ended, Status
+from tests.workflows.client import LOG, Client
+from tests.workflows.clock import START, Clock
+from tests.workflows.memory import MemoryStore
+
+
+def failed(execution_id: str, epoch: int, seq: int, status: Status) -> ActionFinished:
+    return ActionFinished(
+        execution_id=execution_id,
+        workflow_id="a",
+        epoch=epoch,
+        seq=seq,
+        outcome=ActionOutcome(
+            action_id="log-2",
+            index=1,
+            attempt=1,
+            status="failed",
+            started_at=START + timedelta(seconds=2),
+            finished_at=START + timedelta(seconds=3),
+            logs=("https://example.org [STATUS 503] => not yet",),
+            error={"class": "status", "message": "https://example.org answered 503"},
+        ),
+        status=status,
+        retries_left=2,
+        wake_at=START + timedelta(seconds=4) if status is Status.WAITING else None,
+    )
+
+
+def succeeded(execution_id: str, epoch: int, seq: int) -> ActionFinished:
+    return ActionFinished(
+        execution_id=execution_id,
+        workflow_id="a",
+        epoch=epoch,
+        seq=seq,
+        outcome=ActionOutcome("log-1", 0, 1, "ok", START, START + timedelta(seconds=1), ("hello",)),
+        status=Status.RUNNING,
+        retries_left=3,
+    )
+
+
+async def test_a_new_execution(api: Client) -> None:
+    await api.create("a", actions=[LOG, LOG])
+    execution_id = await api.trigger("a")
+    answer = await api.get(f"/v1/executions/{execution_id}")
+    assert answer.status == 200
+    assert answer.body == {
+        "executionId": execution_id,
+        "workflowId": "a",
+        "version": 1,
+        "status": "pending",
+        "cause": "manual",
+        "createdAt": "2026-01-31T12:00:00.000Z",
+        "dueAt": None,
+        "startedAt": None,
+        "finishedAt": None,
+        "attempt": 1,
+        "retriesLeft": 3,
+        "nextAttemptAt": None,
+        "lastFailedAction": None,
+        "reason": None,
+        "totalActions": 2,
+        "executedActions": [],
+    }
+
+
+async def test_an_execution_that_waits_for_its_retry(api: Client, store: MemoryStore) -> None:
+    await api.create("a", actions=[LOG, LOG])
+    execution_id = await api.trigger("a")
+    epoch = store.executions.start(execution_id, START).epoch
+    store.executions.apply(succeeded(execution_id, epoch, 1))
+    store.executions.apply(failed(execution_id, epoch, 2, Status.WAITING))
+    body = (await api.get(f"/executions/{execution_id}")).body
+    assert body["status"] == "pending"
+    assert body["nextAttemptAt"] == "2026-01-31T12:00:04.000Z"
+    assert body["retriesLeft"] == 2
+    assert body["lastFailedAction"] == "log-2"
+    assert body["executedActions"] == [
+        {
+            "actionId": "log-1",
+            "status": "ok",
+            "logs": ["hello"],
+            "startedAt": "2026-01-31T12:00:00.000Z",
+            "finishedAt": "2026-01-31T12:00:01.000Z",
+            "attempt": 1,
+        },
+        {
+            "actionId": "log-2",
+            "status": "failed",
+            "logs": ["https://example.org [STATUS 503] => not yet"],
+            "startedAt": "2026-01-31T12:00:02.000Z",
+            "finishedAt": "2026-01-31T12:00:03.000Z",
+            "attempt": 1,
+            "error": {"class": "status", "message": "https://example.org answered 503"},
+        },
+    ]
+    assert (await api.get("/workflows/a")).body["trigger"]["status"] == "pending"
+
+
+async def history(api: Client, store: MemoryStore, clock: Clock) -> dict[str, str]:
+    """Make one execution of each status, a minute apart; return the ids by what they are."""
+    found = {}
+    for name in ("pending", "running", "waiting", "failed", "cancelled"):
+        await api.create(name, actions=[LOG, LOG])
+        found[name] = await api.trigger(name)
+        if name in ("running", "waiting", "failed"):
+            epoch = store.executions.start(found[name], clock.now).epoch
+            if name != "running":
+                status = Status.WAITING if name == "waiting" else Status.FAILED
+                store.executions.apply(failed(found[name], epoch, 1, status))
+        if name == "cancelled":
+            store.executions.apply(Ended(found[name], name, Status.CANCELLED, "asked for", clock.now))
+        clock.move(60)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        pytest.param("", ["cancelled", "failed", "waiting", "running", "pending"], id="newest first"),
+        pytest.param("status=pending", ["waiting", "pending"], id="pending includes backoff"),
+        pytest.param("status=running", ["running"], id="running"),
+        pytest.param("status=failed,cancelled", ["cancelled", "failed"], id="comma list"),
+        pytest.param("status=failed&status=cancelled,ok", ["cancelled", "failed"], id="repeated"),
+        pytest.param("status=ok", [], id="none"),
+        pytest.param("workflowId=failed", ["failed"], id="workflow"),
+        pytest.param("workflowId=nobody", [], id="unknown workflow"),
+        pytest.param("from=2026-01-31T12:03:00Z", ["cancelled", "failed"], id="from is inclusive"),
+        pytest.param("to=2026-01-31T12:01:00Z", ["pending"], id="to is exclusive"),
+        pytest.param("from=2026-01-31T13:01:00%2B01:00&to=2026-01-31T12:02:00Z", ["running"], id="another zone"),
+        pytest.param("from=0001-01-01T00:00:00Z&status=cancelled", ["cancelled"], id="before 1970"),
+        pytest.param("from=9999-12-31T23:59:59Z", [], id="far future"),
+    ],
+)
+async def test_filters(api: Client, store: MemoryStore, clock: Clock, query: str, names: list[str]) -> None:
+    ids = await history(api, store, clock)
+    body = (await api.get(f"/executions?{query}")).body
+    assert [item["executionId"] for item in body["items"]] == [ids[name] for name in names]
+    assert body["nextCursor"] is None
+
+
+async def test_pages_hold_every_execution_once(api: Client, store: MemoryStore, clock: Clock) -> None:
+    ids = await history(api, store, clock)
+    seen = []
+    cursor = ""
+    while True:
+        body = (await api.get(f"/v1/executions?limit=2{cursor}")).body
+        seen += [item["executionId"] for item in body["items"]]
+        if body["nextCursor"] is None:
+            break
+        cursor = f"&cursor={body['nextCursor']}"
+    assert seen == list(reversed(ids.values()))
+
+
+async def test_lists_leave_the_actions_out(api: Client) -> None:
+    await api.create("a")
+    await api.trigger("a")
+    (item,) = (await api.get("/executions")).body["items"]
+    assert "executedActions" not in item
+
+
+async def test_unknown(api: Client) -> None:
+    (await api.get("/executions/019a0b61-40fd-722f-8b92-fa8f070d257a")).problem(404)

@@ -1,0 +1,60 @@
+"""Where the schedule's grid stands after a change."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from actions.registry import WorkflowDefinition
+from apps.workflows import definitions
+from events.records import Event
+from store.interfaces import Workflow
+from tests.workflows.client import LOG
+from tests.workflows.clock import START
+from tests.workflows.memory import MemoryStore
+
+LATER = START + timedelta(seconds=25)
+
+
+async def silent(workflow_id: str, event: Event) -> bool:
+    return False
+
+
+def definition(trigger: dict[str, Any], **more: Any) -> WorkflowDefinition:
+    return WorkflowDefinition.model_validate({"workflowId": "a", "trigger": trigger, "actions": [LOG], **more})
+
+
+async def changed(store: MemoryStore, before: dict[str, Any], after: dict[str, Any]) -> Workflow:
+    await definitions.create(definition(before), workflows=store.workflows, announce=silent, now=START)
+    return await definitions.replace(definition(after, retries=0), workflows=store.workflows, announce=silent, now=LATER)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param({"type": "periodic", "interval": "10s"}, id="same trigger"),
+        pytest.param({"type": "periodic", "interval": "10s", "allowManual": True}, id="by hand as well"),
+    ],
+)
+async def test_the_same_schedule_keeps_its_grid_and_the_tick_that_is_due(store: MemoryStore, after: dict[str, Any]) -> None:
+    stored = await changed(store, {"type": "periodic", "interval": "10s"}, after)
+    assert stored.version == 2
+    assert stored.anchor == START
+    # Due 15 s ago and not released yet: it must not be lost by an edit.
+    assert stored.next_run == START + timedelta(seconds=10)
+
+
+async def test_another_interval_starts_a_new_grid(store: MemoryStore) -> None:
+    stored = await changed(store, {"type": "periodic", "interval": "10s"}, {"type": "periodic", "interval": "1m"})
+    assert stored.anchor == LATER
+    assert stored.next_run == LATER + timedelta(minutes=1)
+
+
+async def test_a_manual_workflow_has_no_next_run(store: MemoryStore) -> None:
+    stored = await changed(store, {"type": "periodic", "interval": "10s"}, {"type": "manual"})
+    assert stored.next_run is None
+
+
+async def test_a_manual_workflow_becomes_periodic(store: MemoryStore) -> None:
+    stored = await changed(store, {"type": "manual"}, {"type": "periodic", "interval": "10s"})
+    assert stored.next_run == LATER + timedelta(seconds=10)
