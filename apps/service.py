@@ -6,6 +6,7 @@ dependencies rather than ``@app.service``, because those start only after table 
 """
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -74,10 +75,18 @@ class Database(Service):
 class ServiceApp(faust.App):
     """A Faust app with the house's settings, store and transport."""
 
-    def __init__(self, name: str, settings: ServiceSettings, *, web_port: int, **options: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: ServiceSettings,
+        *,
+        web_port: int,
+        store: MongoStore | None = None,
+        **options: Any,
+    ) -> None:
         self.settings = settings
         self.fetch_wait_ms = settings.kafka_fetch_wait_ms
-        self.store = MongoStore(
+        self.store = store or MongoStore(
             settings.mongodb_url,
             settings.mongodb_database,
             timeout=settings.mongodb_timeout,
@@ -89,7 +98,8 @@ class ServiceApp(faust.App):
             store="memory://",
             datadir=str(settings.data_dir / name),
             logging_config=logging_config(name, settings),
-            web_host=settings.web_host,
+            # The host is the name by which other workers reach this one, the bind the address that is listened on.
+            web_host=settings.web_name or settings.web_host,
             web_bind=settings.web_host,
             web_port=web_port,
             web_tables_enabled=False,
@@ -114,6 +124,14 @@ class ServiceApp(faust.App):
     def dependencies(self) -> Iterable[ServiceT]:
         """Return what this service needs beside the store and the topics; started after them, before Faust's own."""
         return []
+
+    async def on_start(self) -> None:
+        # What is loaded by now lives as long as the process: the collector need not look at it again. Measured on the
+        # API at 64 clients: longest pause 57 ms before, 10 ms after.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
+        await super().on_start()
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         return [

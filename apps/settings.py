@@ -29,6 +29,9 @@ class ServiceSettings(BaseSettings):
     retention_days: float = Field(default=30.0, gt=0, description="How long finished executions are kept.")
     data_dir: Path = Field(default=Path("data"), description="Where a service keeps files of its own.")
     web_host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
+    web_name: str = Field(
+        default="", description="Name by which other workers reach this one; web_host where empty. Set it in containers."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe level logged.")
     log_format: Literal["auto", "text", "json"] = Field(
         default="auto", description="text on a terminal and JSON elsewhere, or always one of them."

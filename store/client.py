@@ -35,7 +35,9 @@ class MongoStore:
             retryWrites=False,
             serverSelectionTimeoutMS=milliseconds,
             connectTimeoutMS=milliseconds,
-            socketTimeoutMS=max(10_000, milliseconds),
+            # A frozen server must not hold a caller for longer than an unreachable one.
+            socketTimeoutMS=milliseconds,
+            timeoutMS=milliseconds * 2,
             appname="workflow-automation",
         )
         self._database = self._client[database]

@@ -63,11 +63,7 @@ class MongoWorkflows:
             head = await self._heads.find_one({"_id": workflow.workflow_id})
             if head is None or head["version"] != superseded:
                 raise VersionConflict(workflow.workflow_id, superseded)
-            kept = {key: value for key, value in head.items() if key not in ("_id", "next_run")}
-            with suppress(DuplicateKeyError):  # kept by a change that went no further
-                await self._versions.insert_one(
-                    {"_id": f"{workflow.workflow_id}@{superseded}", "workflow_id": workflow.workflow_id, **kept}
-                )
+            await self._keep(head)
             result = await self._heads.replace_one(
                 {"_id": workflow.workflow_id, "version": superseded}, _to_document(workflow)
             )
@@ -96,11 +92,24 @@ class MongoWorkflows:
     async def archive(self, workflow_id: str, at: datetime) -> bool:
         """Archive; see the contract."""
         async with translated():
-            result = await self._heads.update_one(
-                {"_id": workflow_id, "archived_at": {"$exists": False}},
-                {"$set": {"archived_at": at, "updated_at": at}, "$unset": {"next_run": ""}},
-            )
-        return bool(result.matched_count)
+            while True:
+                head = await self._heads.find_one({"_id": workflow_id})
+                if head is None or "archived_at" in head:
+                    return False
+                await self._keep(head)
+                # The version is raised too: a change that has read the workflow before must not bring it back.
+                result = await self._heads.update_one(
+                    {"_id": workflow_id, "version": head["version"]},
+                    {"$set": {"archived_at": at, "updated_at": at}, "$inc": {"version": 1}, "$unset": {"next_run": ""}},
+                )
+                if result.matched_count:
+                    return True
+
+    async def _keep(self, head: Document) -> None:
+        """Keep a version that is about to be superseded: executions that were admitted under it still run it."""
+        kept = {key: value for key, value in head.items() if key not in ("_id", "next_run")}
+        with suppress(DuplicateKeyError):  # kept by a change that went no further
+            await self._versions.insert_one({"_id": f"{head['_id']}@{head['version']}", "workflow_id": head["_id"], **kept})
 
     async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
         """Return workflows by id, with ids greater than ``after``."""

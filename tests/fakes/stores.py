@@ -176,7 +176,8 @@ class FakeWorkflows:
         head = self.heads.get(workflow_id)
         if head is None or head.archived_at is not None:
             return False
-        self.heads[workflow_id] = replace(head, archived_at=at, updated_at=at, next_run=None)
+        self.versions[workflow_id, head.version] = head.definition
+        self.heads[workflow_id] = replace(head, archived_at=at, updated_at=at, next_run=None, version=head.version + 1)
         return True
 
     async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:

@@ -1,0 +1,70 @@
+import asyncio
+
+import pytest
+
+from store.group_commit import GroupCommit
+
+
+class Writer:
+    """Notes its batches; holds every write until it is let go."""
+
+    def __init__(self):
+        self.batches = []
+        self.go = asyncio.Event()
+
+    async def write(self, items):
+        self.batches.append(list(items))
+        await self.go.wait()
+        return [ValueError(item) if item < 0 else item * 2 for item in items]
+
+
+async def test_a_lone_caller_writes_at_once_and_a_crowd_shares_the_next_write():
+    writer = Writer()
+    group = GroupCommit(writer.write, limit=3)
+    first = asyncio.ensure_future(group.submit(1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert writer.batches == [[1]]
+    others = [asyncio.ensure_future(group.submit(n)) for n in (2, 3, 4, 5)]
+    writer.go.set()
+    assert await asyncio.gather(first, *others) == [2, 4, 6, 8, 10]
+    assert writer.batches == [[1], [2, 3, 4], [5]]
+
+
+async def test_each_caller_gets_its_own_outcome():
+    writer = Writer()
+    writer.go.set()
+    group = GroupCommit(writer.write)
+    answers = await asyncio.gather(group.submit(1), group.submit(-1), group.submit(3), return_exceptions=True)
+    assert answers[0] == 2
+    assert isinstance(answers[1], ValueError)
+    assert answers[2] == 6
+
+
+async def test_a_failed_write_is_everybodys_and_the_next_one_works():
+    calls = []
+
+    async def write(items):
+        calls.append(items)
+        if len(calls) == 1:
+            raise ConnectionError("gone")
+        return items
+
+    group = GroupCommit(write)
+    answers = await asyncio.gather(group.submit(1), group.submit(2), return_exceptions=True)
+    assert all(isinstance(answer, ConnectionError) for answer in answers)
+    assert await group.submit(3) == 3
+
+
+async def test_a_caller_that_goes_away_takes_nothing_with_it():
+    writer = Writer()
+    group = GroupCommit(writer.write)
+    gone = asyncio.ensure_future(group.submit(1))
+    stays = asyncio.ensure_future(group.submit(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    writer.go.set()
+    assert await stays == 4
+    assert [item for batch in writer.batches for item in batch] == [1, 2]

@@ -1,0 +1,26 @@
+"""A server that is away is one clear error, in bounded time."""
+
+import pytest
+
+from apps.standalone.ports import free_port
+from store.client import MongoStore
+from store.interfaces import StoreUnavailable
+from tests.store.test_executions import admission, finished
+
+
+@pytest.mark.parametrize("word", ["ping", "admit", "project", "get", "workflows", "runners", "indexes"])
+async def test_every_operation_says_so(word):
+    store = MongoStore(f"mongodb://127.0.0.1:{free_port()}", "nowhere", timeout=0.2)
+    asked = admission()
+    calls = {
+        "ping": lambda: store.ping(),
+        "admit": lambda: store.executions.admit(asked),
+        "project": lambda: store.executions.project([finished(asked)]),
+        "get": lambda: store.executions.get("x"),
+        "workflows": lambda: store.workflows.get("x"),
+        "runners": lambda: store.runners.all(),
+        "indexes": lambda: store.ensure_indexes(),
+    }
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await calls[word]()
+    await store.stop()

@@ -1,0 +1,123 @@
+"""The contract of the workflows, kept by the fake and by MongoDB alike."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from store.interfaces import Heartbeat, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
+ALL = frozenset(range(8))
+HEADERS = {"X-Dotted.Name": "1", "$where": "2"}
+
+
+def at(seconds):
+    return T0 + timedelta(seconds=seconds)
+
+
+def workflow(workflow_id="w", *, version=1, next_run=None, shard=3, trigger="periodic", retries=3):
+    return Workflow(
+        workflow_id=workflow_id,
+        version=version,
+        definition={
+            "workflow_id": workflow_id,
+            "trigger": {"type": trigger, "interval": "10s"},
+            "actions": [{"type": "http-request", "headers": HEADERS, "json_body": {"a.b": {"$c": 2**70}}}],
+            "retries": retries,
+        },
+        total_actions=1,
+        shard=shard,
+        created_at=T0,
+        updated_at=at(version),
+        anchor=T0,
+        next_run=next_run,
+    )
+
+
+async def test_what_is_stored_is_read_back(store):
+    stored = await store.workflows.create(workflow(next_run=at(10)))
+    assert await store.workflows.get("w") == stored
+    assert await store.workflows.get("nobody") is None
+    assert await store.workflows.get_version("w", 1) == stored.definition
+    assert await store.workflows.get_version("w", 2) is None
+
+
+async def test_an_id_is_taken_once(store):
+    answers = await asyncio.gather(*(store.workflows.create(workflow()) for _ in range(10)), return_exceptions=True)
+    assert sum(isinstance(answer, Workflow) for answer in answers) == 1
+    assert sum(isinstance(answer, WorkflowExists) for answer in answers) == 9
+
+
+async def test_of_two_changes_at_once_one_is_told(store):
+    await store.workflows.create(workflow())
+    answers = await asyncio.gather(
+        *(store.workflows.replace(workflow(version=2, retries=n)) for n in range(5)), return_exceptions=True
+    )
+    (winner,) = [answer for answer in answers if isinstance(answer, Workflow)]
+    assert sum(isinstance(answer, VersionConflict) for answer in answers) == 4
+    assert await store.workflows.get("w") == winner
+    assert (await store.workflows.get_version("w", 1))["retries"] == 3
+    assert await store.workflows.get_version("w", 2) == winner.definition
+
+
+async def test_archiving_keeps_what_open_executions_run(store):
+    await store.workflows.create(workflow(next_run=at(10)))
+    assert await store.workflows.archive("w", at(5))
+    assert not await store.workflows.archive("w", at(6))
+    assert not await store.workflows.archive("nobody", at(6))
+    archived = await store.workflows.get("w")
+    assert (archived.archived_at, archived.next_run) == (at(5), None)
+    assert await store.workflows.get_version("w", 1) == archived.definition
+    with pytest.raises(VersionConflict):
+        await store.workflows.replace(workflow(version=2))
+    again = await store.workflows.create(workflow())
+    assert (again.version, again.archived_at) == (3, None)
+    assert await store.workflows.get("w") == again
+
+
+async def test_listing(store):
+    for name, trigger in (("a1", "manual"), ("a2", "periodic"), ("b1", "manual"), ("b2", "manual")):
+        await store.workflows.create(workflow(name, trigger=trigger))
+    await store.workflows.archive("b2", at(1))
+
+    async def listed(after=None, limit=10, **where):
+        return [w.workflow_id for w in await store.workflows.list(WorkflowFilter(**where), after=after, limit=limit)]
+
+    assert await listed() == ["a1", "a2", "b1"]
+    assert await listed(limit=2) == ["a1", "a2"]
+    assert await listed(after="a2") == ["b1"]
+    assert await listed(prefix="a") == ["a1", "a2"]
+    assert await listed(prefix="a", after="a1") == ["a2"]
+    assert await listed(trigger_type="manual") == ["a1", "b1"]
+    assert await listed(archived=True) == ["b2"]
+
+
+async def test_what_is_due(store):
+    for name, seconds, shard in (("late", 5, 3), ("soon", 1, 3), ("other", 1, 4), ("far", 99, 3)):
+        await store.workflows.create(workflow(name, next_run=at(seconds), shard=shard))
+    await store.workflows.create(workflow("never", trigger="manual"))
+
+    async def due(until, shards=ALL):
+        return [found.workflow_id async for found in store.workflows.due(until, shards)]
+
+    assert await due(at(5), frozenset({3})) == ["soon", "late"]
+    assert sorted(await due(at(1))) == ["other", "soon"]
+    assert await store.workflows.advance("soon", at(1), at(11))
+    assert not await store.workflows.advance("soon", at(1), at(21))
+    assert not await store.workflows.advance("nobody", at(1), at(11))
+    assert await store.workflows.advance("other", at(1), None)
+    assert await due(at(5)) == ["late"]
+    assert (await store.workflows.get("soon")).next_run == at(11)
+
+
+async def test_heartbeats(store):
+    await store.runners.beat(Heartbeat("r1", 1, {"host": "h", "pid": 1}))
+    await store.runners.beat(Heartbeat("r2", 1, {"host": "h", "pid": 2}))
+    await store.runners.beat(replace(Heartbeat("r1", 2, {"host": "h", "pid": 1})))
+    assert {beat.runner: beat.beat for beat in await store.runners.all()} == {"r1": 2, "r2": 1}
+    await store.runners.remove("r1")
+    assert [beat.runner for beat in await store.runners.all()] == ["r2"]
