@@ -162,32 +162,29 @@ class Ticks:
             return
         try:
             if isinstance(trigger, ManualTrigger):
-                next_run = None
-            else:
-                disposition = dispose(trigger, due.anchor, due.next_run, now, self._misfire_after)
-                next_run = disposition.next_run
-                await self._carry_out(due, disposition, now)
-            advanced = await self._workflows.advance(due.workflow_id, due.next_run, next_run)
+                await self._workflows.advance(due.workflow_id, due.next_run, None)
+                return
+            disposition = dispose(trigger, due.anchor, due.next_run, now, self._misfire_after)
+            await self._carry_out(due, disposition.fire, now)
+            advanced = await self._workflows.advance(due.workflow_id, due.next_run, disposition.next_run)
         except StoreUnavailable as error:
             log.warning("tick not fired; left to the next pass", workflow_id=due.workflow_id, error=str(error))
             return
         if not advanced:
+            # Somebody else fired it, or changed the workflow: what is next is for the database to say.
             await self.refresh(due.workflow_id)
-        elif next_run is not None:
-            self._arm_if_soon(replace(due, next_run=next_run))
-
-    async def _carry_out(self, due: Due, disposition: Disposition, now: datetime) -> None:
-        """Fire or skip the tick, and note those passed over. Issue 5's ledger of occurrences is written here."""
+            return
         if disposition.missed is not None:
+            first, last = disposition.missed
             self._metrics.ticks.labels("missed").inc()
-            log.warning(
-                "ticks missed",
-                workflow_id=due.workflow_id,
-                first=disposition.missed[0].isoformat(),
-                last=disposition.missed[1].isoformat(),
-            )
+            log.warning("ticks missed", workflow_id=due.workflow_id, first=first.isoformat(), last=last.isoformat())
+        if disposition.next_run is not None:
+            self._arm_if_soon(replace(due, next_run=disposition.next_run))
+
+    async def _carry_out(self, due: Due, tick: datetime, now: datetime) -> None:
+        """Fire the tick, or record it as skipped."""
         admission = Admission(
-            execution_id=tick_execution_id(due.workflow_id, disposition.fire),
+            execution_id=tick_execution_id(due.workflow_id, tick),
             workflow_id=due.workflow_id,
             version=due.version,
             cause=Cause.SCHEDULE,
@@ -195,7 +192,7 @@ class Ticks:
             retries_left=due.retries,
             total_actions=due.total_actions,
             shard=due.shard,
-            due_at=disposition.fire,
+            due_at=tick,
             lock_key=due.workflow_id,
         )
         answer = await self._executions.admit(admission)

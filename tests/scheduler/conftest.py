@@ -11,10 +11,7 @@ from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
 from apps.scheduler.retries import Retries
 from apps.scheduler.ticks import Ticks
-from events.topics import PARTITIONS
-from tests.scheduler.memory import Clock, Executions, Faults, Published, Runners, Workflows
-
-ALL_SHARDS = frozenset(range(PARTITIONS))
+from tests.scheduler.memory import ALL_SHARDS, Clock, Executions, Faults, Published, Runners, Workflows
 
 
 class World:

@@ -1,26 +1,18 @@
-"""An in-memory store, publisher and clock for the scheduler's tests; a crash can be set between any two steps."""
+"""The fakes of the store with faults: what fails, or crashes between two steps; a publisher and clocks set by hand."""
 
-import heapq
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from domain.execution import (
-    Admission,
-    Cause,
-    Ended,
-    Execution,
-    Reissued,
-    Restart,
-    Status,
-    admit,
-    apply,
-)
-from events.topics import partition_of
-from store.interfaces import Admitted, AlreadyAdmitted, Due, Heartbeat, Locked, StoreUnavailable, Workflow
+from domain.execution import Admission, Cause, Execution, Restart, Status
+from events.topics import PARTITIONS, partition_of
+from store.interfaces import AdmissionAnswer, Due, StoreUnavailable, Workflow
+from tests.fakes.stores import FakeExecutions, FakeRunners, FakeWorkflows
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
+FAR = START + timedelta(days=365)
+ALL_SHARDS = frozenset(range(PARTITIONS))
 
 
 class Crash(Exception):
@@ -67,70 +59,33 @@ class Faults:
             raise Crash(name)
 
 
-class Executions:
+class Executions(FakeExecutions):
     def __init__(self, faults: Faults) -> None:
+        super().__init__()
         self.faults = faults
-        self.documents: dict[str, Execution] = {}
         self.calls: list[str] = []
 
-    async def admit(self, admission: Admission) -> Any:
+    async def admit(self, admission: Admission) -> AdmissionAnswer:
         self.faults.before("admit")
         self.calls.append("admit")
-        if admission.execution_id in self.documents:
-            return AlreadyAdmitted(admission.execution_id)
-        if admission.lock_key is not None:
-            holder = self.holder_of(admission.lock_key)
-            if holder is not None:
-                return Locked(holder.execution_id, holder.status)
-        self.documents[admission.execution_id] = admit(admission)
+        answer = await super().admit(admission)
         self.faults.after("admit")
-        return Admitted(admission.execution_id)
-
-    def holder_of(self, lock_key: str) -> Execution | None:
-        return next((found for found in self.documents.values() if found.lock_key == lock_key), None)
+        return answer
 
     async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
         self.faults.before("reissue")
-        self.calls.append("reissue")
-        found = self.documents.get(execution_id)
-        if found is None or found.epoch != epoch:
-            return None
-        changed = apply(found, Reissued(execution_id, found.workflow_id, epoch + 1, at, why))
-        if changed is found:
-            return None
-        self.documents[execution_id] = changed
+        answer = await super().reissue(execution_id, epoch, at, why)
         self.faults.after("reissue")
-        return changed
+        return answer
 
-    async def end(self, ended: Ended) -> Execution | None:
-        found = self.documents.get(ended.execution_id)
-        if found is None or not found.status.is_open:
-            return None
-        self.documents[ended.execution_id] = apply(found, ended)
-        return self.documents[ended.execution_id]
-
-    async def get(self, execution_id: str) -> Execution | None:
-        return self.documents.get(execution_id)
-
-    async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> list[Execution]:
+    async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Any:
         self.faults.before("waking")
-        found = [e for e in self.documents.values() if e.status is Status.WAITING and e.shard in shards]
-        return heapq.nsmallest(limit, (e for e in found if e.wake_at <= until), key=lambda e: e.wake_at)
+        return await super().waking(until, shards, limit)
 
-    async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> list[Execution]:
-        found = [e for e in self.documents.values() if e.status is Status.PENDING and e.shard in shards]
-        return heapq.nsmallest(limit, (e for e in found if e.requested_at < before), key=lambda e: e.requested_at)
-
-    async def owned(self, shards: frozenset[int]) -> dict[str, list[Execution]]:
+    async def owned(self, shards: frozenset[int]) -> Any:
         self.faults.before("owned")
         self.calls.append("owned")
-        found: dict[str, list[Execution]] = {}
-        for execution in self.documents.values():
-            if execution.status is Status.RUNNING and execution.shard in shards:
-                found.setdefault(execution.owner or "", []).append(execution)
-        return found
-
-    # -- what the rest of the system does ------------------------------------------------------------------------------
+        return await super().owned(shards)
 
     def put(self, workflow_id: str, execution_id: str, **fields: Any) -> Execution:
         """Have an execution in some state."""
@@ -150,19 +105,19 @@ class Executions:
                 **fields,
             }
         )
-        self.documents[execution_id] = execution
+        self.found[execution_id] = execution
         return execution
 
     def finish(self, execution_id: str) -> None:
         """Have a runner finish it."""
-        found = self.documents[execution_id]
-        self.documents[execution_id] = replace(found, status=Status.OK, lock_key=None, requested_at=None)
+        closed = {"status": Status.OK, "lock_key": None, "requested_at": None, "owner": None, "wake_at": None}
+        self.found[execution_id] = replace(self.found[execution_id], **closed)
 
 
-class Workflows:
+class Workflows(FakeWorkflows):
     def __init__(self, faults: Faults) -> None:
+        super().__init__()
         self.faults = faults
-        self.documents: dict[str, Workflow] = {}
 
     def put(self, workflow_id: str, interval: str = "10s", *, version: int = 1, **fields: Any) -> Workflow:
         """Have a periodic workflow whose grid stands on START."""
@@ -180,57 +135,38 @@ class Workflows:
                 **fields,
             }
         )
-        self.documents[workflow_id] = workflow
+        self.heads[workflow_id] = workflow
         return workflow
+
+    async def due_of(self, workflow_id: str) -> Due:
+        """Return what a pass would read of one workflow."""
+        found = {due.workflow_id: due async for due in super().due(FAR, ALL_SHARDS)}
+        return found[workflow_id]
 
     async def get(self, workflow_id: str) -> Workflow | None:
         self.faults.before("get")
-        return self.documents.get(workflow_id)
+        return await super().get(workflow_id)
 
     async def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
         self.faults.before("due")
-        found = [w for w in self.documents.values() if w.next_run and w.next_run <= until and w.shard in shards]
-        for workflow in sorted(found, key=lambda workflow: workflow.next_run):
-            if workflow.archived_at is None:
-                yield self.due_of(workflow.workflow_id)
-
-    def due_of(self, workflow_id: str) -> Due:
-        workflow = self.documents[workflow_id]
-        return Due(
-            workflow_id=workflow_id,
-            version=workflow.version,
-            trigger=workflow.definition["trigger"],
-            retries=workflow.definition["retries"],
-            total_actions=workflow.total_actions,
-            shard=workflow.shard,
-            anchor=workflow.anchor,
-            next_run=workflow.next_run,
-        )
+        async for due in super().due(until, shards):
+            yield due
 
     async def advance(self, workflow_id: str, due: datetime, next_run: datetime | None) -> bool:
         self.faults.before("advance")
-        workflow = self.documents.get(workflow_id)
-        if workflow is None or workflow.next_run != due or workflow.archived_at is not None:
-            return False
-        self.documents[workflow_id] = replace(workflow, next_run=next_run)
+        answer = await super().advance(workflow_id, due, next_run)
         self.faults.after("advance")
-        return True
+        return answer
 
 
-class Runners:
+class Runners(FakeRunners):
     def __init__(self, faults: Faults) -> None:
+        super().__init__()
         self.faults = faults
-        self.documents: dict[str, Heartbeat] = {}
 
-    async def beat(self, heartbeat: Heartbeat) -> None:
-        self.documents[heartbeat.runner] = heartbeat
-
-    async def all(self) -> list[Heartbeat]:
+    async def all(self) -> Any:
         self.faults.before("runners")
-        return list(self.documents.values())
-
-    async def remove(self, runner: str) -> None:
-        self.documents.pop(runner, None)
+        return await super().all()
 
 
 class Published:

@@ -71,7 +71,7 @@ async def test_a_start_mark_written_in_between_wins(world, scheduler):
     world.executions.put("w", "e", status=Status.RUNNING, owner="r")
     await scheduler.orphans.republish(execution)
     assert world.published.requests == []
-    assert world.executions.documents["e"].status is Status.RUNNING
+    assert world.executions.found["e"].status is Status.RUNNING
 
 
 async def test_what_a_broker_outage_kept_back_is_not_made_to_wait_longer(world, scheduler):
@@ -97,7 +97,7 @@ async def test_what_a_dead_runner_left_starts_anew_and_its_heartbeat_goes(world,
     (request,) = world.published.requests
     assert (request.execution_id, request.epoch, request.attempt, request.lost) == ("e1", 3, 1, 1)
     await live(world, scheduler, [dead, alive], 6)
-    assert list(world.runners.documents) == ["alive"]
+    assert list(world.runners.beats) == ["alive"]
 
 
 async def test_an_owner_without_any_heartbeat_is_dead_once_missed_for_long_enough(world, scheduler):
@@ -122,7 +122,7 @@ async def test_a_runner_that_finished_in_the_meantime_wins(world, scheduler):
     world.executions.finish("e")
     await scheduler.orphans.rescue(execution)
     assert world.published.requests == []
-    assert world.executions.documents["e"].status is Status.OK
+    assert world.executions.found["e"].status is Status.OK
 
 
 async def test_heartbeats_alone_do_not_make_it_read_what_is_running_at_every_look(world, scheduler):

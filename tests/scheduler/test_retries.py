@@ -60,7 +60,7 @@ async def test_an_execution_that_moved_on_is_left_alone(world, scheduler):
     world.clock.sleep(1)
     await scheduler.release()
     assert world.requested == []
-    assert world.executions.documents["e"].status is Status.OK
+    assert world.executions.found["e"].status is Status.OK
 
 
 async def test_a_database_outage_leaves_it_to_the_next_pass(world, scheduler):

@@ -66,11 +66,11 @@ async def test_a_tick_is_admitted_published_and_advanced(world, scheduler):
     world.clock.sleep(10)
     await scheduler.passes.look_ahead()
     await scheduler.release()
-    execution = world.executions.documents[tick("w", 10)]
+    execution = world.executions.found[tick("w", 10)]
     assert (execution.status, execution.cause, execution.due_at) == (Status.PENDING, Cause.SCHEDULE, at(10))
     assert (execution.lock_key, execution.retries_left, execution.total_actions, execution.version) == ("w", 2, 1, 1)
     assert world.published.requests == [execution]
-    assert world.workflows.documents["w"].next_run == at(20)
+    assert world.workflows.heads["w"].next_run == at(20)
 
 
 async def test_the_cadence_is_the_grid_however_late_each_release_is(world, scheduler):
@@ -108,7 +108,7 @@ async def test_two_schedulers_on_one_store_fire_each_tick_once(world, scheduler,
         await asyncio.gather(scheduler.agenda.settle(), another.agenda.settle())
         world.clock.sleep(0.25)
     assert len(world.requested) == len(set(world.requested)) == 5 * 9
-    assert {w.next_run for w in world.workflows.documents.values()} == {at(10)}
+    assert {w.next_run for w in world.workflows.heads.values()} == {at(10)}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ async def test_a_crash_between_any_two_steps_is_repaired_by_the_next_scheduler(w
     world.clock.sleep(10)
     setattr(world.faults, *fault)
     with pytest.raises(Crash):
-        await scheduler.ticks.fire(world.workflows.due_of("w"))
+        await scheduler.ticks.fire(await world.workflows.due_of("w"))
     setattr(world.faults, fault[0], None)
     for beat in range(2, 12):
         await world.runners.beat(Heartbeat("runner", beat))
@@ -131,10 +131,10 @@ async def test_a_crash_between_any_two_steps_is_repaired_by_the_next_scheduler(w
         await another.passes.look_ahead()
         await another.release()
         world.clock.sleep(2)
-    assert list(world.executions.documents) == [tick("w", 10)]
+    assert list(world.executions.found) == [tick("w", 10)]
     assert set(world.requested) == {tick("w", 10)}
-    assert world.workflows.documents["w"].next_run == START + timedelta(hours=1)
-    execution = world.executions.documents[tick("w", 10)]
+    assert world.workflows.heads["w"].next_run == START + timedelta(hours=1)
+    execution = world.executions.found[tick("w", 10)]
     assert (execution.attempt, execution.lost) == (1, 0)
 
 
@@ -143,7 +143,7 @@ async def test_an_open_execution_makes_the_tick_a_skipped_one(world, scheduler):
     world.executions.put("w", "holder", status=Status.RUNNING, owner="r")
     await scheduler.run(25)
     for due in (10, 20):
-        skipped = world.executions.documents[tick("w", due)]
+        skipped = world.executions.found[tick("w", due)]
         assert (skipped.status, skipped.lock_key, skipped.due_at) == (Status.SKIPPED, None, at(due))
         assert skipped.reason == "skipped: execution holder is still open"
     assert world.published.requests == []
@@ -159,13 +159,13 @@ async def test_a_skip_that_crashed_before_it_was_told_is_told_again(world, sched
     world.clock.sleep(10)
     world.faults.crash_before = "publish"
     with pytest.raises(Crash):
-        await scheduler.ticks.fire(world.workflows.due_of("w"))
+        await scheduler.ticks.fire(await world.workflows.due_of("w"))
     world.faults.crash_before = None
     world.executions.finish("holder")
-    await scheduler.ticks.fire(world.workflows.due_of("w"))
+    await scheduler.ticks.fire(await world.workflows.due_of("w"))
     assert [e.execution_id for e in world.published.ends] == [tick("w", 10)]
     assert world.requested == []
-    assert world.workflows.documents["w"].next_run == at(20)
+    assert world.workflows.heads["w"].next_run == at(20)
 
 
 async def test_after_downtime_only_the_last_missed_tick_is_fired(world, scheduler):
@@ -174,7 +174,7 @@ async def test_after_downtime_only_the_last_missed_tick_is_fired(world, schedule
     await scheduler.passes.look_ahead()
     await scheduler.release()
     assert world.requested == [tick("w", 3600)]
-    assert world.workflows.documents["w"].next_run == at(3601)
+    assert world.workflows.heads["w"].next_run == at(3601)
 
 
 @pytest.mark.parametrize("name", ["admit", "advance"])
@@ -183,11 +183,11 @@ async def test_a_database_outage_leaves_the_tick_to_a_later_pass(world, schedule
     world.clock.sleep(10)
     world.faults.unavailable = {name}
     await scheduler.run(2, every=1)
-    assert world.workflows.documents["w"].next_run == at(10)
+    assert world.workflows.heads["w"].next_run == at(10)
     world.faults.unavailable = set()
     await scheduler.run(1, every=1)
-    assert list(world.executions.documents) == [tick("w", 10)]
-    assert world.workflows.documents["w"].next_run == at(3600)
+    assert list(world.executions.found) == [tick("w", 10)]
+    assert world.workflows.heads["w"].next_run == at(3600)
 
 
 async def test_a_broker_outage_keeps_the_cadence_and_the_requests_follow(world, scheduler):
@@ -196,7 +196,7 @@ async def test_a_broker_outage_keeps_the_cadence_and_the_requests_follow(world, 
     world.published.down = True
     await scheduler.passes.watch_runners()
     await scheduler.run(16, every=1)
-    assert world.workflows.documents["w"].next_run == at(3600)
+    assert world.workflows.heads["w"].next_run == at(3600)
     assert world.requested == []
     world.published.down = False
     await world.runners.beat(Heartbeat("runner", 2))
@@ -210,7 +210,7 @@ async def test_a_changed_definition_replaces_what_is_armed(world, scheduler):
     world.clock.sleep(5)
     await scheduler.passes.look_ahead()
     world.workflows.put("w", "2s", version=2, anchor=at(5), next_run=at(7))
-    scheduler.ticks.announce("w", world.workflows.documents["w"].shard)
+    scheduler.ticks.announce("w", world.workflows.heads["w"].shard)
     await scheduler.release()
     world.clock.sleep(2)
     await scheduler.release()
@@ -223,7 +223,7 @@ async def test_an_archived_workflow_is_disarmed(world, scheduler, told):
     world.clock.sleep(5)
     await scheduler.passes.look_ahead()
     assert len(scheduler.agenda) == 1
-    world.workflows.put("w", archived_at=at(5))
+    await world.workflows.archive("w", at(5))
     if told:
         scheduler.ticks.announce("w", workflow.shard)
         await scheduler.release()
@@ -235,25 +235,25 @@ async def test_an_archived_workflow_is_disarmed(world, scheduler, told):
 async def test_a_workflow_changed_between_release_and_advance_is_read_again(world, scheduler):
     world.workflows.put("w")
     world.clock.sleep(10)
-    stale = world.workflows.due_of("w")
+    stale = await world.workflows.due_of("w")
     world.workflows.put("w", "3s", version=2, anchor=at(10), next_run=at(13))
     await scheduler.ticks.fire(stale)
     assert scheduler.agenda.armed(("tick", "w")).due == at(13)
-    assert world.workflows.documents["w"].next_run == at(13)
+    assert world.workflows.heads["w"].next_run == at(13)
 
 
 async def test_a_definition_that_is_manual_now_has_no_next_run(world, scheduler):
     world.workflows.put("w", definition={"trigger": {"type": "manual"}, "retries": 2})
     await scheduler.run(15)
-    assert world.executions.documents == {}
-    assert world.workflows.documents["w"].next_run is None
+    assert world.executions.found == {}
+    assert world.workflows.heads["w"].next_run is None
 
 
 async def test_a_trigger_of_a_later_version_is_left_alone(world, scheduler):
     world.workflows.put("w", definition={"trigger": {"type": "tides"}, "retries": 2})
     await scheduler.run(15)
-    assert world.executions.documents == {}
-    assert world.workflows.documents["w"].next_run == at(10)
+    assert world.executions.found == {}
+    assert world.workflows.heads["w"].next_run == at(10)
 
 
 async def test_only_the_workflows_of_our_shards_are_armed(world, scheduler):
