@@ -41,18 +41,23 @@ class StandaloneSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="WF_", extra="ignore")
 
-    #: Kafka's log, the database files and the services' state.
-    data_dir: Path = Field(default_factory=default_data_dir)
-    #: Kafka's jars, shared by all data directories.
-    cache_dir: Path = Field(default_factory=default_cache_dir)
-    kafka_port: Port = 9092
-    #: Kafka's own controller listener. Only the broker itself connects to it, so a free port is picked at each start.
-    kafka_controller_port: Port | None = None
-    mongodb_port: Port = 27017
-    workflows_port: Port = 8081
-    scheduler_port: Port = 8082
-    runner_port: Port = 8083
-    #: Seconds that Kafka and the database, and then the services, may take until ready (downloads not counted).
-    start_timeout: Annotated[float, Field(gt=0)] = 90.0
-    #: Seconds that a child may take to stop before it is killed.
-    stop_timeout: Annotated[float, Field(gt=0)] = 15.0
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="Kafka's log, the database files and the services' state."
+    )
+    cache_dir: Path = Field(default_factory=default_cache_dir, description="Kafka's jars, shared by all data directories.")
+    kafka_port: Port = Field(default=9092, description="Port of Kafka.")
+    kafka_controller_port: Port | None = Field(
+        default=None,
+        description="Kafka's own controller listener. Only the broker itself connects to it, so a free port is picked at each start.",
+    )
+    mongodb_port: Port = Field(default=27017, description="Port of the database.")
+    workflows_port: Port = Field(default=8081, description="Port of the API.")
+    scheduler_port: Port = Field(default=8082, description="Port of the scheduler.")
+    runner_port: Port = Field(default=8083, description="Port of the runner.")
+    start_timeout: Annotated[float, Field(gt=0)] = Field(
+        default=90.0,
+        description="Seconds that Kafka and the database, and then the services, may take until ready (downloads not counted).",
+    )
+    stop_timeout: Annotated[float, Field(gt=0)] = Field(
+        default=15.0, description="Seconds that a child may take to stop before it is killed."
+    )
