@@ -206,6 +206,7 @@ def admit(admission: Admission) -> Execution:
         version=admission.version,
         cause=admission.cause,
         status=Status.PENDING if locked else Status.SKIPPED,
+        epoch=1 if locked else 0,
         seq=0 if locked else CLOSED,
         created_at=admission.created_at,
         retries_left=admission.retries_left,
@@ -227,7 +228,9 @@ def apply(execution: Execution, transition: Transition) -> Execution:
         return _finish_action(execution, transition)
     if isinstance(transition, Reissued):
         return _reissue(execution, transition)
-    return _close(execution, transition.status, transition.at, transition.reason)
+    # Whoever still runs it is fenced off.
+    closed = _close(execution, transition.status, transition.at, transition.reason)
+    return replace(closed, epoch=execution.epoch + 1)
 
 
 def claim(execution: Execution, epoch: int, runner: str, at: datetime) -> Execution | None:

@@ -41,7 +41,9 @@ class MongoStore:
             appname="workflow-automation",
         )
         self._database = self._client[database]
-        self.executions = MongoExecutions(self._database.executions, retention=timedelta(days=retention_days))
+        self.executions = MongoExecutions(
+            self._database.open_executions, self._database.executions, retention=timedelta(days=retention_days)
+        )
         self.workflows = MongoWorkflows(self._database.workflows, self._database.workflow_versions)
         self.runners = MongoRunners(self._database.runners)
 

@@ -1,0 +1,201 @@
+"""Talks to the HTTP API, and says what went wrong in words that name the mend.
+
+The standard library's client does: commands send one request after the other, and importing aiohttp would cost more time
+than most commands take. One connection is kept over the requests of a command.
+"""
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from apps.cli.errors import ExitCode, Unreachable, WfError
+
+PREFIX = "/v1"
+LARGEST_PAGE = 500
+TIMEOUT = 30.0  # seconds without a byte from the service
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What the service found wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(WfError):
+    """The service refused a request (RFC 9457); ``members`` is what it said."""
+
+    def __init__(self, status: int, members: Mapping[str, Any]) -> None:
+        self.status = status
+        self.members = members
+        found = members.get("errors")
+        self.errors: Sequence[FieldError] = [
+            FieldError(str(error.get("field", "")), str(error.get("message", "")))
+            for error in (found if isinstance(found, list) else [])
+            if isinstance(error, dict)
+        ]
+        message = members.get("detail") or members.get("title") or f"the service answered {status}"
+        super().__init__(
+            str(message), details=[f"{error.field}: {error.message}" for error in self.errors], code=_exit_code(status)
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A list as far as it was asked for."""
+
+    items: list[dict[str, Any]]
+    is_cut: bool  # whether the service has more
+
+
+class Client:
+    """A connection to one service; use it in a ``with`` statement."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        parts = urlsplit(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
+        self._base = parts.path.rstrip("/") + PREFIX
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def get(self, *path: str, missing: str = "", query: Mapping[str, object] | None = None) -> Any:
+        """Return the resource at ``path``; ``missing`` is what to say where there is none."""
+        return self._request("GET", path, query=query, missing=missing)
+
+    def post(self, *path: str, body: Any = None, missing: str = "") -> Any:
+        """Send ``body`` and return the answer."""
+        return self._request("POST", path, body=body, missing=missing)
+
+    def put(self, *path: str, body: Any) -> Any:
+        """Replace the resource at ``path``."""
+        return self._request("PUT", path, body=body)
+
+    def delete(self, *path: str, missing: str = "") -> None:
+        """Remove the resource at ``path``."""
+        self._request("DELETE", path, missing=missing)
+
+    def page(self, *path: str, limit: int, query: Mapping[str, object]) -> Page:
+        """Return the first ``limit`` items of a list (0: all of them), following its cursors."""
+        items: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            wanted = min(limit - len(items), LARGEST_PAGE) if limit else LARGEST_PAGE
+            answer = self.get(*path, query={**query, "limit": wanted, "cursor": cursor})
+            items += answer.get("items", [])
+            cursor = answer.get("nextCursor")
+            if cursor is None or (limit and len(items) >= limit):
+                return Page(items, is_cut=cursor is not None)
+
+    def _request(
+        self,
+        method: str,
+        path: Sequence[str],
+        *,
+        query: Mapping[str, object] | None = None,
+        body: Any = None,
+        missing: str = "",
+    ) -> Any:
+        target = "/".join([self._base, *(quote(part, safe="") for part in path)])
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        if given:
+            target += "?" + urlencode(given)
+        response, payload = self._exchange(method, target, body)
+        kind = response.headers.get_content_type()
+        if 300 <= response.status < 400:
+            raise self._other_server(f"redirects to {response.headers.get('Location', 'another address')}")
+        if response.status < 300 and not payload:
+            return None
+        is_json = kind == "application/json" or kind.endswith("+json")
+        answer = _parsed(payload) if is_json else None
+        if response.status < 300:
+            if not isinstance(answer, dict):
+                raise self._other_server(f"answered {kind} instead of JSON")
+            return answer
+        if isinstance(answer, dict) and response.status < 500:
+            if response.status == 404 and missing:
+                raise WfError(missing, code=ExitCode.NOT_FOUND)
+            raise Problem(response.status, answer)
+        if response.status >= 500:
+            said = answer.get("detail") if isinstance(answer, dict) else None
+            raise Unreachable(
+                f"{self.url} answered {response.status} {response.reason}" + (f": {said}" if said else ""),
+                hint="Try again in a moment; the log of the service says more.",
+            )
+        raise self._other_server(f"answered {response.status} {response.reason}")
+
+    def _exchange(self, method: str, target: str, body: Any) -> tuple[http.client.HTTPResponse, bytes]:
+        headers = {"Accept": "application/json, application/problem+json", "User-Agent": "wf"}
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        if method == "POST":
+            # When a kept connection turns out to be closed, a POST may have arrived or not, and must not be repeated.
+            self._connection.close()
+        is_reused = self._connection.sock is not None
+        try:
+            return self._send(method, target, content, headers)
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
+            self._connection.close()
+            if not is_reused:
+                raise self._unreachable(error) from None
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise self._unreachable(error) from None
+        try:
+            return self._send(method, target, content, headers)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise self._unreachable(error) from None
+
+    def _send(
+        self, method: str, target: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        self._connection.request(method, target, content, dict(headers))
+        response = self._connection.getresponse()
+        return response, response.read()
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        if isinstance(error, TimeoutError):
+            return Unreachable(
+                f"{self.url} did not answer within {TIMEOUT:g} s", hint="Look at the service's log, or try again later."
+            )
+        if isinstance(error, ssl.SSLError):
+            return Unreachable(
+                f"no secure connection to {self.url}: {error.reason or error}",
+                hint="Check the certificate, or write http:// where the service has none.",
+            )
+        if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
+            return self._other_server("does not speak HTTP")
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        return Unreachable(
+            f"cannot reach the service at {self.url} ({reason})",
+            hint="Start it with `wf up`, or name another address with --url or WF_URL.",
+        )
+
+    def _other_server(self, what: str) -> Unreachable:
+        return Unreachable(
+            f"{self.url} is not the workflows service: it {what}", hint="Name the right address with --url or WF_URL."
+        )
+
+
+def _parsed(payload: bytes) -> Any:
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return None
+
+
+def _exit_code(status: int) -> ExitCode:
+    return {404: ExitCode.NOT_FOUND, 409: ExitCode.CONFLICT, 412: ExitCode.CONFLICT}.get(status, ExitCode.FAILED)

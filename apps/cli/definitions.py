@@ -1,0 +1,171 @@
+"""``wf apply`` and ``wf validate``: from definitions in files to workflows.
+
+Applying is idempotent: a definition is sent only where it differs from what is stored, so applying a directory twice
+makes no new versions. All files are read and checked before the first is sent; from then on each workflow stands for
+itself.
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from apps.cli import output
+from apps.cli.client import Client, Problem
+from apps.cli.errors import ExitCode, Unreachable, WfError
+from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
+
+if TYPE_CHECKING:
+    from apps.cli.definition_files import Document
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE...", show_default=False, help="YAML or JSON files, directories of them, or - for standard input."
+    ),
+]
+
+
+def apply(
+    files: Files,
+    no_validate: Annotated[
+        bool, typer.Option("--no-validate", help="Leave the checks to the service, which may know more than this wf.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
+) -> None:
+    """Create or update workflows from files.
+
+    What is already as the file says stays unchanged. When a file is not valid, nothing is applied.
+    """
+    from apps.cli import definition_files
+
+    form = chosen(output_format, as_json)
+    documents, flaws = definition_files.read(files)
+    for document in documents:
+        flaws += definition_files.check_id(document) if no_validate else definition_files.check(document)
+    if flaws:
+        raise WfError(
+            "nothing was applied; the definitions are not valid",
+            details=definition_files.in_order(flaws),
+            hint="Mend these places and apply again.",
+        )
+    _tell_left_out(documents)
+    results: list[dict[str, Any]] = []
+    refusals: list[tuple[Document, Problem]] = []
+    try:
+        with Client(url) as client, output.progress("applying") if form is not Format.TABLE else nullcontext() as show:
+            for position, document in enumerate(documents, start=1):
+                if show is not None:
+                    show(f"applying {document.workflow_id} ({position} of {len(documents)})")
+                try:
+                    result = _apply_one(client, document)
+                except Problem as problem:
+                    refusals.append((document, problem))
+                    result = {"workflowId": document.workflow_id, "result": "failed", "message": problem.message}
+                results.append({**result, "file": document.file})
+                if form is Format.TABLE:
+                    _show(result)
+    except Unreachable as unreachable:
+        unreachable.hint += f"\n{len(results)} of {len(documents)} were sent before that; apply again to send the rest."
+        raise
+    finally:
+        for refused, refusal in refusals:
+            places = [str(refused.flaw(found.field, found.message)) for found in refusal.errors]
+            output.error(f"{refused.workflow_id} ({refused.file}): {refusal.message}", places)
+    if form is not Format.TABLE:
+        output.data(results, form)
+    if refusals:
+        codes = {refusal.code for _, refusal in refusals}
+        raise WfError(
+            f"{len(refusals)} of {_count(len(documents), 'workflow')} not applied",
+            hint="Mend what is named above and apply again; what is applied stays as it is.",
+            code=codes.pop() if len(codes) == 1 else ExitCode.FAILED,
+        )
+
+
+def validate(files: Files, output_format: Output = Format.TABLE, as_json: Json = False) -> None:
+    """Check definitions without a service.
+
+    Names each wrong field with its file and line.
+    """
+    from apps.cli import definition_files
+
+    form = chosen(output_format, as_json)
+    documents, flaws = definition_files.read(files)
+    for document in documents:
+        flaws += definition_files.check(document)
+    if form is not Format.TABLE:
+        errors = [{"file": flaw.file, "line": flaw.line, "field": flaw.field, "message": flaw.message} for flaw in flaws]
+        output.data(
+            {"valid": not flaws, "workflows": [document.workflow_id for document in documents], "errors": errors}, form
+        )
+    if flaws:
+        raise WfError(
+            f"not valid: {_count(len(flaws), 'problem')}",
+            details=definition_files.in_order(flaws) if form is Format.TABLE else (),
+            hint="Mend these places and validate again." if form is Format.TABLE else "",
+        )
+    if form is Format.TABLE:
+        _tell_left_out(documents)
+        output.line(f"valid: {_count(len(documents), 'workflow')}")
+
+
+def _apply_one(client: Client, document: "Document") -> dict[str, Any]:
+    """Bring one workflow to what its definition says, and tell what that took."""
+    from apps.cli.definition_files import is_same
+
+    stored = _stored(client, document.workflow_id)
+    if stored is None:
+        try:
+            created = client.post("workflows", body=document.value)
+        except Problem as problem:
+            # Somebody created it in between; or else the refusal stands.
+            stored = _stored(client, document.workflow_id) if problem.status == 409 else None
+            if stored is None:
+                raise
+        else:
+            return _result(document, "created", created)
+    if is_same(document.value, stored):
+        return _result(document, "unchanged", stored)
+    updated = client.put("workflows", document.workflow_id, body=document.value)
+    return _result(document, "updated" if updated.get("version") != stored.get("version") else "unchanged", updated)
+
+
+def _stored(client: Client, workflow_id: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = client.get("workflows", workflow_id)
+    except Problem as problem:
+        if problem.status == 404:
+            return None
+        raise
+    return found
+
+
+def _result(document: "Document", result: str, stored: dict[str, Any]) -> dict[str, Any]:
+    return {"workflowId": document.workflow_id, "result": result, "version": stored.get("version")}
+
+
+def _show(result: dict[str, Any]) -> None:
+    version = result.get("version")
+    words = {
+        "created": "created",
+        "failed": "failed",
+        "updated": f"updated to version {version}",
+        "unchanged": f"unchanged (version {version})",
+    }[result["result"]]
+    text = output.styled(f"{output.printable(result['workflowId'])} ")
+    output.render(text.append(output.printable(words), output.STYLES[result["result"]]))
+
+
+def _tell_left_out(documents: "list[Document]") -> None:
+    for document in documents:
+        if document.left_out:
+            names = ", ".join(document.left_out)
+            output.note(f"{document.file}: {document.workflow_id}: ignored what the service sets: {names}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

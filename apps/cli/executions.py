@@ -1,0 +1,140 @@
+"""``wf executions`` and ``wf execution``: what ran, runs or waits."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import groupby
+from typing import Annotated, Any
+
+import typer
+
+from apps.cli import output
+from apps.cli.client import Client
+from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url, chosen
+from apps.cli.workflows import MORE
+
+OPEN = ("pending", "running")
+
+
+def executions(
+    workflow: Annotated[str | None, typer.Option("--workflow", "-w", metavar="ID", help="Only of this workflow.")] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STATUS", help="Only pending, running, ok, failed, cancelled or skipped; may be given several times."
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,
+    url: Url = DEFAULT_URL,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
+) -> None:
+    """List executions, newest first."""
+    form = chosen(output_format, as_json)
+    with Client(url) as client:
+        page = client.page(
+            "executions", limit=limit, query={"workflowId": workflow, "status": ",".join(status) if status else None}
+        )
+    if form is not Format.TABLE:
+        output.data(page.items, form)
+    elif not page.items:
+        output.line("No execution matches." if workflow or status else "There are no executions yet.")
+        output.note("Start one: wf trigger ID --wait (`wf list` shows the workflows)")
+    else:
+        _table(page.items, with_workflow=workflow is None)
+    if page.is_cut:
+        output.note(MORE)
+
+
+def execution(
+    execution_id: ExecutionId, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False
+) -> None:
+    """Show one execution: every attempt of its actions, with their logs."""
+    form = chosen(output_format, as_json)
+    with Client(url) as client:
+        found = client.get("executions", execution_id, missing=unknown(execution_id))
+    show_execution(found, form)
+
+
+def show_execution(found: Mapping[str, Any], form: Format) -> None:
+    """Write an execution in full."""
+    if form is not Format.TABLE:
+        output.data(found, form)
+        return
+    present = output.now()
+    state = output.status(found.get("status"))
+    if found.get("nextAttemptAt"):
+        state.append(f", next attempt {output.relative(found['nextAttemptAt'], present)}", "none")
+    pairs: list[tuple[str, Any]] = [
+        ("Execution", str(found.get("executionId", "-"))),
+        ("Workflow", f"{found.get('workflowId', '-')}, version {found.get('version', '-')}"),
+        ("Status", state),
+    ]
+    if found.get("reason"):
+        pairs.append(("Reason", str(found["reason"])))
+    if found.get("lastFailedAction"):
+        pairs.append(("Last failed", str(found["lastFailedAction"])))
+    pairs += [
+        ("Cause", str(found.get("cause", "-"))),
+        ("Attempt", f"{found.get('attempt', '-')}, retries left: {found.get('retriesLeft', '-')}"),
+    ]
+    if found.get("dueAt"):
+        pairs.append(("Due", output.exact(found["dueAt"], present)))
+    pairs.append(("Created", output.exact(found.get("createdAt"), present)))
+    if found.get("startedAt"):
+        pairs.append(("Started", output.exact(found["startedAt"], present)))
+    if found.get("finishedAt"):
+        took = output.length(found.get("startedAt"), found["finishedAt"])
+        pairs.append(("Finished", output.exact(found["finishedAt"], present) + (f", took {took}" if took != "-" else "")))
+    output.facts(pairs)
+    outcomes = found.get("executedActions") or []
+    previous_end = None
+    for attempt, group in groupby(outcomes, key=lambda outcome: outcome.get("attempt")):
+        done = list(group)
+        wait = f", {output.length(previous_end, done[0].get('startedAt'))} later" if previous_end else ""
+        output.render(output.styled(f"\nAttempt {output.printable(attempt)}{wait}", "bold"))
+        for outcome in done:
+            _show_outcome(outcome)
+        previous_end = done[-1].get("finishedAt")
+    succeeded = len({outcome.get("actionId") for outcome in outcomes if outcome.get("status") == "ok"})
+    output.line(f"\n{succeeded} of {found.get('totalActions', '-')} actions succeeded.")
+
+
+def unknown(execution_id: str) -> str:
+    """Return what to say where there is no such execution."""
+    return f"there is no execution {execution_id}; `wf executions` lists those that are kept"
+
+
+def _table(items: list[dict[str, Any]], *, with_workflow: bool) -> None:
+    present = output.now()
+    # Beside a workflow's name there is room for the attempt on wide terminals alone: an execution's id takes 36 columns.
+    with_attempt = not with_workflow or output.width() >= 100
+    columns = ["EXECUTION", *(["~WORKFLOW"] if with_workflow else []), "STATUS"]
+    columns += [*([">TRY"] if with_attempt else []), ">AGE", ">TOOK"]
+    rows = []
+    for item in items:
+        row: list[Any] = [str(item.get("executionId", "-"))]
+        if with_workflow:
+            row.append(str(item.get("workflowId", "-")))
+        row.append(output.status(item.get("status")))
+        if with_attempt:
+            row.append(str(item.get("attempt", "-")))
+        row += [output.age(item.get("createdAt"), present), _took(item, present)]
+        rows.append(row)
+    output.table(columns, rows)
+
+
+def _took(item: Mapping[str, Any], present: datetime) -> str:
+    """Return how long an execution took, or has been running."""
+    end = item.get("finishedAt") or (present.isoformat() if item.get("status") in OPEN else None)
+    return output.length(item.get("startedAt"), end)
+
+
+def _show_outcome(outcome: Mapping[str, Any]) -> None:
+    took = output.length(outcome.get("startedAt"), outcome.get("finishedAt"))
+    head = output.styled("  ").append_text(output.status(outcome.get("status")))
+    output.render(head.append(f"  {output.printable(outcome.get('actionId', '-'))}", "bold").append(f"  {took}", "dim"))
+    for log in outcome.get("logs") or ():
+        output.indented(str(log), 6)
+    error = output.members(outcome, "error")
+    if error:
+        output.indented(f"{error.get('class', 'error')}: {error.get('message', '')}", 6, "red")

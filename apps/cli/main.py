@@ -1,0 +1,159 @@
+"""Puts ``wf`` together: its commands, its exit codes, and how it fails."""
+
+import contextlib
+import io
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apps.cli import definitions, executions, trigger, workflows
+from apps.cli.errors import ExitCode, WfError
+from apps.cli.options import examples, exit_codes, section
+
+app = typer.Typer(
+    name="wf",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+_DEFINITION = (
+    "workflowId: recurrent-workflow",
+    "trigger: {type: periodic, interval: 10s}",
+    "actions:",
+    "  - {type: http-request, url: https://example.org, method: GET}",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"wf {version('workflow-automation')}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="\n".join(
+        [
+            examples(
+                "wf up", "wf apply workflows/", "wf trigger nightly --wait --timeout 5m", "wf executions --status failed"
+            ),
+            exit_codes(),
+        ]
+    )
+)
+def wf(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Define workflows, run them, and see what happened.
+
+    Commands talk to the service at http://127.0.0.1:8081; --url and WF_URL name another.
+    """
+
+
+DEFINITIONS, EXECUTIONS, SERVICE = "Definitions", "Executions", "Service"
+
+app.command(
+    "apply",
+    rich_help_panel=DEFINITIONS,
+    epilog="\n".join(
+        [
+            examples("wf apply nightly.yaml", "wf apply workflows/ --json", "cat nightly.yaml | wf apply -"),
+            section("A definition", *_DEFINITION),
+        ]
+    ),
+)(definitions.apply)
+app.command(
+    "validate",
+    rich_help_panel=DEFINITIONS,
+    epilog=examples("wf validate nightly.yaml", "wf validate workflows/ && wf apply workflows/"),
+)(definitions.validate)
+app.command(
+    "list", rich_help_panel=DEFINITIONS, epilog=examples("wf list", "wf list --prefix billing- --json | jq '.[].workflowId'")
+)(workflows.list_workflows)
+app.command(
+    "show", rich_help_panel=DEFINITIONS, epilog=examples("wf show nightly", "wf show nightly -o yaml > nightly.yaml")
+)(workflows.show)
+app.command("delete", rich_help_panel=DEFINITIONS, epilog=examples("wf delete nightly", "wf delete nightly --yes"))(
+    workflows.delete
+)
+app.command(
+    "trigger",
+    rich_help_panel=EXECUTIONS,
+    epilog="\n".join(
+        [
+            examples("wf trigger nightly", "wf trigger nightly --wait --timeout 5m && echo done"),
+            exit_codes(),
+        ]
+    ),
+)(trigger.trigger)
+app.command(
+    "executions",
+    rich_help_panel=EXECUTIONS,
+    epilog=examples("wf executions", "wf executions -w nightly --status failed --limit 5"),
+)(executions.executions)
+app.command(
+    "execution",
+    rich_help_panel=EXECUTIONS,
+    epilog=examples("wf execution 01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f", "wf execution ID --json | jq .status"),
+)(executions.execution)
+
+
+# The options are those of apps.cli.up.up, which is read only when it is run: it needs the packages of the standalone extra.
+@app.command(
+    "up",
+    rich_help_panel=SERVICE,
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+)
+def up(context: typer.Context) -> None:
+    """Start Kafka, MongoDB and the three services here, until Ctrl-C."""
+    try:
+        from apps.cli.up import up as start
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("apps", "actions", "domain", "events", "store"):
+            raise
+        raise WfError(
+            f"`wf up` needs the package {error.name}",
+            hint="Install what it needs: pip install 'workflow-automation[standalone]'",
+        ) from None
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    alone.command(epilog=examples("wf up", "wf up --data-dir ./data --workflows-port 9081", "wf up --deps-only"))(start)
+    alone(args=context.args, prog_name=context.command_path)
+
+
+def main() -> None:
+    """Run ``wf`` and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character gets its code, not a traceback.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(prog_name="wf")
+    except WfError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        _fail(WfError(f"wf is broken: {type(error).__name__} at {place}: {error}", hint="Please report this as a defect."))
+
+
+def _fail(failure: WfError) -> None:
+    from apps.cli import output
+
+    with contextlib.suppress(BrokenPipeError):
+        output.error(failure.message, failure.details, failure.hint)
+    sys.exit(failure.code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""What commands write: tables for people, JSON and YAML for programs.
+
+Answers go to stdout, everything about them (errors, notes, progress) to stderr. On a terminal a table is as wide as the
+terminal; in a pipe every row is one line, however long, unless COLUMNS says otherwise. Nothing from the service reaches
+the terminal with its control characters: a log line may hold what some web server answered.
+"""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import typer
+
+from apps.cli.options import Format
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+STYLES = {
+    "ok": "green",
+    "created": "green",
+    "updated": "green",
+    "failed": "red",
+    "cancelled": "red",
+    "busy": "cyan",
+    "running": "cyan",
+    "pending": "yellow",
+    "skipped": "yellow",
+    "idle": "dim",
+    "unchanged": "dim",
+}
+_UNBOUNDED = 100_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_BARE_CONTROL = re.compile(r"[\x7f-\x9f]")
+
+
+def printable(value: object) -> str:
+    """Return text whose control characters are written out (\\x1b), line breaks and tabs left alone."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), str(value))
+
+
+def data(value: Any, form: Format) -> None:
+    """Write ``value`` for programs."""
+    if form is Format.YAML:
+        from apps.cli.yaml12 import dump
+
+        typer.echo(dump(value), nl=False)
+        return
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(value, indent=2, ensure_ascii=not is_unicode)
+    typer.echo(_BARE_CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def line(text: str) -> None:
+    """Write one line for people."""
+    render(styled(printable(text)))
+
+
+def note(text: str) -> None:
+    """Write something about the answer that is not part of it."""
+    _console(stderr=True).print(styled(printable(text), "dim"), soft_wrap=True)
+
+
+def error(message: str, details: Sequence[str] = (), hint: str = "") -> None:
+    """Say what went wrong and what to do next."""
+    from rich.text import Text
+
+    console = _console(stderr=True)
+    console.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
+    for detail in details:
+        console.print(Text(f"  {printable(detail)}"), soft_wrap=True)
+    if hint:
+        console.print(Text(printable(hint)), soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence["str | Text"]]) -> None:
+    """Write rows under headings; ``>`` aligns a column to the right, only one with ``~`` is folded to make room."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        justify: Literal["left", "right"] = "right" if column[0] == ">" else "left"
+        grid.add_column(column.lstrip("~>"), justify=justify, overflow="fold", no_wrap=column[0] != "~")
+    for row in rows:
+        grid.add_row(*(styled(printable(cell)) if isinstance(cell, str) else cell for cell in row))
+    render(grid)
+
+
+def facts(pairs: Iterable[tuple[str, "str | Text"]]) -> None:
+    """Write names and values, the values under each other."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(name, styled(printable(value)) if isinstance(value, str) else value)
+    render(grid)
+
+
+def indented(text: str, by: int, style: str = "") -> None:
+    """Write text from column ``by`` on, folded there."""
+    from rich.padding import Padding
+
+    render(Padding(styled(printable(text), style), (0, 0, 0, by)))
+
+
+def styled(text: str, style: str = "") -> "Text":
+    """Return text in one style."""
+    from rich.text import Text
+
+    return Text(text, style=style, overflow="fold")
+
+
+def status(name: object) -> "Text":
+    """Return a status as a word, coloured."""
+    text = printable(name or "-")
+    return styled(text, STYLES.get(text, ""))
+
+
+def render(what: "RenderableType") -> None:
+    """Write something to stdout, without the blanks that would fill up its lines."""
+    console = _console()
+    with console.capture() as capture:
+        console.print(what)
+    for text in capture.get().splitlines():
+        typer.echo(text.rstrip(" "))
+
+
+class Progress(Protocol):
+    """Says how far something is."""
+
+    def __call__(self, text: str) -> None: ...
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Progress]:
+    """Show on a terminal that something is under way; elsewhere nothing."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status(styled(printable(text))) as shown:
+        yield lambda text: shown.update(styled(printable(text)))
+
+
+def now() -> datetime:
+    """Return the present instant."""
+    return datetime.now(timezone.utc)
+
+
+def instant(text: object) -> datetime | None:
+    """Read an instant of the API; None where there is none."""
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).astimezone(timezone.utc)
+    except ValueError:
+        return None
+
+
+def relative(text: object, present: datetime) -> str:
+    """Return how far from ``present`` an instant is, as in ``3m ago`` or ``in 12s``."""
+    value = instant(text)
+    if value is None:
+        return "-"
+    seconds = (present - value).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    return f"{_largest_unit(seconds)} ago" if seconds > 0 else f"in {_largest_unit(-seconds)}"
+
+
+def age(text: object, present: datetime) -> str:
+    """Return how long ago an instant was; a clock that is ahead makes no negative ages."""
+    value = instant(text)
+    return "-" if value is None else _largest_unit(max(0.0, (present - value).total_seconds()))
+
+
+def exact(text: object, present: datetime) -> str:
+    """Return an instant with its distance, as in ``2026-01-31 12:00:00 UTC (3m ago)``."""
+    value = instant(text)
+    return "-" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC ({relative(text, present)})"
+
+
+def length(start: object, end: object) -> str:
+    """Return the time between two instants, as in ``350ms``, ``1.2s`` or ``3m 20s``."""
+    first, last = instant(start), instant(end)
+    return "-" if first is None or last is None else span(max(0.0, (last - first).total_seconds()))
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in at most two units."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600}h"
+
+
+def width() -> int:
+    """Return how many columns an answer may take."""
+    return shutil.get_terminal_size((_UNBOUNDED, 24)).columns
+
+
+def members(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the object at ``key``; an empty one where there is none."""
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _largest_unit(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
+
+
+def _console(stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=None if stderr else width())

@@ -1,0 +1,147 @@
+"""``wf list``, ``wf show`` and ``wf delete``: the workflows that are there."""
+
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from apps.cli import output
+from apps.cli.client import Client
+from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId, chosen
+
+MORE = "There are more; --limit N shows N of them, --limit 0 all."
+
+
+def list_workflows(
+    prefix: Annotated[
+        str | None, typer.Option(metavar="TEXT", show_default=False, help="Only ids that begin with this.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 100,
+    url: Url = DEFAULT_URL,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
+) -> None:
+    """List the workflows and when they run next."""
+    form = chosen(output_format, as_json)
+    with Client(url) as client:
+        page = client.page("workflows", limit=limit, query={"prefix": prefix})
+    if form is not Format.TABLE:
+        output.data(page.items, form)
+    elif not page.items:
+        output.line(f"No workflow begins with {prefix}." if prefix else "There are no workflows yet.")
+        output.note("Create one from a file: wf apply FILE.yaml (`wf apply --help` shows one)")
+    else:
+        present = output.now()
+        output.table(
+            ["~WORKFLOW", "~TRIGGER", "STATUS", "NEXT RUN", ">ACTIONS", ">VERSION", "UPDATED"],
+            [
+                (
+                    str(item.get("workflowId", "-")),
+                    trigger_words(output.members(item, "trigger")),
+                    output.status(output.members(item, "trigger").get("status")),
+                    output.relative(item.get("nextRun"), present),
+                    str(len(item.get("actions") or ())),
+                    str(item.get("version", "-")),
+                    output.relative(item.get("updatedAt"), present),
+                )
+                for item in page.items
+            ],
+        )
+    if page.is_cut:
+        output.note(MORE)
+
+
+def show(
+    workflow_id: WorkflowId, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False
+) -> None:
+    """Show one workflow: its definition, its schedule, its last run."""
+    form = chosen(output_format, as_json)
+    with Client(url) as client:
+        workflow = client.get("workflows", workflow_id, missing=unknown(workflow_id))
+    if form is not Format.TABLE:
+        output.data(workflow, form)
+        return
+    present = output.now()
+    trigger = output.members(workflow, "trigger")
+    pairs: list[tuple[str, Any]] = [
+        ("Workflow", f"{workflow_id}, version {workflow.get('version', '-')}"),
+        ("Status", output.status(trigger.get("status"))),
+        ("Trigger", trigger_words(trigger) + (", also by hand" if trigger.get("allowManual") else "")),
+    ]
+    if workflow.get("nextRun"):
+        pairs.append(("Next run", output.exact(workflow["nextRun"], present)))
+    pairs.append(("Retries", _retry_words(workflow)))
+    last = output.members(workflow, "lastExecution")
+    if last:
+        took = output.length(last.get("startedAt"), last.get("finishedAt"))
+        words = output.status(last.get("status"))
+        words.append(
+            f", {output.relative(last.get('createdAt'), present)}" + (f", took {took}" if took != "-" else ""), "none"
+        )
+        pairs += [("Last run", words), ("", str(last.get("executionId", "-")))]
+    else:
+        pairs.append(("Last run", "none yet"))
+    pairs += [
+        ("Created", output.exact(workflow.get("createdAt"), present)),
+        ("Updated", output.exact(workflow.get("updatedAt"), present)),
+    ]
+    output.facts(pairs)
+    output.line("")
+    output.table(
+        [">#", "~ACTION", "TYPE", "~WHAT"],
+        [
+            (str(position), str(action.get("actionId", "-")), str(action.get("type", "-")), _action_words(action))
+            for position, action in enumerate(workflow.get("actions") or (), start=1)
+        ],
+    )
+
+
+def delete(
+    workflow_id: WorkflowId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Archive a workflow: it runs no more, its history stays."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("there is no terminal to ask on; add --yes", param_hint="--yes")
+        if not typer.confirm(f"Archive {workflow_id}? It will run no more; its history stays.", err=True):
+            output.note("Nothing was changed.")
+            raise typer.Exit(1)
+    with Client(url) as client:
+        client.delete("workflows", workflow_id, missing=unknown(workflow_id))
+    output.line(f"{workflow_id} archived")
+
+
+def unknown(workflow_id: str) -> str:
+    """Return what to say where there is no such workflow."""
+    return f"there is no workflow {workflow_id}; `wf list` shows those that are there"
+
+
+def trigger_words(trigger: Mapping[str, Any]) -> str:
+    """Return a trigger in a few words."""
+    if trigger.get("type") == "periodic":
+        return f"every {trigger.get('interval', '?')}"
+    rest = [f"{value}" for name, value in trigger.items() if name not in ("type", "status", "allowManual")]
+    return " ".join([str(trigger.get("type", "-")), *rest])
+
+
+def _retry_words(workflow: Mapping[str, Any]) -> str:
+    retries = workflow.get("retries", 0)
+    backoff = output.members(workflow, "backoff")
+    if not retries or not backoff:
+        return str(retries)
+    factor = backoff.get("factor")
+    growth = f", then {factor:g} times that" if isinstance(factor, (int, float)) and factor != 1 else ""
+    bound = "up to " if backoff.get("jitter") == "full" else ""
+    return f"{retries}, after {bound}{backoff.get('base', '?')}{growth}, at most {backoff.get('cap', '?')}"
+
+
+def _action_words(action: Mapping[str, Any]) -> str:
+    """Return what an action does; one of a kind that this wf does not know, by its fields."""
+    if action.get("type") == "http-request":
+        return f"{action.get('method', '?')} {action.get('url', '?')}"
+    if action.get("type") == "log":
+        return str(action.get("message", ""))
+    return " ".join(f"{name}={value}" for name, value in action.items() if name not in ("type", "actionId"))

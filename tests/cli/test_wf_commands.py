@@ -1,0 +1,268 @@
+"""The commands that list, show, trigger and delete, and how they fail."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import web
+from typer.testing import CliRunner
+from wf_fake_api import FakeApi, execution, execution_id, outcome, problem, seconds_ago
+from wf_process import COMMAND, ROOT, Run, environment
+
+from apps.cli import output
+from apps.cli.errors import MEANINGS, ExitCode
+from apps.cli.main import app
+
+
+async def test_help_shows_examples_and_exit_codes(wf: Run) -> None:
+    result = await wf("--help")
+    assert result.code == 0
+    assert result.widest <= 80
+    assert "wf apply workflows/" in result.out
+    assert all(f"{code.value:>3}  {meaning}" in result.out for code, meaning in MEANINGS.items())
+
+
+@pytest.mark.parametrize(
+    "command", ["apply", "validate", "list", "show", "delete", "trigger", "executions", "execution", "up"]
+)
+def test_each_command_has_an_example(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"], prog_name="wf", env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    assert f"\n   wf {command}" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+async def test_starting_imports_nothing_slow() -> None:
+    slow = ("aiohttp", "pydantic", "rich.console", "yaml", "apps.standalone", "faust")
+    code = f"import sys, apps.cli.main; print([name for name in {slow!r} if name in sys.modules])"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, env=environment(""), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert out.decode().strip() == "[]"
+
+
+async def test_list(api: FakeApi, wf: Run) -> None:
+    empty = await wf("list")
+    assert (empty.code, empty.out) == (0, "There are no workflows yet.\n")
+    assert "wf apply FILE.yaml" in empty.err
+
+    api.add("recurrent-workflow", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-3600.5))
+    api.add("x" * 120)
+    narrow = await wf("list")
+    assert narrow.widest <= 80
+    assert "every 10s" in narrow.out
+    assert "in 1h" in narrow.out
+    piped = await wf("list", columns=None)
+    assert len(piped.out.splitlines()) == 3
+    assert "x" * 120 in piped.out
+
+
+async def test_a_list_follows_cursors_and_says_when_there_is_more(api: FakeApi, wf: Run) -> None:
+    for number in range(505):
+        api.add(f"w-{number:04}")
+    cut = await wf("list", "--limit", "3", "--json")
+    assert [item["workflowId"] for item in json.loads(cut.out)] == ["w-0000", "w-0001", "w-0002"]
+    assert "There are more" in cut.err
+    whole = await wf("list", "--limit", "0", "--prefix", "w-", "-o", "json")
+    assert len(json.loads(whole.out)) == 505
+    assert whole.err == ""
+
+
+async def test_show(api: FakeApi, wf: Run) -> None:
+    last = execution(7, "nightly", "failed")
+    api.add("nightly", {"type": "periodic", "interval": "5m", "allowManual": True}, lastExecution=last)
+    result = await wf("show", "nightly")
+    assert result.code == 0
+    assert result.widest <= 80
+    for words in ("nightly, version 1", "every 5m, also by hand", "failed, 3m ago, took 1.2s", execution_id(7), "hello"):
+        assert words in result.out
+    as_yaml = await wf("show", "nightly", "--output", "yaml")
+    assert yaml.safe_load(as_yaml.out) == api.workflows["nightly"]
+
+
+async def test_executions(api: FakeApi, wf: Run) -> None:
+    for number, status in enumerate(("ok", "cancelled", "pending"), start=1):
+        api.executions[execution_id(number)] = execution(number, "recurrent-workflow", status)
+    result = await wf("executions")
+    lines = result.out.splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [
+        [execution_id(1), "recurrent-workflow", "ok"],
+        [execution_id(2), "recurrent-workflow", "cancelled"],
+        [execution_id(3), "recurrent-workflow", "pending"],
+    ]
+    assert result.widest <= 80
+    some = await wf("executions", "-w", "recurrent-workflow", "--status", "ok", "--status", "pending", "--json")
+    assert [item["status"] for item in json.loads(some.out)] == ["ok", "pending"]
+
+
+async def test_execution_shows_attempts_and_logs_without_their_control_characters(api: FakeApi, wf: Run) -> None:
+    api.executions[execution_id(1)] = execution(
+        1,
+        "nightly",
+        "failed",
+        attempt=2,
+        reason="no retries left",
+        totalActions=2,
+        executedActions=[
+            outcome("log-1", "ok", logs=["hello \x1b[31m\x9b2J " + "long " * 30]),
+            outcome("http-2", "failed", error={"class": "status", "message": "answered 500"}),
+            outcome("http-2", "failed", attempt=2, startedAt=seconds_ago(2.8), finishedAt=seconds_ago(2.75)),
+        ],
+    )
+    result = await wf("execution", execution_id(1).upper())
+    assert result.code == 0
+    assert result.widest <= 80
+    for words in ("no retries left", "Attempt 1\n", "Attempt 2, 1.2s later", "status: answered 500", "1 of 2 actions"):
+        assert words in result.out
+    assert "hello \\x1b[31m\\x9b2J" in result.out
+    as_json = await wf("execution", execution_id(1), "--json")
+    assert not {"\x1b", "\x9b"} & set(as_json.out)
+    assert json.loads(as_json.out) == api.executions[execution_id(1)]
+
+
+async def test_trigger(api: FakeApi, wf: Run) -> None:
+    api.add("nightly")
+    result = await wf("trigger", "nightly")
+    assert (result.code, result.out) == (0, f"nightly triggered: execution {execution_id(1)}\n")
+    assert f"wf execution {execution_id(1)}" in result.err
+    as_json = await wf("trigger", "nightly", "--json")
+    assert json.loads(as_json.out) == {"status": "workflow triggered", "executionId": execution_id(2)}
+
+
+@pytest.mark.parametrize(("end", "code"), [("ok", 0), ("failed", 1), ("cancelled", 1)])
+async def test_waiting_outlasts_retries_and_a_restart_of_the_service(end: str, code: int, api: FakeApi, wf: Run) -> None:
+    api.add("nightly")
+    api.outages = 2
+    api.states = [{"status": "running"}, {"status": "pending", "nextAttemptAt": seconds_ago(-1)}, {"status": end}]
+    result = await wf("trigger", "nightly", "--wait", "--timeout", "1m", "-o", "json")
+    assert (result.code, json.loads(result.out)["status"], result.err) == (code, end, "")
+
+
+async def test_waiting_stops_at_the_timeout(api: FakeApi, wf: Run) -> None:
+    api.add("nightly")
+    result = await wf("trigger", "nightly", "--wait", "--timeout", "0.3")
+    assert (result.code, result.out) == (124, "")
+    assert "has not ended within 3" in result.err
+    assert f"wf execution {execution_id(1)}" in result.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+async def test_control_c_while_waiting(api: FakeApi, tmp_path: Path) -> None:
+    api.add("nightly")
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        "trigger",
+        "nightly",
+        "--wait",
+        env=environment(api.url),
+        stderr=asyncio.subprocess.PIPE,
+        cwd=tmp_path,
+        # Where the tests run in the background of a shell, children would inherit that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while f"GET /executions/{execution_id(1)}" not in api.requests:
+        assert process.returncode is None
+        await asyncio.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 130
+    assert f"wf execution {execution_id(1)}" in err.decode()
+    assert b"Traceback" not in err
+
+
+BUSY = {"status": "workflow in progress", "triggerStatus": "busy", "executionId": execution_id(9)}
+
+
+def refusal(status: int, kind: str, detail: str, **more: Any) -> web.Response:
+    return problem(status, kind, "Refused", detail, **more)
+
+
+ODD = {"errors": [{"field": "a.b", "message": "is \x1bodd"}]}
+REFUSALS: list[tuple[str, Callable[[], web.Response], int, str]] = [
+    ("busy", lambda: web.json_response(BUSY, status=409), 3, "nightly is busy: an execution of it is open\nSee how"),
+    ("by-schedule", lambda: refusal(409, "not-triggered-by-hand", "By schedule."), 3, "error: By schedule."),
+    ("unknown", lambda: refusal(404, "unknown-workflow", "None."), 4, "there is no workflow nightly; `wf list`"),
+    ("unavailable", lambda: refusal(503, "database-unavailable", "Down."), 5, "503 Service Unavailable: Down."),
+    ("other-server", lambda: web.Response(text="<html>"), 5, "is not the workflows service"),
+    ("other-404", lambda: web.Response(status=404, text="nothing"), 5, "is not the workflows service"),
+    ("redirect", lambda: web.Response(status=302, headers={"Location": "/login"}), 5, "redirects to /login"),
+    ("refused", lambda: refusal(400, "bad-request", "Wrong.", **ODD), 1, "a.b: is \\x1bodd"),
+]
+
+
+@pytest.mark.parametrize(("answer", "code", "words"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS])
+async def test_refusals(answer: Callable[[], web.Response], code: int, words: str, api: FakeApi, wf: Run) -> None:
+    api.refusals["POST /workflows/nightly/trigger"] = answer()
+    result = await wf("trigger", "nightly")
+    assert (result.code, result.out) == (code, "")
+    assert words in result.err
+
+
+WRONG = {
+    ("show", "../etc"): "is not a workflow id",
+    ("execution", "7"): "is not an execution id",
+    ("trigger", "a", "--timeout", "5"): "only --wait waits",
+    ("trigger", "a", "--wait", "--timeout", "soon"): "is not a length of time",
+    ("list", "--url", "ftp://x"): "is not the address of a service",
+    ("delete", "a"): "add --yes",
+}
+
+
+@pytest.mark.parametrize("args", WRONG, ids=" ".join)
+def test_wrong_usage(args: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, args, prog_name="wf", env={"COLUMNS": "80"})
+    assert result.exit_code == 2
+    assert WRONG[args] in " ".join(result.output.replace("│", " ").split())
+
+
+async def test_wrong_usage_goes_to_stderr(wf: Run) -> None:
+    result = await wf("show", "../etc")
+    assert (result.code, result.out) == (2, "")
+    assert "wf show --help" in result.err
+
+
+async def test_no_service(wf: Run) -> None:
+    result = await wf("list")
+    assert result.code == 5
+    assert "cannot reach the service at http://127.0.0.1:1 (connection refused)\nStart it with `wf up`" in result.err
+
+
+async def test_delete(api: FakeApi, wf: Run) -> None:
+    api.add("nightly")
+    result = await wf("delete", "nightly", "--yes")
+    assert (result.code, result.out, api.workflows) == (0, "nightly archived\n", {})
+    again = await wf("delete", "nightly", "--yes")
+    assert again.code == 4
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.35, "350ms"), (1.24, "1.2s"), (59.9, "59s"), (200, "3m 20s"), (3700, "1h 1m"), (90_000, "1d 1h")],
+)
+def test_spans(seconds: float, text: str) -> None:
+    assert output.span(seconds) == text
+
+
+def test_exit_codes_are_stable() -> None:
+    assert {code.name: code.value for code in ExitCode} == {
+        "OK": 0,
+        "FAILED": 1,
+        "USAGE": 2,
+        "CONFLICT": 3,
+        "NOT_FOUND": 4,
+        "UNREACHABLE": 5,
+        "TIMEOUT": 124,
+        "INTERRUPTED": 130,
+    }
+
+
+def test_the_documentation_lists_the_exit_codes() -> None:
+    text = (ROOT / "apps" / "cli" / "README.md").read_text()
+    assert all(f"| {code.value} | {meaning} |\n" in text for code, meaning in MEANINGS.items())

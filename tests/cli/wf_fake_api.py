@@ -1,0 +1,186 @@
+"""A stand-in for the HTTP API, in memory: just enough to answer what ``wf`` asks."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from aiohttp import web
+
+Json = dict[str, Any]
+
+
+def seconds_ago(seconds: float) -> str:
+    """Return an instant as the API writes it; a negative number is in the future."""
+    at = datetime.now(timezone.utc) - timedelta(seconds=seconds)
+    return f"{at.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+def execution_id(number: int) -> str:
+    """Return a well-formed id."""
+    return f"01985a3e-7c1b-7d2e-8f00-{number:012x}"
+
+
+def outcome(action_id: str, status: str, attempt: int = 1, **more: Any) -> Json:
+    """Return what one attempt of an action did."""
+    times = {"startedAt": seconds_ago(4.5), "finishedAt": seconds_ago(4)}
+    return {"actionId": action_id, "status": status, "logs": [], "attempt": attempt, **times, **more}
+
+
+def execution(number: int, workflow_id: str, status: str, **more: Any) -> Json:
+    """Return an execution."""
+    is_open = status in ("pending", "running")
+    return {
+        "executionId": execution_id(number),
+        "workflowId": workflow_id,
+        "version": 1,
+        "cause": "manual",
+        "status": status,
+        "createdAt": seconds_ago(200),
+        "startedAt": None if status == "pending" else seconds_ago(199),
+        "finishedAt": None if is_open else seconds_ago(197.8),
+        "dueAt": None,
+        "attempt": 1,
+        "retriesLeft": 3,
+        "nextAttemptAt": None,
+        "lastFailedAction": None,
+        "reason": None,
+        "totalActions": 1,
+        "executedActions": [],
+        **more,
+    }
+
+
+class FakeApi:
+    """Its state is public: tests arrange it, and look at what was asked."""
+
+    def __init__(self) -> None:
+        self.workflows: dict[str, Json] = {}
+        self.executions: dict[str, Json] = {}
+        self.requests: list[str] = []
+        self.refusals: dict[str, web.Response] = {}  # by "METHOD /path", instead of the answer
+        self.states: list[Json] = []  # what a started execution is, question by question; the last one stays
+        self.outages = 0  # how many questions about an execution are answered 503
+        self.url = ""
+
+    def add(self, workflow_id: str, trigger: Json | None = None, **more: Any) -> Json:
+        """Store a workflow."""
+        actions = [{"actionId": "log-1", "type": "log", "message": "hello"}]
+        self.workflows[workflow_id] = {
+            "workflowId": workflow_id,
+            "trigger": {**(trigger or {"type": "manual"}), "status": "idle"},
+            "actions": actions,
+            "retries": 3,
+            "backoff": {"base": "1s", "factor": 2.0, "cap": "5m", "jitter": "full"},
+            "version": 1,
+            "createdAt": seconds_ago(86400 * 3),
+            "updatedAt": seconds_ago(3700),
+            "nextRun": None,
+            "lastExecution": None,
+            **more,
+        }
+        return self.workflows[workflow_id]
+
+    def app(self) -> web.Application:
+        """Return the routes."""
+
+        @web.middleware
+        async def note(request: web.Request, handler: Callable[..., Any]) -> web.StreamResponse:
+            asked = f"{request.method} {request.path.removeprefix('/v1')}"
+            self.requests.append(asked)
+            refusal = self.refusals.pop(asked, None)
+            return refusal if refusal is not None else await handler(request)
+
+        app = web.Application(middlewares=[note])
+        app.add_routes(
+            [
+                web.get("/v1/workflows", self._list(lambda: self.workflows, "workflowId")),
+                web.post("/v1/workflows", self._create),
+                web.get("/v1/workflows/{id}", self._show),
+                web.put("/v1/workflows/{id}", self._replace),
+                web.delete("/v1/workflows/{id}", self._delete),
+                web.post("/v1/workflows/{id}/trigger", self._trigger),
+                web.get("/v1/executions", self._list(lambda: self.executions, "executionId")),
+                web.get("/v1/executions/{id}", self._execution),
+            ]
+        )
+        return app
+
+    def _list(self, kept: Callable[[], dict[str, Json]], key: str) -> Callable[[web.Request], Any]:
+        async def answer(request: web.Request) -> web.Response:
+            limit, cursor = int(request.query["limit"]), request.query.get("cursor", "")
+            wanted = {name: request.query[name] for name in ("workflowId", "status") if name in request.query}
+            found = sorted(
+                (
+                    item
+                    for item in kept().values()
+                    if item[key] > cursor
+                    and item["workflowId"].startswith(request.query.get("prefix", ""))
+                    and all(item[name] in values.split(",") for name, values in wanted.items())
+                ),
+                key=lambda item: item[key],
+            )
+            page = found[:limit]
+            return web.json_response({"items": page, "nextCursor": page[-1][key] if len(found) > limit else None})
+
+        return answer
+
+    async def _create(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if body["workflowId"] in self.workflows:
+            return problem(409, "workflow-exists", "Workflow exists", f"Workflow {body['workflowId']} exists.")
+        self.add(body["workflowId"])
+        return self._store(body, 201, 1)
+
+    async def _replace(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        return self._store(body, 200, self.workflows[request.match_info["id"]]["version"] + 1)
+
+    def _store(self, body: Json, status: int, version: int) -> web.Response:
+        """Keep a definition as the API does: with the ids of its actions and the defaults filled in."""
+        named = enumerate(body["actions"], start=1)
+        actions = [{"actionId": f"{action['type']}-{position}", **action} for position, action in named]
+        stored = self.workflows[body["workflowId"]]
+        stored.update({**body, "actions": actions, "version": version})
+        stored["trigger"] = {**body["trigger"], "status": "idle"}
+        return web.json_response(stored, status=status)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        found = self.workflows.get(request.match_info["id"])
+        return web.json_response(found) if found else unknown("workflow")
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        if self.workflows.pop(request.match_info["id"], None) is None:
+            return unknown("workflow")
+        return web.Response(status=204)
+
+    async def _trigger(self, request: web.Request) -> web.Response:
+        workflow_id = request.match_info["id"]
+        if workflow_id not in self.workflows:
+            return unknown("workflow")
+        started = execution(len(self.executions) + 1, workflow_id, "pending")
+        self.executions[started["executionId"]] = started
+        return web.json_response({"status": "workflow triggered", "executionId": started["executionId"]}, status=202)
+
+    async def _execution(self, request: web.Request) -> web.Response:
+        found = self.executions.get(request.match_info["id"])
+        if found is None:
+            return unknown("execution")
+        if self.outages:
+            self.outages -= 1
+            return problem(503, "database-unavailable", "Database unavailable", "The database cannot be reached.")
+        if self.states:
+            found.update(self.states[0])
+            if len(self.states) > 1:
+                self.states.pop(0)
+        return web.json_response(found)
+
+
+def problem(status: int, kind: str, title: str, detail: str, **more: Any) -> web.Response:
+    """Return an error as RFC 9457 has it."""
+    members = {"type": f"urn:problem-type:{kind}", "title": title, "status": status, "detail": detail, **more}
+    return web.json_response(members, status=status, content_type="application/problem+json")
+
+
+def unknown(what: str) -> web.Response:
+    """Return the answer where there is nothing of that id."""
+    return problem(404, f"unknown-{what}", f"Unknown {what}", f"There is no such {what}.")

@@ -1,0 +1,93 @@
+"""What a crash between two writes leaves, and how it is mended: MongoDB alone."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from domain.execution import Cause, Ended, Restart, Status, admit, apply
+from store.executions import to_document
+from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter
+from tests.store.test_executions import ALL, admission, at, finished
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+RETENTION = timedelta(days=30)
+
+
+def tick(workflow_id="w"):
+    return replace(admission(workflow_id), cause=Cause.SCHEDULE)
+
+
+async def test_a_tick_that_has_finished_is_never_admitted_again(real):
+    asked = tick()
+    assert isinstance(await real.executions.admit(asked), Admitted)
+    await real.executions.project([finished(asked, status=Status.OK)])
+    assert await real.executions.admit(asked) == AlreadyAdmitted(asked.execution_id)
+    assert await real.executions.holder("w") is None, "the repetition left its lock behind"
+    assert (await real.executions.get(asked.execution_id)).status is Status.OK
+
+
+async def test_a_repeated_tick_whose_scheduler_died_before_it_looked_is_not_published(real):
+    asked = tick()
+    await real.executions.admit(asked)
+    await real.executions.project([finished(asked, status=Status.OK)])
+    await real.executions._live.insert_one(to_document(admit(asked), RETENTION))
+    (left,) = await real.executions.unclaimed(at(10), ALL, 10)
+    assert await real.executions.reissue(left.execution_id, 1, at(11), Restart.UNCLAIMED) is None
+    assert (await real.executions.get(asked.execution_id)).status is Status.OK
+    assert isinstance(await real.executions.admit(admission()), Admitted)
+
+
+async def test_a_finished_document_is_shadowed_until_the_open_one_is_gone(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    result = finished(asked, status=Status.FAILED, ok=False)
+    await real.executions._finished.insert_one(to_document(apply(admit(asked), result), RETENTION))
+    assert (await real.executions.get(asked.execution_id)).status is Status.PENDING
+    everything = await real.executions.list(ExecutionFilter(), before=None, limit=10)
+    assert [execution.status for execution in everything] == [Status.PENDING]
+    assert await real.executions.list(ExecutionFilter(statuses=frozenset({Status.FAILED})), before=None, limit=10) == []
+    await real.executions.project([result])
+    assert (await real.executions.get(asked.execution_id)).status is Status.FAILED
+    assert isinstance(await real.executions.admit(admission()), Admitted)
+
+
+async def test_a_later_epoch_replaces_what_a_zombie_has_left_and_not_the_other_way(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    zombie = finished(asked, status=Status.FAILED, ok=False)
+    await real.executions._finished.insert_one(to_document(apply(admit(asked), zombie), RETENTION))
+    await real.executions.reissue(asked.execution_id, 1, at(1), Restart.LOST)
+    await real.executions.claim(asked.execution_id, 2, "r2", at(2))
+    assert await real.executions.project([zombie]) == {asked.execution_id}
+    await real.executions.project([finished(asked, status=Status.OK, epoch=3)])
+    ended = await real.executions.get(asked.execution_id)
+    assert ended.status is Status.OK
+    assert await real.executions.project([zombie]) == {asked.execution_id}
+    assert await real.executions.get(asked.execution_id) == ended
+
+
+async def test_what_was_ended_but_not_moved_holds_no_lock_and_is_moved_later(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    before = await real.executions.get(asked.execution_id)
+    after = apply(before, Ended(asked.execution_id, "w", Status.CANCELLED, "asked", at(1)))
+    assert await real.executions._swap(before, after)
+    assert (await real.executions.get(asked.execution_id)).status is Status.CANCELLED
+    assert isinstance(await real.executions.admit(admission()), Admitted)
+    assert await real.executions.unclaimed(at(10), ALL, 10) != []
+    assert await real.executions._live.find_one({"_id": asked.execution_id}) is None
+    assert await real.executions.get(asked.execution_id) == after
+
+
+async def test_open_executions_never_expire_and_finished_ones_do(real):
+    asked, other = admission(), admission("other")
+    await real.executions.admit(asked)
+    await real.executions.admit(other)
+    await real.executions.project([finished(asked, status=Status.OK)])
+    document = await real.executions._finished.find_one({"_id": asked.execution_id})
+    assert document["expire_at"] == at(1) + RETENTION
+    assert "expire_at" not in await real.executions._live.find_one({"_id": other.execution_id})
+    indexes = await real.executions._live.index_information()
+    assert not any("expireAfterSeconds" in index for index in indexes.values())
