@@ -43,15 +43,20 @@ async def patiently(what: str, start: Callable[[], Awaitable[None]], retry_on: t
 class Topics(Service):
     """Sees to it that the topics exist before anything consumes."""
 
-    def __init__(self, settings: ServiceSettings, **kwargs: Any) -> None:
+    def __init__(self, app: "ServiceApp", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.settings = settings
+        self.app = app
 
     async def on_start(self) -> None:
         await patiently("kafka", self._ensure, (KafkaError, OSError, asyncio.TimeoutError))
 
     async def _ensure(self) -> None:
-        await ensure_topics(self.settings.kafka_bootstrap, replication_factor=self.settings.kafka_replication_factor)
+        settings = self.app.settings
+        await ensure_topics(
+            settings.kafka_bootstrap,
+            replication_factor=settings.kafka_replication_factor,
+            changelogs=[table.changelog_topic.get_topic_name() for table in self.app.tables.values()],
+        )
 
 
 class Database(Service):
@@ -108,6 +113,8 @@ class ServiceApp(faust.App):
             topic_allow_declare=True,
             topic_disable_leader=True,
             table_standby_replicas=0,
+            # Events are acknowledged when what they ask for is durable; neither a rebalance nor a stop waits for that.
+            stream_wait_empty=False,
             consumer_auto_offset_reset="earliest",
             broker_session_timeout=settings.kafka_session_timeout,
             # Three heartbeats fit into a session, as Kafka's documents advise.
@@ -136,7 +143,7 @@ class ServiceApp(faust.App):
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         return [
             Database(self.store, beacon=self.beacon),
-            Topics(self.settings, beacon=self.beacon),
+            Topics(self, beacon=self.beacon),
             *self.dependencies(),
             *super().on_init_dependencies(),
         ]

@@ -1,7 +1,12 @@
 """Creates the topics, once; a topic that is there is left as it is."""
 
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaTimeoutError, TopicAlreadyExistsError, for_code
 
 from events.topics import ALL, PARTITIONS
 
@@ -18,8 +23,23 @@ class WrongPartitionCount(Exception):
         self.found = found
 
 
-async def ensure_topics(bootstrap: str, *, replication_factor: int = 1) -> None:
+READY_TIMEOUT = 15.0  # seconds that a new topic may take until all its partitions have leaders
+
+COMPACTED: Final = {
+    # Replayed at each start: small segments and quick compaction keep that short.
+    "cleanup.policy": "compact",
+    "segment.ms": "60000",
+    "segment.bytes": "1048576",
+    "min.cleanable.dirty.ratio": "0.1",
+}
+
+
+async def ensure_topics(bootstrap: str, *, replication_factor: int = 1, changelogs: Sequence[str] = ()) -> None:
     """Create what is missing of the topics on the Kafka at ``bootstrap`` (host:port[,host:port]).
+
+    ``changelogs`` are the changelog topics of the caller's Faust tables. They are made here, before any consumer asks for
+    them, because Faust makes them while its consumer joins: one that is not yet in the cluster's metadata then counts as
+    having no partitions, and every write to its table raises PartitionsMismatch until the next restart.
 
     Raises:
         WrongPartitionCount: a topic exists with another number of partitions.
@@ -38,6 +58,10 @@ async def ensure_topics(bootstrap: str, *, replication_factor: int = 1) -> None:
             )
             for spec in ALL
             if spec.name not in existing
+        ] + [
+            NewTopic(name, num_partitions=PARTITIONS, replication_factor=replication_factor, topic_configs=COMPACTED)
+            for name in changelogs
+            if name not in existing
         ]
         if missing:
             answer = await admin.create_topics(missing)
@@ -46,9 +70,23 @@ async def ensure_topics(bootstrap: str, *, replication_factor: int = 1) -> None:
                 # Another service may have created it in between.
                 if code and error is not TopicAlreadyExistsError:
                     raise error(f"creating topic {topic}")
-        for description in await admin.describe_topics([spec.name for spec in ALL if spec.name in existing]):
-            found = len(description["partitions"])
-            if found and found != PARTITIONS:
-                raise WrongPartitionCount(description["topic"], found)
+        await _wait_for_leaders(admin, [*(spec.name for spec in ALL), *changelogs])
     finally:
         await admin.close()
+
+
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT
+    while True:
+        waiting = []
+        for description in await admin.describe_topics(list(topics)):
+            partitions = description["partitions"]
+            if len(partitions) not in (0, PARTITIONS):
+                raise WrongPartitionCount(description["topic"], len(partitions))
+            if not partitions or any(partition["leader"] < 0 for partition in partitions):
+                waiting.append(description["topic"])
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            raise KafkaTimeoutError(f"no leader for topics {', '.join(waiting)}")
+        await asyncio.sleep(0.05)

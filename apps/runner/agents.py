@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
+import structlog
 from faust.types import EventT
 
 from apps.runner.acknowledgement import OrderedAcks, Ticket
@@ -16,6 +17,8 @@ from events.folding import result_transition
 from events.records import ActionResult, ExecutionEnded
 from events.topics import ACTION_RESULT, EXECUTION
 from events.wire import Malformed
+
+log = structlog.get_logger(__name__)
 
 
 class Results:
@@ -51,7 +54,10 @@ class Results:
             except ValueError as error:
                 await self.refuse(ticket, str(error))
                 return
-            self._fold(result)
+            try:
+                self._fold(result)
+            except Exception:  # the tables only show; what is recorded must not depend on them
+                log.exception("tables not written", workflow_id=record.workflow_id)
             self.projection.add(ticket, result)
 
     def _fold(self, result: ActionFinished) -> None:

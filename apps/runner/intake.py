@@ -94,7 +94,13 @@ class Intake:
         if self.runs.draining:
             return  # not acknowledged: the next owner of the partition gets it
         ticket = self.acks.take(event)
-        request: Any = event.value
+        try:
+            await self._take(ticket, event.value)
+        except Exception as error:  # nothing may escape an agent: Faust would acknowledge the event and lose it
+            log.exception("request not taken", offset=event.message.offset)
+            await self.refuse(ticket, f"{type(error).__name__}: {error}")
+
+    async def _take(self, ticket: Ticket, request: Any) -> None:
         if isinstance(request, Malformed):
             await self.refuse(ticket, request.reason)
         elif not is_workflow_id(request.workflow_id):
@@ -164,9 +170,12 @@ class Intake:
                 self.runs.release()
 
     def _start(self, run: Run, definition: WorkflowDefinition, *, marked: bool) -> None:
-        self.tables.busy[run.workflow_id] = Busy(
-            execution_id=run.execution_id, epoch=run.epoch, state="running", since=now()
-        )
+        try:
+            self.tables.busy[run.workflow_id] = Busy(
+                execution_id=run.execution_id, epoch=run.epoch, state="running", since=now()
+            )
+        except Exception:  # the tables only show; what runs must not depend on them
+            log.exception("tables not written", workflow_id=run.workflow_id)
         self.runs.start_run(
             run,
             lambda: run_attempt(

@@ -26,13 +26,9 @@ class Tables:
     """The two tables of the runner; keys are workflow ids."""
 
     def __init__(self, app: faust.App) -> None:
-        # Rebuilt from the changelog at each start: small segments and quick compaction keep that short.
-        changelog = {"segment.ms": "60000", "segment.bytes": "1048576", "min.cleanable.dirty.ratio": "0.1"}
         self.busy = app.Table(
             "busy", key_type=str, value_type=Busy, partitions=PARTITIONS, help="Who is busy: workflow -> open execution."
         )
         self.retries = app.Table(
             "retries", key_type=str, value_type=int, partitions=PARTITIONS, help="Attempts used: workflow -> count."
         )
-        for table in (self.busy, self.retries):
-            table.changelog_topic.config = {**(table.changelog_topic.config or {}), **changelog}

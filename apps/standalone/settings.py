@@ -48,7 +48,7 @@ class StandaloneSettings(BaseSettings):
     kafka_port: Port = Field(default=9092, description="Port of Kafka.")
     kafka_controller_port: Port | None = Field(
         default=None,
-        description="Kafka's own controller listener. Only the broker itself connects to it, so a free port is picked at each start.",
+        description="Kafka's own controller listener; a free port where not given.",
     )
     mongodb_port: Port = Field(default=27017, description="Port of the database.")
     workflows_port: Port = Field(default=8081, description="Port of the API.")
@@ -56,7 +56,7 @@ class StandaloneSettings(BaseSettings):
     runner_port: Port = Field(default=8083, description="Port of the runner.")
     start_timeout: Annotated[float, Field(gt=0)] = Field(
         default=90.0,
-        description="Seconds that Kafka and the database, and then the services, may take until ready (downloads not counted).",
+        description="Seconds that Kafka and the database, and then the services, may take to be ready, without downloads.",
     )
     stop_timeout: Annotated[float, Field(gt=0)] = Field(
         default=15.0, description="Seconds that a child may take to stop before it is killed."

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestServer
-from wf_fake_api import FakeApi
-from wf_process import COMMAND, Result, Run, environment
+
+from tests.cli.wf_fake_api import FakeApi
+from tests.cli.wf_process import COMMAND, Result, Run, environment
 
 
 @pytest_asyncio.fixture

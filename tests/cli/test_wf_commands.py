@@ -12,12 +12,12 @@ import pytest
 import yaml
 from aiohttp import web
 from typer.testing import CliRunner
-from wf_fake_api import FakeApi, execution, execution_id, outcome, problem, seconds_ago
-from wf_process import COMMAND, ROOT, Run, environment
 
 from apps.cli import output
 from apps.cli.errors import MEANINGS, ExitCode
 from apps.cli.main import app
+from tests.cli.wf_fake_api import FakeApi, execution, execution_id, outcome, problem, seconds_ago
+from tests.cli.wf_process import COMMAND, ROOT, Run, environment
 
 
 async def test_help_shows_examples_and_exit_codes(wf: Run) -> None:

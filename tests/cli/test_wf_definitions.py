@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from wf_fake_api import FakeApi, problem
-from wf_process import Run
+
+from tests.cli.wf_fake_api import FakeApi, problem
+from tests.cli.wf_process import Run
 
 TWO = """\
 workflowId: recurrent-workflow

@@ -21,7 +21,8 @@ RECORDS: dict[str, Event] = {
     "execution-request-by-hand": ExecutionRequest(workflow_id="w"),
     "action-result": ActionResult(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, seq=1, version=2, runner="host-1-ab", attempt=1,
-        action_id="call", index=0, status="failed", execution_status="waiting", retries_left=2, total_actions=2, started_at=NOON,
+        action_id="call", index=0, status="failed", execution_status="waiting", retries_left=2, total_actions=2,
+        started_at=NOON,
         finished_at=NOON, logs=["line"], error={"class": "status", "message": "503"}, wake_at=NOON, reason="call failed",
     ),
     "execution-ended": ExecutionEnded(

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from leftovers import assert_gone
-from stub_child import Stub
 
 from apps.standalone.errors import ChildFailed
+from tests.standalone.leftovers import assert_gone
+from tests.standalone.stub_child import Stub
 
 
 async def test_its_output_reaches_the_sink_line_by_line() -> None:
@@ -135,7 +135,7 @@ async def test_stopped_it_can_be_started_again() -> None:
 def test_it_dies_with_a_supervisor_that_was_killed() -> None:
     script = """
 import asyncio
-from stub_child import Stub
+from tests.standalone.stub_child import Stub
 
 async def main():
     async with Stub() as child:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from leftovers import assert_gone, descendants
 
 from apps.standalone.ports import free_ports, is_free
+from tests.standalone.leftovers import assert_gone, descendants
 
 UP = [sys.executable, "-c", "import typer; from apps.cli.up import up; typer.run(up)", "--deps-only"]
 START_TIMEOUT = 300.0  # with the fetch of the jars, should this be the first test that needs them
