@@ -7,12 +7,17 @@ The driver is PyMongo's asyncio client, the successor of Motor, which is past it
 from datetime import timedelta
 from typing import Any
 
+import pymongo
 from pymongo import AsyncMongoClient
 
 from store.executions import MongoExecutions
 from store.failures import translated
 from store.runners import MongoRunners
 from store.workflows import MongoWorkflows
+
+
+# Building an index over a collection that is large already takes minutes, where every other operation takes milliseconds.
+_INDEX_TIMEOUT = 600.0
 
 
 class MongoStore:
@@ -62,6 +67,8 @@ class MongoStore:
 
     async def ensure_indexes(self) -> None:
         """Create the indexes that are missing; safe from several services at once."""
+        await self.ping()  # with the usual timeout
         async with translated():
-            await self.executions.ensure_indexes()
-            await self.workflows.ensure_indexes()
+            with pymongo.timeout(_INDEX_TIMEOUT):
+                await self.executions.ensure_indexes()
+                await self.workflows.ensure_indexes()

@@ -116,8 +116,8 @@ class MongoWorkflows:
         query: Document = {"archived_at": {"$exists": where.archived}}
         bounds: Document = {}
         if where.prefix:
-            # The code point after the last one sorts behind everything that begins with the prefix.
-            bounds = {"$gte": where.prefix, "$lt": where.prefix[:-1] + chr(ord(where.prefix[-1]) + 1)}
+            # Ids are ASCII, and DEL sorts behind every character they may have.
+            bounds = {"$gte": where.prefix, "$lt": f"{where.prefix}\x7f"}
         if after is not None:
             bounds["$gt"] = after
         if bounds:

@@ -170,19 +170,22 @@ class Intake:
                 self.runs.release()
 
     def _start(self, run: Run, definition: WorkflowDefinition, *, marked: bool) -> None:
-        try:
-            self.tables.busy[run.workflow_id] = Busy(
-                execution_id=run.execution_id, epoch=run.epoch, state="running", since=now()
-            )
-        except Exception:  # the tables only show; what runs must not depend on them
-            log.exception("tables not written", workflow_id=run.workflow_id)
         self.runs.start_run(
             run,
             lambda: run_attempt(
                 run, definition, runner=self.runner, resources=self.resources(), publish=self.publish_result
             ),
             marked=marked,
+            show=lambda: self._show(run),
         )
+
+    def _show(self, run: Run) -> None:
+        try:
+            self.tables.busy[run.workflow_id] = Busy(
+                execution_id=run.execution_id, epoch=run.epoch, state="running", since=now()
+            )
+        except Exception:  # the tables only show; what runs must not depend on them
+            log.exception("tables not written", workflow_id=run.workflow_id)
 
     # -- requests that nobody has admitted -----------------------------------------------------------------------------
 

@@ -126,7 +126,7 @@ class FakeExecutions:
 
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         found = [e for e in self.found.values() if e.wake_at and e.wake_at <= until and e.shard in shards]
-        return sorted(found, key=lambda e: e.wake_at)[:limit]
+        return sorted(found, key=lambda e: e.wake_at or until)[:limit]
 
     async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         return [e for e in self.found.values() if e.requested_at and e.requested_at < before and e.shard in shards][:limit]
