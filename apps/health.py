@@ -9,9 +9,9 @@ import asyncio
 from typing import Any
 
 from faust import web
-from faust.sensors.prometheus import setup_prometheus_sensors
-from prometheus_client import CollectorRegistry
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from apps.metrics import LagCollector, StreamMonitor
 from apps.service import ServiceApp
 from store.interfaces import StoreError
 
@@ -67,4 +67,11 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
             ready = all(state == "ok" for state in found.values())
             return self.json({"ready": ready, "checks": found}, status=200 if ready else 503)
 
-    setup_prometheus_sensors(app, registry=registry)
+    monitor = StreamMonitor(app.conf.name, registry)
+    app.monitor = monitor
+    registry.register(LagCollector(app.conf.name, monitor))
+
+    @app.page("/metrics")
+    class Exposition(web.View):
+        async def get(self, request: web.Request) -> web.Response:
+            return self.bytes(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -57,6 +57,7 @@ class ActionResult(Event, namespace="workflow.ActionResult"):
     logs: list[str] = []  # noqa: RUF012 - never shared: whoever makes a record gives its logs
     error: Optional[dict[str, Any]] = None
     output: Optional[dict[str, Any]] = None
+    kind: Optional[str] = None  # of the action
     wake_at: Optional[datetime] = None  # when the retry is due
     reason: Optional[str] = None
     event: Literal["action-result"] = "action-result"

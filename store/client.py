@@ -15,7 +15,6 @@ from store.failures import translated
 from store.runners import MongoRunners
 from store.workflows import MongoWorkflows
 
-
 # Building an index over a collection that is large already takes minutes, where every other operation takes milliseconds.
 _INDEX_TIMEOUT = 600.0
 

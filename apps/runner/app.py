@@ -19,6 +19,7 @@ from apps.runner import agents, commands, views
 from apps.runner.definitions import Definitions
 from apps.runner.heartbeat import Heartbeats
 from apps.runner.intake import Intake, Topics
+from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.projection import Projection
 from apps.runner.runs import RETRY_DELAY, Runs
@@ -75,6 +76,9 @@ class RunnerApp(ServiceApp):
 
     def __init__(self, settings: RunnerSettings) -> None:
         super().__init__("runner", settings, web_port=8083)
+        registry = CollectorRegistry()
+        self.metrics = Metrics(registry)
+        self.metrics.running.set_function(lambda: len(self.runs.live))
         self.runner_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.tables_of_runner = Tables(self)
         self.event_topics = Topics(
@@ -95,7 +99,11 @@ class RunnerApp(ServiceApp):
             beacon=self.beacon,
         )
         self.projection = Projection(
-            self.store.executions, positions=self.positions, announce=self._announce, beacon=self.beacon
+            self.store.executions,
+            positions=self.positions,
+            announce=self._announce,
+            metrics=self.metrics,
+            beacon=self.beacon,
         )
         self.heartbeats = Heartbeats(
             self.store.runners,
@@ -116,6 +124,7 @@ class RunnerApp(ServiceApp):
             publish_result=self._publish_result,
             resources=self.http.resources,
             republish_after=settings.republish_after,
+            metrics=self.metrics,
         )
         self.results = agents.Results(
             tables=self.tables_of_runner, projection=self.projection, runs=self.runs, refuse=self.intake.refuse
@@ -123,7 +132,7 @@ class RunnerApp(ServiceApp):
         agents.install(self, self.intake, self.results)
         views.install(self)
         commands.install(self)
-        health.install(self, CollectorRegistry())
+        health.install(self, registry)
         self.on_partitions_assigned.connect(self._note_positions)  # type: ignore[arg-type]
         self.on_partitions_revoked.connect(self._leave_partitions)  # type: ignore[arg-type]
 
@@ -145,6 +154,8 @@ class RunnerApp(ServiceApp):
 
     async def _publish_result(self, workflow_id: str, result: ActionResult) -> None:
         await self.publish(self.event_topics.action_result, workflow_id, result)
+        live = self.runs.live.get(result.execution_id)
+        self.metrics.finished_action(result, result.kind or "unknown", live.run.cause if live else "unknown")
 
     async def _hand_back(self, execution: Execution) -> None:
         await self.publish(self.event_topics.execution, execution.workflow_id, request_record(execution))

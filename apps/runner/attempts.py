@@ -38,6 +38,7 @@ class Run:
     retries_left: int
     resume_index: int
     total_actions: int
+    cause: str
 
 
 def now() -> datetime:
@@ -115,6 +116,7 @@ def _result(
         runner=runner,
         attempt=run.attempt,
         action_id=action.action_id or "",
+        kind=getattr(action, "type", None),
         index=index,
         status="ok" if error is None else "failed",
         execution_status=status.value,

@@ -25,6 +25,7 @@ from actions.running import Resources
 from apps.runner.acknowledgement import OrderedAcks, Ticket
 from apps.runner.attempts import Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion
+from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.tables import Busy, Tables
@@ -73,6 +74,7 @@ class Intake:
         publish_result: Publish,
         resources: Callable[[], Resources],
         republish_after: float,
+        metrics: Metrics,
     ) -> None:
         self.runner = runner
         self.executions = executions
@@ -85,6 +87,7 @@ class Intake:
         self.publish_event = publish_event
         self.publish_result = publish_result
         self.resources = resources
+        self.metrics = metrics
         self.acks = OrderedAcks()
         self._young = timedelta(seconds=republish_after / 2)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,6 +116,7 @@ class Intake:
     async def refuse(self, ticket: Ticket, reason: str) -> None:
         """Dead-letter a record that cannot be taken."""
         await self._insist(lambda: send_dead_letter(self.topics.dead_letter, ticket.event, reason), "dead letter")
+        self.metrics.dead_letters.inc()
         log.warning("dead letter", topic=ticket.event.message.topic, offset=ticket.event.message.offset, reason=reason)
         ticket.finish()
 
@@ -170,6 +174,7 @@ class Intake:
                 self.runs.release()
 
     def _start(self, run: Run, definition: WorkflowDefinition, *, marked: bool) -> None:
+        self.metrics.starts.labels("claimed" if marked else "certain").inc()
         self.runs.start_run(
             run,
             lambda: run_attempt(
@@ -298,6 +303,7 @@ def _run_of(request: ExecutionRequest, total_actions: int) -> Run:
         retries_left=request.retries_left,
         resume_index=0,
         total_actions=total_actions,
+        cause=request.cause,
     )
 
 
@@ -312,4 +318,5 @@ def _run_of_claimed(execution: Execution) -> Run:
         retries_left=execution.retries_left,
         resume_index=execution.resume_index,
         total_actions=execution.total_actions,
+        cause=execution.cause.value,
     )

@@ -14,6 +14,7 @@ import structlog
 from mode import Service
 
 from apps.runner.acknowledgement import Ticket
+from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from domain.execution import ActionFinished, Status
 from store.interfaces import Executions, StoreUnavailable
@@ -33,12 +34,14 @@ class Projection(Service):
         *,
         positions: Positions,
         announce: Callable[[ActionFinished], Awaitable[None]],
+        metrics: Metrics,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.executions = executions
         self.positions = positions
         self.announce = announce
+        self.metrics = metrics
         self._waiting: list[tuple[Ticket, ActionFinished]] = []
         self._arrived = asyncio.Event()
 
@@ -57,6 +60,7 @@ class Projection(Service):
             await self._write_batch(batch)
 
     async def _write_batch(self, batch: list[tuple[Ticket, ActionFinished]]) -> None:
+        self.metrics.batches.observe(len(batch))
         while True:
             try:
                 refused = await self.executions.project([result for _, result in batch])
@@ -68,6 +72,7 @@ class Projection(Service):
                     return
         for ticket, result in batch:
             if result.execution_id in refused:
+                self.metrics.refused.inc()
                 log.info("result turned away", execution_id=result.execution_id, epoch=result.epoch, seq=result.seq)
             elif result.status is Status.WAITING:
                 await self.announce(result)

@@ -26,19 +26,6 @@ async def mongodb(tmp_path_factory):
     await server.stop()
 
 
-@pytest_asyncio.fixture(params=["fake", "mongodb"], loop_scope="session")
-async def store(request):
-    if request.param == "fake":
-        yield SimpleNamespace(executions=FakeExecutions(), workflows=FakeWorkflows(), runners=FakeRunners())
-        return
-    server = request.getfixturevalue("mongodb")
-    store = MongoStore(server.url, f"test-{uuid.uuid4().hex[:8]}")
-    await store.start()
-    await store.ensure_indexes()
-    yield store
-    await store.stop()
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def real(mongodb):
     store = MongoStore(mongodb.url, f"test-{uuid.uuid4().hex[:8]}")
@@ -46,3 +33,14 @@ async def real(mongodb):
     await store.ensure_indexes()
     yield store
     await store.stop()
+
+
+@pytest.fixture
+def fake():
+    return SimpleNamespace(executions=FakeExecutions(), workflows=FakeWorkflows(), runners=FakeRunners())
+
+
+# Not async: an async fixture cannot ask for another one that has yet to be started.
+@pytest.fixture(params=["fake", pytest.param("real", id="mongodb")])
+def store(request):
+    return request.getfixturevalue(request.param)
