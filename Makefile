@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint docs clean
+.PHONY: run test lint bench docs clean
 
 run: $(VENV)/installed ## Start Kafka, the database and the three services.
 	$(BIN)/wf up
@@ -14,13 +14,16 @@ test: $(VENV)/installed lint ## Lint, types and every test, on a stack of its ow
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy actions apps docs domain events store
+	$(BIN)/mypy actions apps bench docs domain events store
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --editable '.[standalone,test]'
 	touch $@
+
+bench: $(VENV)/installed ## Measure throughput, latency and cost; results in bench/results/.
+	$(BIN)/python -m bench
 
 docs: $(VENV)/installed ## Write the reference pages that are made from the code.
 	$(BIN)/python -m docs.generate

@@ -55,18 +55,15 @@ def verdict(name: str, figure: str, median: float) -> str:
 def show(results: dict[str, Any]) -> None:
     """Print the table."""
     table = Table(title="Median (min to max)", box=None)
-    for column, justify in (
-        ("scenario", "left"),
-        ("figure", "left"),
-        ("median", "right"),
-        ("min–max", "right"),
-        ("goal", "left"),
-    ):
-        table.add_column(column, justify="right" if justify == "right" else "left")
+    for column in ("scenario", "figure"):
+        table.add_column(column)
+    for column in ("median", "spread"):
+        table.add_column(column, justify="right")
+    table.add_column("goal")
     for name, figures in results.items():
         for figure, value in figures.items():
             table.add_row(
-                name, figure, f"{value['median']:.2f}", f"{value['min']:.2f}–{value['max']:.2f}",
+                name, figure, f"{value['median']:.2f}", f"{value['min']:.2f} to {value['max']:.2f}",
                 verdict(name, figure, value["median"]),
             )  # fmt: skip
     Console().print(table)

@@ -5,6 +5,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--actions", default='[{"type": "log", "message": "bench"}]')
     parser.add_argument("--trigger", default=json.dumps(TRIGGER))
     given = parser.parse_args()
-    work = {
+    work: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
         "create": lambda: create(
             given.url, given.prefix, given.workflows, json.loads(given.actions), json.loads(given.trigger)
         ),
@@ -126,8 +127,8 @@ def main() -> None:
         "round-trip": lambda: round_trip(given.url, given.prefix, given.workflows, given.count),
         "publish": lambda: publish(given.bootstrap, given.prefix, given.workflows, given.count),
         "slow-server": lambda: slow_server(given.delay),
-    }[given.what]
-    sys.stdout.write(json.dumps(asyncio.run(work())) + "\n")
+    }
+    sys.stdout.write(json.dumps(asyncio.run(work[given.what]())) + "\n")
 
 
 if __name__ == "__main__":

@@ -58,9 +58,15 @@ async def until_finished(session: aiohttp.ClientSession, stack: Stack, goal: int
     """Wait until ``goal`` executions have ended and their ends are written."""
     loop = asyncio.get_running_loop()
     end = loop.time() + deadline
-    while await finished(session, stack) < goal:
+    while (done := await finished(session, stack)) < goal:
         if loop.time() > end:
-            raise SystemExit(f"not finished within {deadline:.0f} s; see the services' logs")
+            async with session.get(f"{stack.api_url}/executions?status=pending,running&limit=3") as response:
+                left = (await response.json())["items"]
+            lines = [line for worker in stack.workers.values() for line in list(worker.lines)[-5:]]
+            raise SystemExit(
+                f"{goal - done} executions not finished within {deadline:.0f} s; some of the open ones: {left}; "
+                f"last lines of the services: {lines}"
+            )
         await asyncio.sleep(0.02)
     while True:
         async with session.get(f"{stack.api_url}/executions?status=pending,running&limit=1") as response:
