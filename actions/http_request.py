@@ -91,7 +91,7 @@ async def run(action: HttpRequestAction, context: Context) -> Outcome:
     text = content.decode(response.get_encoding() if content else "utf-8", "replace")
     log = f"{action.url} [STATUS {response.status}] => {text[:LOGGED_CHARACTERS]}"
     if response.status >= 400:
-        return Failed("status", f"{action.url} answered {response.status}", logs=(log,))
+        return Failed("status", f"{action.url} answered {response.status}", logs=(log,), status=response.status)
     return Succeeded(logs=(log,))
 
 

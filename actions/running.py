@@ -5,6 +5,8 @@ from typing import Any
 
 import aiohttp
 
+from domain.retry import Failure
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -46,10 +48,18 @@ class Failed:
     message: str
     logs: tuple[str, ...] = ()
     output: dict[str, Any] | None = None
+    status: int | None = None  # of the response, where there was one
+    retry_after: float | None = None  # seconds that the receiver asked to wait
+    maybe_done: bool = False  # it is not idempotent and may have reached the receiver
     error: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "error", {"class": self.error_class, "message": self.message})
+
+    @property
+    def failure(self) -> Failure:
+        """What the retry decision needs to know."""
+        return Failure(self.error_class, self.status, self.retry_after, self.maybe_done)
 
 
 Outcome = Succeeded | Failed

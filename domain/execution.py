@@ -82,6 +82,14 @@ class ActionOutcome:
 
 
 @dataclass(frozen=True)
+class Failures:
+    """The failed attempts of one action of an execution."""
+
+    count: int
+    since: datetime  # when the first of them began
+
+
+@dataclass(frozen=True)
 class Admission:
     """An execution comes to exist. Times are UTC."""
 
@@ -189,6 +197,18 @@ class Execution:
     def ordered_results(self) -> list[ActionOutcome]:
         """Every attempt of every action, in the order they were run."""
         return sorted(self.results.values(), key=lambda outcome: (outcome.attempt, outcome.index))
+
+    @property
+    def failures(self) -> dict[int, "Failures"]:
+        """What failed before, by position of the action."""
+        found: dict[int, Failures] = {}
+        for outcome in self.ordered_results:
+            if outcome.status == "failed":
+                before = found.get(outcome.index)
+                found[outcome.index] = Failures(
+                    count=before.count + 1 if before else 1, since=before.since if before else outcome.started_at
+                )
+        return found
 
     @property
     def resume_index(self) -> int:

@@ -319,4 +319,5 @@ def _run_of_claimed(execution: Execution) -> Run:
         resume_index=execution.resume_index,
         total_actions=execution.total_actions,
         cause=execution.cause.value,
+        failures=execution.failures,
     )

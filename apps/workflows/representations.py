@@ -5,6 +5,7 @@ from typing import Any
 
 from actions.registry import WorkflowDefinition
 from domain.execution import ActionOutcome, Execution, Status
+from domain.retry import RetryPolicy
 from store.interfaces import Workflow
 
 
@@ -23,7 +24,32 @@ def workflow(stored: Workflow, holder: Execution | None) -> dict[str, Any]:
 
 def workflow_in_full(stored: Workflow, holder: Execution | None, latest: Execution | None) -> dict[str, Any]:
     """Return a workflow with its newest execution."""
-    return {**workflow(stored, holder), "lastExecution": execution(latest) if latest else None}
+    return {
+        **workflow(stored, holder),
+        "retrySchedule": retry_schedule(WorkflowDefinition.from_document(dict(stored.definition))),
+        "lastExecution": execution(latest) if latest else None,
+    }
+
+
+def retry_schedule(definition: WorkflowDefinition) -> dict[str, Any]:
+    """Return the waits in seconds that the retry policies come to: the workflow's, and those of actions that differ."""
+    own = {
+        action.action_id: _schedule(definition.retry_policy(action))
+        for action in definition.actions
+        if action.retry is not None
+    }
+    return {**_schedule(definition.retry_policy()), "actions": own}
+
+
+def _schedule(policy: RetryPolicy) -> dict[str, Any]:
+    waits = [wait.total_seconds() for wait in policy.waits()]
+    return {
+        "attempts": len(waits) + 1,
+        "longestWaits": waits,
+        "longestTotal": sum(waits),
+        "jitter": policy.backoff.jitter,
+        "budget": policy.budget.total_seconds() if policy.budget else None,
+    }
 
 
 def trigger_status(open_execution: Status | None) -> str:
