@@ -7,12 +7,12 @@ import socket
 from collections.abc import Iterable
 from typing import Any, cast
 
-import aiohttp
 import structlog
 from faust.types import TP, ServiceT, TopicT
 from mode import Service
 from prometheus_client import CollectorRegistry
 
+from actions.http.connections import Connections
 from actions.running import Resources
 from apps import health
 from apps.runner import agents, commands, views
@@ -35,23 +35,19 @@ from events.transport import Consumer
 log = structlog.get_logger(__name__)
 
 
-class HttpSession(Service):
+class Http(Service):
     """The pooled HTTP connections that all actions share."""
 
-    session: aiohttp.ClientSession | None = None
-
-    async def on_start(self) -> None:
-        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10), auto_decompress=True)
+    def __init__(self, settings: RunnerSettings, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.connections = Connections(settings.http())
 
     async def on_stop(self) -> None:
-        if self.session is not None:
-            await self.session.close()
+        await self.connections.close()
 
     def resources(self) -> Resources:
         """Return what running actions share."""
-        if self.session is None:
-            raise RuntimeError("the HTTP session is not open yet")
-        return Resources(http=self.session)
+        return Resources(http=self.connections)
 
 
 class Pulse(Service):
@@ -87,7 +83,7 @@ class RunnerApp(ServiceApp):
             schedule=SCHEDULE.bind(self),
             dead_letter=DEAD_LETTER.bind(self),
         )
-        self.http = HttpSession(beacon=self.beacon)
+        self.http = Http(settings, beacon=self.beacon)
         self.positions = Positions(session_timeout=settings.kafka_session_timeout)
         self.pulse = Pulse(self.positions, beacon=self.beacon)
         self.runs = Runs(
