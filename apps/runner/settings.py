@@ -1,10 +1,8 @@
 """Settings of the runner."""
 
 from pathlib import Path
-from typing import Annotated, Any
 
 from pydantic import Field, field_validator
-from pydantic_settings import NoDecode
 
 from actions.http.connections import HttpSettings
 from actions.http.guard import Guard
@@ -24,8 +22,8 @@ class RunnerSettings(ServiceSettings):
         default=0.1, ge=0, description="Seconds after which a run without a result yet is marked as running in MongoDB."
     )
     runner_publish_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for Kafka before trying again.")
-    http_allow_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(),
+    http_allow_hosts: str = Field(
+        default="",
         description="What workflows may reach beside public addresses: names, *.names and ranges, comma-separated.",
     )
     http_host_concurrency: int = Field(
@@ -41,22 +39,21 @@ class RunnerSettings(ServiceSettings):
         default=None, description="Directory of the certificates and keys that actions may name."
     )
 
-    @field_validator("http_allow_hosts", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
-
     @field_validator("http_allow_hosts")
     @classmethod
-    def _names_and_ranges(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        Guard(value)
+    def _names_and_ranges(cls, value: str) -> str:
+        Guard(_entries(value))
         return value
 
     def http(self) -> HttpSettings:
         """Return what HTTP actions need to know."""
         return HttpSettings(
-            allow_hosts=self.http_allow_hosts,
+            allow_hosts=_entries(self.http_allow_hosts),
             default_limit=HostLimit(concurrency=self.http_host_concurrency, rate=self.http_host_rate),
             host_limits=self.http_host_limits,
             tls_dir=self.http_tls_dir,
         )
+
+
+def _entries(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))
