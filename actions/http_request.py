@@ -41,6 +41,9 @@ from domain.model import Model
 
 LOGGED_CHARACTERS: Final = 50
 LONGEST_TIMEOUT: Final = timedelta(hours=24)
+MAX_REDIRECTS: Final = 10
+MAX_BODY: Final = 1_048_576
+STORE_BODY: Final = 65_536
 STORED_OF_A_FAILURE: Final = 8192  # bytes: an execution keeps the answers of all its failed attempts
 _UNSAFE: Final = frozenset({"POST", "PATCH"})
 _HOP_BY_HOP: Final = frozenset(
@@ -78,6 +81,10 @@ class Timeouts(Model):
     idle: Timeout = Field(default="15s", description="Between two pieces of the body.")
 
 
+_DEFAULT_TIMEOUTS: Final = Timeouts()
+_DEFAULT_EXPECTATIONS: Final = Expectations()
+
+
 class Proxy(Model):
     """An HTTP proxy to send the request through."""
 
@@ -93,7 +100,7 @@ class HttpRequestAction(Action):
     url: HttpUrl
     method: Literal["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS"]
     headers: dict[str, str] = Field(default_factory=dict, description="Sent as given.")
-    query: Values = Field(default_factory=dict, description="Added to the URL; a list repeats the name.")
+    query: Values | None = Field(default=None, description="Added to the URL; a list repeats the name.")
     body: str | None = Field(default=None, max_length=1_000_000, description="Sent as UTF-8 text.")
     json_body: JsonValue = Field(default=None, alias="json", description="Sent as JSON.")
     form: Values | None = Field(default=None, description="Sent as a form, URL-encoded.")
@@ -104,15 +111,22 @@ class HttpRequestAction(Action):
     tls: Tls | None = None
     proxy: Proxy | None = None
     timeout: Timeout = Field(default="30s", description="For all of it, connection to last byte, redirects included.")
-    timeouts: Timeouts = Field(default_factory=Timeouts)
-    max_redirects: int = Field(default=10, ge=0, le=20, description="0: a redirect is the answer.")
-    expect: Expectations = Field(default_factory=Expectations)
-    max_body: int = Field(
-        default=1_048_576, ge=0, le=16_777_216, description="Bytes read of the body; the rest is not waited for."
+    timeouts: Timeouts | None = Field(default=None, description="How long its parts may take.")
+    max_redirects: int | None = Field(
+        default=None, ge=0, le=20, description=f"0: a redirect is the answer (default {MAX_REDIRECTS})."
     )
-    store_body: int = Field(default=65_536, ge=0, le=131_072, description="Bytes of the body kept in the history.")
-    store_headers: tuple[HeaderName, ...] = Field(
-        default=(), max_length=50, description="Headers of the answer kept beside the usual ones."
+    expect: Expectations | None = Field(default=None, description="What counts as success (default: a status below 400).")
+    max_body: int | None = Field(
+        default=None,
+        ge=0,
+        le=16_777_216,
+        description=f"Bytes read of the body; the rest is not waited for (default {MAX_BODY}).",
+    )
+    store_body: int | None = Field(
+        default=None, ge=0, le=131_072, description=f"Bytes of the body kept in the history (default {STORE_BODY})."
+    )
+    store_headers: tuple[HeaderName, ...] | None = Field(
+        default=None, max_length=50, description="Headers of the answer kept beside the usual ones."
     )
 
     @model_validator(mode="after")
@@ -142,7 +156,8 @@ class HttpRequestAction(Action):
 
     def time_limits(self) -> TimeLimits:
         """Return the timeouts in seconds."""
-        return _time_limits(self.timeouts.connect, self.timeouts.first_byte, self.timeouts.idle, self.timeout)
+        parts = self.timeouts or _DEFAULT_TIMEOUTS
+        return _time_limits(parts.connect, parts.first_byte, parts.idle, self.timeout)
 
 
 @lru_cache(maxsize=1024)
@@ -214,6 +229,9 @@ class _Attempt:
         self.first = request
         self.shown = action.url if "@" not in action.url and "?" not in action.url else redact_url(URL(action.url))
         self.hops: list[str] = []
+        self.max_redirects = MAX_REDIRECTS if action.max_redirects is None else action.max_redirects
+        self.max_body = MAX_BODY if action.max_body is None else action.max_body
+        self.store_body = STORE_BODY if action.store_body is None else action.store_body
         self.arrived = False  # whether some request of this attempt may have reached a receiver
         self.output: dict[str, Any] = {
             "request": {
@@ -253,14 +271,14 @@ class _Attempt:
             response = await self._send(timing)
             self.arrived = True
             location = response.headers.get("Location")
-            if response.status not in REDIRECTS or location is None or not self.action.max_redirects:
+            if response.status not in REDIRECTS or location is None or not self.max_redirects:
                 try:
-                    return response, await read_body(response, self.action.max_body, timing)
+                    return response, await read_body(response, self.max_body, timing)
                 finally:
                     response.release()
             response.release()
-            if len(self.hops) == self.action.max_redirects:
-                raise RequestFailed("too-many-redirects", f"redirected more than {self.action.max_redirects} times", True)
+            if len(self.hops) == self.max_redirects:
+                raise RequestFailed("too-many-redirects", f"redirected more than {self.max_redirects} times", True)
             self.request = self.request.redirected(response.status, location)
             self.hops.append(self.request.shown)
 
@@ -303,19 +321,20 @@ class _Attempt:
     def _judge(self, response: aiohttp.ClientResponse, body: Body) -> Outcome:
         log = f"{self.shown} [STATUS {response.status}] => {body.excerpt(LOGGED_CHARACTERS)}"
         self.output["status"] = response.status
-        self.output["headers"] = kept_headers(response.headers, self.action.store_headers)
+        self.output["headers"] = kept_headers(response.headers, self.action.store_headers or ())
         if self.hops:
             self.output["redirects"] = self.hops
-        if not self.action.expect.accepts_status(response.status):
-            self.output |= body.report(min(self.action.store_body, STORED_OF_A_FAILURE))
+        expect = self.action.expect or _DEFAULT_EXPECTATIONS
+        if not expect.accepts_status(response.status):
+            self.output |= body.report(min(self.store_body, STORED_OF_A_FAILURE))
             after = retry_after(response.headers, datetime.now(timezone.utc)) if "Retry-After" in response.headers else None
             failed = RequestFailed("status", f"{self.shown} answered {response.status}", left=True)
             return self._failed(failed, log=log, status=response.status, after=after)
-        problem = self.action.expect.problem(body)
+        problem = expect.problem(body)
         if problem is not None:
-            self.output |= body.report(min(self.action.store_body, STORED_OF_A_FAILURE))
+            self.output |= body.report(min(self.store_body, STORED_OF_A_FAILURE))
             return self._failed(RequestFailed(problem[0], f"{self.shown}: {problem[1]}", left=True), log=log)
-        self.output |= body.report(self.action.store_body)
+        self.output |= body.report(self.store_body)
         return Succeeded(logs=(log,), output=self.output)
 
     def _failed(

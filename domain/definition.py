@@ -3,6 +3,7 @@
 from typing import Any, Generic, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
 from domain.action import Action
@@ -61,7 +62,8 @@ class Definition(Model, Generic[A]):
                 try:
                     check_retry(action.retry, self.retry, retries=self.retries, backoff=self.backoff)
                 except ValueError as error:
-                    raise ValueError(f"actions[{position}].retry: {error}") from None
+                    field = f"actions[{position}].retry"
+                    raise PydanticCustomError("retry", "{error}", {"error": str(error), "field": field}) from None
         return self
 
     def retry_policy(self, action: Action | None = None) -> RetryPolicy:

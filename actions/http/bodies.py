@@ -4,19 +4,33 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import re
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 from typing_extensions import Self
 
 from domain.model import Model
 
 LONGEST: Final = 1_000_000  # characters of a text, bytes of a part
 
-Values = dict[str, str | int | float | bool | list[str | int | float | bool]]
-"""Names and values of a query or form; a list repeats the name."""
+Scalar = str | int | float | bool
+
+
+def _checked(value: Any) -> Any:
+    # Before the union is looked at, whose own complaint would name each of its members.
+    for item in value if isinstance(value, list) else [value]:
+        if not isinstance(item, Scalar) or (isinstance(item, float) and not math.isfinite(item)):
+            raise ValueError("must be a string, a number, true, false, or a list of these")
+    return value
+
+
+Values = Annotated[
+    dict[str, Annotated[Scalar | list[Scalar], BeforeValidator(_checked)]],
+    Field(max_length=1000, description="Names and values; a list repeats the name."),
+]
 
 
 def _base64(text: str) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 import jsonpath
 import re2
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from actions.http.reading import Body, NotJson
 from domain.model import Model
@@ -45,6 +45,11 @@ class JsonEquals(Model):
 
     path: Annotated[str, Field(max_length=1000, examples=["$.order.state"]), AfterValidator(_path)]
     equals: JsonValue
+
+    @model_serializer(mode="wrap")
+    def _keep_null(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Definitions are stored without what is None; here None is a value.
+        return {**serialize(self), "equals": self.equals}
 
 
 class Expectations(Model):

@@ -81,14 +81,15 @@ def field_errors(error: ValidationError, data: Any) -> list[FieldError]:
     """Return what ``error`` found in ``data``, field by field."""
     details = error.errors(include_url=False)
     # An element that is wrong does not count, so that its array seems too short as well: noise.
-    broken = {detail["loc"][:1] for detail in details if len(detail["loc"]) > 1}
+    broken = {detail["loc"][:length] for detail in details for length in range(1, len(detail["loc"]))}
     return [
         _field_error(detail, data) for detail in details if not (detail["type"] == "too_short" and detail["loc"] in broken)
     ]
 
 
 def _field_error(detail: ErrorDetails, data: Any) -> FieldError:
-    field = _field(detail["loc"], data)
+    # A rule that spans several fields names the one to mend itself.
+    field = detail.get("ctx", {}).get("field") or _field(detail["loc"], data)
     if detail["type"].startswith("union_tag_"):
         field = f"{field}.type"
     return FieldError(_short(field, LONGEST_FIELD) or "body", _short(_message(detail, field), LONGEST_MESSAGE))
@@ -100,7 +101,7 @@ def _field(loc: Sequence[str | int], data: Any) -> str:
     value = data
     previous: str | int | None = None
     for part in loc:
-        in_union = previous == "trigger" or isinstance(previous, int)
+        in_union = previous in ("trigger", "auth") or isinstance(previous, int)
         previous = part
         if in_union and isinstance(value, dict) and value.get("type") == part:
             continue
