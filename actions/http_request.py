@@ -319,23 +319,29 @@ class _Attempt:
         return {"proxy": url.with_user(None), "proxy_auth": aiohttp.BasicAuth(proxy.username, password, "utf-8")}
 
     def _judge(self, response: aiohttp.ClientResponse, body: Body) -> Outcome:
-        log = f"{self.shown} [STATUS {response.status}] => {body.excerpt(LOGGED_CHARACTERS)}"
         self.output["status"] = response.status
         self.output["headers"] = kept_headers(response.headers, self.action.store_headers or ())
         if self.hops:
             self.output["redirects"] = self.hops
+        failed = self._unmet(response, body)
+        self.output |= body.report(self.store_body if failed is None else min(self.store_body, STORED_OF_A_FAILURE))
+        text = self.output.get("text")
+        excerpt = body.excerpt(LOGGED_CHARACTERS) if text is None else text[:LOGGED_CHARACTERS]
+        log = f"{self.shown} [STATUS {response.status}] => {excerpt}"
+        if failed is None:
+            return Succeeded(logs=(log,), output=self.output)
+        if failed.error_class != "status":
+            return self._failed(failed, log=log)
+        after = retry_after(response.headers, datetime.now(timezone.utc)) if "Retry-After" in response.headers else None
+        return self._failed(failed, log=log, status=response.status, after=after)
+
+    def _unmet(self, response: aiohttp.ClientResponse, body: Body) -> RequestFailed | None:
+        """Return what is expected and not so."""
         expect = self.action.expect or _DEFAULT_EXPECTATIONS
         if not expect.accepts_status(response.status):
-            self.output |= body.report(min(self.store_body, STORED_OF_A_FAILURE))
-            after = retry_after(response.headers, datetime.now(timezone.utc)) if "Retry-After" in response.headers else None
-            failed = RequestFailed("status", f"{self.shown} answered {response.status}", left=True)
-            return self._failed(failed, log=log, status=response.status, after=after)
+            return RequestFailed("status", f"{self.shown} answered {response.status}", left=True)
         problem = expect.problem(body)
-        if problem is not None:
-            self.output |= body.report(min(self.store_body, STORED_OF_A_FAILURE))
-            return self._failed(RequestFailed(problem[0], f"{self.shown}: {problem[1]}", left=True), log=log)
-        self.output |= body.report(self.store_body)
-        return Succeeded(logs=(log,), output=self.output)
+        return None if problem is None else RequestFailed(problem[0], f"{self.shown}: {problem[1]}", left=True)
 
     def _failed(
         self, failed: RequestFailed, *, log: str | None = None, status: int | None = None, after: float | None = None

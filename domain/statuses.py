@@ -1,6 +1,7 @@
 """Sets of HTTP statuses as people write them: ``404``, ``"5xx"``, ``"200-299"``."""
 
 import re
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
@@ -14,6 +15,7 @@ class BadStatuses(DomainError):
     """Not a status between 100 and 599, a class such as 5xx, or a range such as 200-299."""
 
 
+@lru_cache(maxsize=512)
 def _bounds(written: int | str) -> tuple[int, int]:
     match = _RANGE.fullmatch(str(written))
     if match is None:

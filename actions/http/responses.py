@@ -42,4 +42,4 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 def _printable(value: str) -> str:
     # aiohttp keeps bytes that are not UTF-8 as lone surrogates, which JSON cannot carry.
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
