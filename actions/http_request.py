@@ -251,7 +251,7 @@ class _Attempt:
             return self._failed(RequestFailed("throttled", str(error)))
         timing = Timing(time_limits)
         try:
-            async with timing:
+            with timing:
                 response, body = await self._converse(timing)
         except BadTls as error:
             return self._failed(RequestFailed("tls-settings", str(error)))
@@ -295,7 +295,6 @@ class _Attempt:
             headers=request.headers_at(int(time.time())),
             data=request.body,
             allow_redirects=False,
-            trace_request_ctx={"timing": timing},
             **options,
         )
         timing.headers_arrived()

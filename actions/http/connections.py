@@ -5,20 +5,23 @@ resolves to; everything else goes through the guarded one. A connection made for
 request that must be guarded. Within a pool, connections are told apart by host, port, TLS settings and proxy.
 """
 
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import ThreadedResolver
 from aiohttp_retry import ExponentialRetry, RetryClient
 from yarl import URL
 
 from actions.http.guard import Guard, GuardedResolver
 from actions.http.limits import HostLimit, HostLimits
-from actions.http.timing import trace_config
+from actions.http.timing import TimedConnector, TimedResolver, current_timing
 from actions.http.tls import TlsContexts
 
 DNS_SECONDS: Final = 10  # how long a resolved name is believed
@@ -70,17 +73,10 @@ class Connections:
             trusted = self.guard.admits_host(proxy.host or "")
         if trusted:
             if self._trusting is None:
-                self._trusting = _open(aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_SECONDS))
+                self._trusting = _open(ThreadedResolver(), lambda info: socket.socket(*info[:3]))
             return self._trusting
         if self._guarded is None:
-            connector = aiohttp.TCPConnector(
-                limit=0,
-                ttl_dns_cache=DNS_SECONDS,
-                keepalive_timeout=IDLE_SECONDS,
-                resolver=GuardedResolver(self.guard),
-                socket_factory=self.guard.open_socket,
-            )
-            self._guarded = _open(connector)
+            self._guarded = _open(GuardedResolver(self.guard), self.guard.open_socket)
         return self._guarded
 
     async def _resolve(self, host: str, port: int) -> None:
@@ -96,13 +92,25 @@ class Connections:
         self._guarded = self._trusting = None
 
 
-def _open(connector: aiohttp.TCPConnector) -> RetryClient:
+def _open(resolver: AbstractResolver, make_socket: Callable[[Any], socket.socket]) -> RetryClient:
+    def noted(info: Any) -> socket.socket:
+        timing = current_timing()
+        if timing is not None:
+            timing.socket_opened()
+        return make_socket(info)
+
+    connector = TimedConnector(
+        limit=0,
+        ttl_dns_cache=DNS_SECONDS,
+        keepalive_timeout=IDLE_SECONDS,
+        resolver=TimedResolver(resolver),
+        socket_factory=noted,
+    )
     session = aiohttp.ClientSession(
         connector=connector,
         # Cookies would travel from one workflow's requests to another's.
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-        trace_configs=[trace_config()],
     )
     return RetryClient(client_session=session, retry_options=_CONNECTION_RETRIES, raise_for_status=False)
 
