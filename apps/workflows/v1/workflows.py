@@ -26,7 +26,7 @@ class WorkflowQuery(Page):
     prefix: Annotated[str, Field(pattern=WORKFLOW_ID_PATTERN)] | None = Field(
         default=None, description="What the id begins with."
     )
-    trigger_type: Literal["manual", "periodic"] | None = None
+    trigger_type: Literal["manual", "periodic", "cron", "once"] | None = None
 
 
 class Workflows(Resource):
