@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from domain.action import Action
 from domain.identifiers import WORKFLOW_ID_PATTERN
 from domain.model import Model
+from domain.overlap import Overlap
 from domain.retry import MAX_RETRIES, Backoff
 from domain.trigger import Trigger
 
@@ -26,6 +27,7 @@ class Definition(Model, Generic[A]):
     actions: tuple[A, ...] = Field(min_length=1, max_length=MAX_ACTIONS, description="Run in this order.")
     retries: int = Field(default=3, ge=0, le=MAX_RETRIES, description="Retries after the first attempt.")
     backoff: Backoff = Field(default_factory=Backoff)
+    overlap: Overlap = Field(default=Overlap(), exclude_if=lambda overlap: overlap == Overlap())
 
     @model_validator(mode="before")
     @classmethod
@@ -41,6 +43,12 @@ class Definition(Model, Generic[A]):
             for position, action in enumerate(actions, start=1)
         ]
         return {**data, "actions": named}
+
+    @field_validator("overlap", mode="before")
+    @classmethod
+    def _policy_alone(cls, value: Any) -> Any:
+        """Take ``"queue"`` for ``{"policy": "queue"}``."""
+        return {"policy": value} if isinstance(value, str) else value
 
     @field_validator("actions")
     @classmethod
