@@ -47,6 +47,9 @@ async def admit_under(
     Raises:
         StoreUnavailable: the store cannot be reached; asking again under the same id is safe.
     """
+    if overlap.policy == "queue" and await executions.line(admission.workflow_id):
+        # Whoever is queued comes first.
+        return await _queue(overlap, admission, Locked("", Status.QUEUED), executions, now)
     answer = await _take_one(overlap.places(admission.workflow_id), admission, executions)
     if overlap.policy == "cancel-running":
         for _ in range(_TRIES):
@@ -88,9 +91,7 @@ async def _take_one(
     return answer
 
 
-async def _take(
-    place: str, admission: Admission, executions: Executions, queued: bool
-) -> Opened | AlreadyAdmitted | Locked:
+async def _take(place: str, admission: Admission, executions: Executions, queued: bool) -> Opened | AlreadyAdmitted | Locked:
     asked = replace(admission, lock_key=place, queued=queued)
     answer = await executions.admit(asked)
     if isinstance(answer, Admitted):
@@ -105,7 +106,10 @@ async def _queue(
 ) -> Opened | AlreadyAdmitted | Locked:
     answer = await _take_one(overlap.line(admission.workflow_id), admission, executions, queued=True)
     if isinstance(answer, Locked):
-        return refusal
+        if refusal.execution_id:
+            return refusal
+        holder = await executions.holder(admission.workflow_id)
+        return Locked(holder.execution_id, holder.status) if holder else refusal
     if isinstance(answer, Opened):
         # The one it was queued behind may have ended before it stood in the line, when nobody was there to be released.
         released = await release_next(admission.workflow_id, executions=executions, now=now)

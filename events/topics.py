@@ -10,7 +10,16 @@ from typing import Final
 from aiokafka.partitioner import murmur2
 from faust.types import AppT, TopicT
 
-from events.records import ActionResult, DeadLetter, Event, ExecutionEnded, ExecutionRequest, HolderEnded, WakeUp, WorkflowChanged
+from events.records import (
+    ActionResult,
+    DeadLetter,
+    Event,
+    ExecutionEnded,
+    ExecutionRequest,
+    HolderEnded,
+    WakeUp,
+    WorkflowChanged,
+)
 from events.wire import EventSchema
 
 PARTITIONS: Final = 8

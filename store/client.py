@@ -60,9 +60,7 @@ class MongoStore:
         )
         self.workflows = MongoWorkflows(self._database.workflows, self._database.workflow_versions)
         self.runners = MongoRunners(self._database.runners)
-        self.occurrences = MongoOccurrences(
-            self._database.occurrences, retention=timedelta(days=ledger_retention_days)
-        )
+        self.occurrences = MongoOccurrences(self._database.occurrences, retention=timedelta(days=ledger_retention_days))
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable when that fails."""

@@ -83,7 +83,7 @@ def _id(workflow_id: str, first: datetime) -> str:
 
 def unfired_document(ranged: Unfired) -> Document:
     """Return the document of a range, without its workflow."""
-    document = {"disposition": ranged.disposition.value, "first": ranged.first, "last": ranged.last}
+    document: Document = {"disposition": ranged.disposition.value, "first": ranged.first, "last": ranged.last}
     if ranged.ticks is not None:
         document["ticks"] = ranged.ticks
     if ranged.holder is not None:

@@ -134,7 +134,18 @@ class MongoWorkflows:
     async def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
         """Yield the workflows with ``next_run`` up to ``until``, soonest first."""
         query: Document = {"next_run": {"$lte": until}, "shard": {"$in": sorted(shards)}}
-        fields = ["version", "trigger", "retries", "total_actions", "shard", "anchor", "next_run", "overlap", "runs", "unfired"]
+        fields = [
+            "version",
+            "trigger",
+            "retries",
+            "total_actions",
+            "shard",
+            "anchor",
+            "next_run",
+            "overlap",
+            "runs",
+            "unfired",
+        ]
         async with translated():
             cursor = self._heads.find(query, fields, batch_size=_DUE_PAGE).sort([("next_run", ASCENDING)])
             async for document in cursor:

@@ -15,6 +15,7 @@ from apps.workflows.field_errors import WORKFLOW_ID_RULE, field_errors
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import execution_address
 from apps.workflows.views import Resource
+from domain.execution import Status
 from domain.identifiers import WORKFLOW_ID_PATTERN, is_workflow_id
 from store.interfaces import Workflow, WorkflowFilter
 
@@ -117,18 +118,22 @@ class WorkflowTrigger(Resource):
             raise BadRequest(
                 "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
             )
-        execution_id = await admission.trigger(
+        execution = await admission.trigger(
             workflow_id,
             workflows=self.app.store.workflows,
             executions=self.app.store.executions,
             publish=self.app.request_execution,
+            publish_end=self.app.announce_end,
             now=self.app.clock(),
             entropy=os.urandom(10),
         )
         return self.answer(
-            {"status": "workflow triggered", "executionId": execution_id},
+            {
+                "status": "workflow queued" if execution.status is Status.QUEUED else "workflow triggered",
+                "executionId": execution.execution_id,
+            },
             status=202,
-            location=execution_address(execution_id),
+            location=execution_address(execution.execution_id),
         )
 
 
