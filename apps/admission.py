@@ -47,19 +47,22 @@ async def admit_under(
     Raises:
         StoreUnavailable: the store cannot be reached; asking again under the same id is safe.
     """
+    refusal: Locked
     if overlap.policy == "queue" and await executions.line(admission.workflow_id):
-        # Whoever is queued comes first.
-        return await _queue(overlap, admission, Locked("", Status.QUEUED), executions, now)
-    answer = await _take_one(overlap.places(admission.workflow_id), admission, executions)
+        refusal = Locked("", Status.QUEUED)  # whoever is queued comes first
+    else:
+        answer = await _take_one(overlap.places(admission.workflow_id), admission, executions)
+        if not isinstance(answer, Locked):
+            return answer
+        refusal = answer
+    if await executions.get(admission.execution_id) is not None:
+        # A repetition ran into the lock of another one before its own id; it must not make room, nor be told as refused.
+        return AlreadyAdmitted(admission.execution_id)
+    if overlap.policy == "queue":
+        return await _queue(overlap, admission, refusal, executions, now)
     if overlap.policy == "cancel-running":
-        for _ in range(_TRIES):
-            if not isinstance(answer, Locked):
-                break
-            await _cancel(answer.execution_id, admission, executions, tell_ended, now)
-            answer = await _take_one(overlap.places(admission.workflow_id), admission, executions)
-    elif overlap.policy == "queue" and isinstance(answer, Locked):
-        return await _queue(overlap, admission, answer, executions, now)
-    return answer
+        return await _replace_running(overlap, admission, refusal, executions, tell_ended, now)
+    return refusal
 
 
 async def release_next(workflow_id: str, *, executions: Executions, now: datetime) -> Execution | None:
@@ -119,23 +122,28 @@ async def _queue(
     return answer
 
 
-async def _cancel(
-    execution_id: str,
+async def _replace_running(
+    overlap: Overlap,
     admission: Admission,
+    refusal: Locked,
     executions: Executions,
     tell_ended: Callable[[Execution], Awaitable[object]],
     now: datetime,
-) -> None:
-    if not execution_id:
-        return
-    ended = await executions.end(
-        Ended(
-            execution_id=execution_id,
-            workflow_id=admission.workflow_id,
-            status=Status.CANCELLED,
-            reason=f"cancelled: execution {admission.execution_id} took its place (overlap policy cancel-running)",
-            at=now,
+) -> Opened | AlreadyAdmitted | Locked:
+    answer: Opened | AlreadyAdmitted | Locked = refusal
+    for _ in range(_TRIES):
+        if not isinstance(answer, Locked):
+            break
+        ended = await executions.end(
+            Ended(
+                execution_id=answer.execution_id,
+                workflow_id=admission.workflow_id,
+                status=Status.CANCELLED,
+                reason=f"cancelled: execution {admission.execution_id} took its place (overlap policy cancel-running)",
+                at=now,
+            )
         )
-    )
-    if ended is not None:
-        await tell_ended(ended)
+        if ended is not None:
+            await tell_ended(ended)
+        answer = await _take_one(overlap.places(admission.workflow_id), admission, executions)
+    return answer

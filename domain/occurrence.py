@@ -9,8 +9,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from domain.instants import MILLISECOND
 from domain.durations import parse_duration
+from domain.instants import MILLISECOND
 from domain.trigger import PeriodicTrigger, Trigger, dues
 
 COUNTED: Final = 1000  # ticks of a cron range that are counted one by one; more of them are "many"

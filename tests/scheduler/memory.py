@@ -7,7 +7,7 @@ from typing import Any
 
 from domain.execution import Admission, Cause, Execution, Restart, Status
 from events.topics import PARTITIONS, partition_of
-from store.interfaces import Advance, AdmissionAnswer, Due, StoreUnavailable, Workflow
+from store.interfaces import AdmissionAnswer, Advance, Due, StoreUnavailable, Workflow
 from tests.fakes.stores import FakeExecutions, FakeRunners, FakeWorkflows
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
