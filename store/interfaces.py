@@ -230,7 +230,7 @@ class Workflows(Protocol):
     async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
         """Set where the schedule stands, where its next run is still ``due``; False where it moved on.
 
-        Unfired ticks that the new ones do not continue must be recorded before (:class:`Occurrences`): they are forgotten here.
+        Unfired ticks that the new ones do not continue are forgotten here: record them before (:class:`Occurrences`).
         """
 
     async def pause(self, workflow_id: str, at: datetime, next_run: datetime) -> bool:

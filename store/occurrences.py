@@ -1,4 +1,4 @@
-"""The ledger of ticks that were not fired, in MongoDB: one document for each range, under the id ``<workflow>@<first tick>``.
+"""The ledger of ticks that were not fired, in MongoDB: one document a range, under the id ``<workflow>@<first tick>``.
 
 The newest range of a workflow grows in the workflow's own document, in the very update that advances its schedule, so that a
 tick and its disposition can never be told apart by a crash. It is moved here when the next tick is fired, or not fired for

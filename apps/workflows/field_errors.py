@@ -25,7 +25,7 @@ _PATTERNS: Final = {
 }
 
 # What the representations add to a definition: whoever edits what was read and sends it back meets these.
-_SET_BY_THE_SERVICE: Final = {"version", "createdAt", "updatedAt", "nextRun", "lastExecution", "trigger.status"}
+_SET_BY_THE_SERVICE: Final = {"version", "createdAt", "updatedAt", "nextRun", "pausedAt", "lastExecution", "trigger.status"}
 
 _WHOLE_NUMBER = "must be a whole number, not {kind}"
 _NUMBER = "must be a number, not {kind}"
