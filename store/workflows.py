@@ -46,7 +46,7 @@ class MongoWorkflows:
         """Store a new workflow; see the contract."""
         try:
             async with translated():
-                await self._heads.insert_one(_to_document(workflow))
+                await self._heads.insert_one(to_document(workflow))
         except DuplicateKeyError:
             existing = await self.get(workflow.workflow_id)
             if existing is None or existing.archived_at is None:
@@ -68,7 +68,7 @@ class MongoWorkflows:
             # A pause that began or ended since the workflow was read must not be undone.
             paused_at = workflow.paused_at or {"$exists": False}
             result = await self._heads.replace_one(
-                {"_id": workflow.workflow_id, "version": superseded, "paused_at": paused_at}, _to_document(workflow)
+                {"_id": workflow.workflow_id, "version": superseded, "paused_at": paused_at}, to_document(workflow)
             )
         if not result.matched_count:
             raise VersionConflict(workflow.workflow_id, superseded)
@@ -218,7 +218,8 @@ def _change(advance: Advance) -> Document:
     return {operator: fields for operator, fields in (("$set", values), ("$unset", gone)) if fields}
 
 
-def _to_document(workflow: Workflow) -> Document:
+def to_document(workflow: Workflow) -> Document:
+    """Return the document of a workflow's current version."""
     document: Document = {
         "_id": workflow.workflow_id,
         "version": workflow.version,
