@@ -19,6 +19,7 @@ from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
+from events.topics import PARTITIONS
 from store.failures import translated
 from store.group_commit import GroupCommit
 from store.interfaces import Advance, Due, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
@@ -133,7 +134,9 @@ class MongoWorkflows:
 
     async def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
         """Yield the workflows with ``next_run`` up to ``until``, soonest first."""
-        query: Document = {"next_run": {"$lte": until}, "shard": {"$in": sorted(shards)}}
+        query: Document = {"next_run": {"$lte": until}}
+        if len(shards) < PARTITIONS:  # one scheduler alone has them all
+            query["shard"] = {"$in": sorted(shards)}
         fields = [
             "version",
             "trigger",

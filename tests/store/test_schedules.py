@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from pymongo import AsyncMongoClient
+from pymongo.monitoring import CommandListener
 
 from apps.admission import Opened, admit_under, release_next
 from domain.execution import Admission, Cause, Ended, Restart, Status
@@ -12,6 +14,7 @@ from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
 from domain.overlap import Overlap
 from store.interfaces import Advance, AlreadyAdmitted, ExecutionFilter, Locked, Workflow
+from store.workflows import MongoWorkflows
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -163,3 +166,39 @@ async def test_the_ledger_keeps_each_range_once_and_lists_the_newest_first(store
     assert await store.occurrences.list("w", before=None, limit=9) == [grown, SKIPPED]
     assert await store.occurrences.list("w", before=at(40), limit=9) == [SKIPPED]
     assert await store.occurrences.list("w", before=None, limit=1) == [grown]
+
+
+def stages(plan):
+    found = [plan["stage"]] if "stage" in plan else []
+    for value in plan.values():
+        if isinstance(value, dict):
+            found += stages(value)
+    return found
+
+
+async def test_what_is_due_is_found_by_an_index(real, mongodb):
+    for number in range(300):
+        await real.workflows.create(workflow(workflow_id=f"w{number}", next_run=at(number)))
+    seen = []
+
+    class Listener(CommandListener):
+        def started(self, event):
+            if event.command_name == "find":
+                seen.append((event.database_name, event.command))
+
+        def succeeded(self, event):
+            pass
+
+        def failed(self, event):
+            pass
+
+    client = AsyncMongoClient(mongodb.url, event_listeners=[Listener()], tz_aware=True)
+    database = client[real.workflows._heads.database.name]
+    watched = MongoWorkflows(database.workflows, database.workflow_versions)
+    assert len([due async for due in watched.due(at(20), ALL)]) == 21
+    ((_, command),) = seen
+    found = {name: command[name] for name in ("find", "filter", "sort")}
+    plan = await database.command("explain", found, verbosity="queryPlanner")
+    assert "IXSCAN" in stages(plan["queryPlanner"]["winningPlan"])
+    assert "COLLSCAN" not in stages(plan["queryPlanner"]["winningPlan"])
+    await client.close()
