@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench docs clean
+.PHONY: run test lint bench bench-schedules docs clean
 
 run: $(VENV)/installed ## Start Kafka, the database and the three services.
 	$(BIN)/wf up
@@ -24,6 +24,9 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 bench: $(VENV)/installed ## Measure throughput, latency and cost; results in bench/results/.
 	$(BIN)/python -m bench
+
+bench-schedules: $(VENV)/installed ## Punctuality, throughput, take-over and size of the scheduler (ARGS=--full: ten minutes).
+	$(BIN)/python -m bench.schedules $(ARGS)
 
 docs: $(VENV)/installed ## Write the reference pages that are made from the code.
 	$(BIN)/python -m docs.generate

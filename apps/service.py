@@ -96,6 +96,7 @@ class ServiceApp(faust.App):
             settings.mongodb_database,
             timeout=settings.mongodb_timeout,
             retention_days=settings.retention_days,
+            ledger_retention_days=settings.ledger_retention_days,
         )
         super().__init__(
             name,

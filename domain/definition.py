@@ -9,6 +9,7 @@ from typing_extensions import Self
 from domain.action import Action
 from domain.identifiers import WORKFLOW_ID_PATTERN
 from domain.model import Model
+from domain.overlap import Overlap
 from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, resolve_retry
 from domain.trigger import Trigger
 
@@ -33,6 +34,7 @@ class Definition(Model, Generic[A]):
         default_factory=Backoff, description="Short for initial, factor, cap and jitter of retry, which win over it."
     )
     retry: Retry | None = Field(default=None, description="How failed actions are retried.")
+    overlap: Overlap = Field(default=Overlap(), exclude_if=lambda overlap: overlap == Overlap())
 
     @model_validator(mode="before")
     @classmethod
@@ -84,6 +86,12 @@ class Definition(Model, Generic[A]):
             for position, action in enumerate(actions, start=1)
         ]
         return {**data, "actions": named}
+
+    @field_validator("overlap", mode="before")
+    @classmethod
+    def _policy_alone(cls, value: Any) -> Any:
+        """Take ``"queue"`` for ``{"policy": "queue"}``."""
+        return {"policy": value} if isinstance(value, str) else value
 
     @field_validator("actions")
     @classmethod

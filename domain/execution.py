@@ -5,6 +5,7 @@ Life cycle::
     admitted ─> pending ─> running ─┬─> ok | failed | cancelled          terminal: never left again
                    ▲                │
                    └──── waiting <──┘   a retry or a delay is due at ``wake_at``
+    queued ─> pending                   waits until the open execution of its workflow has ended (overlap policy queue)
     skipped                             asked for while another execution of the workflow was open; terminal from the start
 
 Every (re)start raises ``epoch``. A result is applied only when its epoch is the current one and its sequence number is
@@ -27,6 +28,7 @@ from domain.errors import DomainError
 class Status(str, Enum):
     """Where an execution stands."""
 
+    QUEUED = "queued"
     PENDING = "pending"
     RUNNING = "running"
     WAITING = "waiting"
@@ -46,7 +48,7 @@ class Status(str, Enum):
         return "pending" if self is Status.WAITING else self.value
 
 
-OPEN = frozenset({Status.PENDING, Status.RUNNING, Status.WAITING})
+OPEN = frozenset({Status.QUEUED, Status.PENDING, Status.RUNNING, Status.WAITING})
 TERMINAL = frozenset(Status) - OPEN
 
 CLOSED = 2**31 - 1
@@ -59,6 +61,7 @@ class Cause(str, Enum):
     MANUAL = "manual"  # POST /workflows/{id}/trigger
     SCHEDULE = "schedule"  # a tick
     EVENT = "event"  # a record published straight to Kafka
+    BACKFILL = "backfill"  # a tick of the past, made up for by hand
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class Admission:
     requested_at: datetime | None = None  # when it is handed to the runners, where that is later than created_at
     due_at: datetime | None = None  # of the tick
     lock_key: str | None = None  # None: not admitted but recorded as skipped
+    queued: bool = False  # the lock is a place in the line, not the right to run
     reason: str | None = None  # why skipped
 
 
@@ -121,6 +125,7 @@ class ActionFinished:
     runner: str = ""
     wake_at: datetime | None = None
     reason: str | None = None
+    version: int = 0  # of the definition; 0: not told
 
 
 class Restart(str, Enum):
@@ -129,6 +134,7 @@ class Restart(str, Enum):
     RETRY = "retry"  # its wait is over: a new attempt
     UNCLAIMED = "unclaimed"  # no runner had started it: still the same attempt
     LOST = "lost"  # its runner died: the same attempt, counted as lost
+    RELEASED = "released"  # it was queued, and the workflow is free: the first attempt
     HANDED_BACK = "handed-back"  # its runner was stopped: the same attempt, nothing was lost
 
 
@@ -225,7 +231,7 @@ def admit(admission: Admission) -> Execution:
         workflow_id=admission.workflow_id,
         version=admission.version,
         cause=admission.cause,
-        status=Status.PENDING if locked else Status.SKIPPED,
+        status=(Status.QUEUED if admission.queued else Status.PENDING) if locked else Status.SKIPPED,
         epoch=1 if locked else 0,
         seq=0 if locked else CLOSED,
         created_at=admission.created_at,
@@ -233,7 +239,7 @@ def admit(admission: Admission) -> Execution:
         total_actions=admission.total_actions,
         shard=admission.shard,
         due_at=admission.due_at,
-        requested_at=(admission.requested_at or admission.created_at) if locked else None,
+        requested_at=(admission.requested_at or admission.created_at) if locked and not admission.queued else None,
         finished_at=None if locked else admission.created_at,
         lock_key=admission.lock_key,
         reason=admission.reason,
@@ -293,8 +299,9 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
 _RESTARTS_FROM = {
     Restart.RETRY: frozenset({Status.WAITING}),
     Restart.UNCLAIMED: frozenset({Status.PENDING}),
-    Restart.LOST: OPEN,
-    Restart.HANDED_BACK: OPEN,
+    Restart.RELEASED: frozenset({Status.QUEUED}),
+    Restart.LOST: OPEN - {Status.QUEUED},
+    Restart.HANDED_BACK: OPEN - {Status.QUEUED},
 }
 
 
@@ -308,6 +315,7 @@ def _reissue(execution: Execution, request: Reissued) -> Execution:
         seq=0,
         attempt=execution.attempt + (request.why is Restart.RETRY),
         lost=execution.lost + (request.why is Restart.LOST),
+        lock_key=execution.workflow_id if request.why is Restart.RELEASED else execution.lock_key,
         requested_at=request.at,
         wake_at=None,
         owner=None,

@@ -28,6 +28,7 @@ def result_transition(record: ActionResult) -> ActionFinished:
         runner=record.runner,
         wake_at=instant(record.wake_at) if record.wake_at else None,
         reason=record.reason,
+        version=record.version,
     )
 
 

@@ -93,6 +93,13 @@ class WorkflowChanged(Event, namespace="workflow.WorkflowChanged"):
     event: Literal["workflow-changed"] = "workflow-changed"
 
 
+class HolderEnded(Event, namespace="workflow.HolderEnded"):
+    """Tells the scheduler that an execution which others may be queued behind has ended; key: workflow_id."""
+
+    workflow_id: str
+    event: Literal["holder-ended"] = "holder-ended"
+
+
 class DeadLetter(Event, namespace="workflow.DeadLetter"):
     """A record that no agent could take, with the reason; the raw bytes are base64; key: that of the record."""
 

@@ -12,6 +12,7 @@ from pymongo import AsyncMongoClient
 
 from store.executions import MongoExecutions
 from store.failures import translated
+from store.occurrences import MongoOccurrences
 from store.runners import MongoRunners
 from store.workflows import MongoWorkflows
 
@@ -25,9 +26,18 @@ class MongoStore:
     executions: MongoExecutions
     workflows: MongoWorkflows
     runners: MongoRunners
+    occurrences: MongoOccurrences
 
-    def __init__(self, url: str, database: str, *, timeout: float = 3.0, retention_days: float = 30.0) -> None:
-        """Prepare a store; ``timeout`` (seconds) bounds every operation, finished executions live ``retention_days``."""
+    def __init__(
+        self,
+        url: str,
+        database: str,
+        *,
+        timeout: float = 3.0,
+        retention_days: float = 30.0,
+        ledger_retention_days: float = 90.0,
+    ) -> None:
+        """Prepare a store; ``timeout`` (seconds) bounds every operation, the others say how long what is finished lives."""
         milliseconds = int(timeout * 1000)
         # Connects with the first operation only; a client belongs to the event loop that uses it first.
         self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
@@ -50,6 +60,7 @@ class MongoStore:
         )
         self.workflows = MongoWorkflows(self._database.workflows, self._database.workflow_versions)
         self.runners = MongoRunners(self._database.runners)
+        self.occurrences = MongoOccurrences(self._database.occurrences, retention=timedelta(days=ledger_retention_days))
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable when that fails."""
@@ -71,3 +82,4 @@ class MongoStore:
             with pymongo.timeout(_INDEX_TIMEOUT):
                 await self.executions.ensure_indexes()
                 await self.workflows.ensure_indexes()
+                await self.occurrences.ensure_indexes()

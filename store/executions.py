@@ -56,6 +56,7 @@ from domain.execution import (
 )
 from domain.identifiers import asked_at, earliest_execution_id, is_execution_id
 from domain.instants import EPOCH
+from domain.overlap import line_bounds
 from store.failures import DUPLICATE_KEY, refused, translated
 from store.group_commit import GroupCommit
 from store.interfaces import (
@@ -215,7 +216,7 @@ class MongoExecutions:
         before = await self.get(execution_id)
         if before is None or before.epoch != epoch:
             return None
-        if why is Restart.UNCLAIMED and epoch == 1 and await self._has_finished(execution_id):
+        if why in (Restart.UNCLAIMED, Restart.RELEASED) and epoch == 1 and await self._has_finished(execution_id):
             return None
         after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, why))
         return after if after is not before and await self._swap(before, after) else None
@@ -251,9 +252,15 @@ class MongoExecutions:
             for (before, after), mark in zip(swaps, marks, strict=True)
         ]
         async with translated():
-            result = await self._live.bulk_write(writes, ordered=False)
-            if result.matched_count == len(swaps):
-                return [True] * len(swaps)
+            try:
+                result = await self._live.bulk_write(writes, ordered=False)
+                if result.matched_count == len(swaps):
+                    return [True] * len(swaps)
+            except BulkWriteError as error:
+                # A queued execution that was to take the lock: somebody else holds it.
+                problem = refused(error)
+                if problem is not None:
+                    raise problem from error
             now = await self._documents(self._live, list({before.execution_id for before, _ in swaps}))
         done = {document.get("swap") for document in now}
         return [mark in done for mark in marks]
@@ -444,6 +451,16 @@ class MongoExecutions:
         if left:
             await self._move(left)
         return [execution for execution in found if execution.requested_at and execution.requested_at < before]
+
+    async def line(self, workflow_id: str) -> Sequence[Execution]:
+        """Return the queued executions of a workflow, the one that waits longest first."""
+        start, end = line_bounds(workflow_id)
+        found = await self._find(self._live, {"lock_key": {"$gte": start, "$lt": end}})
+        return sorted(found, key=lambda execution: execution.execution_id)
+
+    async def queued(self, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        """Return queued executions."""
+        return await self._find(self._live, {"status": Status.QUEUED.value, "shard": {"$in": sorted(shards)}}, limit=limit)
 
     async def owned(self, shards: frozenset[int]) -> Mapping[str, Sequence[Execution]]:
         """Return running executions by owner."""

@@ -31,11 +31,13 @@ class Results:
         projection: Projection,
         runs: Runs,
         refuse: Callable[[Ticket, str], Awaitable[None]],
+        announce_end: Callable[[str, int], Awaitable[None]],
     ) -> None:
         self.tables = tables
         self.projection = projection
         self.runs = runs
         self.refuse = refuse
+        self.announce_end = announce_end
         self.acks = OrderedAcks()
 
     async def take(self, event: EventT[Any]) -> None:
@@ -47,6 +49,7 @@ class Results:
         elif isinstance(record, ExecutionEnded):
             self.runs.cancel(record.execution_id)
             self._forget(record.workflow_id, record.execution_id)
+            await self.announce_end(record.workflow_id, record.version)
             ticket.finish()
         elif isinstance(record, ActionResult):
             try:

@@ -28,7 +28,7 @@ from apps.runner.tables import Tables
 from apps.service import ServiceApp
 from domain.execution import ActionFinished, Execution
 from events.folding import request_record
-from events.records import ActionResult, Event, WakeUp
+from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE
 from events.transport import Consumer
 
@@ -107,11 +107,12 @@ class RunnerApp(ServiceApp):
             interval=settings.runner_heartbeat_interval,
             beacon=self.beacon,
         )
+        self.definitions = Definitions(self.store.workflows)
         self.intake = Intake(
             runner=self.runner_id,
             executions=self.store.executions,
             workflows=self.store.workflows,
-            definitions=Definitions(self.store.workflows),
+            definitions=self.definitions,
             runs=self.runs,
             positions=self.positions,
             tables=self.tables_of_runner,
@@ -123,7 +124,11 @@ class RunnerApp(ServiceApp):
             metrics=self.metrics,
         )
         self.results = agents.Results(
-            tables=self.tables_of_runner, projection=self.projection, runs=self.runs, refuse=self.intake.refuse
+            tables=self.tables_of_runner,
+            projection=self.projection,
+            runs=self.runs,
+            refuse=self.intake.refuse,
+            announce_end=self._announce_end,
         )
         agents.install(self, self.intake, self.results)
         views.install(self)
@@ -167,6 +172,14 @@ class RunnerApp(ServiceApp):
                     wake_at=result.wake_at,
                 ),
             )
+        else:
+            await self._announce_end(result.workflow_id, result.version)
+
+    async def _announce_end(self, workflow_id: str, version: int) -> None:
+        """Tell the scheduler that a place is free, where others may be queued for it; its pass finds what is not told."""
+        definition = self.definitions.cached(workflow_id, version)
+        if definition is not None and definition.overlap.policy == "queue":
+            await self.event_topics.schedule.send(key=workflow_id, value=HolderEnded(workflow_id=workflow_id))
 
     async def _note_positions(self, app: Any, assigned: set[TP], **_: Any) -> None:
         ours = frozenset(tp for tp in assigned if tp.topic in (EXECUTION.name, ACTION_RESULT.name))

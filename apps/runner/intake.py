@@ -22,6 +22,7 @@ from faust.types import EventT, TopicT
 
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
+from apps.admission import admit_under
 from apps.runner.acknowledgement import OrderedAcks, Ticket
 from apps.runner.attempts import Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion
@@ -32,6 +33,7 @@ from apps.runner.tables import Busy, Tables
 from domain.execution import Admission, Cause, Execution, admit
 from domain.identifiers import is_execution_id, is_workflow_id, record_execution_id
 from domain.instants import from_millis, instant
+from domain.overlap import Overlap
 from domain.trigger import allows_manual
 from events.dead_letters import send_dead_letter
 from events.folding import ended_record, request_record
@@ -224,26 +226,30 @@ class Intake:
                 retries_left=definition.retries,
                 total_actions=len(definition.actions),
                 shard=partition_of(workflow.workflow_id),
-                lock_key=workflow.workflow_id,
             )
-            await self._admit(admission)
+            await self._admit(admission, definition.overlap)
             ticket.finish()
         except UnknownVersion as error:
             await self.refuse(ticket, str(error))
         finally:
             self.runs.release()
 
-    async def _admit(self, admission: Admission) -> None:
-        answer = await self._stubbornly(lambda: self.executions.admit(admission))
+    async def _admit(self, admission: Admission, overlap: Overlap) -> None:
+        async def tell_ended(ended: Execution) -> None:
+            await self.publish_event(self.topics.action_result, ended.workflow_id, ended_record(ended))
+
+        answer = await self._stubbornly(
+            lambda: admit_under(overlap, admission, executions=self.executions, tell_ended=tell_ended, now=now())
+        )
         if isinstance(answer, AlreadyAdmitted):
             log.info("request was admitted before", execution_id=admission.execution_id)
-        elif isinstance(answer, Admitted):
-            await self.publish_event(self.topics.execution, admission.workflow_id, request_record(admit(admission)))
         elif isinstance(answer, Locked):
             await self._skip(admission, answer.execution_id)
+        elif answer.publish is not None:
+            await self.publish_event(self.topics.execution, admission.workflow_id, request_record(answer.publish))
 
     async def _skip(self, admission: Admission, holder: str) -> None:
-        skipped = replace(admission, lock_key=None, reason=f"skipped: execution {holder} was still open")
+        skipped = replace(admission, reason=f"skipped: execution {holder} was still open")
         answer = await self._stubbornly(lambda: self.executions.admit(skipped))
         if isinstance(answer, Admitted):
             await self.publish_event(self.topics.action_result, admission.workflow_id, ended_record(admit(skipped)))

@@ -2,8 +2,8 @@
 
 A result is written at once when nothing is being written; whatever arrives during a write forms the next one. A record is
 acknowledged to Kafka only after its result is durable, so a crash replays it, and the fence makes the replay harmless. While
-the database is away, results wait here and unacknowledged in Kafka. A retry is announced to the scheduler only after the
-result that asks for it is written: raising the epoch any earlier would turn that result away.
+the database is away, results wait here and unacknowledged in Kafka. A retry, or an end that others may be queued behind, is
+announced to the scheduler only after its result is written: raising the epoch any earlier would turn that result away.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Projection(Service):
             if result.execution_id in refused:
                 self.metrics.refused.inc()
                 log.info("result turned away", execution_id=result.execution_id, epoch=result.epoch, seq=result.seq)
-            elif result.status is Status.WAITING:
+            elif result.status is not Status.RUNNING:
                 await self.announce(result)
             ticket.finish()
         for ticket, _ in batch:

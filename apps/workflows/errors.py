@@ -75,3 +75,11 @@ class InProgress(ApiError):
         self.workflow_id = workflow_id
         self.execution_id = execution_id
         self.status = status
+
+
+class NoTicks(ApiError):
+    """The workflow has no ticks to come."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(f"Workflow {workflow_id} has no ticks to come, so there is nothing to pause.")
+        self.workflow_id = workflow_id

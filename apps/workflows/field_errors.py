@@ -12,13 +12,13 @@ from pydantic_core import ErrorDetails
 
 from apps.workflows.errors import FieldError
 from domain.identifiers import ACTION_ID_PATTERN, WORKFLOW_ID_PATTERN
+from domain.instants import INSTANT_RULE
 
 LONGEST_MESSAGE: Final = 300
 LONGEST_FIELD: Final = 200
 
 WORKFLOW_ID_RULE: Final = "must be 1 to 128 letters, digits, '.', '-' or '_', the first a letter or digit"
 EXECUTION_ID_RULE: Final = "must be an execution id: a UUID in lower case"
-INSTANT_RULE: Final = "must be an instant such as 2026-01-31T12:00:00Z; in an address write + as %2B"
 _PATTERNS: Final = {
     WORKFLOW_ID_PATTERN: WORKFLOW_ID_RULE,
     ACTION_ID_PATTERN: "must be 1 to 64 letters, digits, '-' or '_', the first a letter or digit",
@@ -30,6 +30,7 @@ _SET_BY_THE_SERVICE: Final = {
     "createdAt",
     "updatedAt",
     "nextRun",
+    "pausedAt",
     "lastExecution",
     "retrySchedule",
     "trigger.status",

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from events.records import ActionResult, DeadLetter, Event, ExecutionEnded, ExecutionRequest, WakeUp, WorkflowChanged
+from events.records import (
+    ActionResult,
+    DeadLetter,
+    Event,
+    ExecutionEnded,
+    ExecutionRequest,
+    HolderEnded,
+    WakeUp,
+    WorkflowChanged,
+)
 from events.topics import ALL, PARTITIONS, partition_of
 from events.wire import Decoder, Malformed, encode
 
@@ -30,6 +39,7 @@ RECORDS: dict[str, Event] = {
     ),
     "wake-up": WakeUp(workflow_id="w", execution_id=EXECUTION_ID, epoch=1, wake_at=NOON),
     "workflow-changed": WorkflowChanged(workflow_id="w", version=2),
+    "holder-ended": HolderEnded(workflow_id="w"),
     "dead-letter": DeadLetter(
         topic="workflow.execution", partition=1, offset=2, reason="bad", at=NOON, key="dw==",
         value="e30=",

@@ -12,7 +12,7 @@ import pytest_asyncio
 from apps.standalone.mongodb import MongoDB
 from apps.standalone.ports import free_port
 from store.client import MongoStore
-from tests.fakes.stores import FakeExecutions, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -37,7 +37,9 @@ async def real(mongodb):
 
 @pytest.fixture
 def fake():
-    return SimpleNamespace(executions=FakeExecutions(), workflows=FakeWorkflows(), runners=FakeRunners())
+    return SimpleNamespace(
+        executions=FakeExecutions(), workflows=FakeWorkflows(), runners=FakeRunners(), occurrences=FakeOccurrences()
+    )
 
 
 # Not async: an async fixture cannot ask for another one that has yet to be started.
