@@ -293,8 +293,9 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
 _RESTARTS_FROM = {
     Restart.RETRY: frozenset({Status.WAITING}),
     Restart.UNCLAIMED: frozenset({Status.PENDING}),
-    Restart.LOST: OPEN,
-    Restart.HANDED_BACK: OPEN,
+    # Not from WAITING: nobody runs it, and its failed attempt would be run again without its backoff, under the same number.
+    Restart.LOST: frozenset({Status.PENDING, Status.RUNNING}),
+    Restart.HANDED_BACK: frozenset({Status.PENDING, Status.RUNNING}),
 }
 
 

@@ -304,6 +304,7 @@ def _run_of(request: ExecutionRequest, total_actions: int) -> Run:
         resume_index=0,
         total_actions=total_actions,
         cause=request.cause,
+        started_at=now(),
     )
 
 
@@ -320,4 +321,6 @@ def _run_of_claimed(execution: Execution) -> Run:
         total_actions=execution.total_actions,
         cause=execution.cause.value,
         failures=execution.failures,
+        started_at=execution.started_at or now(),
+        recorded=len(execution.results),
     )

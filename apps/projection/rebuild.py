@@ -1,0 +1,81 @@
+"""Writes the projection anew: every execution that the log covers is stored as the log tells it.
+
+What agrees already is left alone, and so is whatever the log cannot tell. An ended execution changes no more, so it can be
+written while the services run. An open one belongs to them: it is written only where its document is missing altogether,
+and then as pending, under an epoch beyond any that a runner may have claimed since, so that the scheduler hands it out
+anew and whoever still runs it is turned away.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from apps.projection.verify import Finding, Progress, Verification
+from domain.execution import Execution, Status
+
+BATCH = 500
+EPOCHS_BEYOND = 2  # a claim may have raised what the log tells by one
+
+
+class Writer(Protocol):
+    """What is asked of the store."""
+
+    async def write_all(self, executions: list[tuple[Execution, bool]]) -> int:
+        """Write whole executions, each given with whether it is stored already."""
+
+
+@dataclass
+class Rebuilt:
+    """What a rebuild did."""
+
+    written: int = 0
+    restored: int = 0  # of those, open executions whose document was missing
+    left: int = 0  # the log says too little of them, or they are open
+
+
+def as_stored(finding: Finding, now: datetime) -> Execution | None:
+    """Return what is to be stored of an execution that differs; None where it is left as it is."""
+    folded = finding.told.execution
+    if folded is None or not finding.told.complete:
+        return None
+    if not folded.status.is_open:
+        return folded
+    if finding.stored is not None:
+        return None
+    return replace(
+        folded,
+        status=Status.PENDING,
+        epoch=folded.epoch + EPOCHS_BEYOND,
+        seq=0,
+        requested_at=now,
+        # The attempt that was waiting for its retry begins with this.
+        attempt=folded.attempt + (folded.status is Status.WAITING),
+        wake_at=None,
+        owner=None,
+    )
+
+
+async def rebuild(
+    verification: Verification, documents: Writer, *, progress: Progress, differing: int, now: datetime
+) -> Rebuilt:
+    """Write what a verification found to differ.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached; what was written until then is written.
+    """
+    progress.step("writing", differing)
+    done = Rebuilt()
+    batch: list[tuple[Execution, bool]] = []
+    async for finding in verification.different():
+        execution = as_stored(finding, now)
+        if execution is None:
+            done.left += 1
+        else:
+            done.restored += execution.status.is_open
+            batch.append((execution, finding.stored is not None))
+        if len(batch) >= BATCH:
+            done.written += await documents.write_all(batch)
+            batch = []
+        progress.advance(1)
+    done.written += await documents.write_all(batch)
+    return done
