@@ -81,6 +81,6 @@ class Scratch:
         """Return suspects by ascending id, and what each looked like."""
         return self._db.execute("SELECT id, state FROM suspects WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
 
-    def suspected(self) -> int:
-        """Return how many suspects there are."""
-        return int(self._db.execute("SELECT count(*) FROM suspects").fetchone()[0])
+    def suspected(self, *, but: str = "") -> int:
+        """Return how many suspects there are, without those in a state."""
+        return int(self._db.execute("SELECT count(*) FROM suspects WHERE state != ?", (but,)).fetchone()[0])

@@ -11,7 +11,7 @@ and is no difference.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -25,14 +25,15 @@ from events.history import Told, fold
 
 PAGE = 500
 LOOKS = 8  # at suspects; one that changes all the time is reported as it was last seen
+GONE = "gone"  # the state of a suspect that needs no second look
 LOOK_AGAIN_AFTER = 1.5  # seconds; a result is written within milliseconds, a heartbeat may take longer
 
 
 class Documents(Protocol):
     """What is asked of the store."""
 
-    async def scan(self, after: str | None, limit: int, *, workflow_id: str | None = None) -> Sequence[Execution]:
-        """Return executions in the order of their ids."""
+    def scan(self, *, workflow_id: str | None = None) -> AsyncIterator[Execution]:
+        """Yield executions in the order of their ids."""
 
     async def get(self, execution_id: str) -> Execution | None:
         """Return one execution; concurrent calls share one query."""
@@ -70,6 +71,8 @@ class Finding:
     @property
     def state(self) -> str:
         """What it looked like; the same again means that nothing moved in between."""
+        if self.stored is None and self.told.execution is not None and not self.told.execution.status.is_open:
+            return GONE  # its document was written before the first of its records
         return hashlib.sha256(repr((self.told.records, self.stored)).encode()).hexdigest()
 
 
@@ -134,7 +137,7 @@ class Verification:
                 suspects.clear()
         self._scratch.suspect(suspects)
         for _ in range(LOOKS):
-            if not self._scratch.suspected():
+            if not self._scratch.suspected(but=GONE):
                 break
             await asyncio.sleep(LOOK_AGAIN_AFTER)
             report.records += await self._read("reading what came since")
@@ -150,7 +153,7 @@ class Verification:
     async def different(self) -> AsyncIterator[Finding]:
         """Yield what differs in the end, by ascending id."""
         async for page in self._suspects():
-            for finding in await self._compare([execution_id for execution_id, _ in page]):
+            for finding in await self._compare(dict(page)):
                 yield finding
 
     async def _read(self, name: str) -> int:
@@ -168,7 +171,7 @@ class Verification:
         """Merge both sides by id."""
         groups = self._scratch.groups()
         group = next(groups, None)
-        async for stored in self._stored():
+        async for stored in self._documents.scan(workflow_id=self._workflow_id):
             while group is not None and group[0] < stored.execution_id:
                 yield self._judge(group[0], group[1], None)
                 self._progress.advance(1)
@@ -183,28 +186,14 @@ class Verification:
             yield self._judge(execution_id, values, None)
             self._progress.advance(1)
 
-    async def _stored(self) -> AsyncIterator[Execution]:
-        after: str | None = None
-        # The next page is fetched while this one is compared.
-        fetching = asyncio.ensure_future(self._documents.scan(after, PAGE, workflow_id=self._workflow_id))
-        try:
-            while page := await fetching:
-                after = page[-1].execution_id
-                fetching = asyncio.ensure_future(self._documents.scan(after, PAGE, workflow_id=self._workflow_id))
-                await asyncio.sleep(0)
-                for stored in page:
-                    yield stored
-        finally:
-            fetching.cancel()
-
     async def _look_again(self, report: Report) -> bool:
         """Compare the suspects anew; tell whether another look could change anything."""
-        self._progress.step("looking again", self._scratch.suspected())
+        self._progress.step("looking again", self._scratch.suspected(but=GONE))
         moved = False
         async for page in self._suspects():
-            known = dict(page)
+            known = {execution_id: state for execution_id, state in page if state != GONE}
             states, cleared = [], []
-            for finding in await self._compare(list(known)):
+            for finding in await self._compare(known):
                 if finding.verdict is Verdict.DIFFERENT:
                     # An open one may just be waiting for the database: its last results are in the log already.
                     is_open = finding.stored is not None and finding.stored.status.is_open
@@ -215,7 +204,7 @@ class Verification:
                     cleared.append(finding.execution_id)
             self._scratch.suspect(states)
             self._scratch.clear(cleared)
-            self._progress.advance(len(page))
+            self._progress.advance(len(known))
         return moved
 
     async def _suspects(self) -> AsyncIterator[list[tuple[str, str]]]:
@@ -224,13 +213,11 @@ class Verification:
             yield page
             after = page[-1][0]
 
-    async def _compare(self, execution_ids: Sequence[str]) -> list[Finding]:
-        stored = await asyncio.gather(*(self._documents.get(execution_id) for execution_id in execution_ids))
-        values = self._scratch.records(execution_ids)
-        return [
-            self._judge(execution_id, values[execution_id], document)
-            for execution_id, document in zip(execution_ids, stored, strict=True)
-        ]
+    async def _compare(self, suspects: Mapping[str, str]) -> list[Finding]:
+        there = [execution_id for execution_id, state in suspects.items() if state != GONE]
+        stored = dict(zip(there, await asyncio.gather(*map(self._documents.get, there)), strict=True))
+        values = self._scratch.records(list(suspects))
+        return [self._judge(each, values[each], stored.get(each)) for each in suspects]
 
     def _judge(self, execution_id: str, values: list[tuple[int, bytes]], stored: Execution | None) -> Finding:
         told = fold(decode(values))
