@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
+from apps.cli.errors import ExitCode, Unreachable, WfError
 from apps.cli.progress import Bars
-from apps.projection.log import Log, LogUnreachable
-from apps.projection.rebuild import Rebuilt
-from apps.projection.rebuild import rebuild as write_anew
-from apps.projection.scratch import Scratch
-from apps.projection.verify import Finding, Report, Verification
-from apps.settings import ServiceSettings
 from domain.identifiers import is_workflow_id
-from domain.instants import instant
-from store.client import MongoStore
-from store.interfaces import StoreUnavailable
+
+if TYPE_CHECKING:  # read only when a command runs: the drivers of Kafka and MongoDB take longer to load than most commands
+    from apps.projection.rebuild import Rebuilt
+    from apps.projection.session import Target
+    from apps.projection.verify import Finding, Report
+
+T = TypeVar("T")
 
 DIFFERENT = 2
-UNREACHABLE = 5
-REFUSED = 3
 SHOWN = 50
+WHERE = "These commands talk to Kafka and MongoDB themselves: see --kafka and --mongodb."
 _TOO_LONG = 70
 
 Kafka = Annotated[
@@ -49,47 +44,6 @@ ScratchDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
-@dataclass
-class Target:
-    """Where to look."""
-
-    settings: ServiceSettings
-    workflow_id: str | None
-    scratch: Path | None
-
-
-@contextlib.asynccontextmanager
-async def _verification(target: Target, bars: Bars) -> AsyncIterator[tuple[Verification, MongoStore]]:
-    settings = target.settings
-    store = MongoStore(
-        settings.mongodb_url,
-        settings.mongodb_database,
-        timeout=max(settings.mongodb_timeout, 30.0),
-        retention_days=settings.retention_days,
-    )
-    consumer = Log.consumer(settings.kafka_bootstrap)
-    try:
-        await store.start()
-        await consumer.start()
-        log = Log(consumer, workflow_id=target.workflow_id)
-        await log.assign()
-        with Scratch(target.scratch) as scratch:
-            yield (
-                Verification(
-                    log=log,
-                    documents=store.executions,
-                    scratch=scratch,
-                    progress=bars,
-                    workflow_id=target.workflow_id,
-                    expired_before=datetime.now(timezone.utc) - timedelta(days=settings.retention_days),
-                ),
-                store,
-            )
-    finally:
-        await consumer.stop()
-        await store.stop()
-
-
 def verify(
     workflow: Workflow = None,
     kafka: Kafka = None,
@@ -103,13 +57,10 @@ def verify(
     Ends with status 0 when nothing differs, 2 when something does, 5 when Kafka or MongoDB cannot be reached. The services
     may run meanwhile.
     """
+    from apps.projection import session
+
     target = _target(workflow, kafka, mongodb, database, scratch)
-
-    async def work(bars: Bars) -> Report:
-        async with _verification(target, bars) as (verification, _):
-            return await verification.run(keep=SHOWN)
-
-    report: Report = _carry_out(work, target)
+    report = _carry_out(lambda bars: session.verify(target, bars, keep=SHOWN))
     _print(report, as_json=as_json)
     raise typer.Exit(0 if report.is_clean else DIFFERENT)
 
@@ -131,31 +82,22 @@ def rebuild(
     Ends with status 0 when the documents agree with the log afterwards, 2 when some were left (or, with --dry-run, would be
     written), 3 when executions are open and --force is not given, 5 when Kafka or MongoDB cannot be reached.
     """
+    from apps.projection import session
+
     target = _target(workflow, kafka, mongodb, database, scratch)
-
-    async def work(bars: Bars) -> tuple[Report, Rebuilt | None]:
-        async with _verification(target, bars) as (verification, store):
-            report = await verification.run(keep=SHOWN)
-            if dry_run or (report.open and not force):
-                return report, None
-            if target.workflow_id is None:
-                await store.ensure_indexes()
-            done = await write_anew(
-                verification,
-                store.executions,
-                progress=bars,
-                differing=report.differing,
-                now=instant(datetime.now(timezone.utc)),
-            )
-            return report, done
-
-    report, done = _carry_out(work, target)
+    report: Report
+    done: Rebuilt | None = None
+    if dry_run:
+        report = _carry_out(lambda bars: session.verify(target, bars, keep=SHOWN))
+    else:
+        report, done = _carry_out(lambda bars: session.verify_and_rebuild(target, bars, keep=SHOWN, force=force))
     _print(report, as_json=as_json, done=done, show_differences=dry_run)
     if done is None and not dry_run:
-        _stderr().print(
-            f"{report.open} executions are open: stop the services or let them finish, or give --force to rebuild the others"
+        raise WfError(
+            f"{report.open} executions are open; nothing was written",
+            hint="Let them finish, or give --force to rebuild the others.",
+            code=ExitCode.CONFLICT,
         )
-        raise typer.Exit(REFUSED)
     left = report.differing if done is None else report.differing - done.written
     raise typer.Exit(0 if left == 0 else DIFFERENT)
 
@@ -163,6 +105,9 @@ def rebuild(
 def _target(
     workflow: str | None, kafka: str | None, mongodb: str | None, database: str | None, scratch: Path | None
 ) -> Target:
+    from apps.projection.session import Target
+    from apps.settings import ServiceSettings
+
     if workflow is not None and not is_workflow_id(workflow):
         raise typer.BadParameter(f"{workflow[:200]!r} is not a workflow id", param_hint="--workflow")
     given: dict[str, Any] = {"kafka_bootstrap": kafka, "mongodb_url": mongodb, "mongodb_database": database}
@@ -170,23 +115,17 @@ def _target(
     return Target(settings, workflow, scratch)
 
 
-def _carry_out(work: Any, target: Target) -> Any:
-    async def run() -> Any:
+def _carry_out(work: Callable[[Bars], Awaitable[T]]) -> T:
+    from apps.projection.session import Unreachable as CannotRead
+
+    async def run() -> T:
         with Bars() as bars:
             return await work(bars)
 
     try:
         return asyncio.run(run())
-    except (KafkaError, OSError, asyncio.TimeoutError, LogUnreachable) as error:
-        problem = f"Kafka at {target.settings.kafka_bootstrap} cannot be read: {error}"
-    except StoreUnavailable as error:
-        problem = f"MongoDB cannot be read: {error}"
-    _stderr().print(problem)
-    raise typer.Exit(UNREACHABLE)
-
-
-def _stderr() -> Console:
-    return Console(stderr=True, soft_wrap=True)
+    except CannotRead as error:
+        raise Unreachable(str(error), hint=WHERE) from None
 
 
 def _print(report: Report, *, as_json: bool, done: Rebuilt | None = None, show_differences: bool = True) -> None:

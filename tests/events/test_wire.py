@@ -34,8 +34,8 @@ RECORDS: dict[str, Event] = {
     ),
     "action-result-of-a-restart": ActionResult(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=4, seq=1, version=2, runner="host-1-ab", attempt=1,
-        action_id="call", index=1, status="ok", execution_status="ok", retries_left=3, total_actions=2, started_at=NOON, finished_at=NOON,
-        recorded=1, execution_started_at=NOON,
+        action_id="call", index=1, status="ok", execution_status="ok", retries_left=3, total_actions=2, started_at=NOON,
+        finished_at=NOON, recorded=1, execution_started_at=NOON,
     ),
     "execution-ended-in-full": ExecutionEnded(
         workflow_id="w", execution_id=EXECUTION_ID, ended="skipped", at=NOON, reason="busy", version=2, cause="schedule",

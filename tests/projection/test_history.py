@@ -77,7 +77,11 @@ def test_a_life_whose_beginning_is_gone_is_not_complete(missing):
 
 
 def test_every_field_of_an_execution_is_compared():
-    assert {*IDENTITY, *STANDING, "results"} == {field.name for field in fields(Execution)}
+    told_by_no_record = {
+        "deadline",  # stands only while it is open, and changes nothing of what is compared
+        "intents",  # written before a request leaves, so that a crash in between is not forgotten
+    }
+    assert {*IDENTITY, *STANDING, "results"} == {field.name for field in fields(Execution)} - told_by_no_record
 
 
 @pytest.mark.parametrize("field", ["status", "attempt", "finished_at", "reason", "results", "lost", "version"])
