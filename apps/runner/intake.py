@@ -29,7 +29,7 @@ from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.tables import Busy, Tables
-from domain.execution import Admission, Cause, Execution, admit
+from domain.execution import Admission, Cause, Execution, Status, admit
 from domain.identifiers import is_execution_id, is_workflow_id, record_execution_id
 from domain.instants import from_millis, instant
 from domain.trigger import allows_manual
@@ -236,7 +236,7 @@ class Intake:
     async def _admit(self, admission: Admission) -> None:
         answer = await self._stubbornly(lambda: self.executions.admit(admission))
         if isinstance(answer, AlreadyAdmitted):
-            log.info("request was admitted before", execution_id=admission.execution_id)
+            await self._tell_again(admission)
         elif isinstance(answer, Admitted):
             await self.publish_event(self.topics.execution, admission.workflow_id, request_record(admit(admission)))
         elif isinstance(answer, Locked):
@@ -247,7 +247,19 @@ class Intake:
         answer = await self._stubbornly(lambda: self.executions.admit(skipped))
         if isinstance(answer, Admitted):
             await self.publish_event(self.topics.action_result, admission.workflow_id, ended_record(admit(skipped)))
-        log.info("execution skipped", execution_id=admission.execution_id, holder=holder)
+            log.info("execution skipped", execution_id=admission.execution_id, holder=holder)
+        else:
+            await self._tell_again(admission)
+
+    async def _tell_again(self, admission: Admission) -> None:
+        """Finish what was admitted by somebody who may have died since, for its record was not acknowledged.
+
+        A pending execution is published by the scheduler; nobody else tells of a skipped one.
+        """
+        found = await self._stubbornly(lambda: self.executions.get(admission.execution_id))
+        log.info("request was admitted before", execution_id=admission.execution_id)
+        if found is not None and found.status is Status.SKIPPED:
+            await self.publish_event(self.topics.action_result, admission.workflow_id, ended_record(found))
 
     # -- patience ------------------------------------------------------------------------------------------------------
 
