@@ -19,9 +19,10 @@ from chaos.checker import Evidence, Judgement, Violation, judge
 from chaos.faults import KINDS, Faults, schedule
 from chaos.load import Load
 from chaos.receiver import Receiver
-from domain.execution import Execution
+from domain.execution import OPEN
 from events.records import Event
 from store.client import MongoStore
+from store.interfaces import ExecutionFilter
 
 SETTLE = 3.0  # seconds of load before the first fault
 QUIET_WITHIN = 240.0  # seconds; stale heartbeats, sessions and backoffs of several faults in a row add up
@@ -131,6 +132,6 @@ async def _wait_for_quiet(store: MongoStore) -> bool:
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(1)
-        open_ones: list[Execution] = [each async for each in store.executions.scan() if each.status.is_open]
+        open_ones = await store.executions.list(ExecutionFilter(statuses=OPEN), before=None, limit=1)
         calm = 0 if open_ones else calm + 1
     return True

@@ -6,6 +6,7 @@ and then as pending, under an epoch beyond any that a runner may have claimed si
 anew and whoever still runs it is turned away.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -20,8 +21,11 @@ EPOCHS_BEYOND = 2  # a claim may have raised what the log tells by one
 class Writer(Protocol):
     """What is asked of the store."""
 
-    async def write_all(self, executions: list[tuple[Execution, bool]]) -> int:
-        """Write whole executions, each given with whether it is stored already."""
+    async def replace_all(self, executions: Sequence[Execution]) -> None:
+        """Write whole executions over what is stored."""
+
+    async def holders(self, lock_keys: Sequence[str]) -> Mapping[str, Execution]:
+        """Return the open executions by lock key."""
 
 
 @dataclass
@@ -65,17 +69,23 @@ async def rebuild(
     """
     progress.step("writing", differing)
     done = Rebuilt()
-    batch: list[tuple[Execution, bool]] = []
+    ended: list[Execution] = []
     async for finding in verification.different():
         execution = as_stored(finding, now)
         if execution is None:
             done.left += 1
+        elif not execution.status.is_open:
+            ended.append(execution)
+        elif await documents.holders([execution.workflow_id]):
+            done.left += 1  # another execution of the workflow has begun since
         else:
-            done.restored += execution.status.is_open
-            batch.append((execution, finding.stored is not None))
-        if len(batch) >= BATCH:
-            done.written += await documents.write_all(batch)
-            batch = []
+            await documents.replace_all([execution])
+            done.restored += 1
+        if len(ended) >= BATCH:
+            await documents.replace_all(ended)
+            done.written += len(ended)
+            ended = []
         progress.advance(1)
-    done.written += await documents.write_all(batch)
+    await documents.replace_all(ended)
+    done.written += len(ended) + done.restored
     return done

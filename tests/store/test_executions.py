@@ -259,9 +259,9 @@ async def test_holders(store):
 async def test_whole_executions_can_be_written_and_scanned(real):
     executions = [admit(replace(admission(f"w{n % 2}", seconds=n), requested_at=at(99))) for n in range(5)]
     ended = [apply(each, Ended(each.execution_id, each.workflow_id, Status.CANCELLED, "x", at(100))) for each in executions]
-    assert await real.executions.write_all([(each, False) for each in ended[:4]]) == 4
-    assert await real.executions.write_all([(executions[4], False), (executions[2], False)]) == 1, "one is there already"
-    assert await real.executions.write_all([(ended[4], True)]) == 1
-    assert [each async for each in real.executions.scan()] == ended
+    mixed = [ended[0], ended[1], executions[2], ended[3], ended[4]]
+    await real.executions.replace_all(mixed)
+    assert [each async for each in real.executions.scan()] == mixed
     assert [each async for each in real.executions.scan(workflow_id="w1")] == [ended[1], ended[3]]
-    assert await real.executions.write_all([]) == 0
+    await real.executions.replace_all([ended[2]])
+    assert [each async for each in real.executions.scan()] == ended
