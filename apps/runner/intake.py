@@ -128,25 +128,30 @@ class Intake:
         if self.runs.draining:
             self.runs.release()
             return
-        message = ticket.event.message
-        certain = (
-            request.epoch == 1
-            and request.requested_at is not None
-            and now() - instant(request.requested_at) < self._young
-            and self.positions.is_new(message.tp, message.offset)
-        )
+        certain = self._is_certainly_new(ticket, request)
         definition = self.definitions.cached(request.workflow_id, request.version)
         if certain and definition is not None:
             self._start(_run_of(request, len(definition.actions)), definition, marked=False)
             ticket.finish()
         else:
-            self._spawn(self._start_carefully(ticket, request, certain))
+            self._spawn(self._start_carefully(ticket, request))
 
-    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest, certain: bool) -> None:
+    def _is_certainly_new(self, ticket: Ticket, request: ExecutionRequest) -> bool:
+        message = ticket.event.message
+        return (
+            request.epoch == 1
+            and request.requested_at is not None
+            and now() - instant(request.requested_at) < self._young
+            and self.positions.is_new(message.tp, message.offset)
+        )
+
+    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest) -> None:
         """Read what is missing, claim what is doubtful, then start; gives the slot back where nothing is started."""
         started = False
         try:
             definition = await self._stubbornly(lambda: self.definitions.get(request.workflow_id, request.version))
+            # Asked again: reading may have taken long enough for the request to be published anew.
+            certain = self._is_certainly_new(ticket, request)
             if certain:
                 run = _run_of(request, len(definition.actions))
             else:
