@@ -143,6 +143,9 @@ class MongoExecutions:
                 if holder is None:
                     left.append(index)  # it ended between the insert and the look: try again
                 elif holder.execution_id == admissions[index].execution_id:
+                    # Perhaps an insert of a repetition whose answer was lost: its lock must not stay.
+                    if admissions[index].cause is not Cause.MANUAL:
+                        await self._has_finished(holder.execution_id)
                     answers[index] = AlreadyAdmitted(holder.execution_id)
                 else:
                     answers[index] = Locked(holder.execution_id, holder.status)
@@ -159,7 +162,7 @@ class MongoExecutions:
             again = [
                 index
                 for index in locking
-                if isinstance(answers[index], Admitted) and admissions[index].cause is not Cause.MANUAL
+                if isinstance(answers[index], (Admitted, AlreadyAdmitted)) and admissions[index].cause is not Cause.MANUAL
             ]
             if again:
                 ended = await self._ids(self._finished, [admissions[index].execution_id for index in again])
