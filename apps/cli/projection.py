@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from apps.cli.errors import ExitCode, Unreachable, WfError
-from apps.cli.progress import Bars
 from domain.identifiers import is_workflow_id
 
 if TYPE_CHECKING:  # read only when a command runs: the drivers of Kafka and MongoDB take longer to load than most commands
+    from apps.cli.progress import Bars
     from apps.projection.rebuild import Rebuilt
     from apps.projection.session import Target
     from apps.projection.verify import Finding, Report
@@ -116,6 +114,7 @@ def _target(
 
 
 def _carry_out(work: Callable[[Bars], Awaitable[T]]) -> T:
+    from apps.cli.progress import Bars
     from apps.projection.session import Unreachable as CannotRead
 
     async def run() -> T:
@@ -132,6 +131,9 @@ def _print(report: Report, *, as_json: bool, done: Rebuilt | None = None, show_d
     if as_json:
         typer.echo(json.dumps(_as_json(report, done), default=str))
         return
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console(soft_wrap=True, highlight=False)
     if report.findings and show_differences:
         table = Table("execution", "workflow", "field", "by the log", "stored", title="Differences", expand=False)

@@ -26,6 +26,7 @@ from actions.running import Failed, Succeeded
 from apps.runner import attempts, intake, positions, runs, strays
 from apps.runner.agents import Results
 from apps.runner.definitions import Definitions
+from apps.runner.metrics import Metrics as RunnerMetrics
 from apps.runner.projection import Projection
 from apps.scheduler.agenda import Agenda
 from apps.scheduler.metrics import Metrics
@@ -311,9 +312,9 @@ class World:
         began.append((runner.name, index))
         if len({name for name, _ in began}) > 1 or [index for _, index in began] != sorted({index for _, index in began}):
             raise self._broken(f"{context.execution_id} was run twice under epoch {context.epoch}: {began}")
-        if found.status.is_open and found.epoch == context.epoch:
-            if any(outcome.index == index and outcome.status == "ok" for outcome in found.results.values()):
-                raise self._broken(f"{context.execution_id}: {context.action_id} had succeeded and was run again")
+        succeeded = any(outcome.index == index and outcome.status == "ok" for outcome in found.results.values())
+        if succeeded and found.status.is_open and found.epoch == context.epoch:
+            raise self._broken(f"{context.execution_id}: {context.action_id} had succeeded and was run again")
         await asyncio.sleep(self.random.uniform(0.5, 4) if self.random.random() < self.slow else 0.01)
         await runner.step()
         return Failed("status", "no") if self.random.random() < self.failing else Succeeded()
@@ -338,9 +339,10 @@ class Runner(Process):
         self.next: dict[TP, int] = {}
         self.positions = positions.Positions(session_timeout=SESSION)
         tables = SimpleNamespace(busy={}, retries={})
+        metrics = RunnerMetrics(CollectorRegistry())
         self.runs = runs.Runs(executions, runner=self.name, limit=50, mark_delay=0.1, hand_back=self._hand_back)
         self.strays = strays.Strays(executions, runs=self.runs, runner=self.name, hand_back=self._hand_back)
-        self.projection = Projection(executions, positions=self.positions, announce=self._announce)
+        self.projection = Projection(executions, positions=self.positions, announce=self._announce, metrics=metrics)
         self.intake = intake.Intake(
             runner=self.name,
             executions=executions,
@@ -354,6 +356,7 @@ class Runner(Process):
             publish_result=lambda workflow_id, result: self.publish(ACTION_RESULT.name, workflow_id, result),
             resources=lambda: self,
             republish_after=REPUBLISH,
+            metrics=metrics,
         )
         self.results = Results(tables=tables, projection=self.projection, runs=self.runs, refuse=self.intake.refuse)
         self.beats = 0
