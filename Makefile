@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench bench-schedules docs clean
+.PHONY: run test chaos lint bench bench-schedules docs clean
 
 run: $(VENV)/installed ## Start Kafka, the database and the three services.
 	$(BIN)/wf up
@@ -11,10 +11,13 @@ run: $(VENV)/installed ## Start Kafka, the database and the three services.
 test: $(VENV)/installed lint ## Lint, types and every test, on a stack of its own.
 	$(BIN)/python -m pytest
 
+chaos: $(VENV)/installed ## Kill, freeze and wipe things under load, then look whether anything was lost. ARGS='--seed 7 --minutes 20'
+	$(BIN)/python -m chaos $(ARGS)
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy actions apps bench docs domain events store
+	$(BIN)/mypy actions apps chaos bench docs domain events store
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -300,8 +300,9 @@ _RESTARTS_FROM = {
     Restart.RETRY: frozenset({Status.WAITING}),
     Restart.UNCLAIMED: frozenset({Status.PENDING}),
     Restart.RELEASED: frozenset({Status.QUEUED}),
-    Restart.LOST: OPEN - {Status.QUEUED},
-    Restart.HANDED_BACK: OPEN - {Status.QUEUED},
+    # Not from WAITING: nobody runs it, and its failed attempt would be run again without its backoff, under the same number.
+    Restart.LOST: frozenset({Status.PENDING, Status.RUNNING}),
+    Restart.HANDED_BACK: frozenset({Status.PENDING, Status.RUNNING}),
 }
 
 

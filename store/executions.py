@@ -29,7 +29,7 @@ of ``_id`` alone. Hence the windows of :meth:`MongoExecutions.list`, without whi
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -79,6 +79,7 @@ _REPLACED_AT_ONCE = 500
 _TRIES = 5
 # The standalone database takes disproportionately longer for longer lists of ids.
 _CHUNK = 64
+_SCAN_BATCH = 500
 
 _LOCK_INDEX = "lock_key"
 
@@ -143,6 +144,9 @@ class MongoExecutions:
                 if holder is None:
                     left.append(index)  # it ended between the insert and the look: try again
                 elif holder.execution_id == admissions[index].execution_id:
+                    # Perhaps an insert of a repetition whose answer was lost: its lock must not stay.
+                    if admissions[index].cause is not Cause.MANUAL:
+                        await self._has_finished(holder.execution_id)
                     answers[index] = AlreadyAdmitted(holder.execution_id)
                 else:
                     answers[index] = Locked(holder.execution_id, holder.status)
@@ -159,7 +163,7 @@ class MongoExecutions:
             again = [
                 index
                 for index in locking
-                if isinstance(answers[index], Admitted) and admissions[index].cause is not Cause.MANUAL
+                if isinstance(answers[index], (Admitted, AlreadyAdmitted)) and admissions[index].cause is not Cause.MANUAL
             ]
             if again:
                 ended = await self._ids(self._finished, [admissions[index].execution_id for index in again])
@@ -507,17 +511,23 @@ class MongoExecutions:
 
     # -- rebuilding ----------------------------------------------------------------------------------------------------
 
-    async def scan(self, after: str | None, limit: int) -> Sequence[Execution]:
-        """Return executions in the order of their ids, with ids greater than ``after``.
+    async def scan(self, *, workflow_id: str | None = None) -> AsyncIterator[Execution]:
+        """Yield every execution, or those of a workflow, in the order of their ids.
 
-        Each call reads everything on SecantusDB: ask for thousands at a time.
+        One cursor for all that have finished, not a query per page: SecantusDB reads everything for each. The open ones are
+        few, at most one per workflow, and are read first.
         """
-        query: Document = {} if after is None else {"_id": {"$gt": after}}
-        oldest = [("_id", ASCENDING)]
-        ended = await self._find(self._finished, query, sort=oldest, limit=limit)
-        found = {execution.execution_id: execution for execution in ended}
-        found.update({each.execution_id: each for each in await self._find(self._live, query, sort=oldest, limit=limit)})
-        return [found[execution_id] for execution_id in sorted(found)][:limit]
+        query: Document = {} if workflow_id is None else {"workflow_id": workflow_id}
+        live = {execution.execution_id: execution for execution in await self._find(self._live, query)}
+        waiting = sorted(live, reverse=True)
+        async with translated():
+            async for document in self._finished.find(query, batch_size=_SCAN_BATCH).sort([("_id", ASCENDING)]):
+                while waiting and waiting[-1] < document["_id"]:
+                    yield live[waiting.pop()]
+                if document["_id"] not in live:
+                    yield from_document(document)
+        for execution_id in reversed(waiting):
+            yield live[execution_id]
 
     async def replace_all(self, executions: Iterable[Execution]) -> None:
         """Write whole executions over what is stored."""

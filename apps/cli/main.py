@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import definitions, executions, trigger, workflows
+from apps.cli import definitions, executions, projection, trigger, workflows
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import examples, exit_codes, section
 
@@ -104,6 +104,13 @@ app.command(
     rich_help_panel=EXECUTIONS,
     epilog=examples("wf execution 01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f", "wf execution ID --json | jq .status"),
 )(executions.execution)
+
+app.command("verify", rich_help_panel=SERVICE, epilog=examples("wf verify", "wf verify --workflow nightly --json"))(
+    projection.verify
+)
+app.command("rebuild", rich_help_panel=SERVICE, epilog=examples("wf rebuild --dry-run", "wf rebuild --workflow nightly"))(
+    projection.rebuild
+)
 
 
 # The options are those of apps.cli.up.up, which is read only when it is run: it needs the packages of the standalone extra.

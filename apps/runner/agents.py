@@ -45,23 +45,27 @@ class Results:
         ticket = self.acks.take(event)
         record: Any = event.value
         if isinstance(record, Malformed):
-            await self.refuse(ticket, record.reason)
+            await self._refuse(ticket, record.reason)
         elif isinstance(record, ExecutionEnded):
             self.runs.cancel(record.execution_id)
             self._forget(record.workflow_id, record.execution_id)
             await self.announce_end(record.workflow_id, record.version)
-            ticket.finish()
+            self.projection.add(ticket, None)
         elif isinstance(record, ActionResult):
             try:
                 result = result_transition(record)
             except ValueError as error:
-                await self.refuse(ticket, str(error))
+                await self._refuse(ticket, str(error))
                 return
             try:
                 self._fold(result)
             except Exception:  # the tables only show; what is recorded must not depend on them
                 log.exception("tables not written", workflow_id=record.workflow_id)
             self.projection.add(ticket, result)
+
+    async def _refuse(self, ticket: Ticket, reason: str) -> None:
+        await self.refuse(ticket, reason)
+        self.projection.add(ticket, None)
 
     def _fold(self, result: ActionFinished) -> None:
         """Write the tables, unless the result is of a run that was given up."""

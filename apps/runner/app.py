@@ -24,6 +24,7 @@ from apps.runner.positions import Positions
 from apps.runner.projection import Projection
 from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.settings import RunnerSettings
+from apps.runner.strays import Strays
 from apps.runner.tables import Tables
 from apps.service import ServiceApp
 from domain.execution import ActionFinished, Execution
@@ -94,6 +95,13 @@ class RunnerApp(ServiceApp):
             hand_back=self._hand_back,
             beacon=self.beacon,
         )
+        self.strays = Strays(
+            self.store.executions,
+            runs=self.runs,
+            runner=self.runner_id,
+            hand_back=self._hand_back,
+            beacon=self.beacon,
+        )
         self.projection = Projection(
             self.store.executions,
             positions=self.positions,
@@ -138,7 +146,7 @@ class RunnerApp(ServiceApp):
         self.on_partitions_revoked.connect(self._leave_partitions)  # type: ignore[arg-type]
 
     def dependencies(self) -> Iterable[ServiceT]:
-        return [self.http, self.pulse, self.runs, self.projection, self.heartbeats]
+        return [self.http, self.pulse, self.runs, self.strays, self.projection, self.heartbeats]
 
     async def publish(self, topic: TopicT, workflow_id: str, event: Event) -> None:
         """Publish ``event``, trying again until the broker has acknowledged it."""

@@ -40,6 +40,8 @@ class Run:
     total_actions: int
     cause: str
     failures: Mapping[int, Failures] = field(default_factory=dict)  # of earlier attempts, by position of the action
+    started_at: datetime | None = None  # of the execution: that of its first run
+    recorded: int = 0  # results recorded before this run
 
 
 def now() -> datetime:
@@ -54,7 +56,9 @@ async def run_attempt(
     total = len(definition.actions)
     for seq, index in enumerate(range(run.resume_index, total), start=1):
         action = definition.actions[index]
-        started_at = now()
+        # The first run of an execution starts with its first action, to the millisecond, whether or not a start mark is
+        # written: folding the topics gives the same instant as the document.
+        started_at = (run.started_at if seq == run.epoch == 1 else None) or now()
         outcome = await _run_one(run, action, resources)
         result = _result(run, definition, action, index, seq, outcome, started_at, runner)
         await publish(run.workflow_id, result)
@@ -133,4 +137,6 @@ def _result(
         output=outcome.output,
         wake_at=wake_at,
         reason=reason,
+        recorded=run.recorded if run.epoch > 1 else None,
+        execution_started_at=run.started_at if run.epoch > 1 else None,
     )

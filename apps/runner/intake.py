@@ -30,7 +30,7 @@ from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.tables import Busy, Tables
-from domain.execution import Admission, Cause, Execution, admit
+from domain.execution import Admission, Cause, Execution, Status, admit
 from domain.identifiers import is_execution_id, is_workflow_id, record_execution_id
 from domain.instants import from_millis, instant
 from domain.overlap import Overlap
@@ -130,25 +130,30 @@ class Intake:
         if self.runs.draining:
             self.runs.release()
             return
-        message = ticket.event.message
-        certain = (
-            request.epoch == 1
-            and request.requested_at is not None
-            and now() - instant(request.requested_at) < self._young
-            and self.positions.is_new(message.tp, message.offset)
-        )
+        certain = self._is_certainly_new(ticket, request)
         definition = self.definitions.cached(request.workflow_id, request.version)
         if certain and definition is not None:
             self._start(_run_of(request, len(definition.actions)), definition, marked=False)
             ticket.finish()
         else:
-            self._spawn(self._start_carefully(ticket, request, certain))
+            self._spawn(self._start_carefully(ticket, request))
 
-    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest, certain: bool) -> None:
+    def _is_certainly_new(self, ticket: Ticket, request: ExecutionRequest) -> bool:
+        message = ticket.event.message
+        return (
+            request.epoch == 1
+            and request.requested_at is not None
+            and now() - instant(request.requested_at) < self._young
+            and self.positions.is_new(message.tp, message.offset)
+        )
+
+    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest) -> None:
         """Read what is missing, claim what is doubtful, then start; gives the slot back where nothing is started."""
         started = False
         try:
             definition = await self._stubbornly(lambda: self.definitions.get(request.workflow_id, request.version))
+            # Asked again: reading may have taken long enough for the request to be published anew.
+            certain = self._is_certainly_new(ticket, request)
             if certain:
                 run = _run_of(request, len(definition.actions))
             else:
@@ -242,7 +247,7 @@ class Intake:
             lambda: admit_under(overlap, admission, executions=self.executions, tell_ended=tell_ended, now=now())
         )
         if isinstance(answer, AlreadyAdmitted):
-            log.info("request was admitted before", execution_id=admission.execution_id)
+            await self._tell_again(admission)
         elif isinstance(answer, Locked):
             await self._skip(admission, answer.execution_id)
         elif answer.publish is not None:
@@ -253,7 +258,19 @@ class Intake:
         answer = await self._stubbornly(lambda: self.executions.admit(skipped))
         if isinstance(answer, Admitted):
             await self.publish_event(self.topics.action_result, admission.workflow_id, ended_record(admit(skipped)))
-        log.info("execution skipped", execution_id=admission.execution_id, holder=holder)
+            log.info("execution skipped", execution_id=admission.execution_id, holder=holder)
+        else:
+            await self._tell_again(admission)
+
+    async def _tell_again(self, admission: Admission) -> None:
+        """Finish what was admitted by somebody who may have died since, for its record was not acknowledged.
+
+        A pending execution is published by the scheduler; nobody else tells of a skipped one.
+        """
+        found = await self._stubbornly(lambda: self.executions.get(admission.execution_id))
+        log.info("request was admitted before", execution_id=admission.execution_id)
+        if found is not None and found.status is Status.SKIPPED:
+            await self.publish_event(self.topics.action_result, admission.workflow_id, ended_record(found))
 
     # -- patience ------------------------------------------------------------------------------------------------------
 
@@ -310,6 +327,7 @@ def _run_of(request: ExecutionRequest, total_actions: int) -> Run:
         resume_index=0,
         total_actions=total_actions,
         cause=request.cause,
+        started_at=now(),
     )
 
 
@@ -326,4 +344,6 @@ def _run_of_claimed(execution: Execution) -> Run:
         total_actions=execution.total_actions,
         cause=execution.cause.value,
         failures=execution.failures,
+        started_at=execution.started_at or now(),
+        recorded=len(execution.results),
     )

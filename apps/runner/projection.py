@@ -42,11 +42,15 @@ class Projection(Service):
         self.positions = positions
         self.announce = announce
         self.metrics = metrics
-        self._waiting: list[tuple[Ticket, ActionFinished]] = []
+        self._waiting: list[tuple[Ticket, ActionFinished | None]] = []
         self._arrived = asyncio.Event()
 
-    def add(self, ticket: Ticket, result: ActionFinished) -> None:
-        """Take a result that is to be written; its ticket is finished when it is."""
+    def add(self, ticket: Ticket, result: ActionFinished | None) -> None:
+        """Take a result that is to be written; its ticket is finished when it is.
+
+        A record that asks for no write (None) waits its turn as well: what is behind it must not seem to be written while
+        what is before it is not, nor must the partition seem to be behind for ever where such a record is its last.
+        """
         self._waiting.append((ticket, result))
         self._arrived.set()
 
@@ -59,11 +63,12 @@ class Projection(Service):
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             await self._write_batch(batch)
 
-    async def _write_batch(self, batch: list[tuple[Ticket, ActionFinished]]) -> None:
+    async def _write_batch(self, batch: list[tuple[Ticket, ActionFinished | None]]) -> None:
+        results = [result for _, result in batch if result is not None]
         self.metrics.batches.observe(len(batch))
         while True:
             try:
-                refused = await self.executions.project([result for _, result in batch])
+                refused = await self.executions.project(results) if results else frozenset()
                 break
             except StoreUnavailable as error:
                 log.warning("results not written; trying again", error=str(error), count=len(batch))
@@ -71,7 +76,9 @@ class Projection(Service):
                 if self.should_stop:
                     return
         for ticket, result in batch:
-            if result.execution_id in refused:
+            if result is None:
+                pass
+            elif result.execution_id in refused:
                 self.metrics.refused.inc()
                 log.info("result turned away", execution_id=result.execution_id, epoch=result.epoch, seq=result.seq)
             elif result.status is not Status.RUNNING:

@@ -154,7 +154,7 @@ async def test_rebuilding_writes_over_what_is_there_and_adds_what_is_not(real):
         admit(newer),
     ]  # fmt: skip
     await real.executions.replace_all(iter(truth))
-    assert list(await real.executions.scan(None, 100)) == sorted(truth, key=lambda each: each.execution_id)
+    assert [each async for each in real.executions.scan()] == sorted(truth, key=lambda each: each.execution_id)
     assert set(await real.executions.holders([each.workflow_id for each in asked])) == {"w0", "w2", "w5"}
 
 
