@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
 from domain.action import Action
+from domain.durations import Duration
 from domain.identifiers import WORKFLOW_ID_PATTERN
 from domain.model import Model
 from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, resolve_retry
@@ -33,6 +34,9 @@ class Definition(Model, Generic[A]):
         default_factory=Backoff, description="Short for initial, factor, cap and jitter of retry, which win over it."
     )
     retry: Retry | None = Field(default=None, description="How failed actions are retried.")
+    timeout: Duration | None = Field(
+        default=None, description="Longest time from admission to end, waits and retries included; then it ends as failed."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -71,4 +71,5 @@ def request_record(execution: Execution) -> ExecutionRequest:
         created_at=execution.created_at,
         requested_at=execution.requested_at,
         due_at=execution.due_at,
+        deadline=execution.deadline,
     )

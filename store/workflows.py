@@ -131,7 +131,7 @@ class MongoWorkflows:
     async def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
         """Yield the workflows with ``next_run`` up to ``until``, soonest first."""
         query: Document = {"next_run": {"$lte": until}, "shard": {"$in": sorted(shards)}}
-        fields = ["version", "trigger", "retries", "total_actions", "shard", "anchor", "next_run"]
+        fields = ["version", "trigger", "retries", "total_actions", "shard", "anchor", "next_run", "timeout"]
         async with translated():
             cursor = self._heads.find(query, fields, batch_size=_DUE_PAGE).sort([("next_run", ASCENDING)])
             async for document in cursor:
@@ -144,6 +144,7 @@ class MongoWorkflows:
                     shard=document["shard"],
                     anchor=document["anchor"],
                     next_run=document["next_run"],
+                    timeout=document.get("timeout"),
                 )
 
     async def advance(self, workflow_id: str, due: datetime, next_run: datetime | None) -> bool:
@@ -184,6 +185,8 @@ def _to_document(workflow: Workflow) -> Document:
         "updated_at": workflow.updated_at,
         "anchor": workflow.anchor,
     }
+    if workflow.definition.get("timeout") is not None:
+        document["timeout"] = workflow.definition["timeout"]
     if workflow.next_run is not None:
         document["next_run"] = workflow.next_run
     if workflow.archived_at is not None:

@@ -132,6 +132,9 @@ class RunnerApp(ServiceApp):
         self.on_partitions_assigned.connect(self._note_positions)  # type: ignore[arg-type]
         self.on_partitions_revoked.connect(self._leave_partitions)  # type: ignore[arg-type]
 
+    def is_full(self) -> bool:
+        return self.runs.is_full
+
     def dependencies(self) -> Iterable[ServiceT]:
         return [self.http, self.pulse, self.runs, self.projection, self.heartbeats]
 

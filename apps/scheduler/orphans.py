@@ -21,9 +21,10 @@ import structlog
 
 from apps.scheduler.agenda import Agenda, Entry
 from apps.scheduler.clock import Clock, Monotonic
+from apps.scheduler.endings import Endings
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.publishing import Publisher
-from domain.execution import Ended, Execution, Restart, Status
+from domain.execution import Execution, Restart
 from domain.instants import instant
 from store.interfaces import Executions, Heartbeat, Runners, StoreUnavailable
 
@@ -100,6 +101,7 @@ class Orphans:
         executions: Executions,
         runners: Runners,
         publisher: Publisher,
+        endings: Endings,
         agenda: Agenda,
         clock: Clock,
         monotonic: Monotonic,
@@ -114,6 +116,7 @@ class Orphans:
         self._executions = executions
         self._runners = runners
         self._publisher = publisher
+        self._endings = endings
         self._agenda = agenda
         self._clock = clock
         self._monotonic = monotonic
@@ -202,21 +205,8 @@ class Orphans:
         """Start a lost execution anew, or end it when it has lost too many runners."""
         if execution.lost >= self._max_lost_attempts:
             lost = execution.lost + 1
-            ended = await self._executions.end(
-                Ended(
-                    execution_id=execution.execution_id,
-                    workflow_id=execution.workflow_id,
-                    status=Status.FAILED,
-                    reason=f"given up: {lost} attempts were lost with their runner, the last with {execution.owner}",
-                    at=instant(self._clock()),
-                )
-            )
-            if ended is not None:
-                self._metrics.restarts.labels("given-up").inc()
-                log.error(
-                    "given up after lost attempts", execution_id=execution.execution_id, workflow_id=execution.workflow_id
-                )
-                await self._publisher.ended(ended)
+            reason = f"given up: {lost} attempts were lost with their runner, the last with {execution.owner}"
+            await self._endings.end(execution, reason, "given-up")
             return
         reissued = await self._executions.reissue(
             execution.execution_id, execution.epoch, instant(self._clock()), Restart.LOST

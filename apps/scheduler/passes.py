@@ -11,6 +11,7 @@ import structlog
 
 from apps.scheduler.agenda import Agenda
 from apps.scheduler.clock import Monotonic
+from apps.scheduler.endings import Endings
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.retries import Retries
@@ -24,12 +25,21 @@ class Passes:
     """Runs one pass at a time."""
 
     def __init__(
-        self, *, agenda: Agenda, ticks: Ticks, retries: Retries, orphans: Orphans, monotonic: Monotonic, metrics: Metrics
+        self,
+        *,
+        agenda: Agenda,
+        ticks: Ticks,
+        retries: Retries,
+        orphans: Orphans,
+        endings: Endings,
+        monotonic: Monotonic,
+        metrics: Metrics,
     ) -> None:
         self._agenda = agenda
         self._ticks = ticks
         self._retries = retries
         self._orphans = orphans
+        self._endings = endings
         self._monotonic = monotonic
         self._metrics = metrics
         self._passing = asyncio.Lock()
@@ -43,7 +53,16 @@ class Passes:
             await self._attempt("ticks", self._ticks.read)
             await self._attempt("retries", self._retries.read)
             await self._attempt("unclaimed", self._orphans.read_unclaimed)
+            await self._attempt("untold", self._endings.read_untold)
             self._metrics.pass_seconds.set(self._monotonic() - began)
+
+    async def watch_deadlines(self) -> None:
+        """Arm what is soon over its time. Never raises.
+
+        More often than a pass: an execution may be admitted with less time than there is between two of those.
+        """
+        if self._agenda.shards:
+            await self._attempt("deadlines", self._endings.read_deadlines)
 
     async def watch_runners(self) -> None:
         """Look at the heartbeats. Never raises."""

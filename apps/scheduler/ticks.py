@@ -26,7 +26,7 @@ from apps.scheduler.clock import Clock
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.publishing import Publisher
 from domain.durations import parse_duration
-from domain.execution import Admission, Cause, Status, admit
+from domain.execution import Admission, Cause, Status, admit, deadline_of
 from domain.identifiers import tick_execution_id
 from domain.instants import instant
 from domain.trigger import ManualTrigger, PeriodicTrigger, Trigger, next_due
@@ -194,6 +194,7 @@ class Ticks:
             shard=due.shard,
             due_at=tick,
             lock_key=due.workflow_id,
+            deadline=deadline_of(instant(now), due.timeout),
         )
         answer = await self._executions.admit(admission)
         for _ in range(ADMISSION_TRIES - 1):
@@ -251,4 +252,5 @@ def _due(workflow: Workflow) -> Due | None:
         shard=workflow.shard,
         anchor=workflow.anchor,
         next_run=workflow.next_run,
+        timeout=definition.get("timeout"),
     )

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from apps.workflows.errors import InProgress, NotTriggeredByHand, UnknownWorkflow
 from apps.workflows.publishing import Publish
-from domain.execution import Admission, Cause
+from domain.execution import Admission, Cause, deadline_of
 from domain.identifiers import execution_id
 from domain.trigger import Trigger, allows_manual
 from events.records import ExecutionRequest
@@ -48,6 +48,7 @@ async def trigger(
         total_actions=workflow.total_actions,
         shard=workflow.shard,
         lock_key=workflow_id,
+        deadline=deadline_of(now, workflow.definition.get("timeout")),
     )
     answer = await executions.admit(admission)
     if isinstance(answer, Locked):
@@ -67,4 +68,5 @@ def _request(admission: Admission, workflow: Workflow) -> ExecutionRequest:
         total_actions=admission.total_actions,
         created_at=admission.created_at,
         requested_at=admission.created_at,
+        deadline=admission.deadline,
     )

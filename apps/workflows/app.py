@@ -14,7 +14,7 @@ from apps.workflows import problems, v1
 from apps.workflows.publishing import Publish, Publisher
 from apps.workflows.settings import WorkflowsSettings
 from domain.instants import instant
-from events.topics import EXECUTION, SCHEDULE
+from events.topics import ACTION_RESULT, EXECUTION, SCHEDULE
 from store.client import MongoStore
 
 
@@ -40,6 +40,7 @@ class WorkflowsApp(ServiceApp):
     clock: Callable[[], datetime]
     request_execution: Publish  # to the runners
     announce_change: Publish  # to the scheduler
+    announce_end: Publish  # to the runners
 
     def __init__(self, settings: WorkflowsSettings, **options: Any) -> None:
         super().__init__(
@@ -56,6 +57,7 @@ class WorkflowsApp(ServiceApp):
         self.clock = utc_now
         self.request_execution = Publisher(EXECUTION.bind(self), settings.workflows_publish_timeout)
         self.announce_change = Publisher(SCHEDULE.bind(self), settings.workflows_publish_timeout)
+        self.announce_end = Publisher(ACTION_RESULT.bind(self), settings.workflows_publish_timeout)
 
 
 def create_app(settings: WorkflowsSettings, store: MongoStore | None = None) -> WorkflowsApp:

@@ -59,6 +59,15 @@ class UnknownExecution(ApiError):
         self.execution_id = execution_id
 
 
+class AlreadyFinished(ApiError):
+    """The execution has ended, so that nothing can be done to it any more."""
+
+    def __init__(self, execution_id: str, status: Status) -> None:
+        super().__init__(f"Execution {execution_id} has ended already: it is {status.shown}.")
+        self.execution_id = execution_id
+        self.status = status
+
+
 class NotTriggeredByHand(ApiError):
     """The workflow runs on its schedule alone."""
 

@@ -38,6 +38,7 @@ KINDS: dict[type[Exception], Kind] = {
     errors.UnknownWorkflow: Kind(404, "unknown-workflow", "Unknown workflow"),
     errors.UnknownExecution: Kind(404, "unknown-execution", "Unknown execution"),
     errors.NotTriggeredByHand: Kind(409, "not-triggered-by-hand", "Not triggered by hand"),
+    errors.AlreadyFinished: Kind(409, "execution-finished", "Execution finished"),
     errors.InProgress: Kind(409, "workflow-in-progress", "Workflow in progress"),
     WorkflowExists: Kind(409, "workflow-exists", "Workflow exists"),
     VersionConflict: Kind(409, "version-conflict", "Changed in the meantime"),
@@ -91,6 +92,8 @@ def _members(kind: Kind, error: Exception) -> dict[str, Any]:
         members["triggerStatus"] = representations.trigger_status(error.status)
         if error.execution_id:
             members["executionId"] = error.execution_id
+    elif isinstance(error, errors.AlreadyFinished):
+        members |= {"executionId": error.execution_id, "executionStatus": error.status.shown}
     elif isinstance(error, WorkflowExists):
         members["detail"] = f"{_sentence(error)}; PUT /workflows/{error.workflow_id} changes it."
     elif isinstance(error, VersionConflict):

@@ -74,6 +74,7 @@ def execution(found: Execution) -> dict[str, Any]:
         "attempt": found.attempt,
         "retriesLeft": found.retries_left,
         "nextAttemptAt": instant(found.wake_at),
+        "deadline": instant(found.deadline),
         "lastFailedAction": found.last_failed_action,
         "reason": found.reason,
         "totalActions": found.total_actions,

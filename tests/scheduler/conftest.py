@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from apps.scheduler.agenda import Agenda
+from apps.scheduler.endings import Endings
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
@@ -47,7 +48,9 @@ class Scheduler:
             **shared,
         )
         self.retries = Retries(executions=world.executions, lookahead=timedelta(seconds=8.5), page=100, **shared)
+        self.endings = Endings(executions=world.executions, page=100, **shared)
         self.orphans = Orphans(
+            endings=self.endings,
             executions=world.executions,
             runners=world.runners,
             monotonic=world.clock.monotonic,
@@ -64,6 +67,7 @@ class Scheduler:
             ticks=self.ticks,
             retries=self.retries,
             orphans=self.orphans,
+            endings=self.endings,
             monotonic=world.clock.monotonic,
             metrics=self.metrics,
         )

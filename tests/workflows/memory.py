@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from domain.execution import Admission, Execution, Transition, admit, apply, claim
+from domain.execution import Admission, Ended, Execution, Transition, admit, apply, claim
 from domain.identifiers import earliest_execution_id
 from store.interfaces import (
     AdmissionAnswer,
@@ -40,6 +40,7 @@ class MemoryExecutions:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.documents: dict[str, Execution] = {}
+        self.untold: set[str] = set()
 
     async def admit(self, admission: Admission) -> AdmissionAnswer:
         await self.network.cross()
@@ -54,6 +55,18 @@ class MemoryExecutions:
     async def get(self, execution_id: str) -> Execution | None:
         await self.network.cross()
         return self.documents.get(execution_id)
+
+    async def end(self, ended: Ended) -> Execution | None:
+        await self.network.cross()
+        before = self.documents.get(ended.execution_id)
+        if before is None or not before.status.is_open:
+            return None
+        self.untold.add(ended.execution_id)
+        return self.apply(ended)
+
+    async def told(self, ids: Sequence[str]) -> None:
+        await self.network.cross()
+        self.untold.difference_update(ids)
 
     async def holder(self, lock_key: str) -> Execution | None:
         await self.network.cross()
