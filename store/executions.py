@@ -2,13 +2,13 @@
 
 An execution is admitted by one insert into ``open_executions``, under a unique sparse index on ``lock_key``. While it is
 open, every change replaces the whole document where it is still in the state that was read; epoch, sequence, status and
-intents name a state exactly. To end it by a result, the finished document is inserted into ``executions`` first and then the open one is
-deleted *where its epoch is still the one that the result belongs to*. That delete is the one decisive write: it releases the
-lock and makes the finished document valid in the same instant, because **an open document shadows a finished one of the same
-id**. A crash in between leaves a shadowed document, which the replayed result finds again, or which a later epoch replaces
-(a finished document is only ever replaced by one of a higher epoch, so a zombie cannot overwrite a terminal state). To end
-it without a result (cancelled, given up), the open document is closed in place, under a raised epoch and without its lock,
-and then moved; :meth:`MongoExecutions.unclaimed` moves what a crash has left.
+intents name a state exactly. To end it by a result, the finished document is inserted into ``executions`` first and then
+the open one is deleted *where its epoch is still the one that the result belongs to*. That delete is the one decisive
+write: it releases the lock and makes the finished document valid in the same instant, because **an open document shadows a
+finished one of the same id**. A crash in between leaves a shadowed document, which the replayed result finds again, or
+which a later epoch replaces (a finished document is only ever replaced by one of a higher epoch, so a zombie cannot
+overwrite a terminal state). To end it without a result (cancelled, given up), the open document is closed in place, under a
+raised epoch and without its lock, and then moved; :meth:`MongoExecutions.unclaimed` moves what a crash has left.
 
 An end that no result tells of must be told to the runners. Before it is ended, the execution is marked in ``untold_ends``,
 and the mark goes when Kafka has acknowledged the news: an outbox of its own, so that the two collections, which every

@@ -96,7 +96,6 @@ class RunnerApp(ServiceApp):
         )
         self.projection = Projection(
             self.store.executions,
-            positions=self.positions,
             announce=self._announce,
             metrics=self.metrics,
             beacon=self.beacon,
@@ -123,7 +122,11 @@ class RunnerApp(ServiceApp):
             metrics=self.metrics,
         )
         self.results = agents.Results(
-            tables=self.tables_of_runner, projection=self.projection, runs=self.runs, refuse=self.intake.refuse
+            tables=self.tables_of_runner,
+            projection=self.projection,
+            runs=self.runs,
+            positions=self.positions,
+            refuse=self.intake.refuse,
         )
         agents.install(self, self.intake, self.results)
         views.install(self)

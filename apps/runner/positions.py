@@ -48,7 +48,7 @@ class Positions:
         return end is not None and offset >= end
 
     def written(self, tp: TP, offset: int) -> None:
-        """Note that the result at ``offset`` is in MongoDB."""
+        """Note that the records up to ``offset`` are dealt with: their results are in MongoDB."""
         if offset >= self._written.get(tp, 0):
             self._written[tp] = offset + 1
 

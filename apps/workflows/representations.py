@@ -6,6 +6,7 @@ from typing import Any
 from actions.registry import WorkflowDefinition
 from domain.execution import ActionOutcome, Execution, Status
 from domain.retry import RetryPolicy
+from events.letter_box import StoredLetter
 from store.interfaces import Workflow
 
 
@@ -99,6 +100,26 @@ def _outcome(outcome: ActionOutcome) -> dict[str, Any]:
         shown["error"] = dict(outcome.error)
     if outcome.output is not None:
         shown["output"] = dict(outcome.output)
+    return shown
+
+
+def dead_letter(stored: StoredLetter) -> dict[str, Any]:
+    """Return a dead letter; bytes that are not text are shown in base64 instead."""
+    letter = stored.letter
+    shown: dict[str, Any] = {
+        "id": stored.letter_id,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "reason": letter.reason,
+        "at": instant(letter.at),
+    }
+    for name, raw, encoded in (("key", stored.key, letter.key), ("value", stored.value, letter.value)):
+        try:
+            shown[name] = None if raw is None else raw.decode()
+        except UnicodeDecodeError:
+            shown[name] = None
+            shown[f"{name}Base64"] = encoded
     return shown
 
 

@@ -4,6 +4,7 @@ A stack of its own, whose runners are missed sooner than by default, so that its
 """
 
 import asyncio
+import pathlib
 import signal
 
 import aiohttp
@@ -34,7 +35,7 @@ ENVIRONMENT = {
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stack(tmp_path_factory):
     settings = on_free_ports(StandaloneSettings(data_dir=tmp_path_factory.mktemp("faults")))
-    log = open("/tmp/rel-stack.log", "w", buffering=1)  # DEBUG
+    log = pathlib.Path("/tmp/rel-stack.log").open("w", buffering=1)
     async with Stack(settings, environment=ENVIRONMENT, sink=lambda n, l: log.write(f"{n}: {l}\n")) as running:
         yield running
 

@@ -8,10 +8,10 @@ from typing import Final
 
 from faust.types import AppT
 
-from apps.workflows.v1 import executions, workflows
+from apps.workflows.v1 import dead_letters, executions, workflows
 
 PREFIX: Final = "/v1"
-VIEWS: Final = (*workflows.VIEWS, *executions.VIEWS)
+VIEWS: Final = (*workflows.VIEWS, *executions.VIEWS, *dead_letters.VIEWS)
 
 
 def install(app: AppT) -> None:
