@@ -127,6 +127,8 @@ class Orphans:
         self._metrics = metrics
         self._patience: dict[str, _Patience] = {}
         self._full_look_at: float | None = None
+        self._is_blind = False  # the database is away
+        self._sees_since = float("-inf")  # the monotonic instant at which it was back
         self.watch = Watch(stale_after=stale_after, interval=watch_interval)
 
     # -- unclaimed -----------------------------------------------------------------------------------------------------
@@ -144,6 +146,9 @@ class Orphans:
             if now < patience.until + self._wait(patience.times)
         }
         if not self.watch.anyone_alive(now):
+            return 0
+        if self._is_blind or now - self._sees_since < self._republish_after:
+            # What runs may have been started while the database was away, and its mark may be about to be written.
             return 0
         before = self._clock() - timedelta(seconds=self._republish_after)
         # Those that are left alone for now are the oldest: the page is that much longer, or they would fill it.
@@ -178,8 +183,14 @@ class Orphans:
         Raises:
             StoreUnavailable: the store cannot be reached.
         """
-        heartbeats = await self._runners.all()
+        try:
+            heartbeats = await self._runners.all()
+        except StoreUnavailable:
+            self._is_blind = True
+            raise
         now = self._monotonic()
+        if self._is_blind:
+            self._is_blind, self._sees_since = False, now
         self.watch.look(heartbeats, now)
         # Reading what is running costs more than reading heartbeats, and is needed only when one of them is stale; but an
         # owner without any heartbeat is found no other way.

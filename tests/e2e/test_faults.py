@@ -6,10 +6,12 @@ A stack of its own, whose runners are missed sooner than by default, so that its
 import asyncio
 import pathlib
 import signal
+import time
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaProducer
 
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import Stack, on_free_ports
@@ -44,6 +46,14 @@ async def stack(tmp_path_factory):
 async def api(stack):
     async with aiohttp.ClientSession() as session:
         yield Api(session, stack.api_url)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def producer(stack):
+    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap)
+    await producer.start()
+    yield producer
+    await producer.stop()
 
 
 def http(target, key, **more):
@@ -174,3 +184,170 @@ async def test_an_action_that_kills_its_runner_is_given_up_and_others_live(stack
     target.release.set()
     assert (await api.finished(innocent))["status"] == "ok"
     assert await api.status_of(poison) == "idle"
+
+
+async def test_a_stopped_runner_hands_over_at_once(stack, api, target, workflow_id, record_property):
+    await api.create(workflow_id, [LOG, http(target, f"{workflow_id}?hold=1")])
+    await stack.children["runner"].wait_ready()
+    relief = await stack.add_worker("runner", name="relief")
+    try:
+        execution_id = await api.trigger(workflow_id)
+        await arrived(target, workflow_id)
+
+        async def stop(name):
+            await stack.children[name].stop()
+            return time.monotonic()
+
+        # Whichever of the two has it: one stops, the other resumes.
+        began = time.monotonic()
+        stopping = asyncio.ensure_future(stop("runner"))
+        await stopping
+        if target.count(workflow_id) == 1:
+            await stack.children["runner"].start()
+            await stack.children["runner"].wait_ready()
+            began = time.monotonic()
+            stopping = asyncio.ensure_future(stop("relief"))
+        await arrived(target, workflow_id, times=2)
+        record_property("seconds_to_resume", round(time.monotonic() - began, 1))
+        await stopping
+        target.release.set()
+        execution = await api.finished(execution_id)
+        assert (execution["status"], execution["attempt"]) == ("ok", 1)
+        assert target.count(workflow_id) == 2
+    finally:
+        await stack.children["runner"].start()
+        await stack.children["runner"].wait_ready()
+        await stack.remove_worker("relief")
+
+
+async def test_a_runner_that_was_suspended_changes_nothing_when_it_wakes(stack, api, target, workflow_id):
+    before, held = f"{workflow_id}-before", f"{workflow_id}-held"
+    await api.create(workflow_id, [http(target, before), http(target, f"{held}?hold=1"), LOG])
+    execution_id = await api.trigger(workflow_id)
+    await arrived(target, held)
+    sleeper = stack.children["runner"]
+    relief = await stack.add_worker("runner", name="relief")
+    if target.count(held) > 1:
+        pytest.fail("a second runner alone must not start it again")
+    sleeper.kill(signal.SIGSTOP)
+    try:
+        await arrived(target, held, times=2)
+        target.release.set()
+        execution = await api.finished(execution_id)
+        assert execution["status"] == "ok"
+    finally:
+        sleeper.kill(signal.SIGCONT)
+    await sleeper.wait_line("run is over; stopping it")
+    assert await api.execution(execution_id) == execution
+    assert (target.count(before), target.count(held)) == (1, 2)
+    again = [await api.trigger(workflow_id)]
+    assert (await api.finished(again[0]))["status"] == "ok"
+    await sleeper.wait_ready()
+    await stack.remove_worker(relief.name)
+
+
+async def test_with_kafka_away_triggers_are_accepted_and_run_when_it_is_back(stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    kafka = stack.children["kafka"]
+    kafka.supervised = False
+    kafka.kill(signal.SIGKILL)
+    await kafka.wait_exit()
+    try:
+        execution_id = await api.trigger(workflow_id)
+        assert (await api.execution(execution_id))["status"] == "pending"
+    finally:
+        kafka.supervised = True
+        await kafka.start()
+        await kafka.wait_ready()
+    assert (await api.finished(execution_id))["status"] == "ok"
+
+
+async def test_with_the_database_away_everybody_waits_for_it(stack, api, target, workflow_id):
+    await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1"), LOG])
+    execution_id = await api.trigger(workflow_id)
+    await arrived(target, workflow_id)
+    pids = {name: stack.children[name].pid for name in ("workflows", "scheduler", "runner")}
+    mongodb = stack.children["mongodb"]
+    mongodb.supervised = False
+    mongodb.kill(signal.SIGKILL)
+    await mongodb.wait_exit()
+    try:
+        target.release.set()
+        async with api.session.post(f"{api.url}/workflows/{workflow_id}/trigger") as response:
+            assert response.status == 503
+            assert int(response.headers["Retry-After"]) > 0
+            assert (await response.json())["type"] == "urn:problem-type:database-unavailable"
+        late = await stack.start_unready("runner", name="late")
+        await late.wait_line("waiting for a dependency")
+    finally:
+        mongodb.supervised = True
+        await mongodb.start()
+        await mongodb.wait_ready()
+    assert (await api.finished(execution_id))["status"] == "ok"
+    assert {name: stack.children[name].pid for name in pids} == pids, "a service died"
+    assert target.count(workflow_id) == 1
+    await late.wait_ready()
+    await stack.remove_worker("late")
+
+
+async def test_with_all_of_kafkas_data_gone_every_open_execution_finishes(stack, api, target, workflow_id):
+    running, waiting, periodic = (f"{workflow_id}-{name}" for name in ("running", "waiting", "periodic"))
+    await api.create(running, [http(target, f"{running}?hold=1"), LOG])
+    await api.create(
+        waiting,
+        [http(target, f"{waiting}?fail=1")],
+        backoff={"base": "8s", "cap": "8s", "jitter": "none"},
+    )
+    await api.create(periodic, [LOG], trigger={"type": "periodic", "interval": "1s"})
+    ids = [await api.trigger(running), await api.trigger(waiting)]
+    await asyncio.gather(arrived(target, running), arrived(target, waiting))
+    began = time.monotonic()
+    await stack.dependencies.wipe_kafka()
+    target.release.set()
+    ids.append(await api.trigger((await api.create(f"{workflow_id}-new", [LOG]))["workflowId"]))
+    for execution_id in ids:
+        assert (await api.finished(execution_id))["status"] == "ok"
+    print("recovered from the wipe after", round(time.monotonic() - began, 1), "s")
+    wiped_at = (await api.execution(ids[-1]))["createdAt"]
+
+    async def ticks_again():
+        return [e for e in await api.executions(periodic) if e["status"] == "ok" and e["createdAt"] > wiped_at]
+
+    await until(ticks_again, "the periodic one ticks again")
+    await api.call("DELETE", f"/workflows/{periodic}")
+
+
+async def test_dead_letters_are_listed_shown_and_sent_again(stack, api, producer, workflow_id):
+    bad = b'{"workflow_id": "%s"' % workflow_id.encode()
+    sent = [await producer.send_and_wait("workflow.execution", bad, key=workflow_id.encode()) for _ in range(3)]
+    await api.create(workflow_id, [LOG])
+
+    async def ours():
+        status, answer = await api.call("GET", "/dead-letters?limit=500")
+        assert status == 200, answer
+        letters = [each for each in answer["items"] if each["key"] == workflow_id]
+        return letters if len(letters) == 3 else None
+
+    letters = await until(ours, "three dead letters are there")
+    assert [each["offset"] for each in letters] == [record.offset for record in reversed(sent)]
+    assert {each["value"] for each in letters} == {bad.decode()}
+
+    seen, cursor = [], ""
+    while cursor is not None:
+        _, page = await api.call("GET", f"/dead-letters?limit=2{cursor and f'&cursor={cursor}'}")
+        seen += [each["id"] for each in page["items"]]
+        cursor = page["nextCursor"]
+    assert len(set(seen)) == len(seen)
+    assert {each["id"] for each in letters} <= set(seen)
+
+    status, letter = await api.call("GET", f"/dead-letters/{letters[0]['id']}")
+    assert (status, letter) == (200, letters[0])
+    status, answer = await api.call("POST", f"/dead-letters/{letter['id']}/resend", {"value": {"workflow_id": workflow_id}})
+    assert (status, answer["topic"]) == (202, "workflow.execution")
+
+    async def ran():
+        return [e for e in await api.executions(workflow_id) if e["status"] == "ok"]
+
+    await until(ran, "the mended record has started an execution")
+    for letter_id, expected in (("7-999999999", 404), ("99-1", 404), ("nonsense", 400)):
+        assert (await api.call("GET", f"/dead-letters/{letter_id}"))[0] == expected
