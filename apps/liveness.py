@@ -6,9 +6,10 @@ Two things befall consumers that nothing raises for:
   that this worker has read to is compared with the end of each of its partitions, asked for on a connection of its own.
   Where records lie beyond it for a whole window and not one is read in all that time, ``/health`` answers 503. An idle
   partition is never behind; while Kafka or the database is away, or the service says that it is full, nothing is held against it.
-- Kafka is another one. When its data are gone (a lost disk, a new cluster), topics, groups and offsets are gone with
-  them, and neither the consumers nor the tables of a living process can be brought in line. What matters is in MongoDB:
-  the topics are made anew, and the process stops as it does on SIGTERM, so that its supervisor starts it afresh.
+- Kafka is another one. When its data are gone (a lost disk, a new cluster), topics, groups and offsets are gone
+  with them, and neither the consumers nor the tables of a living process can be brought in line. What matters
+  is in MongoDB: the topics are made anew, and the process stops as it does on SIGTERM, so that its supervisor
+  starts it afresh.
 
 A stalled process, too, stops in that way once it has been stalled for another window. One that does not even manage to stop
 is ended.
@@ -41,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 NAMES = frozenset(spec.name for spec in ALL)
 ASK_TIMEOUT = 10.0
-STOP_TIMEOUT = 45.0  # seconds until a process that was told to stop is ended
+STOP_TIMEOUT = 10.0  # seconds until a process that was told to stop is ended, beside what its work may take to finish
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Liveness(Service):
         self._stopping = True
         self.problem = f"stopping: {why}"
         log.critical("stopping to be started anew", why=why)
-        watchdog = threading.Timer(STOP_TIMEOUT, os._exit, args=(70,))
+        watchdog = threading.Timer(self.app.stop_grace + STOP_TIMEOUT, os._exit, args=(70,))
         watchdog.daemon = True
         watchdog.start()
         os.kill(os.getpid(), signal.SIGTERM)

@@ -131,6 +131,11 @@ class ServiceApp(faust.App):
     def _new_producer_transport(self) -> TransportT:
         return Transport(self.conf.broker_producer, self)
 
+    @property
+    def stop_grace(self) -> float:
+        """Seconds that the work of this service may take to finish when it is stopped."""
+        return 0.0
+
     def is_full(self) -> bool:
         """Tell whether this service reads nothing for a good reason: it has all the work that it may take."""
         return False

@@ -135,6 +135,10 @@ class RunnerApp(ServiceApp):
         self.on_partitions_assigned.connect(self._note_positions)  # type: ignore[arg-type]
         self.on_partitions_revoked.connect(self._leave_partitions)  # type: ignore[arg-type]
 
+    @property
+    def stop_grace(self) -> float:
+        return self.settings.runner_grace_period
+
     def is_full(self) -> bool:
         return self.runs.is_full
 

@@ -34,7 +34,9 @@ class Positions:
     def assigned(self, ends: Mapping[TP, int], committed: Mapping[TP, int]) -> None:
         """Note the ends and the committed offsets of newly assigned partitions."""
         self._ends.update(ends)
-        self._written.update(committed)
+        for tp, offset in committed.items():
+            # Their first records may have been dealt with while these offsets were being asked for.
+            self._written[tp] = max(offset, self._written.get(tp, 0))
 
     def revoked(self, partitions: set[TP]) -> None:
         """Forget partitions."""
