@@ -187,7 +187,7 @@ async def test_an_action_that_kills_its_runner_is_given_up_and_others_live(stack
 async def test_a_stopped_runner_hands_over_at_once(stack, api, target, workflow_id, record_property):
     await api.create(workflow_id, [LOG, http(target, f"{workflow_id}?hold=1")])
     await stack.children["runner"].wait_ready()
-    relief = await stack.add_worker("runner", name="relief")
+    await stack.add_worker("runner", name="relief")
     try:
         execution_id = await api.trigger(workflow_id)
         await arrived(target, workflow_id)
