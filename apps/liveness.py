@@ -7,8 +7,8 @@ Two things befall consumers that nothing raises for:
   Where records lie beyond it for a whole window and not one is read in all that time, ``/health`` answers 503. An idle
   partition is never behind; while Kafka or the database is away, or the service says that it is full, nothing is held against it.
 - Kafka is another one. When its data are gone (a lost disk, a new cluster), topics, groups and offsets are gone too, and
-  neither the consumers nor the tables of a living process can be brought in line. What matters is in MongoDB: the topics
-  are made anew, and the process stops as it does on SIGTERM, so that its supervisor starts it afresh.
+  neither the consumers nor the tables of a living process can be brought in line. What matters is in MongoDB: the
+  topics are made anew, and the process stops as it does on SIGTERM, so that its supervisor starts it afresh.
 
 A stalled process, too, stops in that way once it has been stalled for another window. One that does not even manage to stop
 is ended.
