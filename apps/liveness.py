@@ -5,7 +5,7 @@ Two things befall consumers that nothing raises for:
 - They stop. After a broker outage a Faust consumer may read nothing more, without a word. So every few seconds the place
   that this worker has read to is compared with the end of each of its partitions, asked for on a connection of its own.
   Where records lie beyond it for a whole window and not one is read in all that time, ``/health`` answers 503. An idle
-  partition is never behind; while Kafka or the database is away, or the service says that it is full, nothing is held against it.
+  partition is never behind; while Kafka or the database is away, or the service says that it is full, that is excused.
 - Kafka is another one. When its data are gone (a lost disk, a new cluster), topics, groups and offsets are gone too, and
   neither the consumers nor the tables of a living process can be brought in line. What matters is in MongoDB: the
   topics are made anew, and the process stops as it does on SIGTERM, so that its supervisor starts it afresh.

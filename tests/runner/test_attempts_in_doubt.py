@@ -52,7 +52,7 @@ class World:
             raise asyncio.TimeoutError
         if step.does == "raise":
             raise RuntimeError("oops")
-        return Failed("status", "503") if step.does == "fail" else Succeeded()
+        return Failed("connection", "refused") if step.does == "fail" else Succeeded()
 
     async def publish(self, workflow_id: str, result: Any) -> None:
         self.events.append(result)
@@ -86,7 +86,7 @@ async def test_the_results_of_an_attempt(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("does", "error_class"),
-    [("fail", "status"), ("hang", "timeout"), ("time out by itself", "timeout"), ("raise", "internal")],
+    [("fail", "connection"), ("hang", "timeout"), ("time out by itself", "timeout"), ("raise", "internal")],
 )
 async def test_a_failure_of_any_kind_is_retried_later(world: World, does: str, error_class: str) -> None:
     await world.attempt(Step(does=does, timeout="1s"), Step())
