@@ -1,6 +1,7 @@
 """``/health``, ``/ready`` and ``/metrics`` of every service.
 
-``/health`` answers while the process turns its event loop. ``/ready`` looks at what the service needs to do its work: the
+``/health`` answers while the process turns its event loop and its consumer reads what there is (:mod:`apps.liveness`).
+``/ready`` looks at what the service needs to do its work: the
 database, Kafka, an assignment of partitions, recovered tables. A worker without partitions (there are more workers than
 partitions) is ready: it has nothing to do until somebody stops.
 """
@@ -58,7 +59,9 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
     @app.page("/health")
     class Health(web.View):
         async def get(self, request: web.Request) -> web.Response:
-            return self.json({"status": "ok", "service": app.conf.name})
+            problem = app.liveness.problem
+            body = {"status": "ok" if problem is None else problem, "service": app.conf.name}
+            return self.json(body, status=200 if problem is None else 503)
 
     @app.page("/ready")
     class Ready(web.View):

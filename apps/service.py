@@ -17,6 +17,7 @@ from faust.types import TransportT
 from mode import Service, ServiceT
 from yarl import URL
 
+from apps.liveness import Liveness
 from apps.logs import logging_config
 from apps.settings import ServiceSettings
 from events.provision import ensure_topics
@@ -123,11 +124,22 @@ class ServiceApp(faust.App):
             **options,
         )
 
+        self.liveness = Liveness(self, beacon=self.beacon)
+
     def _new_transport(self) -> TransportT:
         return Transport(self.conf.broker_consumer, self)
 
     def _new_producer_transport(self) -> TransportT:
         return Transport(self.conf.broker_producer, self)
+
+    @property
+    def stop_grace(self) -> float:
+        """Seconds that the work of this service may take to finish when it is stopped."""
+        return 0.0
+
+    def is_full(self) -> bool:
+        """Tell whether this service reads nothing for a good reason: it has all the work that it may take."""
+        return False
 
     def dependencies(self) -> Iterable[ServiceT]:
         """Return what this service needs beside the store and the topics; started after them, before Faust's own."""
@@ -145,6 +157,7 @@ class ServiceApp(faust.App):
         return [
             Database(self.store, beacon=self.beacon),
             Topics(self, beacon=self.beacon),
+            self.liveness,
             *self.dependencies(),
             *super().on_init_dependencies(),
         ]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import definitions, executions, projection, trigger, workflows
+from apps.cli import dead_letters, definitions, executions, projection, trigger, workflows
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import examples, exit_codes, section
 
@@ -105,6 +105,12 @@ app.command(
     epilog=examples("wf execution 01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f", "wf execution ID --json | jq .status"),
 )(executions.execution)
 
+app.command(
+    "cancel",
+    rich_help_panel=EXECUTIONS,
+    epilog=examples("wf cancel 01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f", 'wf cancel ID --reason "wrong month"'),
+)(executions.cancel)
+app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=EXECUTIONS)
 app.command("verify", rich_help_panel=SERVICE, epilog=examples("wf verify", "wf verify --workflow nightly --json"))(
     projection.verify
 )

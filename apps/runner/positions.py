@@ -34,7 +34,9 @@ class Positions:
     def assigned(self, ends: Mapping[TP, int], committed: Mapping[TP, int]) -> None:
         """Note the ends and the committed offsets of newly assigned partitions."""
         self._ends.update(ends)
-        self._written.update(committed)
+        for tp, offset in committed.items():
+            # Their first records may have been dealt with while these offsets were being asked for.
+            self._written[tp] = max(offset, self._written.get(tp, 0))
 
     def revoked(self, partitions: set[TP]) -> None:
         """Forget partitions."""
@@ -48,7 +50,7 @@ class Positions:
         return end is not None and offset >= end
 
     def written(self, tp: TP, offset: int) -> None:
-        """Note that the result at ``offset`` is in MongoDB."""
+        """Note that the records up to ``offset`` are dealt with: their results are in MongoDB."""
         if offset >= self._written.get(tp, 0):
             self._written[tp] = offset + 1
 

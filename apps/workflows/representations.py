@@ -11,6 +11,7 @@ from domain.instants import MILLISECOND
 from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
 from domain.trigger import CronTrigger, Trigger
+from events.letter_box import StoredLetter
 from store.interfaces import Workflow
 
 
@@ -83,6 +84,7 @@ def execution(found: Execution) -> dict[str, Any]:
         "attempt": found.attempt,
         "retriesLeft": found.retries_left,
         "nextAttemptAt": instant(found.wake_at),
+        "deadline": instant(found.deadline),
         "lastFailedAction": found.last_failed_action,
         "reason": found.reason,
         "totalActions": found.total_actions,
@@ -142,6 +144,26 @@ def _outcome(outcome: ActionOutcome) -> dict[str, Any]:
         shown["error"] = dict(outcome.error)
     if outcome.output is not None:
         shown["output"] = dict(outcome.output)
+    return shown
+
+
+def dead_letter(stored: StoredLetter) -> dict[str, Any]:
+    """Return a dead letter; bytes that are not text are shown in base64 instead."""
+    letter = stored.letter
+    shown: dict[str, Any] = {
+        "id": stored.letter_id,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "reason": letter.reason,
+        "at": instant(letter.at),
+    }
+    for name, raw, encoded in (("key", stored.key, letter.key), ("value", stored.value, letter.value)):
+        try:
+            shown[name] = None if raw is None else raw.decode()
+        except UnicodeDecodeError:
+            shown[name] = None
+            shown[f"{name}Base64"] = encoded
     return shown
 
 
