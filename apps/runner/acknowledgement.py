@@ -53,9 +53,12 @@ class OrderedAcks:
         return ticket
 
     def forget(self, partitions: set[TP]) -> None:
-        """Drop what was taken from partitions that are no longer ours: it is delivered again elsewhere.
+        """Drop what was taken from partitions that are no longer ours: it is delivered again, elsewhere or here.
 
-        A ticket finished later acknowledges into a queue of the past, which commits nothing.
+        A ticket finished later acknowledges nothing. Were its event acknowledged when the partition is ours again, the
+        commit would pass those before it that are still to be delivered anew, and they would be lost.
         """
         for tp in partitions:
-            self._queues.pop(tp, None)
+            queue = self._queues.pop(tp, None)
+            if queue is not None:
+                queue.clear()

@@ -130,13 +130,15 @@ class Intake:
         if self.runs.draining:
             self.runs.release()
             return
-        certain = self._is_certainly_new(ticket, request)
+        message = ticket.event.message
+        first = self.positions.take(message.tp, message.offset)
+        certain = first and self._is_certainly_new(ticket, request)
         definition = self.definitions.cached(request.workflow_id, request.version)
         if certain and definition is not None:
             self._start(_run_of(request, len(definition.actions)), definition, marked=False)
             ticket.finish()
         else:
-            self._spawn(self._start_carefully(ticket, request))
+            self._spawn(self._start_carefully(ticket, request, first))
 
     def _is_certainly_new(self, ticket: Ticket, request: ExecutionRequest) -> bool:
         message = ticket.event.message
@@ -147,13 +149,13 @@ class Intake:
             and self.positions.is_new(message.tp, message.offset)
         )
 
-    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest) -> None:
+    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest, first: bool) -> None:
         """Read what is missing, claim what is doubtful, then start; gives the slot back where nothing is started."""
         started = False
         try:
             definition = await self._stubbornly(lambda: self.definitions.get(request.workflow_id, request.version))
             # Asked again: reading may have taken long enough for the request to be published anew.
-            certain = self._is_certainly_new(ticket, request)
+            certain = first and self._is_certainly_new(ticket, request)
             if certain:
                 run = _run_of(request, len(definition.actions))
             else:

@@ -29,6 +29,7 @@ class Positions:
         self.session_timeout = session_timeout
         self._ends: dict[TP, int] = {}
         self._written: dict[TP, int] = {}  # next offset
+        self._taken: dict[TP, int] = {}  # next offset
         self._alive_at = time.monotonic()
 
     def assigned(self, ends: Mapping[TP, int], committed: Mapping[TP, int]) -> None:
@@ -43,6 +44,18 @@ class Positions:
         for tp in partitions:
             self._ends.pop(tp, None)
             self._written.pop(tp, None)
+            self._taken.pop(tp, None)
+
+    def take(self, tp: TP, offset: int) -> bool:
+        """Note that a record is taken; False where it, or a later one, was taken since the assignment.
+
+        Faust seeks back to what is committed when the recovery of its tables ends, and after two rebalances in a row that
+        is after the first records were consumed: they are delivered twice under one assignment.
+        """
+        if offset < self._taken.get(tp, 0):
+            return False
+        self._taken[tp] = offset + 1
+        return True
 
     def is_new(self, tp: TP, offset: int) -> bool:
         """Tell whether nobody can have seen this record before."""
