@@ -15,6 +15,7 @@ from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.retries import Retries
+from apps.scheduler.skew import Skew
 from apps.scheduler.ticks import Ticks
 from store.interfaces import StoreUnavailable
 
@@ -32,6 +33,7 @@ class Passes:
         retries: Retries,
         line: Line,
         orphans: Orphans,
+        skew: Skew,
         monotonic: Monotonic,
         metrics: Metrics,
     ) -> None:
@@ -40,6 +42,7 @@ class Passes:
         self._retries = retries
         self._line = line
         self._orphans = orphans
+        self._skew = skew
         self._monotonic = monotonic
         self._metrics = metrics
         self._passing = asyncio.Lock()
@@ -54,6 +57,7 @@ class Passes:
             await self._attempt("retries", self._retries.read)
             await self._attempt("line", self._line.read)
             await self._attempt("unclaimed", self._orphans.read_unclaimed)
+            await self._attempt("skew", self._skew.look)
             self._metrics.pass_seconds.set(self._monotonic() - began)
 
     async def watch_runners(self) -> None:
