@@ -18,3 +18,13 @@ class Action(Model):
     retry: Retry | None = Field(
         default=None, description="How this step is retried, where that differs from the workflow's retry."
     )
+    condition: str | None = Field(
+        default=None,
+        alias="if",
+        max_length=10_000,
+        description="An expression such as actions.check.output.json.ready; the step is skipped where it does not hold.",
+        examples=["input.count > 3"],
+    )
+    continue_on_error: bool | None = Field(
+        default=None, strict=True, description="Whether the workflow goes on as if nothing was wrong when this step fails."
+    )

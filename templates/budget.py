@@ -35,7 +35,10 @@ def charge(units: int) -> None:
     Raises:
         RenderError: the budget is used up.
     """
-    left = _left.get(UNITS) - units
+    budgeted = _left.get(None)
+    if budgeted is None:
+        return
+    left = budgeted - units
     if left < 0:
         raise RenderError("the template does too much; work on less data, or split it over several actions")
     _left.set(left)

@@ -1,6 +1,6 @@
 """Templates anywhere in a JSON value: found and compiled once, rendered together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,34 +50,39 @@ class Fields:
                 self.templates[source] = template
                 self.places.append((path, template))
 
-    def render(self, data: Mapping[str, Any]) -> Any:
-        """Return the value with every template rendered.
+    def render(self, data: Mapping[str, Any], *, only: Callable[[Template], bool] | None = None) -> Any:
+        """Return the value with every template rendered, or with those that ``only`` picks.
 
         Raises:
             RenderError: one cannot be rendered; the message begins with its place.
         """
-        return self._rendered(self._value, (), data)
+        picked = {source: template for source, template in self.templates.items() if only is None or only(template)}
+        return _rendered(self._value, (), data, picked)
 
-    def _rendered(self, value: Any, path: Path, data: Mapping[str, Any]) -> Any:
-        if isinstance(value, str):
-            template = self.templates.get(value)
-            if template is None:
-                return value
-            try:
-                return template.render(data)
-            except RenderError as error:
-                raise RenderError(f"{shown(path)}: {error}") from None
-        if isinstance(value, dict):
-            return {self._key(key, path, data): self._rendered(item, (*path, key), data) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self._rendered(item, (*path, position), data) for position, item in enumerate(value)]
-        return value
 
-    def _key(self, key: str, path: Path, data: Mapping[str, Any]) -> str:
-        rendered = self._rendered(key, path, data)
-        if not isinstance(rendered, str):
-            raise RenderError(f"{shown(path)}: a name must be a text, not {rendered!r}"[:300])
-        return rendered
+def _rendered(value: Any, path: Path, data: Mapping[str, Any], templates: Mapping[str, Template]) -> Any:
+    if isinstance(value, str):
+        template = templates.get(value)
+        if template is None:
+            return value
+        try:
+            return template.render(data)
+        except RenderError as error:
+            raise RenderError(f"{shown(path)}: {error}") from None
+    if isinstance(value, dict):
+        return {
+            _name(key, path, data, templates): _rendered(item, (*path, key), data, templates) for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_rendered(item, (*path, position), data, templates) for position, item in enumerate(value)]
+    return value
+
+
+def _name(key: str, path: Path, data: Mapping[str, Any], templates: Mapping[str, Template]) -> str:
+    rendered = _rendered(key, path, data, templates)
+    if not isinstance(rendered, str):
+        raise RenderError(f"{shown(path)}: a name must be a text, not {rendered!r}"[:300])
+    return rendered
 
 
 def shown(path: Path) -> str:

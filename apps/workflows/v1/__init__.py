@@ -8,10 +8,10 @@ from typing import Final
 
 from faust.types import AppT
 
-from apps.workflows.v1 import executions, schedules, workflows
+from apps.workflows.v1 import executions, schedules, secrets, workflows
 
 PREFIX: Final = "/v1"
-VIEWS: Final = (*workflows.VIEWS, *schedules.VIEWS, *executions.VIEWS)
+VIEWS: Final = (*workflows.VIEWS, *schedules.VIEWS, *executions.VIEWS, *secrets.VIEWS)
 
 
 def install(app: AppT) -> None:
