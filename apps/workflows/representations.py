@@ -93,7 +93,7 @@ def execution_in_full(found: Execution) -> dict[str, Any]:
     """Return an execution with every attempt of every action, in the order they were run."""
     return {
         **execution(found),
-        "input": dict(found.input or {}),
+        **({} if found.input is None else {"input": dict(found.input)}),
         "executedActions": [_outcome(outcome) for outcome in found.ordered_results],
     }
 
