@@ -34,10 +34,12 @@ from actions.http.requests import REDIRECTS, Request, basic_of, traceparent
 from actions.http.responses import kept_headers, retry_after
 from actions.http.timing import TimeLimits, Timing
 from actions.http.tls import BadTls, Tls
-from actions.running import Context, Failed, Outcome, Succeeded, UnknownSecret
+from actions.running import Context, Failed, Outcome, Succeeded
 from domain.action import Action
 from domain.durations import Duration, parse_duration
 from domain.model import Model
+from templates.template import is_template
+from vault.values import UnknownSecret
 
 LOGGED_CHARACTERS: Final = 50
 LONGEST_TIMEOUT: Final = timedelta(hours=24)
@@ -52,6 +54,8 @@ _HOP_BY_HOP: Final = frozenset(
 
 
 def _http_url(text: str) -> str:
+    if is_template(text):
+        return text
     try:
         url = URL(text)
         if url.scheme not in ("http", "https") or not url.host:

@@ -1,11 +1,14 @@
-"""``log``: writes a message into the execution's history."""
+"""``log``: writes a message into the execution's history; warnings and errors also into the runner's log."""
 
 from typing import Literal
 
+import structlog
 from pydantic import Field
 
 from actions.running import Context, Outcome, Succeeded
 from domain.action import Action
+
+log = structlog.get_logger(__name__)
 
 
 class LogAction(Action):
@@ -13,8 +16,19 @@ class LogAction(Action):
 
     type: Literal["log"]
     message: str = Field(max_length=10_000, description="What to write.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="How much it matters; every level but info is written before the message."
+    )
 
 
 async def run(action: LogAction, context: Context) -> Outcome:
     """Log the message."""
-    return Succeeded(logs=(action.message,))
+    if action.level in ("warning", "error"):
+        getattr(log, action.level)(
+            "workflow says",
+            message=action.message,
+            workflow_id=context.workflow_id,
+            execution_id=context.execution_id,
+            action_id=context.action_id,
+        )
+    return Succeeded(logs=(action.message if action.level == "info" else f"{action.level.upper()} {action.message}",))

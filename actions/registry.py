@@ -1,20 +1,33 @@
 """The kinds that workflows may use."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Union
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
-from actions import http_request, log, plugins
+from actions import delay, fail, http_request, log, plugins, publish
+from actions import set as set_values
+from actions.delay import DelayAction
+from actions.fail import FailAction
 from actions.http_request import HttpRequestAction
 from actions.log import LogAction
 from actions.plugins import PluginSettings, Run
+from actions.publish import PublishAction
 from actions.running import Context, Outcome
+from actions.set import SetAction
+from actions.steps import Step
 from domain.action import Action
 from domain.definition import Definition
+from domain.flow import following
 
 KINDS: dict[type[Action], Run] = {
     LogAction: log.run,
     HttpRequestAction: http_request.run,
+    PublishAction: publish.run,
+    SetAction: set_values.run,
+    DelayAction: delay.run,
+    FailAction: fail.run,
     **plugins.load(PluginSettings().action_plugins),
 }
 
@@ -27,6 +40,19 @@ else:
 
 class WorkflowDefinition(Definition[AnyAction]):
     """A workflow as its author writes it."""
+
+    @model_validator(mode="after")
+    def _delays_delay_something(self) -> Self:
+        for index, action in enumerate(self.steps):
+            if isinstance(action, DelayAction) and following(self.plan, index, failed=False) == self.plan.total:
+                name, position = self.plan.list_of(index)
+                raise ValueError(f"{name}[{position}] is a delay with nothing after it; remove it, or add a step")
+        return self
+
+    @cached_property
+    def prepared(self) -> tuple[Step, ...]:
+        """The steps with their templates compiled; once for each definition."""
+        return tuple(Step(action) for action in self.steps)
 
 
 async def run_action(action: Action, context: Context) -> Outcome:

@@ -1,28 +1,16 @@
 """What a running action is given and what it answers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from actions.http.connections import Connections
 from domain.retry import Failure
+from vault.values import NoSecrets, SecretValues
 
-
-class UnknownSecret(Exception):
-    """A secret of this name is not kept."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"unknown secret {name!r}; set it, or mend the name in the workflow")
-        self.name = name
-
-
-async def no_secrets(name: str) -> str:
-    """Know no secret.
-
-    Raises:
-        UnknownSecret: always.
-    """
-    raise UnknownSecret(name)
+Send = Callable[[str, bytes | None, bytes, Sequence[tuple[str, bytes]]], Awaitable[tuple[int, int]]]
+"""Sends a message (topic, key, value, headers) and returns partition and offset when the broker has acknowledged it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +18,9 @@ class Resources:
     """What the runner shares among all executions."""
 
     http: Connections
-    secret: Callable[[str], Awaitable[str]] = no_secrets  # raises UnknownSecret
+    secrets: SecretValues = field(default_factory=NoSecrets)
+    send: Send | None = None
+    publish_own_topics: bool = False  # whether messages may go to the topics of this system
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,7 @@ class Context:
         Raises:
             UnknownSecret: there is none of this name.
         """
-        return await self.resources.secret(name)
+        return await self.resources.secrets.get(name)
 
     @property
     def idempotency_key(self) -> str:
@@ -88,4 +78,21 @@ class Failed:
         return Failure(self.error_class, self.status, self.retry_after, self.maybe_done)
 
 
-Outcome = Succeeded | Failed
+@dataclass(frozen=True)
+class Skipped:
+    """The action was not to be done, because its condition did not hold."""
+
+    logs: tuple[str, ...] = ()
+    output: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Delayed:
+    """The action is done, and the next one begins at ``until``."""
+
+    until: datetime
+    logs: tuple[str, ...] = ()
+    output: dict[str, Any] | None = None
+
+
+Outcome = Succeeded | Failed | Skipped | Delayed

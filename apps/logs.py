@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 
 from apps.settings import ServiceSettings
+from vault.redaction import KNOWN
 
 # Faust leaves the root logger at DEBUG and filters in its handlers: every debug call of these libraries would build a
 # record only to throw it away, which measured 8-17 % of a runner's CPU. Their info lines (about fifty at each start, tables
@@ -50,10 +51,15 @@ def logging_config(service: str, settings: ServiceSettings) -> dict[str, Any]:
             "structured": {
                 "()": structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": shared,
-                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer, _redacted],
             }
         },
         "handlers": {"default": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "loggers": {name: {"level": library_level} for name in _LIBRARIES},
         "root": {"level": level, "handlers": ["default"]},
     }
+
+
+def _redacted(_: Any, __: str, line: Any) -> Any:
+    """Take the values of secrets out of a finished line, tracebacks included."""
+    return KNOWN.text(line) if isinstance(line, str) else line

@@ -44,6 +44,15 @@ class ServiceSettings(BaseSettings):
     web_name: str = Field(
         default="", description="Name by which other workers reach this one; web_host where empty. Set it in containers."
     )
+    secrets_key: str = Field(
+        default="", description="Keys that secrets are encrypted with (32 bytes in base64, the first encrypts)."
+    )
+    secrets_key_file: Path | None = Field(
+        default=None, description="File with the keys, one per line; read anew when it changes, and instead of SECRETS_KEY."
+    )
+    secrets_dir: Path | None = Field(
+        default=None, description="Directory of mounted secrets: each file's name is a secret's, its content the value."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe level logged.")
     log_format: Literal["auto", "text", "json"] = Field(
         default="auto", description="text on a terminal and JSON elsewhere, or always one of them."

@@ -20,3 +20,13 @@ class Action(Model):
         default=None, description="How this step is retried, where that differs from the workflow's retry."
     )
     timeout: Duration = Field(default="1m", description="Longest time that one attempt of the action may take.")
+    condition: str | None = Field(
+        default=None,
+        alias="if",
+        max_length=10_000,
+        description="An expression such as actions.check.output.json.ready; the step is skipped where it does not hold.",
+        examples=["input.count > 3"],
+    )
+    continue_on_error: bool | None = Field(
+        default=None, strict=True, description="Whether the workflow goes on as if nothing was wrong when this step fails."
+    )

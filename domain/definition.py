@@ -1,5 +1,7 @@
 """A workflow definition: a trigger, ordered actions, and what to do when one fails."""
 
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -8,7 +10,9 @@ from typing_extensions import Self
 
 from domain.action import Action
 from domain.durations import Duration
+from domain.flow import Plan
 from domain.identifiers import WORKFLOW_ID_PATTERN
+from domain.inputs import InputSchema, check_size
 from domain.model import Model
 from domain.overlap import Overlap
 from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, resolve_retry
@@ -38,6 +42,15 @@ class Definition(Model, Generic[A]):
     overlap: Overlap = Field(default=Overlap(), exclude_if=lambda overlap: overlap == Overlap())
     timeout: Duration | None = Field(
         default=None, description="Longest time from admission to end, waits and retries included; then it ends as failed."
+    )
+    on_failure: tuple[A, ...] | None = Field(
+        default=None, max_length=MAX_ACTIONS, description="Run in this order when an action has failed for good."
+    )
+    finally_: tuple[A, ...] | None = Field(
+        default=None, alias="finally", max_length=MAX_ACTIONS, description="Run in this order at the end in any case."
+    )
+    input_schema: dict[str, Any] | None = Field(
+        default=None, description="JSON Schema (2020-12) that the input given with a trigger must obey."
     )
 
     @model_validator(mode="before")
@@ -80,16 +93,14 @@ class Definition(Model, Generic[A]):
     @classmethod
     def _name_the_actions(cls, data: Any) -> Any:
         """Give every action without an id one made from its type and position (from 1)."""
-        actions = data.get("actions") if isinstance(data, dict) else None
-        if not isinstance(actions, (list, tuple)):
+        if not isinstance(data, dict):
             return data
-        named = [
-            {**action, "actionId": f"{action.get('type')}-{position}"}
-            if isinstance(action, dict) and action.get("actionId") is None and action.get("action_id") is None
-            else action
-            for position, action in enumerate(actions, start=1)
-        ]
-        return {**data, "actions": named}
+        named = {}
+        for names, prefix in _LISTS:
+            for name in names:
+                if isinstance(data.get(name), (list, tuple)):
+                    named[name] = [_named(action, prefix, position) for position, action in enumerate(data[name], start=1)]
+        return {**data, **named}
 
     @field_validator("overlap", mode="before")
     @classmethod
@@ -97,12 +108,57 @@ class Definition(Model, Generic[A]):
         """Take ``"queue"`` for ``{"policy": "queue"}``."""
         return {"policy": value} if isinstance(value, str) else value
 
-    @field_validator("actions")
+    @field_validator("actions", "on_failure", "finally_")
     @classmethod
-    def _ids_are_unique(cls, actions: tuple[A, ...]) -> tuple[A, ...]:
-        seen: set[str | None] = set()
-        for action in actions:
+    def _ids_are_unique(cls, actions: tuple[A, ...] | None, info: ValidationInfo) -> tuple[A, ...] | None:
+        seen = {
+            action.action_id
+            for name in ("actions", "on_failure", "finally_")
+            if name != info.field_name
+            for action in info.data.get(name) or ()
+        }
+        for action in actions or ():
             if action.action_id in seen:
                 raise ValueError(f"actionId {action.action_id!r} is used twice; give each action an id of its own")
             seen.add(action.action_id)
         return actions
+
+    @field_validator("input_schema")
+    @classmethod
+    def _schema_is_sound(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        if schema is not None:
+            InputSchema(schema)
+        return schema
+
+    @cached_property
+    def _input_checker(self) -> InputSchema | None:
+        return None if self.input_schema is None else InputSchema(self.input_schema)
+
+    def check_input(self, given: Mapping[str, Any]) -> None:
+        """Check the input of an execution.
+
+        Raises:
+            BadInput: it is too large, or does not obey the schema.
+        """
+        check_size(given)
+        if self._input_checker is not None:
+            self._input_checker.check(given)
+
+    @property
+    def steps(self) -> tuple[A, ...]:
+        """Everything that may run, in the order of the positions: actions, onFailure, finally."""
+        return (*self.actions, *(self.on_failure or ()), *(self.finally_ or ()))
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What decides which step runs next."""
+        return Plan(len(self.actions), len(self.on_failure or ()), len(self.finally_ or ()))
+
+
+_LISTS = ((("actions",), ""), (("onFailure", "on_failure"), "on-failure-"), (("finally", "finally_"), "finally-"))
+
+
+def _named(action: Any, prefix: str, position: int) -> Any:
+    if not isinstance(action, dict) or action.get("actionId") is not None or action.get("action_id") is not None:
+        return action
+    return {**action, "actionId": f"{prefix}{action.get('type')}-{position}"}

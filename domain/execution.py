@@ -80,17 +80,26 @@ class ActionOutcome:
     action_id: str
     index: int
     attempt: int
-    status: str  # ok, failed, or unknown: it was begun, and its runner died before it could tell
+    status: str  # ok, failed, skipped (its condition did not hold) or unknown (its runner died before it could tell)
     started_at: datetime
     finished_at: datetime
     logs: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None  # {"class": ..., "message": ...}
     output: Mapping[str, Any] | None = None
+    next_index: int | None = None  # of the step to run after this one; None: the next one, or this one where it failed
+    continued: bool = False  # it failed, and that does not count
 
     @property
     def key(self) -> str:
         """The place of this outcome among the execution's results; writing it twice is writing it once."""
         return outcome_key(self.attempt, self.index)
+
+    @property
+    def resume_index(self) -> int:
+        """The position of the step to run when this was the last outcome."""
+        if self.next_index is not None:
+            return self.next_index
+        return self.index + (self.status in ("ok", "skipped") or self.continued)
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,7 @@ class Admission:
     queued: bool = False  # the lock is a place in the line, not the right to run
     reason: str | None = None  # why skipped
     deadline: datetime | None = None  # when it is ended as failed, whatever it is doing
+    input: Mapping[str, Any] | None = None  # what it was given when it was asked for
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,7 @@ class Restart(str, Enum):
     """Why an execution is handed to the runners again."""
 
     RETRY = "retry"  # its wait is over: a new attempt
+    WOKEN = "woken"  # its delay is over: the same attempt goes on
     UNCLAIMED = "unclaimed"  # no runner had started it: still the same attempt
     LOST = "lost"  # its runner died: the same attempt, counted as lost
     RELEASED = "released"  # it was queued, and the workflow is free: the first attempt
@@ -209,6 +220,7 @@ class Execution:
     reason: str | None = None
     deadline: datetime | None = None  # while open
     intents: tuple[str, ...] = ()  # keys of outcomes that a runner was about to bring about; see Executions.intend
+    input: Mapping[str, Any] | None = None
     results: Mapping[str, ActionOutcome] = field(default_factory=dict)
 
     @property
@@ -229,10 +241,21 @@ class Execution:
         return found
 
     @property
+    def last_outcome(self) -> ActionOutcome | None:
+        """What was recorded last; positions rise within an attempt."""
+        return max(self.results.values(), key=lambda outcome: (outcome.attempt, outcome.index), default=None)
+
+    @property
     def resume_index(self) -> int:
-        """Position (from 0) of the first action without a recorded success."""
-        done = {outcome.index for outcome in self.results.values() if outcome.status == "ok"}
-        return next((index for index in range(self.total_actions) if index not in done), self.total_actions)
+        """Position (from 0) of the step to run next; see :mod:`domain.flow`."""
+        last = self.last_outcome
+        return 0 if last is None else last.resume_index
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether it waits because a step asked for it, rather than to retry a step that failed."""
+        last = self.last_outcome
+        return self.status is Status.WAITING and last is not None and last.status == "ok"
 
     @property
     def in_doubt(self) -> frozenset[int]:
@@ -266,6 +289,7 @@ def admit(admission: Admission) -> Execution:
         lock_key=admission.lock_key,
         reason=admission.reason,
         deadline=admission.deadline if locked else None,
+        input=admission.input,
     )
 
 
@@ -321,6 +345,7 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
 
 _RESTARTS_FROM = {
     Restart.RETRY: frozenset({Status.WAITING}),
+    Restart.WOKEN: frozenset({Status.WAITING}),
     Restart.UNCLAIMED: frozenset({Status.PENDING}),
     Restart.RELEASED: frozenset({Status.QUEUED}),
     # Not from WAITING: nobody runs it, and its failed attempt would be run again without its backoff, under the same number.

@@ -22,6 +22,8 @@ def result_transition(record: ActionResult) -> ActionFinished:
             logs=tuple(record.logs),
             error=record.error,
             output=record.output,
+            next_index=record.next_index,
+            continued=bool(record.continued),
         ),
         status=Status(record.execution_status),
         retries_left=record.retries_left,
@@ -86,4 +88,5 @@ def request_record(execution: Execution) -> ExecutionRequest:
         recorded=len(execution.results) if execution.epoch > 1 else None,
         started_at=execution.started_at,
         deadline=execution.deadline,
+        input=None if execution.input is None else dict(execution.input),
     )

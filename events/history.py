@@ -123,6 +123,7 @@ def _handed_out(before: Execution | None, request: ExecutionRequest) -> Executio
             total_actions=request.total_actions,
             shard=partition_of(request.workflow_id),
             due_at=request.due_at and instant(request.due_at),
+            input=request.input,
             lock_key=request.workflow_id,
         )
     )

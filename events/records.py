@@ -39,6 +39,7 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     recorded: Optional[int] = None  # results recorded so far
     started_at: Optional[datetime] = None
     deadline: Optional[datetime] = None
+    input: Optional[dict[str, Any]] = None  # what the actions' templates see as input
 
 
 class ActionResult(Event, namespace="workflow.ActionResult"):
@@ -53,7 +54,7 @@ class ActionResult(Event, namespace="workflow.ActionResult"):
     attempt: int
     action_id: str
     index: int  # position of the action, from 0
-    status: str  # of the action: ok, failed or unknown
+    status: str  # of the action: ok, failed, skipped or unknown
     execution_status: str  # running, waiting, ok or failed
     retries_left: int
     total_actions: int
@@ -68,6 +69,8 @@ class ActionResult(Event, namespace="workflow.ActionResult"):
     # Where the execution stood when this run claimed it; None: it is the first run.
     recorded: Optional[int] = None  # results recorded before this run
     execution_started_at: Optional[datetime] = None
+    next_index: Optional[int] = None  # of the step to run after this one
+    continued: Optional[bool] = None  # it failed, and that does not count
     event: Literal["action-result"] = "action-result"
 
 
@@ -95,12 +98,13 @@ class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):
 
 
 class WakeUp(Event, namespace="workflow.WakeUp"):
-    """Tells the scheduler that an execution waits for an instant (a retry after its backoff); key: workflow_id."""
+    """Tells the scheduler that an execution waits for an instant (a retry after its backoff, a delay); key: workflow_id."""
 
     workflow_id: str
     execution_id: str
     epoch: int
     wake_at: datetime
+    delay: Optional[bool] = None  # a step asked for the wait, rather than a retry
     event: Literal["wake-up"] = "wake-up"
 
 

@@ -14,6 +14,7 @@ from store.executions import MongoExecutions
 from store.failures import translated
 from store.occurrences import MongoOccurrences
 from store.runners import MongoRunners
+from store.secrets import MongoSecrets
 from store.workflows import MongoWorkflows
 
 # Building an index over a collection that is large already takes minutes, where every other operation takes milliseconds.
@@ -27,6 +28,7 @@ class MongoStore:
     workflows: MongoWorkflows
     runners: MongoRunners
     occurrences: MongoOccurrences
+    secrets: MongoSecrets
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class MongoStore:
         self.workflows = MongoWorkflows(self._database.workflows, self._database.workflow_versions)
         self.runners = MongoRunners(self._database.runners)
         self.occurrences = MongoOccurrences(self._database.occurrences, retention=timedelta(days=ledger_retention_days))
+        self.secrets = MongoSecrets(self._database.secrets)
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable when that fails."""

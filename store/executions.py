@@ -697,6 +697,8 @@ def to_document(execution: Execution, retention: timedelta) -> Document:
             document[name] = value
     if execution.intents:
         document["intents"] = list(execution.intents)
+    if execution.input is not None:
+        document["input"] = json.dumps(execution.input)
     document["results"] = {key: _outcome_document(outcome) for key, outcome in execution.results.items()}
     if not execution.status.is_open:
         document["expire_at"] = (execution.finished_at or EPOCH) + retention
@@ -711,6 +713,7 @@ def from_document(document: Mapping[str, Any]) -> Execution:
         cause=Cause(document["cause"]),
         intents=tuple(document.get("intents", ())),
         results={key: _outcome(entry) for key, entry in document.get("results", {}).items()},
+        input=json.loads(document["input"]) if "input" in document else None,
         **{name: document[name] for name in _FIELDS if name in document},
     )
 
@@ -729,6 +732,10 @@ def _outcome_document(outcome: ActionOutcome) -> Document:
         document["error"] = json.dumps(outcome.error)
     if outcome.output is not None:
         document["output"] = json.dumps(outcome.output)
+    if outcome.next_index is not None:
+        document["next_index"] = outcome.next_index
+    if outcome.continued:
+        document["continued"] = True
     return document
 
 
@@ -743,4 +750,6 @@ def _outcome(document: Mapping[str, Any]) -> ActionOutcome:
         logs=tuple(document["logs"]),
         error=json.loads(document["error"]) if "error" in document else None,
         output=json.loads(document["output"]) if "output" in document else None,
+        next_index=document.get("next_index"),
+        continued=document.get("continued", False),
     )

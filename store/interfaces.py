@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from domain.execution import ActionFinished, Admission, Ended, Execution, Restart, Status
 from domain.occurrence import Unfired
+from vault.keys import Sealed
 
 
 class StoreError(Exception):
@@ -283,3 +284,22 @@ class Runners(Protocol):
 
     async def remove(self, runner: str) -> None:
         """Remove the heartbeat: this runner has stopped, or is given up."""
+
+
+class Secrets(Protocol):
+    """Secrets, encrypted."""
+
+    async def put(self, name: str, sealed: Sealed, at: datetime) -> bool:
+        """Store a secret; True where there was none of that name."""
+
+    async def replace(self, name: str, before: Sealed, after: Sealed) -> bool:
+        """Store the same secret as it was encrypted anew; False where it was changed or deleted in the meantime."""
+
+    async def all(self) -> Sequence[tuple[str, Sealed]]:
+        """Return every secret as it was encrypted."""
+
+    async def list(self) -> Sequence[tuple[str, str, datetime]]:
+        """Return the name, key id and time of the last change of every secret, by name."""
+
+    async def delete(self, name: str) -> bool:
+        """Delete a secret; False where there is none."""

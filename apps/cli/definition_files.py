@@ -100,14 +100,15 @@ def check(document: Document) -> list[Flaw]:
     """Return what is wrong with a definition, without asking the service."""
     from pydantic import ValidationError
 
+    from actions.checking import problems
     from actions.registry import WorkflowDefinition
     from apps.workflows.field_errors import field_errors
 
     try:
-        WorkflowDefinition.model_validate(document.value)
+        definition = WorkflowDefinition.model_validate(document.value)
     except ValidationError as error:
         return [document.flaw(found.field, found.message) for found in field_errors(error, document.value)]
-    return []
+    return [document.flaw(field, message) for field, message in problems(definition, None)]
 
 
 def check_id(document: Document) -> list[Flaw]:

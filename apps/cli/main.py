@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import dead_letters, definitions, executions, projection, schedules, trigger, workflows
+from apps.cli import dead_letters, definitions, dry_run, executions, projection, schedules, secrets, trigger, workflows
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import examples, exit_codes, section
 
@@ -76,6 +76,11 @@ app.command(
     epilog=examples("wf validate nightly.yaml", "wf validate workflows/ && wf apply workflows/"),
 )(definitions.validate)
 app.command(
+    "dry-run",
+    rich_help_panel=DEFINITIONS,
+    epilog=examples("""wf dry-run nightly.yaml --input '{"name": "Ada"}'""", "wf dry-run nightly.yaml --json"),
+)(dry_run.dry_run)
+app.command(
     "list", rich_help_panel=DEFINITIONS, epilog=examples("wf list", "wf list --prefix billing- --json | jq '.[].workflowId'")
 )(workflows.list_workflows)
 app.command(
@@ -96,7 +101,11 @@ app.command(
     rich_help_panel=EXECUTIONS,
     epilog="\n".join(
         [
-            examples("wf trigger nightly", "wf trigger nightly --wait --timeout 5m && echo done"),
+            examples(
+                "wf trigger nightly",
+                "wf trigger nightly --wait --timeout 5m && echo done",
+                """wf trigger nightly --input '{"name": "Ada"}'""",
+            ),
             exit_codes(),
         ]
     ),
@@ -124,6 +133,9 @@ app.command("verify", rich_help_panel=SERVICE, epilog=examples("wf verify", "wf 
 app.command("rebuild", rich_help_panel=SERVICE, epilog=examples("wf rebuild --dry-run", "wf rebuild --workflow nightly"))(
     projection.rebuild
 )
+
+
+app.add_typer(secrets.commands(), name="secrets", rich_help_panel=SERVICE)
 
 
 # The options are those of apps.cli.up.up, which is read only when it is run: it needs the packages of the standalone extra.

@@ -14,6 +14,7 @@ from apps.cli import output
 from apps.cli.client import Client, Problem
 from apps.cli.errors import ExitCode, Interrupted, Unreachable, WfError
 from apps.cli.executions import OPEN, show_execution, unknown
+from apps.cli.inputs import Input, read_json_object
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId, chosen
 from apps.cli.workflows import unknown as unknown_workflow
 
@@ -45,6 +46,7 @@ def trigger(
             help="Wait no longer than this: 90, 90s, 5m, 1h. The execution goes on all the same.",
         ),
     ] = None,
+    given: Input = None,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,
@@ -54,7 +56,7 @@ def trigger(
         raise typer.BadParameter("only --wait waits; give both or neither", param_hint="--timeout")
     form = chosen(output_format, as_json)
     with Client(url) as client:
-        execution_id, answer = _start(client, workflow_id)
+        execution_id, answer = _start(client, workflow_id, read_json_object(given, "--input") if given else None)
         if not wait:
             if form is not Format.TABLE:
                 output.data(answer, form)
@@ -72,9 +74,10 @@ def trigger(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _start(client: Client, workflow_id: str) -> tuple[str, dict[str, Any]]:
+def _start(client: Client, workflow_id: str, given: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
     try:
-        answer = client.post("workflows", workflow_id, "trigger", missing=unknown_workflow(workflow_id))
+        body = None if given is None else {"input": given}
+        answer = client.post("workflows", workflow_id, "trigger", body=body, missing=unknown_workflow(workflow_id))
     except Problem as problem:
         holder = problem.members.get("executionId")
         state = problem.members.get("triggerStatus")

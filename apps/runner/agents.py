@@ -83,7 +83,8 @@ class Results:
                 since=result.outcome.finished_at,
                 wake_at=result.wake_at,
             )
-            self.tables.retries[workflow_id] = result.outcome.attempt
+            if result.outcome.status != "ok":  # else it is a delay
+                self.tables.retries[workflow_id] = result.outcome.attempt
         elif result.status is not Status.RUNNING:
             self._forget(workflow_id, result.execution_id)
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import structlog
@@ -13,7 +13,7 @@ from mode import Service
 from prometheus_client import CollectorRegistry
 
 from actions.http.connections import Connections
-from actions.running import Resources
+from actions.running import Resources, Send
 from apps import health
 from apps.runner import agents, commands, views
 from apps.runner.definitions import Definitions
@@ -26,12 +26,14 @@ from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.settings import RunnerSettings
 from apps.runner.strays import Strays
 from apps.runner.tables import Tables
+from apps.secret_values import secret_values
 from apps.service import ServiceApp
 from domain.execution import ActionFinished, Execution
 from events.folding import request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE
 from events.transport import Consumer
+from vault.values import SecretValues
 
 log = structlog.get_logger(__name__)
 
@@ -39,16 +41,22 @@ log = structlog.get_logger(__name__)
 class Http(Service):
     """The pooled HTTP connections that all actions share."""
 
-    def __init__(self, settings: RunnerSettings, **kwargs: Any) -> None:
+    def __init__(self, settings: RunnerSettings, *, secrets: SecretValues, send: Send, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.connections = Connections(settings.http())
+        self._resources = Resources(
+            http=self.connections,
+            secrets=secrets,
+            send=send,
+            publish_own_topics=settings.runner_publish_own_topics,
+        )
 
     async def on_stop(self) -> None:
         await self.connections.close()
 
     def resources(self) -> Resources:
         """Return what running actions share."""
-        return Resources(http=self.connections)
+        return self._resources
 
 
 class Pulse(Service):
@@ -84,7 +92,8 @@ class RunnerApp(ServiceApp):
             schedule=SCHEDULE.bind(self),
             dead_letter=DEAD_LETTER.bind(self),
         )
-        self.http = Http(settings, beacon=self.beacon)
+        self.secrets = secret_values(settings, self.store.secrets.all)
+        self.http = Http(settings, secrets=self.secrets, send=self._send, beacon=self.beacon)
         self.positions = Positions(session_timeout=settings.kafka_session_timeout)
         self.pulse = Pulse(self.positions, beacon=self.beacon)
         self.runs = Runs(
@@ -173,6 +182,14 @@ class RunnerApp(ServiceApp):
         live = self.runs.live.get(result.execution_id)
         self.metrics.finished_action(result, result.kind or "unknown", live.run.cause if live else "unknown")
 
+    async def _send(
+        self, topic: str, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]
+    ) -> tuple[int, int]:
+        sent = await self.producer.send(topic, key, value, None, None, list(headers))
+        # Shielded: the driver sets the result of this future when the broker answers at last, and fails if it was cancelled.
+        metadata = await asyncio.shield(sent)
+        return metadata.partition, metadata.offset
+
     async def _hand_back(self, execution: Execution) -> None:
         await self.publish(self.event_topics.execution, execution.workflow_id, request_record(execution))
 
@@ -185,6 +202,7 @@ class RunnerApp(ServiceApp):
                     execution_id=result.execution_id,
                     epoch=result.epoch,
                     wake_at=result.wake_at,
+                    delay=result.outcome.status == "ok" or None,
                 ),
             )
         else:

@@ -32,6 +32,7 @@ from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.tables import Busy, Tables
 from domain.execution import Admission, Cause, Execution, Status, admit, deadline_of
 from domain.identifiers import is_execution_id, is_workflow_id, record_execution_id
+from domain.inputs import BadInput
 from domain.instants import from_millis, instant
 from domain.overlap import Overlap
 from domain.trigger import allows_manual
@@ -228,6 +229,7 @@ class Intake:
                 await self.refuse(ticket, problem)
                 return
             definition = await self._stubbornly(lambda: self.definitions.get(workflow.workflow_id, workflow.version))
+            definition.check_input(request.input or {})
             admission = Admission(
                 execution_id=execution_id,
                 workflow_id=workflow.workflow_id,
@@ -239,10 +241,11 @@ class Intake:
                 retries_left=definition.retries,
                 total_actions=len(definition.actions),
                 shard=partition_of(workflow.workflow_id),
+                input=request.input or None,
             )
             await self._admit(admission, definition.overlap)
             ticket.finish()
-        except UnknownVersion as error:
+        except (UnknownVersion, BadInput) as error:
             await self.refuse(ticket, str(error))
         finally:
             self.runs.release()
@@ -337,6 +340,9 @@ def _run_of(request: ExecutionRequest, total_actions: int) -> Run:
         cause=request.cause,
         started_at=now(),
         deadline=instant(request.deadline) if request.deadline else None,
+        created_at=instant(request.created_at) if request.created_at else None,
+        due_at=instant(request.due_at) if request.due_at else None,
+        input=request.input or {},
     )
 
 
@@ -358,4 +364,8 @@ def _run_of_claimed(execution: Execution) -> Run:
         deadline=execution.deadline,
         in_doubt=execution.in_doubt,
         lost=execution.lost,
+        created_at=execution.created_at,
+        due_at=execution.due_at,
+        input=execution.input or {},
+        outcomes=tuple(execution.ordered_results),
     )

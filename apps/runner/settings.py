@@ -22,6 +22,9 @@ class RunnerSettings(ServiceSettings):
         default=0.1, ge=0, description="Seconds after which a run without a result yet is marked as running in MongoDB."
     )
     runner_publish_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for Kafka before trying again.")
+    runner_publish_own_topics: bool = Field(
+        default=False, description="Whether publish actions may send to the topics of this system as well."
+    )
     http_allow_hosts: str = Field(
         default="",
         description="What workflows may reach beside public addresses: names, *.names and ranges, comma-separated.",

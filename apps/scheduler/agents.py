@@ -11,6 +11,7 @@ from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.retries import Retries
 from apps.scheduler.ticks import Ticks
+from domain.execution import Restart
 from domain.identifiers import is_execution_id, is_workflow_id
 from domain.instants import instant
 from events.records import HolderEnded, WakeUp, WorkflowChanged
@@ -61,7 +62,14 @@ class Announcements:
         elif isinstance(record, WakeUp):
             if not is_execution_id(record.execution_id):
                 raise ValueError(f"execution_id: {record.execution_id[:200]!r} is not an execution id")
-            self._retries.announce(record.execution_id, record.workflow_id, shard, record.epoch, instant(record.wake_at))
+            self._retries.announce(
+                record.execution_id,
+                record.workflow_id,
+                shard,
+                record.epoch,
+                instant(record.wake_at),
+                Restart.WOKEN if record.delay else Restart.RETRY,
+            )
 
     async def _refuse(self, event: EventT[Any], reason: str) -> None:
         message = event.message

@@ -13,8 +13,10 @@ async context managers in the running loop:
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from itertools import count
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -30,6 +32,7 @@ from apps.standalone.ports import PortClaim, claim_ports, free_port, free_ports
 from apps.standalone.process import ChildProcess, Sink, discard, gather_all
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.worker import FaustWorker
+from vault.keys import ensure_key_file
 
 #: The services and what they are called to a user.
 CALLED = {"workflows": "the HTTP API", "scheduler": "the scheduler", "runner": "the runner"}
@@ -214,6 +217,8 @@ class Stack(Supervised):
         if self._owns_dependencies:
             self.progress("starting Kafka and the database")
             await self.dependencies.start()
+        if "SECRETS_KEY_FILE" in self._secrets_environment():
+            ensure_key_file(self._secrets_key_file)
         self.progress("starting the services")
         await self._start_children(*self.workers.values())
 
@@ -253,11 +258,22 @@ class Stack(Supervised):
         del self.children[name]
         await worker.stop()
 
+    @property
+    def _secrets_key_file(self) -> Path:
+        return self.settings.data_dir / "secrets.key"
+
+    def _secrets_environment(self) -> dict[str, str]:
+        """Return which key the services encrypt secrets with: one of this data directory, unless another one is named."""
+        if "SECRETS_KEY" in os.environ or "SECRETS_KEY_FILE" in os.environ:
+            return {}
+        return {"SECRETS_KEY_FILE": str(self._secrets_key_file)}
+
     def _new_worker(self, name: str, service: str, port: int, environment: Mapping[str, str] | None = None) -> FaustWorker:
         connections = {
             "KAFKA_BOOTSTRAP": self.kafka_bootstrap,
             "MONGODB_URL": self.mongodb_url,
             "HTTP_ALLOW_HOSTS": self.settings.http_allow_hosts,
+            **self._secrets_environment(),
         }
         worker = FaustWorker(
             name,

@@ -6,7 +6,10 @@ execution exists and will run: when Kafka does not acknowledge in time, the sche
 fence of ``epoch`` drops whichever of the two comes second. That is why the caller is told "accepted" either way.
 """
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -16,6 +19,7 @@ from apps.workflows.errors import InProgress, NotTriggeredByHand, UnknownWorkflo
 from apps.workflows.publishing import Publish
 from domain.execution import Admission, Cause, Execution, Status, deadline_of
 from domain.identifiers import execution_id
+from domain.inputs import InputSchema, check_size
 from domain.overlap import Overlap
 from domain.trigger import Trigger, allows_manual
 from events.folding import ended_record, request_record
@@ -33,11 +37,13 @@ async def trigger(
     publish_end: Publish,
     now: datetime,
     entropy: bytes,
+    given: Mapping[str, Any] | None = None,
 ) -> Execution:
     """Start one execution of a workflow, or queue it, and return it; ``entropy`` are 10 random bytes.
 
     Raises:
         UnknownWorkflow: there is none, or it is archived.
+        BadInput: ``given`` is too large, or does not obey the workflow's schema.
         NotTriggeredByHand: it runs on its schedule alone.
         InProgress: an execution of it is open, and its overlap policy gives this one no place.
         StoreUnavailable: whether the execution exists is not known; if it does, it will run.
@@ -47,6 +53,10 @@ async def trigger(
         raise UnknownWorkflow(workflow_id)
     if not allows_manual(_TRIGGER.validate_python(workflow.definition["trigger"], by_alias=False, by_name=True)):
         raise NotTriggeredByHand(workflow_id)
+    check_size(given or {})
+    schema = workflow.definition.get("input_schema")
+    if schema is not None:
+        _schema(json.dumps(schema)).check(given or {})
     definition = workflow.definition
     answer = await admit_under(
         Overlap.from_document(definition["overlap"]) if definition.get("overlap") else Overlap(),
@@ -60,6 +70,7 @@ async def trigger(
             total_actions=workflow.total_actions,
             shard=workflow.shard,
             deadline=deadline_of(now, definition.get("timeout")),
+            input=given or None,
         ),
         executions=executions,
         tell_ended=lambda ended: publish_end(workflow_id, ended_record(ended)),
@@ -71,3 +82,8 @@ async def trigger(
     if answer.publish is not None:
         await publish(workflow_id, request_record(answer.publish))
     return answer.execution
+
+
+@lru_cache(maxsize=1000)
+def _schema(text: str) -> InputSchema:
+    return InputSchema(json.loads(text))

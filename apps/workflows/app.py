@@ -9,6 +9,7 @@ from faust.types import ServiceT
 from prometheus_client import CollectorRegistry
 
 from apps import health
+from apps.secret_values import key_source, secret_values
 from apps.service import ServiceApp
 from apps.workflows import problems, v1
 from apps.workflows.publishing import Publish, Publisher
@@ -58,6 +59,8 @@ class WorkflowsApp(ServiceApp):
             **options,
         )
         self.clock = utc_now
+        self.secret_keys = key_source(settings)
+        self.secrets = secret_values(settings, lambda: self.store.secrets.all())
         self.request_execution = Publisher(EXECUTION.bind(self), settings.workflows_publish_timeout)
         self.announce_end = Publisher(ACTION_RESULT.bind(self), settings.workflows_publish_timeout)
         self.announce_change = Publisher(SCHEDULE.bind(self), settings.workflows_publish_timeout)

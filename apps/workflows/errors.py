@@ -113,3 +113,15 @@ class NoTicks(ApiError):
     def __init__(self, workflow_id: str) -> None:
         super().__init__(f"Workflow {workflow_id} has no ticks to come, so there is nothing to pause.")
         self.workflow_id = workflow_id
+
+
+class UnknownSecret(ApiError):
+    """There is no stored secret of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no stored secret {name}; GET /secrets lists those that are there.")
+        self.name = name
+
+
+class SecretsNotEncrypted(ApiError):
+    """The service has no usable key to encrypt secrets with."""

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from apps.workflows import errors, representations
+from domain.inputs import BadInput
 from events.letter_box import LettersUnreadable
 from store.interfaces import StoreUnavailable, VersionConflict, WorkflowExists
 
@@ -50,6 +51,9 @@ KINDS: dict[type[Exception], Kind] = {
     VersionConflict: Kind(409, "version-conflict", "Changed in the meantime"),
     errors.BodyTooLarge: Kind(413, "body-too-large", "Body too large"),
     errors.NotJson: Kind(415, "not-json", "Not JSON"),
+    errors.UnknownSecret: Kind(404, "unknown-secret", "Unknown secret"),
+    errors.SecretsNotEncrypted: Kind(409, "no-key-for-secrets", "No key for secrets"),
+    BadInput: Kind(400, "bad-input", "Bad input"),
     StoreUnavailable: Kind(503, "database-unavailable", "Database unavailable"),
 }
 
@@ -91,6 +95,9 @@ def _members(kind: Kind, error: Exception) -> dict[str, Any]:
         members["errors"] = [asdict(field_error) for field_error in error.errors[:SHOWN_ERRORS]]
         if len(error.errors) > SHOWN_ERRORS:
             members["detail"] += f" The first {SHOWN_ERRORS} of {len(error.errors)} errors are shown."
+    elif isinstance(error, BadInput):
+        members["detail"] = "The input is not valid."
+        members["errors"] = [{"field": problem.path, "message": problem.message} for problem in error.problems]
     elif isinstance(error, errors.InProgress):
         # The one problem whose "status" is the words that this route has always answered. RFC 9457 (3.1) lets it be:
         # a member of another type than expected is ignored, and the number stands in the status line.

@@ -93,7 +93,11 @@ def execution(found: Execution) -> dict[str, Any]:
 
 def execution_in_full(found: Execution) -> dict[str, Any]:
     """Return an execution with every attempt of every action, in the order they were run."""
-    return {**execution(found), "executedActions": [_outcome(outcome) for outcome in found.ordered_results]}
+    return {
+        **execution(found),
+        **({} if found.input is None else {"input": dict(found.input)}),
+        "executedActions": [_outcome(outcome) for outcome in found.ordered_results],
+    }
 
 
 def ticks(dues: Sequence[datetime], trigger: Trigger) -> dict[str, Any]:
@@ -144,6 +148,8 @@ def _outcome(outcome: ActionOutcome) -> dict[str, Any]:
         shown["error"] = dict(outcome.error)
     if outcome.output is not None:
         shown["output"] = dict(outcome.output)
+    if outcome.continued:
+        shown["continued"] = True
     return shown
 
 

@@ -11,7 +11,9 @@ from aiohttp import web
 
 from actions.http.connections import Connections, HttpSettings
 from actions.registry import WorkflowDefinition, run_action
-from actions.running import Context, Outcome, Resources, UnknownSecret
+from actions.running import Context, Outcome, Resources
+from vault.redaction import Redactor
+from vault.values import UnknownSecret
 
 LOOPBACK = ("127.0.0.0/8", "::1")
 EXECUTION_ID = "019ab5d0-0000-7000-8000-000000000001"
@@ -36,7 +38,9 @@ class Sender:
         self.opened.append(Connections(HttpSettings(**settings)))
         return self.opened[-1]
 
-    async def secret(self, name: str) -> str:
+    redactor = Redactor()
+
+    async def get(self, name: str) -> str:
         if name not in self.secrets:
             raise UnknownSecret(name)
         return self.secrets[name]
@@ -50,7 +54,7 @@ class Sender:
             action_id="call",
             attempt=attempt,
             epoch=3,
-            resources=Resources(http=connections, secret=self.secret),
+            resources=Resources(http=connections, secrets=self),
         )
         return await asyncio.wait_for(run_action(http_action(**fields), context), timeout=60)
 

@@ -100,7 +100,11 @@ class Target:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack(tmp_path_factory):
     settings = on_free_ports(StandaloneSettings(data_dir=tmp_path_factory.mktemp("stack")))
-    async with Stack(settings, environment={"SCHEDULER_INTERVAL": "1"}) as running:
+    lines: list[str] = []
+    async with Stack(
+        settings, environment={"SCHEDULER_INTERVAL": "1"}, sink=lambda name, line: lines.append(f"{name}: {line}")
+    ) as running:
+        running.lines = lines  # what the services and their dependencies say
         yield running
 
 

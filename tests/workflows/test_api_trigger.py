@@ -146,5 +146,5 @@ async def test_refused_while_the_database_is_away(api: Client, store: MemoryStor
 async def test_unknown_fields_are_refused(api: Client, store: MemoryStore) -> None:
     await api.create("a")
     answer = await api.send("POST", "/workflows/a/trigger", json={"input": 1, "delay": "5s"})
-    assert answer.fields() == ["input", "delay"]
+    assert sorted(answer.fields()) == ["delay", "input"]
     assert not store.executions.documents

@@ -3,11 +3,13 @@
 import asyncio
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from aiohttp import web
 from pydantic import Field, ValidationError
 
+from actions.checking import problems, uses_secrets
+from actions.dry_run import dry_run
 from actions.registry import WorkflowDefinition
 from apps.workflows import admission, cursors, definitions, representations
 from apps.workflows.bodies import read_object
@@ -17,9 +19,12 @@ from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import execution_address
 from apps.workflows.views import Resource
 from domain.execution import Execution, Status
-from domain.identifiers import WORKFLOW_ID_PATTERN, is_workflow_id
+from domain.identifiers import WORKFLOW_ID_PATTERN, execution_id, is_workflow_id
 from domain.overlap import Overlap
 from store.interfaces import Executions, Workflow, WorkflowFilter
+
+if TYPE_CHECKING:
+    from apps.workflows.app import WorkflowsApp
 
 
 class WorkflowQuery(Page):
@@ -55,7 +60,7 @@ class Workflows(Resource):
     async def post(self, request: web.Request) -> web.Response:
         """Store a new workflow."""
         stored = await definitions.create(
-            _read_definition(await read_object(request)),
+            await _read_definition(await read_object(request), self.app),
             workflows=self.app.store.workflows,
             announce=self.app.announce_change,
             now=self.app.clock(),
@@ -85,7 +90,7 @@ class OneWorkflow(Resource):
                 [FieldError("workflowId", f"must be {workflow_id} as in the address, or absent")],
             )
         stored = await definitions.replace(
-            _read_definition(body),
+            await _read_definition(body, self.app),
             workflows=self.app.store.workflows,
             executions=self.app.store.executions,
             occurrences=self.app.store.occurrences,
@@ -112,11 +117,8 @@ class WorkflowTrigger(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Start one execution."""
         check_id(workflow_id)
-        unknown = await read_object(request, optional=True)
-        if unknown:
-            raise BadRequest(
-                "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
-            )
+        body = await read_object(request, optional=True)
+        given = _read_members(body, "input").get("input", {})
         execution = await admission.trigger(
             workflow_id,
             workflows=self.app.store.workflows,
@@ -125,6 +127,7 @@ class WorkflowTrigger(Resource):
             publish_end=self.app.announce_end,
             now=self.app.clock(),
             entropy=os.urandom(10),
+            given=given,
         )
         return self.answer(
             {
@@ -136,14 +139,62 @@ class WorkflowTrigger(Resource):
         )
 
 
-VIEWS: Final = (Workflows, OneWorkflow, WorkflowTrigger)
+class WorkflowDryRun(Resource):
+    """Where is told what a workflow would do."""
+
+    view_name = "workflow-dry-run"
+    view_path = "/workflows/{workflow_id}/dry-run"
+
+    async def post(self, request: web.Request, workflow_id: str) -> web.Response:
+        """Render and check everything, and send nothing."""
+        check_id(workflow_id)
+        members = _read_members(await read_object(request, optional=True), "input", "actions")
+        known = members.get("actions", {})
+        for name, answer in known.items():
+            if not isinstance(answer, dict) or not isinstance(answer.get("output", {}), dict):
+                raise BadRequest(
+                    "The body is not valid.",
+                    [FieldError(f"actions.{name[:100]}", 'must be an object such as {"output": {…}}')],
+                )
+        stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
+        now = self.app.clock()
+        execution = {
+            "id": execution_id(now, bytes(10)), "workflowId": workflow_id, "version": stored.version, "attempt": 1,
+            "createdAt": representations.instant(now), "dueAt": None, "status": "ok", "failure": None,
+        }  # fmt: skip
+        definition = WorkflowDefinition.from_document(dict(stored.definition))
+        return self.answer(
+            dry_run(
+                definition,
+                given=members.get("input", {}),
+                known=known,
+                execution=execution,
+                secrets=await self.app.secrets.names() if uses_secrets(definition) else frozenset(),
+            )
+        )
 
 
-def _read_definition(body: dict[str, Any]) -> WorkflowDefinition:
+VIEWS: Final = (Workflows, OneWorkflow, WorkflowTrigger, WorkflowDryRun)
+
+
+async def _read_definition(body: dict[str, Any], app: "WorkflowsApp") -> WorkflowDefinition:
     try:
-        return WorkflowDefinition.model_validate(body)
+        definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body)) from None
+    found = problems(definition, await app.secrets.names() if uses_secrets(definition) else frozenset())
+    if found:
+        raise BadRequest("The workflow is not valid.", [FieldError(field, message) for field, message in found])
+    return definition
+
+
+def _read_members(body: dict[str, Any], *names: str) -> dict[str, dict[str, Any]]:
+    """Return the members of a body, which must be objects of these names."""
+    found = [FieldError(name[:100], "is not known here; remove it") for name in body if name not in names]
+    found += [FieldError(name, "must be an object") for name in names if name in body and not isinstance(body[name], dict)]
+    if found:
+        raise BadRequest("The body is not valid.", found)
+    return body
 
 
 async def in_full(stored: Workflow, executions: Executions) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""``wf dry-run``: what a definition in a file would do, without a service and without sending anything."""
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from apps.cli import output
+from apps.cli.errors import ExitCode, WfError
+from apps.cli.inputs import Input, read_json_object
+from apps.cli.options import Format, Json, Output, chosen
+
+
+def dry_run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="A file with one definition, or -.")],
+    given: Input = None,
+    actions: Annotated[
+        str | None,
+        typer.Option(
+            "--actions",
+            metavar="JSON",
+            show_default=False,
+            help='What actions are taken to have answered, by id: \'{"call": {"output": {"json": {"id": 1}}}}\', or @FILE.',
+        ),
+    ] = None,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
+) -> None:
+    """Render and check everything in a definition, and send nothing.
+
+    Whether the secrets that it names are set is for the service to say.
+    """
+    from apps.cli import definition_files
+
+    form = chosen(output_format, as_json)
+    documents, flaws = definition_files.read([file])
+    for document in documents:
+        flaws += definition_files.check(document)
+    if flaws or len(documents) != 1:
+        raise WfError(
+            "the definition is not valid" if flaws else f"{file} holds {len(documents)} definitions; a dry run takes one",
+            details=definition_files.in_order(flaws),
+            code=ExitCode.FAILED,
+        )
+    from actions.dry_run import dry_run as run
+    from actions.registry import WorkflowDefinition
+    from domain.identifiers import execution_id
+    from domain.instants import instant
+
+    definition = WorkflowDefinition.model_validate(documents[0].value)
+    now = instant(datetime.now(timezone.utc))
+    found: dict[str, Any] = run(
+        definition,
+        given=read_json_object(given, "--input"),
+        known=read_json_object(actions, "--actions"),
+        execution={
+            "id": execution_id(now, bytes(10)), "workflowId": definition.workflow_id, "version": 0, "attempt": 1,
+            "createdAt": f"{now.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z", "dueAt": None,
+            "status": "ok", "failure": None,
+        },
+        secrets=None,
+    )  # fmt: skip
+    if form is not Format.TABLE:
+        output.data(found, form)
+    else:
+        for step in found["steps"]:
+            where = "" if step["list"] == "actions" else f" ({step['list']})"
+            output.line(f"{step['actionId']}{where}: {step['result']}")
+            if "rendered" in step:
+                output.indented(json.dumps(step["rendered"], indent=2, ensure_ascii=False), 2)
+            if step.get("unknown"):
+                output.indented(f"not known before it runs: {', '.join(step['unknown'])}", 2)
+    if not found["valid"]:
+        raise WfError(
+            "it would not run",
+            details=[f"{error['field']}: {error['message']}" for error in found["errors"]] if form is Format.TABLE else (),
+        )

@@ -1,0 +1,36 @@
+"""JSON objects on the command line: written out, or in a file."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from apps.cli.errors import ExitCode, WfError
+
+Input = Annotated[
+    str | None,
+    typer.Option("--input", "-i", metavar="JSON", show_default=False, help="The input: a JSON object, or @FILE with one."),
+]
+
+
+def read_json_object(text: str | None, option: str) -> dict[str, Any]:
+    """Return the object in ``text``; an empty one where there is none.
+
+    Raises:
+        WfError: it is no JSON object, or its file cannot be read.
+    """
+    if text is None:
+        return {}
+    try:
+        value = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WfError(f"{option}: cannot read {text[1:]}: {reason}", code=ExitCode.USAGE) from None
+    except (ValueError, RecursionError) as error:
+        raise WfError(
+            f"{option} is not JSON: {error}", hint=f'Write for example: {option} \'{{"name": "Ada"}}\'', code=ExitCode.USAGE
+        ) from None
+    if not isinstance(value, dict):
+        raise WfError(f"{option} must be a JSON object", code=ExitCode.USAGE)
+    return value

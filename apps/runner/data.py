@@ -1,0 +1,59 @@
+"""What templates see: the data of one execution as it stands."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from domain.execution import ActionOutcome
+from domain.flow import failure
+
+
+def outcome_data(outcome: ActionOutcome) -> dict[str, Any]:
+    """Return what ``actions.<id>`` is."""
+    seen: dict[str, Any] = {
+        "status": outcome.status,
+        "attempt": outcome.attempt,
+        "output": dict(outcome.output or {}),
+        "logs": list(outcome.logs),
+    }
+    if outcome.error is not None:
+        seen["error"] = dict(outcome.error)
+    return seen
+
+
+def execution_data(
+    *,
+    execution_id: str,
+    workflow_id: str,
+    version: int,
+    attempt: int,
+    cause: str,
+    created_at: datetime | None,
+    due_at: datetime | None,
+    given: Mapping[str, Any],
+    outcomes: Iterable[ActionOutcome],
+) -> dict[str, Any]:
+    """Return all roots but ``secrets``; of an action that was attempted more than once, the last attempt counts."""
+    outcomes = sorted(outcomes, key=lambda outcome: (outcome.attempt, outcome.index))
+    failed = failure(outcomes)
+    return {
+        "input": dict(given),
+        "trigger": {"cause": cause, "dueAt": _text(due_at), "createdAt": _text(created_at)},
+        "execution": {
+            "id": execution_id,
+            "workflowId": workflow_id,
+            "version": version,
+            "attempt": attempt,
+            "createdAt": _text(created_at),
+            "dueAt": _text(due_at),
+            "status": "ok" if failed is None else "failed",
+            "failure": None
+            if failed is None
+            else {"actionId": failed.action_id, **dict(failed.error or {"class": "", "message": ""})},
+        },
+        "actions": {outcome.action_id: outcome_data(outcome) for outcome in outcomes},
+    }
+
+
+def _text(value: datetime | None) -> str | None:
+    return None if value is None else f"{value.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"

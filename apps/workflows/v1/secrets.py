@@ -1,0 +1,105 @@
+"""``/secrets``: set, listed by name and deleted; no address returns a value."""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from apps.workflows import representations
+from apps.workflows.bodies import read_object
+from apps.workflows.errors import BadRequest, FieldError, SecretsNotEncrypted, UnknownSecret
+from apps.workflows.views import Resource
+from vault.keys import KeyRing, VaultError
+from vault.values import LONGEST_VALUE, is_secret_name
+
+NAME_RULE: Final = "must be 1 to 128 letters, digits, '-' or '_', the first a letter or '_'"
+
+
+class Secrets(Resource):
+    """The list."""
+
+    view_name = "secrets"
+    view_path = "/secrets"
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Return the names of the stored secrets, and of those that the service found in its environment and files."""
+        stored = await self.app.store.secrets.list()
+        items: list[dict[str, Any]] = [
+            {"name": name, "source": "stored", "keyId": key_id, "updatedAt": representations.instant(updated_at)}
+            for name, key_id, updated_at in stored
+        ]
+        names = {item["name"] for item in items}
+        items += [{"name": name, "source": "mounted"} for name in await self.app.secrets.names() if name not in names]
+        return self.answer({"items": sorted(items, key=lambda item: item["name"])})
+
+
+class OneSecret(Resource):
+    """One secret."""
+
+    view_name = "secret"
+    view_path = "/secrets/{name}"
+
+    async def put(self, request: web.Request, name: str) -> web.Response:
+        """Set the value."""
+        _check_name(name)
+        body = await read_object(request)
+        value = body.get("value")
+        errors = [FieldError(key[:100], "is not known here; remove it") for key in body if key != "value"]
+        if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_VALUE:
+            errors.append(FieldError("value", f"must be a string of 1 to {LONGEST_VALUE} characters"))
+        if errors or not isinstance(value, str):
+            raise BadRequest("The secret is not valid.", errors)
+        now = self.app.clock()
+        self.app.secrets.redactor.add(value)
+        try:
+            sealed = self._ring().seal(name, value)
+        except VaultError as error:
+            raise SecretsNotEncrypted(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+        created = await self.app.store.secrets.put(name, sealed, now)
+        return self.answer(
+            {"name": name, "keyId": sealed.key_id, "updatedAt": representations.instant(now)}, status=201 if created else 200
+        )
+
+    async def delete(self, request: web.Request, name: str) -> web.Response:
+        """Delete the secret; workflows that refer to it fail from then on."""
+        _check_name(name)
+        if not await self.app.store.secrets.delete(name):
+            raise UnknownSecret(name)
+        return web.Response(status=204)
+
+    def _ring(self) -> KeyRing:
+        return self.app.secret_keys.ring()
+
+
+class Rotation(Resource):
+    """Where secrets are encrypted anew."""
+
+    view_name = "secrets-rotation"
+    view_path = "/secrets-rotation"
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Encrypt with the first key what was encrypted with another."""
+        rotated, failed = [], []
+        try:
+            ring = self.app.secret_keys.ring()
+            primary = ring.primary
+        except VaultError as error:
+            raise SecretsNotEncrypted(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+        for name, sealed in await self.app.store.secrets.all():
+            if sealed.key_id == primary:
+                continue
+            try:
+                fresh = ring.seal(name, ring.open(name, sealed))
+            except VaultError as error:
+                failed.append({"name": name, "message": str(error)})
+                continue
+            if await self.app.store.secrets.replace(name, sealed, fresh):
+                rotated.append(name)
+        return self.answer({"keyId": primary, "rotated": rotated, "failed": failed})
+
+
+VIEWS: Final[tuple[Any, ...]] = (Secrets, OneSecret, Rotation)
+
+
+def _check_name(name: str) -> None:
+    if not is_secret_name(name):
+        raise BadRequest("The address is not valid.", [FieldError("name", NAME_RULE)])

@@ -1,0 +1,71 @@
+"""What runs next.
+
+A workflow has three lists of steps, whose positions count through all of them: ``actions``, then ``onFailure``, then
+``finally``. The actions run in order up to the first that fails for good (its retries are used up, and it has no
+``continueOnError``). Then the steps of ``onFailure`` run, if something failed, and those of ``finally`` in any case. A step
+of these two lists that fails does not keep the later ones from running.
+
+The execution ends ``failed`` where any step failed for good, whatever ``onFailure`` does about it, and ``ok`` otherwise:
+only ``continueOnError`` makes a failure not count. A step whose ``if`` does not hold is ``skipped``, which counts as done.
+
+The decision is made once, when a step ends, and recorded with its outcome (``next_index``, ``continued``), so that whoever
+resumes the execution reads it rather than makes it anew.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from domain.execution import ActionOutcome, Status
+
+FAILURES = frozenset({"failed", "unknown"})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many steps each list has."""
+
+    actions: int
+    on_failure: int = 0
+    finally_: int = 0
+
+    @property
+    def total(self) -> int:
+        """The position after the last step: nothing is left to run."""
+        return self.actions + self.on_failure + self.finally_
+
+    def list_of(self, index: int) -> tuple[str, int]:
+        """Return the list of a step as users write it, and the step's position in it."""
+        if index < self.actions:
+            return "actions", index
+        if index < self.actions + self.on_failure:
+            return "onFailure", index - self.actions
+        return "finally", index - self.actions - self.on_failure
+
+
+def following(plan: Plan, index: int, *, failed: bool) -> int:
+    """Return the position of the step after ``index``, which failed for good or is done; ``plan.total``: none is left."""
+    if index >= plan.actions:
+        return index + 1
+    if failed:
+        return plan.actions
+    return index + 1 if index + 1 < plan.actions else plan.actions + plan.on_failure
+
+
+def failed_for_good(outcome: ActionOutcome) -> bool:
+    """Tell whether this outcome makes its execution fail."""
+    if outcome.status not in FAILURES or outcome.continued:
+        return False
+    return outcome.resume_index != outcome.index  # else it is retried
+
+
+def failure(outcomes: Iterable[ActionOutcome]) -> ActionOutcome | None:
+    """Return the first outcome that makes the execution fail."""
+    fatal = [outcome for outcome in outcomes if failed_for_good(outcome)]
+    return min(fatal, key=lambda outcome: (outcome.attempt, outcome.index), default=None)
+
+
+def status_after(plan: Plan, next_index: int, *, failed: bool) -> Status:
+    """Return what an execution is when ``next_index`` is the step to run, and something has ``failed`` for good or not."""
+    if next_index < plan.total:
+        return Status.RUNNING
+    return Status.FAILED if failed else Status.OK

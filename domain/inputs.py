@@ -1,0 +1,134 @@
+"""The input of an execution: a JSON object, and the JSON Schema that a workflow may ask it to obey.
+
+Draft 2020-12, checked by a library whose regular expressions take linear time. A schema is refused where checking by it
+might not end soon or reach elsewhere: references lead within the schema, and not round in circles.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jsonschema_rs
+
+from domain.errors import DomainError
+
+LARGEST_INPUT: Final = 262_144  # bytes of JSON
+LARGEST_SCHEMA: Final = 65_536
+LARGEST_UNFOLDED: Final = 5_000  # parts of a schema, where every reference is replaced by what it stands for
+MOST_PROBLEMS: Final = 20
+_LONGEST_MESSAGE: Final = 300
+_REFUSED: Final = ("$dynamicRef", "$recursiveRef", "$dynamicAnchor", "$recursiveAnchor", "$id", "$schema")
+_DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+class BadSchema(DomainError):
+    """Not a JSON Schema that input can be checked by."""
+
+
+class BadInput(DomainError):
+    """The input is too large, or does not obey its workflow's schema."""
+
+    def __init__(self, problems: "list[InputProblem]") -> None:
+        super().__init__("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class InputProblem:
+    """What is wrong with one place of the input, as in ``input.items[0].name``."""
+
+    path: str
+    message: str
+
+
+class InputSchema:
+    """A schema to check input by.
+
+    Raises:
+        BadSchema: it is none.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        if len(json.dumps(schema)) > LARGEST_SCHEMA:
+            raise BadSchema(f"is larger than {LARGEST_SCHEMA} bytes")
+        if str(schema.get("$schema", _DRAFT)).rstrip("#") != _DRAFT:
+            raise BadSchema(f"$schema must be {_DRAFT}, or absent")
+        rules = {key: value for key, value in schema.items() if key != "$schema"}
+        _unfolded(rules, rules, frozenset(), {})
+        try:
+            self._validator = jsonschema_rs.Draft202012Validator(
+                rules, retriever=_refuse, pattern_options=jsonschema_rs.RegexOptions()
+            )
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+            path = getattr(error, "instance_path", None) or []
+            where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+            message = getattr(error, "message", str(error))
+            raise BadSchema(f"{where}: {message}"[:_LONGEST_MESSAGE] if where else message[:_LONGEST_MESSAGE]) from None
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Check input.
+
+        Raises:
+            BadInput: it does not obey the schema.
+        """
+        problems = []
+        for error in self._validator.iter_errors(dict(given)):
+            path = "input" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
+            problems.append(InputProblem(path[:_LONGEST_MESSAGE], error.message[:_LONGEST_MESSAGE]))
+            if len(problems) == MOST_PROBLEMS:
+                break
+        if problems:
+            raise BadInput(problems)
+
+
+def check_size(given: Mapping[str, Any]) -> None:
+    """Check that input is not too large for the records that carry it.
+
+    Raises:
+        BadInput: it is.
+    """
+    if len(json.dumps(given).encode()) > LARGEST_INPUT:
+        raise BadInput([InputProblem("input", f"must be at most {LARGEST_INPUT} bytes of JSON; send a reference instead")])
+
+
+def _refuse(uri: str) -> Any:
+    raise ValueError(f"{uri} lies elsewhere; put it into $defs")
+
+
+def _unfolded(value: Any, root: Mapping[str, Any], within: frozenset[str], known: dict[str, int]) -> int:
+    """Return how many parts ``value`` has, those included that it refers to."""
+    size = 1
+    if isinstance(value, list):
+        size += sum(_unfolded(item, root, within, known) for item in value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in _REFUSED and isinstance(item, str):
+                raise BadSchema(f"{key} is not supported here; refer to #/$defs/… with $ref")
+            if key == "$ref" and isinstance(item, str):
+                size += _referred(item, root, within, known)
+            else:
+                size += _unfolded(item, root, within, known)
+    if size > LARGEST_UNFOLDED:
+        raise BadSchema(f"has more than {LARGEST_UNFOLDED} parts, its references replaced by what they stand for")
+    return size
+
+
+def _referred(reference: str, root: Mapping[str, Any], within: frozenset[str], known: dict[str, int]) -> int:
+    if reference in within:
+        raise BadSchema(f"$ref {reference[:100]} leads round in a circle; write out as many levels as are needed")
+    if reference in known:
+        return known[reference]
+    if reference != "#" and not reference.startswith("#/"):
+        raise BadSchema(f"$ref {reference[:100]} must begin with #/ and lead within the schema")
+    target: Any = root
+    for part in reference[2:].split("/") if len(reference) > 1 else ():
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(target, dict) and name in target:
+            target = target[name]
+        elif isinstance(target, list) and name.isdigit() and int(name) < len(target):
+            target = target[int(name)]
+        else:
+            raise BadSchema(f"$ref {reference[:100]} leads nowhere")
+    known[reference] = _unfolded(target, root, within | {reference}, known)
+    return known[reference]

@@ -1,0 +1,183 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from actions.checking import problems
+from actions.dry_run import dry_run
+from actions.registry import WorkflowDefinition
+from templates.errors import RenderError
+
+SECRETS = frozenset({"TOKEN"})
+
+
+def defined(*actions, **more):
+    return WorkflowDefinition.model_validate(
+        {"workflowId": "w", "trigger": {"type": "manual"}, "actions": list(actions), **more}
+    )
+
+
+def say(message, **more):
+    return {"type": "log", "message": message, **more}
+
+
+@pytest.mark.parametrize(
+    ("word", "message", "expected"),
+    [
+        (
+            "fine",
+            "{{ input.x }} {{ execution.id }} {{ trigger.cause }} {{ actions.first.output.a }} {{ secrets.TOKEN }}",
+            "",
+        ),
+        ("root", "{{ inputs.x }}", "'inputs' is not known here; templates know input"),
+        ("action", "{{ actions.frist.output }}", "there is no action 'frist' before this one; there are first, with-dash"),
+        ("itself", "{{ actions['log-3'].output }}", "comes later or is this one"),
+        ("dash", "{{ actions.with-dash.output }}", "actions['with-dash']"),
+        ("field of an action", "{{ actions.first.outptu }}", "an action has no 'outptu'"),
+        ("name of set", "{{ actions.first.output.b }}", "sets no 'b'; it sets a"),
+        ("execution", "{{ execution.ID }}", "execution has no 'ID'"),
+        ("trigger", "{{ trigger.type }}", "trigger has no 'type'"),
+        ("secret", "{{ secrets.OTHER }}", "secret OTHER is not set"),
+        ("computed secret", "{{ secrets[input.x] }}", "named one by one"),
+        ("all secrets", "{{ secrets }}", "named one by one"),
+        ("syntax", "{{ 1 + }}", "can be understood"),
+        ("filter", "{{ 1 | shout }}", "No filter named 'shout'"),
+        ("own names", "{% set a = 1 %}{% for b in [a] %}{{ b }}{{ loop.index }}{% endfor %}", ""),
+    ],
+)
+def test_templates_are_checked_when_they_are_written(word, message, expected):
+    first = {"type": "set", "actionId": "first", "values": {"a": 1}}
+    found = problems(defined(first, say("x", actionId="with-dash"), say(message)), SECRETS)
+    if not expected:
+        assert found == []
+    else:
+        assert {field for field, _ in found} == {"actions[2].message"}
+        assert any(expected in problem for _, problem in found), found
+
+
+def test_without_knowing_the_secrets_none_is_missed():
+    assert problems(defined(say("{{ secrets.OTHER }}")), None) == []
+
+
+def test_handlers_see_all_actions():
+    definition = defined(
+        say("x", actionId="a"),
+        onFailure=[say("{{ actions.a.status }}", actionId="b")],
+        **{"finally": [say("{{ actions.b.status }}")]},
+    )
+    assert problems(definition, SECRETS) == []
+
+
+def test_ids_are_unique_over_all_lists():
+    with pytest.raises(ValidationError, match="used twice"):
+        defined(say("x", actionId="a"), onFailure=[say("x", actionId="a")])
+
+
+DATA = {
+    "input": {"n": 3, "url": "https://example.org", "bad": "no url"},
+    "trigger": {},
+    "execution": {},
+    "actions": {},
+    "secrets": {},
+}
+
+
+def test_a_rendered_action_is_as_if_it_had_been_written_so():
+    step = defined(
+        {
+            "type": "http-request",
+            "url": "{{ input.url }}",
+            "method": "POST",
+            "headers": {"N": "{{ input.n }}"},
+            "json": {"n": "{{ input.n }}", "null": None},
+        }
+    ).prepared[0]
+    action = step.render(DATA)
+    assert (action.url, action.headers, action.json_body) == ("https://example.org", {"N": "3"}, {"n": 3, "null": None})
+
+
+def test_what_a_field_does_not_take_is_told_by_its_name():
+    with pytest.raises(RenderError, match=r"url: 'no url' is not a URL"):
+        defined({"type": "http-request", "url": "{{ input.bad }}", "method": "GET"}).prepared[0].render(DATA)
+    with pytest.raises(RenderError, match=r"headers"):
+        defined({"type": "http-request", "url": "http://x", "method": "GET", "headers": {"A": "{{ 'a\\nb' }}"}}).prepared[
+            0
+        ].render(DATA)
+
+
+def test_an_action_without_templates_is_not_touched():
+    step = defined(say("plain")).prepared[0]
+    assert step.is_plain
+    assert step.render({}) is step.action
+
+
+STRINGS = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(
+        ["{{ input.a }}", "{{ actions.a.output }}", "{{ secrets.TOKEN }}", "{{", "{% if %}", "{{ 1/0 }}", "x{{ input }}y"]
+    ),
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | STRINGS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(STRINGS, inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = [
+    "type",
+    "actionId",
+    "message",
+    "level",
+    "values",
+    "topic",
+    "key",
+    "value",
+    "headers",
+    "duration",
+    "until",
+    "if",
+    "url",
+    "method",
+    "json",
+    "continueOnError",
+]
+ACTIONS = st.builds(
+    lambda kind, fields: {**fields, "type": kind},
+    st.sampled_from(["log", "set", "fail", "publish", "delay", "http-request"]),
+    st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=5),
+)
+SOUND = st.one_of(
+    st.builds(say, STRINGS),
+    st.builds(lambda value: {"type": "set", "values": {"v": value}}, VALUES),
+    st.builds(lambda value, key: {"type": "publish", "topic": "t", "value": value, "key": key}, VALUES, STRINGS),
+    st.builds(lambda text, condition: {"type": "fail", "message": text, "if": condition}, STRINGS, STRINGS),
+)
+
+
+@given(
+    st.lists(ACTIONS | SOUND, min_size=1, max_size=4),
+    st.dictionaries(st.sampled_from(["onFailure", "finally"]), st.lists(SOUND, max_size=2)),
+    st.dictionaries(st.sampled_from(["a", "b"]), VALUES, max_size=2),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_definition_is_refused_or_dry_runs(actions, lists, given_input):
+    try:
+        definition = defined(*actions, **lists)
+    except ValidationError:
+        return
+    execution = {
+        "id": "e",
+        "workflowId": "w",
+        "version": 1,
+        "attempt": 1,
+        "createdAt": "",
+        "dueAt": None,
+        "status": "ok",
+        "failure": None,
+    }
+    found = dry_run(definition, given=given_input, known={}, execution=execution, secrets=SECRETS)
+    assert found["valid"] == (not found["errors"])
+    json.dumps(found)
+    if not problems(definition, SECRETS):
+        assert all(step.problems == [] for step in definition.prepared)

@@ -1,0 +1,144 @@
+"""What a run publishes: templates, conditions, handlers, delays, redaction."""
+
+import asyncio
+from datetime import datetime, timezone
+
+import pytest
+
+from actions.http.connections import Connections, HttpSettings
+from actions.registry import WorkflowDefinition
+from actions.running import Resources
+from apps.runner.attempts import Run, run_attempt
+from events.folding import result_transition
+from vault.redaction import Redactor
+from vault.values import UnknownSecret
+
+T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+class Secrets:
+    def __init__(self, **values):
+        self.values = values
+        self.redactor = Redactor()
+        self.redactor.know(values.values())
+
+    async def get(self, name):
+        if name not in self.values:
+            raise UnknownSecret(name)
+        return self.values[name]
+
+
+@pytest.fixture
+async def resources():
+    connections = Connections(HttpSettings(allow_hosts=("127.0.0.1",)))
+    yield Resources(http=connections, secrets=Secrets(KEY="s3cret-value"))
+    await connections.close()
+
+
+async def ran(resources, actions, *, given=None, outcomes=(), resume_index=0, retries=0, **more):
+    definition = WorkflowDefinition.model_validate(
+        {"workflowId": "w", "trigger": {"type": "manual"}, "actions": actions, "retries": retries, **more}
+    )
+    run = Run(
+        "e",
+        "w",
+        1,
+        1,
+        1,
+        retries,
+        resume_index,
+        len(actions),
+        cause="manual",
+        created_at=T0,
+        input=given or {},
+        outcomes=tuple(outcomes),
+    )
+    results = []
+
+    async def publish(workflow_id, result):
+        results.append(result)
+
+    await asyncio.wait_for(run_attempt(run, definition, runner="r", resources=resources, publish=publish), 30)
+    return results
+
+
+async def test_what_resumes_sees_the_outputs_of_what_is_finished(resources):
+    actions = [
+        {"type": "set", "actionId": "a", "values": {"x": 1}},
+        {"type": "delay", "actionId": "d", "duration": "1h"},
+        {"type": "log", "actionId": "b", "message": "{{ actions.a.output.x }} {{ actions.d.status }}"},
+    ]
+    first = await ran(resources, actions)
+    assert [(result.action_id, result.status, result.execution_status) for result in first] == [
+        ("a", "ok", "running"),
+        ("d", "ok", "waiting"),
+    ]
+    assert first[-1].wake_at is not None
+    outcomes = [result_transition(result).outcome for result in first]
+    (last,) = await ran(resources, actions, outcomes=outcomes, resume_index=outcomes[-1].resume_index)
+    assert (last.logs, last.execution_status) == (["1 ok"], "ok")
+
+
+async def test_what_resumes_in_a_handler_knows_what_failed(resources):
+    actions = [{"type": "fail", "actionId": "a", "message": "why"}]
+    more = {
+        "onFailure": [
+            {"type": "delay", "duration": "1h"},
+            {"type": "log", "actionId": "b", "message": "{{ execution.failure.message }}"},
+        ]
+    }
+    first = await ran(resources, actions, **more)
+    assert [result.execution_status for result in first] == ["running", "waiting"]
+    outcomes = [result_transition(result).outcome for result in first]
+    (last,) = await ran(resources, actions, outcomes=outcomes, resume_index=outcomes[-1].resume_index, **more)
+    assert (last.logs, last.execution_status, last.reason) == (["why"], "failed", "action a failed: why")
+
+
+async def test_secrets_are_used_and_not_told(resources):
+    results = await ran(
+        resources,
+        [
+            {"type": "set", "actionId": "a", "values": {"long": "{{ secrets.KEY | length }}", "key": "{{ secrets.KEY }}"}},
+            {"type": "fail", "actionId": "b", "message": "no {{ secrets.KEY }}"},
+        ],
+    )
+    assert results[0].output == {"long": 12, "key": "***"}
+    assert (results[1].error, results[1].reason) == (
+        {"class": "fail", "message": "no ***"},
+        "action b failed: no ***; no retries were asked for",
+    )
+
+
+async def test_a_secret_that_is_gone_fails_the_step(resources):
+    (result,) = await ran(resources, [{"type": "log", "message": "{{ secrets.GONE }}"}], retries=3)
+    assert (result.error["class"], result.execution_status) == ("secret", "failed")
+
+
+async def test_a_workflow_whose_last_steps_are_skipped_ends(resources):
+    results = await ran(
+        resources, [{"type": "log", "message": "x"}, {"type": "log", "message": "y", "if": "input.go"}], given={"go": False}
+    )
+    assert [(result.status, result.execution_status) for result in results] == [("ok", "running"), ("skipped", "ok")]
+
+
+async def test_an_error_that_does_not_count_is_retried_before_it_is_passed_over(resources):
+    actions = [
+        {"type": "http-request", "url": "http://127.0.0.1:1/", "method": "GET", "continueOnError": True},
+        {"type": "log", "message": "x"},
+    ]
+    (result,) = await ran(resources, actions, retries=1)
+    assert (result.execution_status, result.continued) == ("waiting", None)
+    results = await ran(resources, actions, retries=0)
+    assert [(result.status, result.continued, result.execution_status) for result in results] == [
+        ("failed", True, "running"),
+        ("ok", None, "ok"),
+    ]
+
+
+async def test_output_that_is_too_large_to_be_recorded_fails_the_step(resources):
+    action = {
+        "type": "set",
+        "values": {"a": "{{ range(9000) | join('xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx') }}"},
+    }
+    (result,) = await ran(resources, [action])
+    assert result.error["class"] == "too-large"

@@ -1,0 +1,271 @@
+import json
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from templates.errors import BadTemplate, RenderError, TemplateError
+from templates.fields import Fields
+from templates.filters import FILTERS
+from templates.template import Template
+
+DATA = {
+    "input": {"n": 3, "name": "Ada", "list": [1, 2, {"a": "x"}], "o": {"a-b": 1}, "items": [7], "none": None},
+    "trigger": {"cause": "manual"},
+    "execution": {"id": "e"},
+    "actions": {"get-it": {"status": "ok", "output": {"json": {"ready": True}, "text": "t"}}},
+    "secrets": {},
+}
+
+
+def render(source):
+    return Template(source).render(DATA)
+
+
+@pytest.mark.parametrize(
+    ("word", "source", "expected"),
+    [
+        ("number", "{{ input.n }}", 3),
+        ("null", "{{ input.none }}", None),
+        ("boolean", "{{ actions['get-it'].output.json.ready }}", True),
+        ("list", "{{ input.list }}", [1, 2, {"a": "x"}]),
+        ("field before method", "{{ input.items }}", [7]),
+        ("method", "{{ input.o.keys() }}", ["a-b"]),
+        ("text around", "n={{ input.n }}", "n=3"),
+        ("two make a text", "{{ input.n }}{{ input.n }}", "33"),
+        ("JSON in a text", "<{{ input.o }}>", '<{"a-b":1}>'),
+        ("null in a text", "<{{ input.none }}>", "<>"),
+        ("true in a text", "<{{ true }}>", "<true>"),
+        ("default", "{{ input.nope | default('-') }}", "-"),
+        ("default of a chain", "{{ input.nope.deeper | default('-') }}", "-"),
+        ("defined", "{{ input.nope is defined }}", False),
+        ("loop", "{% for x in input.list %}{{ loop.index }}{{ ',' if not loop.last }}{% endfor %}", "1,2,3"),
+        ("loop", "{% for x in input.list %}{{ loop.index }};{% endfor %}", "1;2;3;"),
+        ("condition", "{% if input.n > 2 %}many{% else %}few{% endif %}", "many"),
+        ("concatenation", "{{ input.name ~ '-' ~ input.n }}", "Ada-3"),
+        ("arithmetic", "{{ input.n * 2 + 1 }}", 7),
+        ("filter", "{{ input.name | upper }}", "ADA"),
+        ("slice", "{{ input.list[:2] }}", [1, 2]),
+        ("to JSON and back", "{{ input.o | tojson | fromjson }}", {"a-b": 1}),
+        ("line break kept", "{{ input.n }}\n", "3\n"),
+    ],
+)
+def test_what_templates_make(word, source, expected):
+    assert render(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "source", "message"),
+    [
+        ("unknown name", "{{ nobody }}", "'nobody' is undefined"),
+        ("unknown field", "{{ input.nme }}", "'nme' is undefined; there are"),
+        ("unknown item", "{{ input.list[9] }}", "9 is undefined in a list of 3"),
+        ("wrong kind", "{{ input.name + 1 }}", "does not work on a text and a number"),
+        ("not called", "{{ input.o.keys }}", "function"),
+        ("division", "{{ 1 / 0 }}", "division by zero"),
+        ("no JSON", "{{ 'x' | fromjson }}", "is not JSON"),
+        ("no number", "{{ 'x' | int }}", "is not a number"),
+        ("infinite", "{{ 1e308 * 10 }}", "finite"),
+        ("loop over a number", "{% for x in 3 %}{% endfor %}", "a loop runs over a list"),
+    ],
+)
+def test_what_cannot_be_rendered_says_why(word, source, message):
+    with pytest.raises(RenderError, match=message):
+        render(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{", "{{ a b }}", "{% if %}", "{{ x | nofilter }}", "{% for %}", "{{ 1 is notest }}", "{{ f() }}",
+        "{{ 9" + "9" * 5000 + " }}",
+        "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "{{ 1" + "+1" * 5000 + " }}", "{{ '" + "a" * 70_000 + "' }}",
+    ],
+)  # fmt: skip
+def test_what_is_no_template_is_told_when_it_is_written(source):
+    with pytest.raises(BadTemplate):
+        Template(source)
+
+
+ESCAPES = [
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ ''['__class__'] }}",
+    "{{ input['__class__'] }}",
+    "{{ input | attr('__class__') }}",
+    "{{ input | map(attribute='__class__') }}",
+    "{{ [input] | map('__class__') }}",
+    "{{ '{0.__class__}'.format(input) }}",
+    "{{ '{0.__class__}'.format_map(input) }}",
+    "{{ '%s' | format(input) }}",
+    "{{ '%(a)s' % input }}",
+    "{{ cycler.__init__.__globals__ }}",
+    "{{ cycler('a') }}",
+    "{{ joiner() }}",
+    "{{ namespace(x=1) }}",
+    "{{ dict(x=1) }}",
+    "{{ lipsum() }}",
+    "{{ lipsum.__globals__ }}",
+    "{{ range.__init__ }}",
+    "{{ range._function }}",
+    "{{ input.keys._value }}",
+    "{{ input.keys.__call__ }}",
+    "{{ self }}",
+    "{{ self._TemplateReference__context }}",
+    "{{ self['_TemplateReference__context'] }}",
+    "{{ _context }}",
+    "{{ context }}",
+    "{{ environment }}",
+    "{{ url_for.__globals__ }}",
+    "{{ config }}",
+    "{% for x in [1] %}{{ loop.__class__ }}{% endfor %}",
+    "{% for x in [1] %}{{ loop._iterable }}{% endfor %}",
+    "{% for x in [1] %}{{ loop['_iterable'] }}{% endfor %}",
+    "{% for x in [1] %}{{ loop }}{% endfor %}",
+    "{% set ns = namespace(a=1) %}",
+    "{% macro m() %}{% endmacro %}{{ m.__globals__ }}",
+    "{% include 'x' %}",
+    "{% import 'x' as y %}",
+    "{% extends 'x' %}",
+    "{% block b %}{% endblock %}",
+    "{% call x() %}{% endcall %}",
+    "{% filter upper %}x{% endfilter %}",
+    "{{ input.update({'n': 4}) }}",
+    "{{ input.list.append(1) }}",
+    "{{ input.pop('n') }}",
+    "{{ (input.list | list)[0].real.__class__ }}",
+    "{{ input | _each }}",
+    "{{ input.get(*input.list) }}",
+    "{{ ''.join(['a']) }}",
+    "{{ ().__class__ }}",
+    "{{ none.__class__ }}",
+    "{{ nope.__class__ }}",
+    "{{ nope._undefined_exception }}",
+    "{{ nope['_undefined_exception'] }}",
+]
+
+
+@pytest.mark.parametrize("source", ESCAPES)
+def test_nothing_but_data_is_within_reach(source):
+    before = json.dumps(DATA)
+    with pytest.raises(TemplateError):
+        render(source)
+    assert json.dumps(DATA) == before
+
+
+BOMBS = [
+    "{{ 'a' * 10**9 }}",
+    "{{ [0] * 10**9 }}",
+    "{{ 9 ** 9 ** 9 }}",
+    "{{ 2 ** 64 ** 64 }}",
+    "{{ range(10**12) }}",
+    "{{ range(-10**30, 10**30) }}",
+    "{% for a in range(10000) %}{% for b in range(10000) %}{% for c in range(10000) %}x{% endfor %}{% endfor %}{% endfor %}",
+    "{% for a in range(10000) if a > 20000 %}{% endfor %}" * 100,
+    "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a ~ a %}" * 60 + "{{ a }}",
+    "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a + a %}" * 60 + "{{ a }}",
+    "{% set a = [1] %}" + "{% set a = a + a %}" * 60 + "{{ a }}",
+    "{% set a = [1] %}" + "{% set a = [a, a, a, a] %}" * 60 + "{{ a == a }}",
+    "{% set a = {'x': 1} %}" + "{% set a = {'x': a, 'y': a, 'z': a} %}" * 60 + "{{ a }}",
+    "{% set a = 'x' %}" + "{% set a = a | replace('x', 'xxxxxxxxxx') %}" * 60 + "{{ a }}",
+    "{% set a = 'x' %}" + "{% set a = [a, a] | join(a) %}" * 60 + "{{ a }}",
+    "{{ ('x' | replace('', 'y')) * 2 }}",
+    "{{ range(10000) | join('x' * 10) }}",
+    "{{ (range(10000) | join('xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx')) | replace('x', 'yyyyyyyyyyyyyyyyyyyyy') }}",
+]
+
+
+@pytest.mark.parametrize("source", BOMBS)
+def test_bombs_end_with_an_error_soon(source):
+    began = time.process_time()
+    with pytest.raises(TemplateError):
+        render(source)
+    assert time.process_time() - began < 5, "not bounded"
+
+
+NAMES = st.sampled_from(["input", "input.n", "input.list", "input.name", "input.o", "actions", "x", "loop", "none", "range"])
+LEAVES = st.one_of(
+    NAMES, st.integers(-5, 10**20).map(str), st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.sampled_from(["''", "'a'", "[]", "{}", "'%'", "__class__", "self"]),
+)  # fmt: skip
+
+
+def _combined(inner):
+    return st.one_of(
+        st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "//", "%", "**", "~", "==", "<", " in ", " and "]), inner)
+        .map("".join),
+        st.tuples(inner, st.sampled_from(sorted(FILTERS))).map(" | ".join),
+        st.tuples(inner, st.sampled_from(["n", "__class__", "items()", "format(1)", "upper()", "x"])).map(".".join),
+        st.tuples(inner, inner).map(lambda pair: f"{pair[0]}[{pair[1]}]"),
+        st.tuples(inner, inner).map(lambda pair: f"[{pair[0]}, {pair[1]}]"),
+        st.tuples(inner, inner).map(lambda pair: f"({pair[0]} if {pair[1]} else {pair[0]})"),
+        st.tuples(inner, inner).map(lambda pair: f"range({pair[0]}, {pair[1]})"),
+        st.tuples(inner, inner).map(lambda pair: f"({pair[0]}) | replace({pair[1]}, {pair[0]})"),
+    )  # fmt: skip
+
+
+EXPRESSIONS = st.recursive(LEAVES, _combined, max_leaves=12)
+
+
+@given(EXPRESSIONS, st.booleans())
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_expression_gives_json_or_an_error(expression, alone):
+    source = f"{{{{ {expression} }}}}" if alone else f"{{% for x in input.list %}}{{{{ {expression} }}}}{{% endfor %}}"
+    try:
+        made = render(source)
+    except TemplateError as error:
+        assert str(error)
+    else:
+        json.dumps(made, allow_nan=False)
+
+
+@given(st.text(alphabet="{}%#|.[]()'\"_ abcinputforendset=~*+-0123456789\n", max_size=60))
+@settings(max_examples=400, deadline=None)
+def test_any_text_is_rendered_or_refused(source):
+    try:
+        Fields([source]).render(DATA)
+    except TemplateError as error:
+        assert str(error)
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text()
+
+
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_a_value_passes_through_unchanged(value):
+    assert Template("{{ input.v }}").render({"input": {"v": value}}) == value
+
+
+@pytest.mark.parametrize(
+    ("source", "holds"),
+    [
+        ("input.n > 2", True),
+        ("{{ input.n > 5 }}", False),
+        ("input.none", False),
+        ("input.list", True),
+        ("not input.list", False),
+    ],
+)
+def test_conditions(source, holds):
+    assert Template(source, condition=True).holds(DATA) is holds
+
+
+@pytest.mark.parametrize("source", ["", "a{{ b }}", "1 }}x{{ 2", "{% if a %}{% endif %}", "a b"])
+def test_what_is_no_condition(source):
+    with pytest.raises(BadTemplate):
+        Template(source, condition=True)
+
+
+def test_fields_are_rendered_wherever_they_are_and_errors_name_the_place():
+    fields = Fields({"a": "{{ input.n }}", "b": ["{{ input.name }}!", {"{{ input.name }}": "x"}], "c": "plain"})
+    assert fields.render(DATA) == {"a": 3, "b": ["Ada!", {"Ada": "x"}], "c": "plain"}
+    with pytest.raises(RenderError, match=r"^json\.items\[1\]\.name: 'q' is undefined"):
+        Fields({"json": {"items": [1, {"name": "{{ input.q }}"}]}}).render(DATA)
+    assert [problem.path for problem in Fields({"x": ["{{ ("]}).problems] == [("x", 0)]
+
+
+def test_references_tell_what_is_read():
+    template = Template(
+        "{{ actions['a'].output.x }}{% for i in input.list %}{{ i.q }}{{ secrets.K }}{% endfor %}{{ other }}"
+    )
+    assert template.references == {("actions", "a", "output", "x"), ("input", "list"), ("secrets", "K"), ("other",)}

@@ -1,0 +1,59 @@
+import pytest
+
+from vault.keys import KeyRing, KeySource, new_key
+from vault.redaction import Redactor
+from vault.values import UnknownSecret, Values
+
+
+class Stored:
+    def __init__(self, ring):
+        self.ring = ring
+        self.found = {}
+
+    async def all(self):
+        return [(name, self.ring.seal(name, value)) for name, value in self.found.items()]
+
+
+@pytest.fixture
+def stored():
+    return Stored(None)
+
+
+@pytest.fixture
+def values(tmp_path, stored):
+    key = new_key()
+    stored.ring = KeyRing.parse(key, "test")
+    (tmp_path / "FROM_FILE").write_text("file-value\n")
+    (tmp_path / "BOTH").write_text("from the file")
+    (tmp_path / "..data").mkdir()
+    environment = {"WF_SECRET_BOTH": "from the environment", "WF_SECRET_EMPTY": "", "OTHER": "x"}
+    return Values(
+        environment=environment, directory=tmp_path, keys=KeySource(key, None), stored=stored.all, redactor=Redactor()
+    )
+
+
+async def test_values_come_from_the_first_source_that_has_them(values, stored):
+    stored.found = {"DB": "db-value", "BOTH": "from the database"}
+    assert await values.get("DB") == "db-value"
+    assert await values.get("FROM_FILE") == "file-value"
+    assert await values.get("BOTH") == "from the environment"
+    assert await values.names() == {"DB", "FROM_FILE", "BOTH"}
+
+
+async def test_a_secret_set_a_moment_ago_is_found_and_a_deleted_one_is_not(values, stored):
+    with pytest.raises(UnknownSecret, match="wf secrets set LATE"):
+        await values.get("LATE")
+    stored.found["LATE"] = "late-value"
+    assert await values.get("LATE") == "late-value"
+    assert values.redactor.text("it is late-value") == "it is ***"
+    del stored.found["LATE"]
+    assert "LATE" not in await values.names()
+    assert values.redactor.text("it was late-value") == "it was ***", "what runs may still hold it"
+
+
+async def test_what_cannot_be_decrypted_is_not_there(values, stored):
+    stored.ring = KeyRing.parse(new_key(), "test")
+    stored.found["FOREIGN"] = "x"
+    with pytest.raises(UnknownSecret):
+        await values.get("FOREIGN")
+    assert await values.get("FROM_FILE") == "file-value"

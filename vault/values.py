@@ -1,0 +1,153 @@
+"""Where the value of a secret comes from: the environment, then mounted files, then the database; the first that has it.
+
+The environment (``WF_SECRET_<NAME>``) is read once, files (``SECRETS_DIR/<name>``) and the database again after a second;
+a secret that was set a moment ago is looked for at once when it is not known.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from vault.keys import KeySource, Sealed, VaultError
+from vault.redaction import KNOWN, Redactor
+
+log = structlog.get_logger(__name__)
+
+NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$"
+LONGEST_VALUE: Final = 65_536
+_NAME: Final = re.compile(NAME_PATTERN)
+_ENVIRONMENT_PREFIX: Final = "WF_SECRET_"
+FRESH_FOR: Final = 1.0  # seconds; a value that was changed is used after that time at the latest
+
+
+class UnknownSecret(LookupError):
+    """No source has a secret of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"secret {name} is not there; set it with `wf secrets set {name}`")
+        self.name = name
+
+
+class SecretValues(Protocol):
+    """What actions ask for secrets."""
+
+    @property
+    def redactor(self) -> Redactor:
+        """What keeps values out of results."""
+
+    async def get(self, name: str) -> str:
+        """Return the value of a secret. Raises UnknownSecret."""
+
+
+class NoSecrets:
+    """Knows no secret."""
+
+    redactor = Redactor()
+
+    async def get(self, name: str) -> str:
+        """Return the value of a secret. Raises UnknownSecret."""
+        raise UnknownSecret(name)
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether ``name`` can be that of a secret."""
+    return _NAME.fullmatch(name) is not None
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the secrets of the environment."""
+    prefix = _ENVIRONMENT_PREFIX
+    return {name[len(prefix) :]: value for name, value in environment.items() if name.startswith(prefix) and value}
+
+
+def from_directory(directory: Path | None) -> dict[str, str]:
+    """Return the secrets of mounted files; one line break at the end is not part of a value."""
+    found: dict[str, str] = {}
+    if directory is None or not directory.is_dir():
+        return found
+    for file in sorted(directory.iterdir()):
+        # Kubernetes mounts names that begin with two dots beside the secrets.
+        if is_secret_name(file.name) and file.is_file():
+            try:
+                text = file.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                log.warning("secret file not read", secret=file.name, error=type(error).__name__)
+                continue
+            found[file.name] = text[:-1] if text.endswith("\n") else text
+    return found
+
+
+class Values:
+    """The secrets of one process."""
+
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str],
+        directory: Path | None,
+        keys: KeySource,
+        stored: Callable[[], Awaitable[Sequence[tuple[str, Sealed]]]],
+        redactor: Redactor = KNOWN,
+    ) -> None:
+        self.redactor = redactor
+        self._environment = from_environment(environment)
+        self._directory = directory
+        self._keys = keys
+        self._stored = stored
+        self._values: dict[str, str] = {}
+        self._read_at: float | None = None
+        self._reading = asyncio.Lock()
+        # What was known once stays secret: what runs may still hold a value that was replaced or deleted since.
+        self._seen: set[str] = set(self._environment.values())
+        self.redactor.know(self._seen)
+
+    async def get(self, name: str) -> str:
+        """Return the value of a secret.
+
+        Raises:
+            UnknownSecret: no source has it.
+            StoreUnavailable: the database cannot be asked, and was not asked before.
+        """
+        await self.refresh(FRESH_FOR)
+        value = self._values.get(name)
+        if value is None:
+            await self.refresh(0.0)
+            value = self._values.get(name)
+        if value is None:
+            raise UnknownSecret(name)
+        return value
+
+    async def names(self) -> frozenset[str]:
+        """Return the names of all secrets."""
+        await self.refresh(0.0)
+        return frozenset(self._values)
+
+    async def refresh(self, fresh_for: float) -> None:
+        """Read the sources, unless they were read ``fresh_for`` seconds ago or later."""
+        loop = asyncio.get_running_loop()
+        if self._read_at is not None and loop.time() - self._read_at < fresh_for:
+            return
+        asked = loop.time()
+        async with self._reading:
+            if self._read_at is not None and self._read_at >= asked:
+                return
+            began = loop.time()
+            values = {**await self._opened(), **from_directory(self._directory), **self._environment}
+            self._values = values
+            self._read_at = began
+            if not self._seen.issuperset(values.values()):
+                self._seen |= set(values.values())
+                self.redactor.know(self._seen)
+
+    async def _opened(self) -> dict[str, str]:
+        found = {}
+        for name, sealed in await self._stored():
+            try:
+                found[name] = self._keys.ring().open(name, sealed)
+            except VaultError as error:
+                log.warning("secret not decrypted", secret=name, error=str(error))
+        return found
