@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import dead_letters, definitions, executions, projection, trigger, workflows
+from apps.cli import dead_letters, definitions, executions, projection, schedules, trigger, workflows
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import examples, exit_codes, section
 
@@ -84,6 +84,13 @@ app.command(
 app.command("delete", rich_help_panel=DEFINITIONS, epilog=examples("wf delete nightly", "wf delete nightly --yes"))(
     workflows.delete
 )
+app.command("pause", rich_help_panel=DEFINITIONS, epilog=examples("wf pause nightly"))(schedules.pause)
+app.command("resume", rich_help_panel=DEFINITIONS, epilog=examples("wf resume nightly"))(schedules.resume)
+app.command(
+    "occurrences",
+    rich_help_panel=EXECUTIONS,
+    epilog=examples("wf occurrences nightly", "wf occurrences nightly --json | jq '.[].disposition'"),
+)(schedules.occurrences)
 app.command(
     "trigger",
     rich_help_panel=EXECUTIONS,
