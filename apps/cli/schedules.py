@@ -47,12 +47,12 @@ def occurrences(
     else:
         present = output.now()
         output.table(
-            ["DISPOSITION", "~DUE", "~UNTIL", ">TICKS", ">LATENESS", "~EXECUTION", "STATUS"],
+            ["DISPOSITION", "~DUE", "~UNTIL", ">TICKS", ">LATENESS", "EXECUTION", "STATUS"],
             [
                 (
                     str(item.get("disposition", "-")),
-                    output.exact(item.get("dueAt"), present),
-                    output.exact(item["until"], present)
+                    output.relative(item.get("dueAt"), present),
+                    output.relative(item["until"], present)
                     if item.get("until") != item.get("dueAt") and "until" in item
                     else "",
                     _ticks(item),

@@ -118,7 +118,7 @@ class FakeApi:
                     item
                     for item in kept().values()
                     if item[key] > cursor
-                    and item["workflowId"].startswith(request.query.get("prefix", ""))
+                    and item.get("workflowId", "").startswith(request.query.get("prefix", ""))
                     and all(item[name] in values.split(",") for name, values in wanted.items())
                 ),
                 key=lambda item: item[key],
