@@ -4,7 +4,7 @@ The driver is PyMongo's asyncio client, the successor of Motor, which is past it
 ``w=majority, journal=true``: an acknowledged admission or terminal state survives the death of the server.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pymongo
@@ -74,6 +74,13 @@ class MongoStore:
         """Ask the server for a sign of life; raises StoreUnavailable."""
         async with translated():
             await self._client.admin.command("ping")
+
+    async def time(self) -> datetime:
+        """Return what the server's clock shows; raises StoreUnavailable."""
+        async with translated():
+            answer = await self._client.admin.command("hello")
+        found: datetime = answer["localTime"]  # in UTC, whatever the driver makes of it
+        return found.replace(tzinfo=timezone.utc)
 
     async def ensure_indexes(self) -> None:
         """Create the indexes that are missing; safe from several services at once."""

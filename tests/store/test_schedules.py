@@ -224,3 +224,7 @@ async def test_a_server_without_transactions_is_written_to_all_the_same(real):
     real.workflows._has_transactions = False
     answers = [real.workflows.advance(f"w{number}", at(10), Advance(at(20))) for number in range(3)]
     assert await asyncio.gather(*answers) == [True] * 3
+
+
+async def test_the_servers_clock_is_read(real):
+    assert abs(await real.time() - datetime.now(timezone.utc)) < timedelta(seconds=30)
