@@ -39,6 +39,17 @@ class Consumer(driver.Consumer):
         )
         return offsets
 
+    def ack(self, message: Any) -> bool:
+        """Acknowledge, unless the partitions were assigned anew since the message was fetched.
+
+        Faust acknowledges what it skips because it is of an earlier generation. That offset is delivered again, and would
+        count as done before it is: a commit passed records that nobody had taken, which were lost with the next crash.
+        """
+        if message.generation_id != self.app.consumer_generation_id:
+            self._unacked_messages.discard(message)
+            return False
+        return bool(super().ack(message))
+
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
