@@ -6,14 +6,31 @@ partitions) is ready: it has nothing to do until somebody stops.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from faust import web
 from faust.sensors.prometheus import setup_prometheus_sensors
 from prometheus_client import CollectorRegistry
+from pydantic import BaseModel, Field
 
+from apps.operations import Answer, Operation
 from apps.service import ServiceApp
+from domain.access import Scope
 from store.interfaces import StoreError
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"]
+    service: str
+
+
+class Readiness(BaseModel):
+    """Whether the service can do its work."""
+
+    ready: bool
+    checks: dict[str, str] = Field(description="ok, or what is wrong, by what was looked at.")
 
 
 async def checks(app: ServiceApp) -> dict[str, str]:
@@ -57,14 +74,46 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
 
     @app.page("/health")
     class Health(web.View):
+        operations: ClassVar = {
+            "get": Operation(
+                "getHealth",
+                "Whether the process answers",
+                {200: Answer("It does.", Alive)},
+                tag="service",
+                scope=Scope.PUBLIC,
+                uses_database=False,
+            )
+        }
+
         async def get(self, request: web.Request) -> web.Response:
             return self.json({"status": "ok", "service": app.conf.name})
 
     @app.page("/ready")
     class Ready(web.View):
+        operations: ClassVar = {
+            "get": Operation(
+                "getReadiness",
+                "Whether the service can do its work",
+                {200: Answer("It can.", Readiness), 503: Answer("It cannot.", Readiness)},
+                tag="service",
+                scope=Scope.PUBLIC,
+                uses_database=False,
+            )
+        }
+
         async def get(self, request: web.Request) -> web.Response:
             found: dict[str, Any] = await checks(app)
             ready = all(state == "ok" for state in found.values())
             return self.json({"ready": ready, "checks": found}, status=200 if ready else 503)
 
     setup_prometheus_sensors(app, registry=registry)
+    metrics: Any = app.web.views["/metrics"]
+    metrics.operations = {
+        "get": Operation(
+            "getMetrics",
+            "Metrics for Prometheus",
+            {200: Answer("Metrics in the text format.", content_type="text/plain")},
+            tag="service",
+            uses_database=False,
+        )
+    }

@@ -4,14 +4,18 @@ The driver is PyMongo's asyncio client, the successor of Motor, which is past it
 ``w=majority, journal=true``: an acknowledged admission or terminal state survives the death of the server.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from pymongo import AsyncMongoClient
 
+from store.audit import MongoAudit
 from store.executions import MongoExecutions
 from store.failures import translated
+from store.idempotency import MongoIdempotency
 from store.runners import MongoRunners
+from store.tokens import MongoTokens
 from store.workflows import MongoWorkflows
 
 
@@ -21,8 +25,20 @@ class MongoStore:
     executions: MongoExecutions
     workflows: MongoWorkflows
     runners: MongoRunners
+    tokens: MongoTokens
+    audit: MongoAudit
+    idempotency: MongoIdempotency
 
-    def __init__(self, url: str, database: str, *, timeout: float = 3.0, retention_days: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        database: str,
+        *,
+        timeout: float = 3.0,
+        retention_days: float = 30.0,
+        audit_retention_days: float = 365.0,
+        credentials: Mapping[str, Any] | None = None,
+    ) -> None:
         """Prepare a store; ``timeout`` (seconds) bounds every operation, finished executions live ``retention_days``."""
         milliseconds = int(timeout * 1000)
         # Connects with the first operation only; a client belongs to the event loop that uses it first.
@@ -39,6 +55,7 @@ class MongoStore:
             socketTimeoutMS=milliseconds,
             timeoutMS=milliseconds * 2,
             appname="workflow-automation",
+            **(credentials or {}),
         )
         self._database = self._client[database]
         self.executions = MongoExecutions(
@@ -46,6 +63,9 @@ class MongoStore:
         )
         self.workflows = MongoWorkflows(self._database.workflows, self._database.workflow_versions)
         self.runners = MongoRunners(self._database.runners)
+        self.tokens = MongoTokens(self._database.tokens)
+        self.audit = MongoAudit(self._database.audit, retention=timedelta(days=audit_retention_days))
+        self.idempotency = MongoIdempotency(self._database.idempotency_keys)
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable when that fails."""
@@ -65,3 +85,5 @@ class MongoStore:
         async with translated():
             await self.executions.ensure_indexes()
             await self.workflows.ensure_indexes()
+            await self.audit.ensure_indexes()
+            await self.idempotency.ensure_indexes()

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from apps import health
 from apps.service import ServiceApp
-from apps.workflows import problems, v1
+from apps.workflows import documents, problems, v1
 from apps.workflows.publishing import Publish, Publisher
 from apps.workflows.settings import WorkflowsSettings
 from domain.instants import instant
@@ -65,6 +65,7 @@ def create_app(settings: WorkflowsSettings, store: MongoStore | None = None) -> 
         app.store = store
     v1.install(app)
     health.install(app, CollectorRegistry())
+    documents.install(app)
     return app
 
 

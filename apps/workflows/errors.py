@@ -75,3 +75,40 @@ class InProgress(ApiError):
         self.workflow_id = workflow_id
         self.execution_id = execution_id
         self.status = status
+
+
+class NotAuthenticated(ApiError):
+    """Nobody said who is asking, or the token is not good."""
+
+    def __init__(self, why: str = "Nobody is logged in.") -> None:
+        super().__init__(f"{why} Send a token as Authorization: Bearer wf_…, or log in at /login.")
+
+
+class NotAllowed(ApiError):
+    """The caller is known, and may not do this."""
+
+
+class PreconditionFailed(ApiError):
+    """The workflow is not at the version that If-Match names."""
+
+    def __init__(self, workflow_id: str, version: int) -> None:
+        super().__init__(
+            f"Workflow {workflow_id} has changed since you read it: it is at version {version}. "
+            "Read it and make your change again."
+        )
+        self.workflow_id = workflow_id
+        self.version = version
+
+
+class KeyInUse(ApiError):
+    """The first request with this Idempotency-Key is still being answered."""
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is being answered; send it again in a moment.")
+
+
+class KeyReused(ApiError):
+    """The Idempotency-Key belongs to another request."""
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was sent with another body; use a new key for a new request.")

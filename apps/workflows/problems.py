@@ -37,23 +37,29 @@ KINDS: dict[type[Exception], Kind] = {
     errors.BadRequest: Kind(400, "bad-request", "The request is not valid"),
     errors.UnknownWorkflow: Kind(404, "unknown-workflow", "Unknown workflow"),
     errors.UnknownExecution: Kind(404, "unknown-execution", "Unknown execution"),
+    web.HTTPNotFound: Kind(404, "not-found", "Not Found"),
     errors.NotTriggeredByHand: Kind(409, "not-triggered-by-hand", "Not triggered by hand"),
     errors.InProgress: Kind(409, "workflow-in-progress", "Workflow in progress"),
     WorkflowExists: Kind(409, "workflow-exists", "Workflow exists"),
     VersionConflict: Kind(409, "version-conflict", "Changed in the meantime"),
     errors.BodyTooLarge: Kind(413, "body-too-large", "Body too large"),
     errors.NotJson: Kind(415, "not-json", "Not JSON"),
+    errors.NotAuthenticated: Kind(401, "not-authenticated", "Not authenticated"),
+    errors.NotAllowed: Kind(403, "not-allowed", "Not allowed"),
+    errors.KeyInUse: Kind(409, "idempotency-key-in-use", "Being answered"),
+    errors.PreconditionFailed: Kind(412, "precondition-failed", "Changed in the meantime"),
+    errors.KeyReused: Kind(422, "idempotency-key-reused", "Key of another request"),
     StoreUnavailable: Kind(503, "database-unavailable", "Database unavailable"),
 }
 
 
 def answer(error: Exception) -> web.Response:
     """Return the answer to what went wrong; what was not foreseen is logged, and told without its internals."""
+    if isinstance(error, web.HTTPException):
+        return _of_the_router(error)
     kind = KINDS.get(type(error)) or next((KINDS[base] for base in type(error).__mro__ if base in KINDS), None)
     if kind is not None:
         return _response(kind.status, _members(kind, error), _headers(error))
-    if isinstance(error, web.HTTPException):
-        return _of_the_router(error)
     log.error("request_failed", exc_info=error)
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     detail = "The service failed; its log says why. Send the request again later."
@@ -107,6 +113,12 @@ def _headers(error: Exception) -> dict[str, str]:
         return {"Retry-After": RETRY_AFTER}
     if isinstance(error, errors.NotJson):
         return {"Accept": "application/json"}
+    if isinstance(error, errors.NotAuthenticated):
+        return {"WWW-Authenticate": 'Bearer realm="workflow-automation"'}
+    if isinstance(error, errors.KeyInUse):
+        return {"Retry-After": "1"}
+    if isinstance(error, errors.PreconditionFailed):
+        return {"ETag": f'"{error.version}"'}
     return {}
 
 

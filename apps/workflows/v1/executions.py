@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final
 
 from aiohttp import web
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
-from apps.workflows import cursors, representations
+from apps.operations import Answer, Operation
+from apps.workflows import answers, cursors, representations
 from apps.workflows.errors import BadRequest, FieldError, UnknownExecution
 from apps.workflows.field_errors import EXECUTION_ID_RULE, INSTANT_RULE
 from apps.workflows.queries import Page, read_query
@@ -47,6 +48,11 @@ def _statuses(text: str) -> frozenset[Status]:
 Instant = Annotated[AwareDatetime, BeforeValidator(_is_written_out), AfterValidator(_in_range)]
 
 
+_NAMED: Final = WithJsonSchema(
+    {"type": "array", "items": {"type": "string", "enum": list(dict.fromkeys(status.shown for status in Status))}}
+)
+
+
 class ExecutionQuery(Page):
     """Which executions to list."""
 
@@ -54,7 +60,7 @@ class ExecutionQuery(Page):
 
     cursor: cursors.ExecutionCursor | None = None
     workflow_id: Annotated[str, Field(pattern=WORKFLOW_ID_PATTERN)] | None = None
-    statuses: Annotated[frozenset[Status], BeforeValidator(_statuses)] | None = Field(
+    statuses: Annotated[frozenset[Status], BeforeValidator(_statuses), _NAMED] | None = Field(
         default=None, alias="status", description="One or several, as a comma list or repeated."
     )
     created_from: Instant | None = Field(default=None, alias="from", description="Asked for at this instant or later.")
@@ -83,6 +89,15 @@ class Executions(Resource):
 
     view_name = "executions"
     view_path = "/executions"
+    operations: ClassVar = {
+        "get": Operation(
+            "listExecutions",
+            "List executions, newest first",
+            {200: Answer("A page of the list.", answers.ExecutionPage)},
+            tag="executions",
+            query=ExecutionQuery,
+        )
+    }
 
     async def get(self, request: web.Request) -> web.Response:
         """Return a page of executions, newest first."""
@@ -102,6 +117,15 @@ class OneExecution(Resource):
 
     view_name = "execution"
     view_path = "/executions/{execution_id}"
+    operations: ClassVar = {
+        "get": Operation(
+            "getExecution",
+            "Show an execution with every attempt of every action",
+            {200: Answer("The execution.", answers.ExecutionInFull)},
+            tag="executions",
+            refusals=(UnknownExecution,),
+        )
+    }
 
     async def get(self, request: web.Request, execution_id: str) -> web.Response:
         """Return an execution with what its actions did."""

@@ -2,21 +2,28 @@
 
 import asyncio
 import os
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from aiohttp import web
 from pydantic import Field, ValidationError
 
 from actions.registry import WorkflowDefinition
-from apps.workflows import admission, cursors, definitions, representations
+from apps.operations import Answer, Operation
+from apps.workflows import admission, answers, cursors, definitions, representations
 from apps.workflows.bodies import read_object
-from apps.workflows.errors import BadRequest, FieldError
+from apps.workflows.errors import BadRequest, FieldError, InProgress, NotTriggeredByHand, UnknownWorkflow
 from apps.workflows.field_errors import WORKFLOW_ID_RULE, field_errors
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import execution_address
 from apps.workflows.views import Resource
+from domain.access import Scope
 from domain.identifiers import WORKFLOW_ID_PATTERN, is_workflow_id
-from store.interfaces import Workflow, WorkflowFilter
+from domain.model import Model
+from store.interfaces import VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+
+_LOCATION: Final = {"Location": "Where it is found."}
+_ETAG: Final = {"ETag": "Its version, for If-Match."}
+_EXAMPLE: Final = {"workflowId": "hello", "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "hello"}]}
 
 
 class WorkflowQuery(Page):
@@ -29,11 +36,32 @@ class WorkflowQuery(Page):
     trigger_type: Literal["manual", "periodic"] | None = None
 
 
+class TriggerBody(Model):
+    """Nothing yet: the body may be left out."""
+
+
 class Workflows(Resource):
     """The list, and where a workflow is created."""
 
     view_name = "workflows"
     view_path = "/workflows"
+    operations: ClassVar = {
+        "get": Operation(
+            "listWorkflows",
+            "List workflows by id",
+            {200: Answer("A page of the list.", answers.WorkflowPage)},
+            query=WorkflowQuery,
+        ),
+        "post": Operation(
+            "createWorkflow",
+            "Create a workflow",
+            {201: Answer("The workflow.", answers.WorkflowInFull, headers={**_LOCATION, **_ETAG})},
+            scope=Scope.OPERATOR,
+            body=WorkflowDefinition,
+            example=_EXAMPLE,
+            refusals=(WorkflowExists,),
+        ),
+    }
 
     async def get(self, request: web.Request) -> web.Response:
         """Return a page of workflows by id."""
@@ -65,6 +93,34 @@ class OneWorkflow(Resource):
 
     view_name = "workflow"
     view_path = "/workflows/{workflow_id}"
+    operations: ClassVar = {
+        "get": Operation(
+            "getWorkflow",
+            "Show a workflow and where it stands",
+            {200: Answer("The workflow.", answers.WorkflowInFull, headers=_ETAG)},
+            refusals=(UnknownWorkflow,),
+        ),
+        "put": Operation(
+            "replaceWorkflow",
+            "Store the next version of a workflow",
+            {200: Answer("The workflow.", answers.WorkflowInFull, headers=_ETAG)},
+            scope=Scope.OPERATOR,
+            description="An open execution finishes with the version that it began with.",
+            body=WorkflowDefinition,
+            example=_EXAMPLE,
+            refusals=(UnknownWorkflow, VersionConflict),
+            is_conditional=True,
+        ),
+        "delete": Operation(
+            "archiveWorkflow",
+            "Archive a workflow",
+            {204: Answer("It is archived.", content_type=None)},
+            scope=Scope.OPERATOR,
+            description="It runs no more and leaves the list; an open execution finishes, the history stays.",
+            refusals=(UnknownWorkflow,),
+            is_conditional=True,
+        ),
+    }
 
     async def get(self, request: web.Request, workflow_id: str) -> web.Response:
         """Return the current version and where its schedule stands."""
@@ -108,6 +164,18 @@ class WorkflowTrigger(Resource):
 
     view_name = "workflow-trigger"
     view_path = "/workflows/{workflow_id}/trigger"
+    operations: ClassVar = {
+        "post": Operation(
+            "triggerWorkflow",
+            "Start an execution now",
+            {202: Answer("It is accepted and will run.", answers.Triggered, headers=_LOCATION)},
+            scope=Scope.OPERATOR,
+            description="Two executions of one workflow never run at once: 409 while one is open.",
+            body=TriggerBody,
+            body_is_required=False,
+            refusals=(UnknownWorkflow, NotTriggeredByHand, InProgress),
+        )
+    }
 
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Start one execution."""
