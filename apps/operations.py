@@ -43,6 +43,8 @@ class Operation:
     refusals: tuple[type[Exception], ...] = ()  # beyond those that follow from query, body, scope and the database
     is_conditional: bool = False  # takes If-Match
     uses_database: bool = True
+    takes_key: bool = True  # a POST: whether Idempotency-Key is heeded
+    is_routine: bool = False  # not in the audit log when done by nobody in particular: what it does is recorded anyway
 
 
 def operation_of(view: Any, method: str) -> Operation | None:

@@ -35,7 +35,7 @@ class MongoAudit:
         """Add an entry; concurrent calls share one round trip."""
         await self._writes.submit(entry)
 
-    async def _write_all(self, entries: Sequence[AuditEntry]) -> Sequence[None | BaseException]:
+    async def _write_all(self, entries: Sequence[AuditEntry]) -> Sequence[BaseException | None]:
         documents = [self._to_document(entry) for entry in entries]
         async with translated():
             try:

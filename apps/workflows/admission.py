@@ -17,7 +17,7 @@ from domain.execution import Admission, Cause
 from domain.identifiers import execution_id
 from domain.trigger import Trigger, allows_manual
 from events.records import ExecutionRequest
-from store.interfaces import Executions, Locked, Workflow, Workflows
+from store.interfaces import Admitted, Executions, Locked, Workflow, Workflows
 
 _TRIGGER: TypeAdapter[Any] = TypeAdapter(Trigger)
 
@@ -52,7 +52,10 @@ async def trigger(
     answer = await executions.admit(admission)
     if isinstance(answer, Locked):
         raise InProgress(workflow_id, answer.execution_id, answer.status)
-    await publish(workflow_id, _request(admission, workflow))
+    if isinstance(answer, Admitted):
+        # Only the one that inserted it publishes: a runner believes what is published a first time without a look at the
+        # database. A repetition under the same Idempotency-Key meets the execution that is there.
+        await publish(workflow_id, _request(admission, workflow))
     return admission.execution_id
 
 

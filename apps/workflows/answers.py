@@ -7,7 +7,7 @@ representation against its model, and schemathesis the running service.
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args
 
-from pydantic import ConfigDict, Field, JsonValue, create_model
+from pydantic import ConfigDict, Field, JsonValue, WithJsonSchema, create_model
 
 from actions.registry import WorkflowDefinition
 from domain.access import Scope
@@ -19,7 +19,9 @@ from domain.trigger import Trigger
 ExecutionId = Annotated[str, Field(pattern=EXECUTION_ID_PATTERN)]
 WorkflowId = Annotated[str, Field(pattern=WORKFLOW_ID_PATTERN)]
 TriggerStatus = Literal["idle", "busy", "pending"]
-ShownStatus = Literal[tuple(dict.fromkeys(status.shown for status in Status))]  # type: ignore[valid-type]
+ShownStatus = Annotated[
+    str, WithJsonSchema({"type": "string", "enum": list(dict.fromkeys(status.shown for status in Status))})
+]
 
 
 def _is_open_ended(schema: dict[str, Any]) -> None:
@@ -34,17 +36,17 @@ class Shown(Model):
 
 
 def _shown(kind: type[Model]) -> type[Model]:
-    status = (TriggerStatus, Field(description="busy: actions run; pending: accepted or in backoff; idle: neither."))
+    status: Any = (TriggerStatus, Field(description="busy: actions run; pending: accepted or in backoff; idle: neither."))
     return create_model(
         f"Shown{kind.__name__}",
         __base__=kind,
         __doc__=kind.__doc__,
-        status=status,  # type: ignore[call-overload]
+        status=status,
     )
 
 
 _KINDS = get_args(get_args(Trigger)[0])
-ShownTrigger = Annotated[Union[tuple(_shown(kind) for kind in _KINDS)], Field(discriminator="type")]
+ShownTrigger: Any = Annotated[Union[tuple(_shown(kind) for kind in _KINDS)], Field(discriminator="type")]
 
 
 class ExecutionSummary(Shown):
@@ -91,7 +93,7 @@ class WorkflowSummary(WorkflowDefinition):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_is_open_ended)
 
-    trigger: ShownTrigger  # type: ignore[assignment,valid-type]
+    trigger: ShownTrigger
     version: int = Field(description="Counts up with every change; also the ETag.")
     created_at: datetime
     updated_at: datetime

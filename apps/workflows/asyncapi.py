@@ -68,9 +68,7 @@ def _channel(topic: TopicSpec) -> dict[str, Any]:
     return {
         "address": topic.name,
         "description": topic.purpose,
-        "messages": {
-            record.__name__: {"$ref": f"#/components/messages/{record.__name__}"} for record in topic.records
-        },
+        "messages": {record.__name__: {"$ref": f"#/components/messages/{record.__name__}"} for record in topic.records},
         "bindings": {
             "kafka": {
                 "topic": topic.name,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from actions.registry import WorkflowDefinition
-from apps.workflows.errors import UnknownWorkflow
+from apps.workflows.errors import PreconditionFailed, UnknownWorkflow
 from apps.workflows.publishing import Publish
 from domain.trigger import Trigger, next_due
 from events.records import WorkflowChanged
@@ -38,14 +38,24 @@ async def create(definition: WorkflowDefinition, *, workflows: Workflows, announ
     return stored
 
 
-async def replace(definition: WorkflowDefinition, *, workflows: Workflows, announce: Publish, now: datetime) -> Workflow:
-    """Store the next version of a workflow.
+async def replace(
+    definition: WorkflowDefinition,
+    *,
+    workflows: Workflows,
+    announce: Publish,
+    now: datetime,
+    expected: int | None = None,
+) -> Workflow:
+    """Store the next version of a workflow; ``expected`` is the version that the change was made to, if that matters.
 
     Raises:
+        PreconditionFailed: it is not at the expected version.
         UnknownWorkflow: there is none, or it is archived.
         VersionConflict: somebody else stored a version in between.
     """
     current = await current_workflow(definition.workflow_id, workflows)
+    if expected is not None and current.version != expected:
+        raise PreconditionFailed(definition.workflow_id, current.version)
     if _schedule(definition.trigger) == _schedule(WorkflowDefinition.from_document(dict(current.definition)).trigger):
         # A tick that is due but not yet released stays due: its disposition must be recorded.
         anchor, next_run = current.anchor, current.next_run

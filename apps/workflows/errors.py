@@ -59,6 +59,14 @@ class UnknownExecution(ApiError):
         self.execution_id = execution_id
 
 
+class UnknownToken(ApiError):
+    """There is no token of that id, or it is revoked already."""
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"There is no good token {token_id[:100]}; GET /tokens lists them.")
+        self.token_id = token_id
+
+
 class NotTriggeredByHand(ApiError):
     """The workflow runs on its schedule alone."""
 
@@ -75,17 +83,6 @@ class InProgress(ApiError):
         self.workflow_id = workflow_id
         self.execution_id = execution_id
         self.status = status
-
-
-class NotAuthenticated(ApiError):
-    """Nobody said who is asking, or the token is not good."""
-
-    def __init__(self, why: str = "Nobody is logged in.") -> None:
-        super().__init__(f"{why} Send a token as Authorization: Bearer wf_…, or log in at /login.")
-
-
-class NotAllowed(ApiError):
-    """The caller is known, and may not do this."""
 
 
 class PreconditionFailed(ApiError):

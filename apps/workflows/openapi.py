@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from apps import access
 from apps.operations import Answer, Operation
 from apps.workflows import errors, problems
 from apps.workflows.answers import Problem
@@ -65,7 +66,10 @@ def document(routes: Iterable[tuple[str, str, Operation]]) -> Schema:
     for method, path, operation in routes:
         shown, parameters = _path(path)
         paths.setdefault(shown, {})[method.lower()] = _operation(
-            method, operation, [*parameters, *_query(queries.get(operation.query, {})), *_headers(method, operation)], refs
+            method,
+            operation,
+            [*parameters, *_query(queries[operation.query] if operation.query else {}), *_headers(method, operation)],
+            refs,
         )
     return {
         "openapi": "3.1.0",
@@ -152,7 +156,7 @@ def _query(schema: Schema) -> Iterable[Schema]:
 
 
 def _headers(method: str, operation: Operation) -> Iterable[Schema]:
-    if method == "POST" and operation.uses_database and operation.scope is not Scope.PUBLIC:
+    if method == "POST" and operation.takes_key and operation.scope is not Scope.PUBLIC:
         yield {
             "name": "Idempotency-Key",
             "in": "header",
@@ -190,10 +194,10 @@ def _refusals(method: str, operation: Operation, refs: Mapping[Any, Schema], *, 
         refusals += [errors.BadRequest, errors.BodyTooLarge, errors.NotJson]
     if operation.is_conditional:
         refusals.append(errors.PreconditionFailed)
-    if method == "POST" and operation.uses_database and operation.scope is not Scope.PUBLIC:
+    if method == "POST" and operation.takes_key and operation.scope is not Scope.PUBLIC:
         refusals += [errors.KeyInUse, errors.KeyReused]
     if operation.scope is not Scope.PUBLIC:
-        refusals += [errors.NotAuthenticated, errors.NotAllowed]
+        refusals += [access.NotAuthenticated, access.NotAllowed]
     if operation.uses_database:
         refusals.append(StoreUnavailable)
     by_status: dict[int, dict[str, None]] = {}

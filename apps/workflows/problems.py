@@ -14,7 +14,8 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from apps.workflows import errors, representations
+from apps import access
+from apps.workflows import errors, representations, request_ids
 from store.interfaces import StoreUnavailable, VersionConflict, WorkflowExists
 
 log = structlog.get_logger(__name__)
@@ -37,6 +38,7 @@ KINDS: dict[type[Exception], Kind] = {
     errors.BadRequest: Kind(400, "bad-request", "The request is not valid"),
     errors.UnknownWorkflow: Kind(404, "unknown-workflow", "Unknown workflow"),
     errors.UnknownExecution: Kind(404, "unknown-execution", "Unknown execution"),
+    errors.UnknownToken: Kind(404, "unknown-token", "Unknown token"),
     web.HTTPNotFound: Kind(404, "not-found", "Not Found"),
     errors.NotTriggeredByHand: Kind(409, "not-triggered-by-hand", "Not triggered by hand"),
     errors.InProgress: Kind(409, "workflow-in-progress", "Workflow in progress"),
@@ -44,8 +46,8 @@ KINDS: dict[type[Exception], Kind] = {
     VersionConflict: Kind(409, "version-conflict", "Changed in the meantime"),
     errors.BodyTooLarge: Kind(413, "body-too-large", "Body too large"),
     errors.NotJson: Kind(415, "not-json", "Not JSON"),
-    errors.NotAuthenticated: Kind(401, "not-authenticated", "Not authenticated"),
-    errors.NotAllowed: Kind(403, "not-allowed", "Not allowed"),
+    access.NotAuthenticated: Kind(401, "not-authenticated", "Not authenticated"),
+    access.NotAllowed: Kind(403, "not-allowed", "Not allowed"),
     errors.KeyInUse: Kind(409, "idempotency-key-in-use", "Being answered"),
     errors.PreconditionFailed: Kind(412, "precondition-failed", "Changed in the meantime"),
     errors.KeyReused: Kind(422, "idempotency-key-reused", "Key of another request"),
@@ -113,7 +115,7 @@ def _headers(error: Exception) -> dict[str, str]:
         return {"Retry-After": RETRY_AFTER}
     if isinstance(error, errors.NotJson):
         return {"Accept": "application/json"}
-    if isinstance(error, errors.NotAuthenticated):
+    if isinstance(error, access.NotAuthenticated):
         return {"WWW-Authenticate": 'Bearer realm="workflow-automation"'}
     if isinstance(error, errors.KeyInUse):
         return {"Retry-After": "1"}
@@ -142,4 +144,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _response(status: int, members: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:
+    request_id = request_ids.current()
+    if request_id:
+        members = {**members, "requestId": request_id}
     return web.Response(body=orjson.dumps(members), status=status, headers={"Content-Type": CONTENT_TYPE, **(headers or {})})

@@ -29,7 +29,7 @@ async def test_no_answer_is_undocumented(stack, api, tmp_path):
         f"{stack.api_url}/openapi.json",
         f"--checks={CHECKS}",
         "--phases=examples,coverage,fuzzing",
-        "--max-examples=8",
+        "--max-examples=5",
         "--generation-deterministic",
         "--suppress-health-check=all",
         "--exclude-path=/docs/{asset}",

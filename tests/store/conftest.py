@@ -12,6 +12,7 @@ import pytest_asyncio
 from apps.standalone.mongodb import MongoDB
 from apps.standalone.ports import free_port
 from store.client import MongoStore
+from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
 from tests.fakes.stores import FakeExecutions, FakeRunners, FakeWorkflows
 
 
@@ -26,12 +27,24 @@ async def mongodb(tmp_path_factory):
     await server.stop()
 
 
-@pytest_asyncio.fixture(params=["fake", "mongodb"], loop_scope="session")
-async def store(request):
-    if request.param == "fake":
-        yield SimpleNamespace(executions=FakeExecutions(), workflows=FakeWorkflows(), runners=FakeRunners())
+@pytest.fixture(params=["fake", "mongodb"])
+def server(request):
+    """The database, asked for only where a test needs it; not from within a running loop, which could not start it."""
+    return None if request.param == "fake" else request.getfixturevalue("mongodb")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def store(server):
+    if server is None:
+        yield SimpleNamespace(
+            executions=FakeExecutions(),
+            workflows=FakeWorkflows(),
+            runners=FakeRunners(),
+            tokens=FakeTokens(),
+            audit=FakeAudit(),
+            idempotency=FakeIdempotency(),
+        )
         return
-    server = request.getfixturevalue("mongodb")
     store = MongoStore(server.url, f"test-{uuid.uuid4().hex[:8]}")
     await store.start()
     await store.ensure_indexes()

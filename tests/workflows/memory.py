@@ -20,6 +20,7 @@ from store.interfaces import (
     WorkflowExists,
     WorkflowFilter,
 )
+from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
 
 
 class Network:
@@ -161,6 +162,9 @@ class MemoryStore:
         self.network = Network()
         self.executions: Any = MemoryExecutions(self.network)
         self.workflows: Any = MemoryWorkflows(self.network)
+        self.tokens = FakeTokens(self.network.cross)
+        self.audit = FakeAudit(self.network.cross)
+        self.idempotency = FakeIdempotency(self.network.cross)
 
     async def ping(self) -> None:
         await self.network.cross()

@@ -46,9 +46,7 @@ def test_nothing_is_declared_that_is_not_served(app: WorkflowsApp) -> None:
 
 
 async def test_every_declared_route_is_in_openapi_once(app: WorkflowsApp, openapi: dict[str, Any]) -> None:
-    documented = [
-        operation["operationId"] for methods in openapi["paths"].values() for operation in methods.values()
-    ]
+    documented = [operation["operationId"] for methods in openapi["paths"].values() for operation in methods.values()]
     declared = {operation.id for view in app.web.views.values() for operation in getattr(view, "operations", {}).values()}
     assert sorted(documented) == sorted(declared)
 

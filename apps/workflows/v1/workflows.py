@@ -9,9 +9,16 @@ from pydantic import Field, ValidationError
 
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
-from apps.workflows import admission, answers, cursors, definitions, representations
+from apps.workflows import admission, answers, auditing, cursors, definitions, idempotency, representations
 from apps.workflows.bodies import read_object
-from apps.workflows.errors import BadRequest, FieldError, InProgress, NotTriggeredByHand, UnknownWorkflow
+from apps.workflows.errors import (
+    BadRequest,
+    FieldError,
+    InProgress,
+    NotTriggeredByHand,
+    PreconditionFailed,
+    UnknownWorkflow,
+)
 from apps.workflows.field_errors import WORKFLOW_ID_RULE, field_errors
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import execution_address
@@ -23,6 +30,7 @@ from store.interfaces import VersionConflict, Workflow, WorkflowExists, Workflow
 
 _LOCATION: Final = {"Location": "Where it is found."}
 _ETAG: Final = {"ETag": "Its version, for If-Match."}
+_IF_MATCH: Final = "If-Match"
 _EXAMPLE: Final = {"workflowId": "hello", "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "hello"}]}
 
 
@@ -85,7 +93,9 @@ class Workflows(Resource):
             announce=self.app.announce_change,
             now=self.app.clock(),
         )
-        return self.answer(representations.workflow_in_full(stored, None, None), status=201, location=_address(stored))
+        auditing.note(request, None, _definition(stored))
+        shown = representations.workflow_in_full(stored, None, None)
+        return self.answer(shown, status=201, location=_address(stored), version=stored.version)
 
 
 class OneWorkflow(Resource):
@@ -125,7 +135,8 @@ class OneWorkflow(Resource):
     async def get(self, request: web.Request, workflow_id: str) -> web.Response:
         """Return the current version and where its schedule stands."""
         _check_id(workflow_id)
-        return self.answer(await self._in_full(await definitions.current_workflow(workflow_id, self.app.store.workflows)))
+        stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
+        return self.answer(await self._in_full(stored), version=stored.version)
 
     async def put(self, request: web.Request, workflow_id: str) -> web.Response:
         """Store the next version."""
@@ -136,21 +147,41 @@ class OneWorkflow(Resource):
                 "The workflow is not valid.",
                 [FieldError("workflowId", f"must be {workflow_id} as in the address, or absent")],
             )
+        definition = _read_definition(body)
+        before = await self._expected(request, workflow_id)
         stored = await definitions.replace(
-            _read_definition(body),
+            definition,
             workflows=self.app.store.workflows,
             announce=self.app.announce_change,
             now=self.app.clock(),
+            expected=before.version if _IF_MATCH in request.headers else None,
         )
-        return self.answer(await self._in_full(stored))
+        auditing.note(request, _definition(before), _definition(stored))
+        return self.answer(await self._in_full(stored), version=stored.version)
 
     async def delete(self, request: web.Request, workflow_id: str) -> web.Response:
         """Archive the workflow."""
         _check_id(workflow_id)
+        before = await self._expected(request, workflow_id)
         await definitions.archive(
             workflow_id, workflows=self.app.store.workflows, announce=self.app.announce_change, now=self.app.clock()
         )
+        auditing.note(request, _definition(before), None)
         return web.Response(status=204)
+
+    async def _expected(self, request: web.Request, workflow_id: str) -> Workflow:
+        """Return the workflow as it is before a change.
+
+        Raises:
+            PreconditionFailed: it is not at the version that If-Match names.
+        """
+        current = await definitions.current_workflow(workflow_id, self.app.store.workflows)
+        wanted = request.headers.get(_IF_MATCH)
+        if wanted is not None:
+            versions = {each.strip() for each in wanted.split(",")}
+            if "*" not in versions and f'"{current.version}"' not in versions:
+                raise PreconditionFailed(workflow_id, current.version)
+        return current
 
     async def _in_full(self, stored: Workflow) -> dict[str, Any]:
         holder, latest = await asyncio.gather(
@@ -174,6 +205,7 @@ class WorkflowTrigger(Resource):
             body=TriggerBody,
             body_is_required=False,
             refusals=(UnknownWorkflow, NotTriggeredByHand, InProgress),
+            is_routine=True,
         )
     }
 
@@ -185,13 +217,14 @@ class WorkflowTrigger(Resource):
             raise BadRequest(
                 "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
             )
+        now, entropy = idempotency.asked(request, self.app.clock(), os.urandom(10))
         execution_id = await admission.trigger(
             workflow_id,
             workflows=self.app.store.workflows,
             executions=self.app.store.executions,
             publish=self.app.request_execution,
-            now=self.app.clock(),
-            entropy=os.urandom(10),
+            now=now,
+            entropy=entropy,
         )
         return self.answer(
             {"status": "workflow triggered", "executionId": execution_id},
@@ -208,6 +241,10 @@ def _read_definition(body: dict[str, Any]) -> WorkflowDefinition:
         return WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body)) from None
+
+
+def _definition(stored: Workflow) -> dict[str, Any]:
+    return WorkflowDefinition.from_document(dict(stored.definition)).to_wire()
 
 
 def _check_id(workflow_id: str) -> None:
