@@ -80,6 +80,23 @@ class MongoStore:
         async with translated():
             await self._client.admin.command("ping")
 
+    async def missing_indexes(self) -> dict[str, list[str]]:
+        """Return the names of the indexes that :meth:`ensure_indexes` would make, by collection."""
+        wanted = {
+            "open_executions": {"lock", "waking", "owner"},
+            "executions": {"by_workflow", "by_status", "retention"},
+            "workflows": {"next_run"},
+            "audit": {"retention"},
+            "idempotency_keys": {"retention"},
+        }
+        missing: dict[str, list[str]] = {}
+        async with translated():
+            for collection, names in wanted.items():
+                absent = sorted(names - set(await self._database[collection].index_information()))
+                if absent:
+                    missing[collection] = absent
+        return missing
+
     async def ensure_indexes(self) -> None:
         """Create the indexes that are missing; safe from several services at once."""
         async with translated():
