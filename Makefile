@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint docs clean
+.PHONY: run test chaos lint bench bench-schedules docs clean
 
 run: $(VENV)/installed ## Start Kafka, the database and the three services.
 	$(BIN)/wf up
@@ -11,16 +11,25 @@ run: $(VENV)/installed ## Start Kafka, the database and the three services.
 test: $(VENV)/installed lint ## Lint, types and every test, on a stack of its own.
 	$(BIN)/python -m pytest
 
+chaos: $(VENV)/installed ## Kill, freeze and wipe things under load, then look whether anything was lost. ARGS='--seed 7 --minutes 20'
+	$(BIN)/python -m chaos $(ARGS)
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy actions apps docs domain events store
+	$(BIN)/mypy actions apps chaos bench docs domain events store
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --editable '.[standalone,test]'
 	touch $@
+
+bench: $(VENV)/installed ## Measure throughput, latency and cost; results in bench/results/.
+	$(BIN)/python -m bench
+
+bench-schedules: $(VENV)/installed ## Punctuality, throughput, take-over and size of the scheduler (ARGS=--full: ten minutes).
+	$(BIN)/python -m bench.schedules $(ARGS)
 
 docs: $(VENV)/installed ## Write the reference pages that are made from the code.
 	$(BIN)/python -m docs.generate

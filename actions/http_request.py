@@ -1,27 +1,53 @@
-"""``http-request``: sends one HTTP request; a status below 400 is success.
+"""``http-request``: sends one HTTP request; a status below 400 is success unless ``expect`` says otherwise.
 
-Within an attempt, only what failed before a request could have left (a refused or reset connection) is tried again by
+An attempt waits for its host's slot, then runs against one clock (:mod:`actions.http.timing`): request, redirects, body.
+Within an attempt, only what failed before a request could have left (a connection that was not made) is tried again by
 aiohttp-retry, a few times and at once; everything else is the workflow's retry policy's business, which is visible in the
 execution's history.
+
+Every address, also that of a redirect, passes the guard (:mod:`actions.http.guard`). Every failure has one of the classes
+blocked-address, dns, connect, tls, certificate, proxy, throttled, timeout-connect, timeout-first-byte, timeout-idle,
+timeout-total, disconnected, bad-response, too-many-redirects, insecure-redirect, bad-redirect, status, assertion,
+body-decode, secret, tls-settings, url or request.
 """
 
-import asyncio
-from typing import Annotated, Any, Literal
+import time
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Annotated, Any, Final, Literal
 
 import aiohttp
-from aiohttp_retry import ExponentialRetry, RetryClient
+from multidict import CIMultiDict
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 from typing_extensions import Self
 from yarl import URL
 
-from actions.running import Context, Failed, Outcome, Succeeded
+from actions.http.auth import Auth, Credentials, HeaderName, SecretName, secrets_of
+from actions.http.bodies import Part, Values, form_body, json_body, multipart_body, pairs
+from actions.http.connections import Connections, user_agent
+from actions.http.expectations import Expectations
+from actions.http.failures import EXPECTED, RequestFailed, failure_of
+from actions.http.limits import Throttled
+from actions.http.reading import Body, read_body
+from actions.http.redaction import redact_headers, redact_url
+from actions.http.requests import REDIRECTS, Request, basic_of, traceparent
+from actions.http.responses import kept_headers, retry_after
+from actions.http.timing import TimeLimits, Timing
+from actions.http.tls import BadTls, Tls
+from actions.running import Context, Failed, Outcome, Succeeded, UnknownSecret
 from domain.action import Action
 from domain.durations import Duration, parse_duration
+from domain.model import Model
 
-LOGGED_CHARACTERS = 50
-BODY_LIMIT = 1_048_576  # bytes read of a response; the rest is not waited for
-_CONNECTION_RETRIES = ExponentialRetry(
-    attempts=3, start_timeout=0.05, max_timeout=0.5, exceptions={aiohttp.ClientConnectorError}, retry_all_server_errors=False
+LOGGED_CHARACTERS: Final = 50
+LONGEST_TIMEOUT: Final = timedelta(hours=24)
+MAX_REDIRECTS: Final = 10
+MAX_BODY: Final = 1_048_576
+STORE_BODY: Final = 65_536
+STORED_OF_A_FAILURE: Final = 8192  # bytes: an execution keeps the answers of all its failed attempts
+_UNSAFE: Final = frozenset({"POST", "PATCH"})
+_HOP_BY_HOP: Final = frozenset(
+    {"connection", "content-length", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 
 
@@ -37,71 +63,297 @@ def _http_url(text: str) -> str:
     return text
 
 
+def _bounded(text: str) -> str:
+    if parse_duration(text) > LONGEST_TIMEOUT:
+        raise ValueError(f"{text} is longer than 24h; write 24h or less")
+    return text
+
+
+HttpUrl = Annotated[str, Field(max_length=8192, examples=["https://example.org"]), AfterValidator(_http_url)]
+Timeout = Annotated[Duration, AfterValidator(_bounded)]
+
+
+class Timeouts(Model):
+    """How long the parts of a request may take, each within ``timeout``."""
+
+    connect: Timeout = Field(default="10s", description="Name, connection and TLS handshake.")
+    first_byte: Timeout = Field(default="30s", description="From the connection to the headers of the answer.")
+    idle: Timeout = Field(default="15s", description="Between two pieces of the body.")
+
+
+_DEFAULT_TIMEOUTS: Final = Timeouts()
+_DEFAULT_EXPECTATIONS: Final = Expectations()
+
+
+class Proxy(Model):
+    """An HTTP proxy to send the request through."""
+
+    url: HttpUrl
+    username: str | None = Field(default=None, max_length=1000)
+    password_secret: SecretName | None = None
+
+
 class HttpRequestAction(Action):
     """Sends one HTTP request."""
 
     type: Literal["http-request"]
-    url: Annotated[str, Field(max_length=8192, examples=["https://example.org"]), AfterValidator(_http_url)]
-    method: Literal["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD"]
+    url: HttpUrl
+    method: Literal["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS"]
     headers: dict[str, str] = Field(default_factory=dict, description="Sent as given.")
+    query: Values | None = Field(default=None, description="Added to the URL; a list repeats the name.")
     body: str | None = Field(default=None, max_length=1_000_000, description="Sent as UTF-8 text.")
-    json_body: JsonValue = Field(default=None, alias="json", description="Sent as JSON; not together with body.")
-    timeout: Duration = Field(default="30s", description="For the whole request, connection to last byte.")
+    json_body: JsonValue = Field(default=None, alias="json", description="Sent as JSON.")
+    form: Values | None = Field(default=None, description="Sent as a form, URL-encoded.")
+    multipart: tuple[Part, ...] | None = Field(
+        default=None, min_length=1, max_length=100, description="Sent as a form with files."
+    )
+    auth: Auth | None = None
+    tls: Tls | None = None
+    proxy: Proxy | None = None
+    timeout: Timeout = Field(default="30s", description="For all of it, connection to last byte, redirects included.")
+    timeouts: Timeouts | None = Field(default=None, description="How long its parts may take.")
+    max_redirects: int | None = Field(
+        default=None, ge=0, le=20, description=f"0: a redirect is the answer (default {MAX_REDIRECTS})."
+    )
+    expect: Expectations | None = Field(default=None, description="What counts as success (default: a status below 400).")
+    max_body: int | None = Field(
+        default=None,
+        ge=0,
+        le=16_777_216,
+        description=f"Bytes read of the body; the rest is not waited for (default {MAX_BODY}).",
+    )
+    store_body: int | None = Field(
+        default=None, ge=0, le=131_072, description=f"Bytes of the body kept in the history (default {STORE_BODY})."
+    )
+    store_headers: tuple[HeaderName, ...] | None = Field(
+        default=None, max_length=50, description="Headers of the answer kept beside the usual ones."
+    )
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:
-        if self.body is not None and self.json_body is not None:
-            raise ValueError("body and json are both given; keep one of them")
+        given = [name for name, value in self._bodies().items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are {'both ' if len(given) == 2 else ''}given; keep one of them")
         return self
+
+    def _bodies(self) -> dict[str, Any]:
+        return {"body": self.body, "json": self.json_body, "form": self.form, "multipart": self.multipart}
 
     @model_validator(mode="after")
     def _headers_can_be_sent(self) -> Self:
         for name, value in self.headers.items():
             if not name or any(c in "\r\n:\0 " for c in name) or not name.isascii():
                 raise ValueError(f"headers: {name!r} is not a header name")
+            if name.lower() in _HOP_BY_HOP:
+                raise ValueError(f"headers: {name} is set by the service; leave it out")
             if any(c in "\r\n\0" for c in value):
                 raise ValueError(f"headers: the value of {name} holds a line break; remove it")
         return self
 
+    def secrets(self) -> dict[str, str]:
+        """Return the secrets it refers to: path of the field -> name."""
+        return dict(secrets_of(self))
+
+    def time_limits(self) -> TimeLimits:
+        """Return the timeouts in seconds."""
+        parts = self.timeouts or _DEFAULT_TIMEOUTS
+        return _time_limits(parts.connect, parts.first_byte, parts.idle, self.timeout)
+
+
+@lru_cache(maxsize=1024)
+def _time_limits(*parts: str) -> TimeLimits:
+    return TimeLimits(*(parse_duration(part).total_seconds() for part in parts))
+
 
 async def run(action: HttpRequestAction, context: Context) -> Outcome:
     """Send the request and read the answer."""
-    headers = {
-        "Idempotency-Key": context.idempotency_key,
-        "Workflow-Attempt": str(context.attempt),
-        "Workflow-Epoch": str(context.epoch),
-        **action.headers,
-    }
-    body: dict[str, Any] = {}
-    if action.json_body is not None:
-        body["json"] = action.json_body
-    elif action.body is not None:
-        body["data"] = action.body.encode()
-    seconds = parse_duration(action.timeout).total_seconds()
-    client = RetryClient(client_session=context.resources.http, retry_options=_CONNECTION_RETRIES, raise_for_status=False)
     try:
-        async with client.request(
-            action.method, action.url, headers=headers, timeout=aiohttp.ClientTimeout(total=seconds), **body
-        ) as response:
-            content = await _read(response)
-    except asyncio.TimeoutError:
-        return Failed("timeout", f"{action.url} did not answer within {action.timeout}")
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        return Failed("connection", f"{action.url}: {error or type(error).__name__}")
-    text = content.decode(response.get_encoding() if content else "utf-8", "replace")
-    log = f"{action.url} [STATUS {response.status}] => {text[:LOGGED_CHARACTERS]}"
-    if response.status >= 400:
-        return Failed("status", f"{action.url} answered {response.status}", logs=(log,))
-    return Succeeded(logs=(log,))
+        request = await _prepare(action, context)
+    except UnknownSecret as error:
+        return Failed("secret", str(error))
+    except ValueError as error:
+        return Failed("request", str(error))
+    return await _Attempt(action, context, request).run()
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body's first BODY_LIMIT bytes."""
-    chunks = []
-    left = BODY_LIMIT
-    async for chunk in response.content.iter_any():
-        chunks.append(chunk[:left])
-        left -= len(chunks[-1])
-        if left <= 0:
-            break
-    return b"".join(chunks)
+async def _prepare(action: HttpRequestAction, context: Context) -> Request:
+    credentials = await action.auth.credentials(context.secret) if action.auth is not None else Credentials()
+    url = URL(action.url)
+    headers: CIMultiDict[str] = CIMultiDict(
+        {
+            "User-Agent": user_agent(),
+            "Idempotency-Key": context.idempotency_key,
+            "Workflow-Attempt": str(context.attempt),
+            "Workflow-Epoch": str(context.epoch),
+            "traceparent": traceparent(context.execution_id, f"{context.idempotency_key}:{context.attempt}"),
+        }
+    )
+    body, content_type = _render(action)
+    if content_type is not None:
+        headers["Content-Type"] = content_type
+    if url.raw_user is not None or url.raw_password is not None:
+        headers["Authorization"] = basic_of(url) or ""
+        url = url.with_user(None)
+    headers.update(action.headers)
+    headers.update(credentials.headers)
+    if action.query:
+        url = url.extend_query(pairs(action.query))
+    if credentials.query:
+        url = url.update_query(credentials.query)
+    return Request(
+        action.method, url, headers, body, frozenset((*credentials.headers, *credentials.query)), credentials.sign
+    )
+
+
+def _render(action: HttpRequestAction) -> tuple[bytes | None, str | None]:
+    """Return the body and its content type."""
+    if action.json_body is not None:
+        return json_body(action.json_body), "application/json"
+    if action.body is not None:
+        return action.body.encode(), "text/plain; charset=utf-8"
+    if action.form is not None:
+        return form_body(action.form), "application/x-www-form-urlencoded"
+    if action.multipart is not None:
+        return multipart_body(action.multipart)
+    return None, None
+
+
+class _Attempt:
+    """One attempt, from the slot to the outcome."""
+
+    def __init__(self, action: HttpRequestAction, context: Context, request: Request) -> None:
+        self.action = action
+        self.context = context
+        self.connections: Connections = context.resources.http
+        self.request = request
+        self.first = request
+        self.shown = action.url if "@" not in action.url and "?" not in action.url else redact_url(URL(action.url))
+        self.hops: list[str] = []
+        self.max_redirects = MAX_REDIRECTS if action.max_redirects is None else action.max_redirects
+        self.max_body = MAX_BODY if action.max_body is None else action.max_body
+        self.store_body = STORE_BODY if action.store_body is None else action.store_body
+        self.arrived = False  # whether some request of this attempt may have reached a receiver
+        self.output: dict[str, Any] = {
+            "request": {
+                "method": request.method,
+                "url": request.shown,
+                "headers": redact_headers(action.headers),
+                "bodyLength": len(request.body or b""),
+                "traceparent": request.headers["traceparent"],
+            }
+        }
+
+    async def run(self) -> Outcome:
+        limits, host, time_limits = self.connections.limits, self.request.url.host or "", self.action.time_limits()
+        try:
+            await limits.acquire(host, time_limits.total)
+        except Throttled as error:
+            return self._failed(RequestFailed("throttled", str(error)))
+        timing = Timing(time_limits)
+        try:
+            with timing:
+                response, body = await self._converse(timing)
+        except BadTls as error:
+            return self._failed(RequestFailed("tls-settings", str(error)))
+        except UnknownSecret as error:
+            return self._failed(RequestFailed("secret", str(error)))
+        except EXPECTED as error:
+            self.output["timings"] = timing.report()
+            return self._failed(failure_of(error, connected=timing.part != "connect"))
+        finally:
+            limits.release(host)
+        self.output["timings"] = timing.report()
+        return self._judge(response, body)
+
+    async def _converse(self, timing: Timing) -> tuple[aiohttp.ClientResponse, Body]:
+        """Send the request, follow redirects, read the body."""
+        while True:
+            response = await self._send(timing)
+            self.arrived = True
+            location = response.headers.get("Location")
+            if response.status not in REDIRECTS or location is None or not self.max_redirects:
+                try:
+                    return response, await read_body(response, self.max_body, timing)
+                finally:
+                    response.release()
+            response.release()
+            if len(self.hops) == self.max_redirects:
+                raise RequestFailed("too-many-redirects", f"redirected more than {self.max_redirects} times", True)
+            self.request = self.request.redirected(response.status, location)
+            self.hops.append(self.request.shown)
+
+    async def _send(self, timing: Timing) -> aiohttp.ClientResponse:
+        request = self.request
+        options = await self._proxy()
+        if request.url.scheme == "https":
+            options["ssl"] = await self.connections.tls.get(self._tls(), self.context.secret)
+        client = await self.connections.client_for(request.url, options.get("proxy"))
+        timing.request_begins()
+        response: aiohttp.ClientResponse = await client.request(
+            request.method,
+            request.url,
+            headers=request.headers_at(int(time.time())),
+            data=request.body,
+            allow_redirects=False,
+            **options,
+        )
+        timing.headers_arrived()
+        return response
+
+    def _tls(self) -> Tls | None:
+        tls = self.action.tls
+        if tls is None or self.request.own_origin:
+            return tls
+        # A client certificate is a credential; the authority is not.
+        return tls.without_certificate()
+
+    async def _proxy(self) -> dict[str, Any]:
+        proxy = self.action.proxy
+        if proxy is None:
+            return {}
+        url = URL(proxy.url)
+        if proxy.username is None:
+            return {"proxy": url}
+        password = await self.context.secret(proxy.password_secret) if proxy.password_secret else ""
+        return {"proxy": url.with_user(None), "proxy_auth": aiohttp.BasicAuth(proxy.username, password, "utf-8")}
+
+    def _judge(self, response: aiohttp.ClientResponse, body: Body) -> Outcome:
+        self.output["status"] = response.status
+        self.output["headers"] = kept_headers(response.headers, self.action.store_headers or ())
+        if self.hops:
+            self.output["redirects"] = self.hops
+        failed = self._unmet(response, body)
+        self.output |= body.report(self.store_body if failed is None else min(self.store_body, STORED_OF_A_FAILURE))
+        text = self.output.get("text")
+        excerpt = body.excerpt(LOGGED_CHARACTERS) if text is None else text[:LOGGED_CHARACTERS]
+        log = f"{self.shown} [STATUS {response.status}] => {excerpt}"
+        if failed is None:
+            return Succeeded(logs=(log,), output=self.output)
+        if failed.error_class != "status":
+            return self._failed(failed, log=log)
+        after = retry_after(response.headers, datetime.now(timezone.utc)) if "Retry-After" in response.headers else None
+        return self._failed(failed, log=log, status=response.status, after=after)
+
+    def _unmet(self, response: aiohttp.ClientResponse, body: Body) -> RequestFailed | None:
+        """Return what is expected and not so."""
+        expect = self.action.expect or _DEFAULT_EXPECTATIONS
+        if not expect.accepts_status(response.status):
+            return RequestFailed("status", f"{self.shown} answered {response.status}", left=True)
+        problem = expect.problem(body)
+        return None if problem is None else RequestFailed(problem[0], f"{self.shown}: {problem[1]}", left=True)
+
+    def _failed(
+        self, failed: RequestFailed, *, log: str | None = None, status: int | None = None, after: float | None = None
+    ) -> Failed:
+        message = failed.message if self.shown in failed.message else f"{self.shown}: {failed.message}"
+        if self.hops:
+            self.output["redirects"] = self.hops
+        return Failed(
+            failed.error_class,
+            message.encode("utf-8", "replace").decode()[:1000],
+            logs=(log,) if log is not None else (),
+            output=self.output,
+            status=status,
+            retry_after=after,
+            maybe_done=self.first.method in _UNSAFE and (failed.left or self.arrived),
+        )

@@ -1,16 +1,36 @@
 """What a running action is given and what it answers."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
+from actions.http.connections import Connections
+from domain.retry import Failure
+
+
+class UnknownSecret(Exception):
+    """A secret of this name is not kept."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"unknown secret {name!r}; set it, or mend the name in the workflow")
+        self.name = name
+
+
+async def no_secrets(name: str) -> str:
+    """Know no secret.
+
+    Raises:
+        UnknownSecret: always.
+    """
+    raise UnknownSecret(name)
 
 
 @dataclass(frozen=True)
 class Resources:
     """What the runner shares among all executions."""
 
-    http: aiohttp.ClientSession
+    http: Connections
+    secret: Callable[[str], Awaitable[str]] = no_secrets  # raises UnknownSecret
 
 
 @dataclass(frozen=True)
@@ -23,6 +43,14 @@ class Context:
     attempt: int  # from 1
     epoch: int
     resources: Resources
+
+    async def secret(self, name: str) -> str:
+        """Return the value of a secret.
+
+        Raises:
+            UnknownSecret: there is none of this name.
+        """
+        return await self.resources.secret(name)
 
     @property
     def idempotency_key(self) -> str:
@@ -46,10 +74,18 @@ class Failed:
     message: str
     logs: tuple[str, ...] = ()
     output: dict[str, Any] | None = None
+    status: int | None = None  # of the response, where there was one
+    retry_after: float | None = None  # seconds that the receiver asked to wait
+    maybe_done: bool = False  # it is not idempotent and may have reached the receiver
     error: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "error", {"class": self.error_class, "message": self.message})
+
+    @property
+    def failure(self) -> Failure:
+        """What the retry decision needs to know."""
+        return Failure(self.error_class, self.status, self.retry_after, self.maybe_done)
 
 
 Outcome = Succeeded | Failed

@@ -9,10 +9,10 @@ import asyncio
 from typing import Any, ClassVar, Literal
 
 from faust import web
-from faust.sensors.prometheus import setup_prometheus_sensors
-from prometheus_client import CollectorRegistry
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, Field
 
+from apps.metrics import LagCollector, StreamMonitor
 from apps.operations import Answer, Operation
 from apps.service import ServiceApp
 from domain.access import Scope
@@ -106,14 +106,21 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
             ready = all(state == "ok" for state in found.values())
             return self.json({"ready": ready, "checks": found}, status=200 if ready else 503)
 
-    setup_prometheus_sensors(app, registry=registry)
-    metrics: Any = app.web.views["/metrics"]
-    metrics.operations = {
-        "get": Operation(
-            "getMetrics",
-            "Metrics for Prometheus",
-            {200: Answer("Metrics in the text format.", content_type="text/plain")},
-            tag="service",
-            uses_database=False,
-        )
-    }
+    monitor = StreamMonitor(app.conf.name, registry)
+    app.monitor = monitor
+    registry.register(LagCollector(app.conf.name, monitor))
+
+    @app.page("/metrics")
+    class Exposition(web.View):
+        operations: ClassVar = {
+            "get": Operation(
+                "getMetrics",
+                "Metrics for Prometheus",
+                {200: Answer("Metrics in the text format.", content_type="text/plain")},
+                tag="service",
+                uses_database=False,
+            )
+        }
+
+        async def get(self, request: web.Request) -> web.Response:
+            return self.bytes(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -44,6 +44,7 @@ class Operation:
     is_conditional: bool = False  # takes If-Match
     uses_database: bool = True
     takes_key: bool = True  # a POST: whether Idempotency-Key is heeded
+    changes: bool = True  # a POST: whether it changes anything, and so belongs in the audit log
     is_routine: bool = False  # not in the audit log when done by nobody in particular: what it does is recorded anyway
 
 

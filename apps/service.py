@@ -114,6 +114,7 @@ class ServiceApp(faust.App):
             retention_days=settings.retention_days,
             audit_retention_days=settings.audit_retention_days,
             credentials=settings.mongodb_credentials,
+            ledger_retention_days=settings.ledger_retention_days,
         )
         self.gate = Gate(
             mode=settings.auth,

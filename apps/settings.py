@@ -48,6 +48,9 @@ class ServiceSettings(BaseSettings):
         default=10.0, gt=0, description="Seconds until a request that no runner has started is published again."
     )
     retention_days: float = Field(default=30.0, gt=0, description="How long finished executions are kept.")
+    ledger_retention_days: float = Field(
+        default=90.0, gt=0, description="How long it is told of ticks that were skipped, missed or held."
+    )
     data_dir: Path = Field(default=Path("data"), description="Where a service keeps files of its own.")
     web_host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
     web_name: str = Field(

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from domain.identifiers import ACTION_ID_PATTERN
 from domain.model import Model
+from domain.retry import Retry
 
 
 class Action(Model):
@@ -13,4 +14,7 @@ class Action(Model):
         default=None,
         pattern=ACTION_ID_PATTERN,
         description="Name of the step, unique in its workflow; made from type and position when missing.",
+    )
+    retry: Retry | None = Field(
+        default=None, description="How this step is retried, where that differs from the workflow's retry."
     )

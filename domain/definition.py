@@ -2,12 +2,15 @@
 
 from typing import Any, Generic, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from typing_extensions import Self
 
 from domain.action import Action
 from domain.identifiers import WORKFLOW_ID_PATTERN
 from domain.model import Model
-from domain.retry import MAX_RETRIES, Backoff
+from domain.overlap import Overlap
+from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, resolve_retry
 from domain.trigger import Trigger
 
 MAX_ACTIONS = 100
@@ -24,8 +27,50 @@ class Definition(Model, Generic[A]):
     workflow_id: str = Field(pattern=WORKFLOW_ID_PATTERN, description="Unique name of the workflow.")
     trigger: Trigger
     actions: tuple[A, ...] = Field(min_length=1, max_length=MAX_ACTIONS, description="Run in this order.")
-    retries: int = Field(default=3, ge=0, le=MAX_RETRIES, description="Retries after the first attempt.")
-    backoff: Backoff = Field(default_factory=Backoff)
+    retries: int = Field(
+        default=3, ge=0, le=MAX_RETRIES, description="Retries after the first attempt; short for retry.attempts - 1."
+    )
+    backoff: Backoff = Field(
+        default_factory=Backoff, description="Short for initial, factor, cap and jitter of retry, which win over it."
+    )
+    retry: Retry | None = Field(default=None, description="How failed actions are retried.")
+    overlap: Overlap = Field(default=Overlap(), exclude_if=lambda overlap: overlap == Overlap())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _retries_follow_attempts(cls, data: Any) -> Any:
+        """Set ``retries``, which the admission of an execution reads, from ``retry.attempts``."""
+        retry = data.get("retry") if isinstance(data, dict) else None
+        attempts = retry.get("attempts") if isinstance(retry, dict) else None
+        if "retries" in (data or ()) or type(attempts) is not int or not 1 <= attempts <= MAX_RETRIES + 1:
+            return data
+        return {**data, "retries": attempts - 1}
+
+    @field_validator("retry")
+    @classmethod
+    def _retry_is_sound(cls, retry: Retry | None, info: ValidationInfo) -> Retry | None:
+        retries, backoff = info.data.get("retries"), info.data.get("backoff")
+        if retry is None or retries is None or backoff is None:
+            return retry
+        if retry.attempts is not None and retry.attempts != retries + 1:
+            raise ValueError(f"attempts {retry.attempts} and retries {retries} disagree; leave out retries")
+        check_retry(None, retry, retries=retries, backoff=backoff)
+        return retry
+
+    @model_validator(mode="after")
+    def _retries_of_actions_are_sound(self) -> Self:
+        for position, action in enumerate(self.actions):
+            if action.retry is not None:
+                try:
+                    check_retry(action.retry, self.retry, retries=self.retries, backoff=self.backoff)
+                except ValueError as error:
+                    field = f"actions[{position}].retry"
+                    raise PydanticCustomError("retry", "{error}", {"error": str(error), "field": field}) from None
+        return self
+
+    def retry_policy(self, action: Action | None = None) -> RetryPolicy:
+        """Return how ``action``, or an action without a word of its own, is retried."""
+        return resolve_retry(action.retry if action else None, self.retry, retries=self.retries, backoff=self.backoff)
 
     @model_validator(mode="before")
     @classmethod
@@ -41,6 +86,12 @@ class Definition(Model, Generic[A]):
             for position, action in enumerate(actions, start=1)
         ]
         return {**data, "actions": named}
+
+    @field_validator("overlap", mode="before")
+    @classmethod
+    def _policy_alone(cls, value: Any) -> Any:
+        """Take ``"queue"`` for ``{"policy": "queue"}``."""
+        return {"policy": value} if isinstance(value, str) else value
 
     @field_validator("actions")
     @classmethod

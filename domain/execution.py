@@ -5,6 +5,7 @@ Life cycle::
     admitted ─> pending ─> running ─┬─> ok | failed | cancelled          terminal: never left again
                    ▲                │
                    └──── waiting <──┘   a retry or a delay is due at ``wake_at``
+    queued ─> pending                   waits until the open execution of its workflow has ended (overlap policy queue)
     skipped                             asked for while another execution of the workflow was open; terminal from the start
 
 Every (re)start raises ``epoch``. A result is applied only when its epoch is the current one and its sequence number is
@@ -27,6 +28,7 @@ from domain.errors import DomainError
 class Status(str, Enum):
     """Where an execution stands."""
 
+    QUEUED = "queued"
     PENDING = "pending"
     RUNNING = "running"
     WAITING = "waiting"
@@ -46,7 +48,7 @@ class Status(str, Enum):
         return "pending" if self is Status.WAITING else self.value
 
 
-OPEN = frozenset({Status.PENDING, Status.RUNNING, Status.WAITING})
+OPEN = frozenset({Status.QUEUED, Status.PENDING, Status.RUNNING, Status.WAITING})
 TERMINAL = frozenset(Status) - OPEN
 
 CLOSED = 2**31 - 1
@@ -59,6 +61,7 @@ class Cause(str, Enum):
     MANUAL = "manual"  # POST /workflows/{id}/trigger
     SCHEDULE = "schedule"  # a tick
     EVENT = "event"  # a record published straight to Kafka
+    BACKFILL = "backfill"  # a tick of the past, made up for by hand
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,14 @@ class ActionOutcome:
 
 
 @dataclass(frozen=True)
+class Failures:
+    """The failed attempts of one action of an execution."""
+
+    count: int
+    since: datetime  # when the first of them began
+
+
+@dataclass(frozen=True)
 class Admission:
     """An execution comes to exist. Times are UTC."""
 
@@ -96,6 +107,7 @@ class Admission:
     requested_at: datetime | None = None  # when it is handed to the runners, where that is later than created_at
     due_at: datetime | None = None  # of the tick
     lock_key: str | None = None  # None: not admitted but recorded as skipped
+    queued: bool = False  # the lock is a place in the line, not the right to run
     reason: str | None = None  # why skipped
 
 
@@ -113,6 +125,7 @@ class ActionFinished:
     runner: str = ""
     wake_at: datetime | None = None
     reason: str | None = None
+    version: int = 0  # of the definition; 0: not told
 
 
 class Restart(str, Enum):
@@ -121,6 +134,7 @@ class Restart(str, Enum):
     RETRY = "retry"  # its wait is over: a new attempt
     UNCLAIMED = "unclaimed"  # no runner had started it: still the same attempt
     LOST = "lost"  # its runner died: the same attempt, counted as lost
+    RELEASED = "released"  # it was queued, and the workflow is free: the first attempt
     HANDED_BACK = "handed-back"  # its runner was stopped: the same attempt, nothing was lost
 
 
@@ -191,6 +205,18 @@ class Execution:
         return sorted(self.results.values(), key=lambda outcome: (outcome.attempt, outcome.index))
 
     @property
+    def failures(self) -> dict[int, "Failures"]:
+        """What failed before, by position of the action."""
+        found: dict[int, Failures] = {}
+        for outcome in self.ordered_results:
+            if outcome.status == "failed":
+                before = found.get(outcome.index)
+                found[outcome.index] = Failures(
+                    count=before.count + 1 if before else 1, since=before.since if before else outcome.started_at
+                )
+        return found
+
+    @property
     def resume_index(self) -> int:
         """Position (from 0) of the first action without a recorded success."""
         done = {outcome.index for outcome in self.results.values() if outcome.status == "ok"}
@@ -205,7 +231,7 @@ def admit(admission: Admission) -> Execution:
         workflow_id=admission.workflow_id,
         version=admission.version,
         cause=admission.cause,
-        status=Status.PENDING if locked else Status.SKIPPED,
+        status=(Status.QUEUED if admission.queued else Status.PENDING) if locked else Status.SKIPPED,
         epoch=1 if locked else 0,
         seq=0 if locked else CLOSED,
         created_at=admission.created_at,
@@ -213,7 +239,7 @@ def admit(admission: Admission) -> Execution:
         total_actions=admission.total_actions,
         shard=admission.shard,
         due_at=admission.due_at,
-        requested_at=(admission.requested_at or admission.created_at) if locked else None,
+        requested_at=(admission.requested_at or admission.created_at) if locked and not admission.queued else None,
         finished_at=None if locked else admission.created_at,
         lock_key=admission.lock_key,
         reason=admission.reason,
@@ -273,8 +299,10 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
 _RESTARTS_FROM = {
     Restart.RETRY: frozenset({Status.WAITING}),
     Restart.UNCLAIMED: frozenset({Status.PENDING}),
-    Restart.LOST: OPEN,
-    Restart.HANDED_BACK: OPEN,
+    Restart.RELEASED: frozenset({Status.QUEUED}),
+    # Not from WAITING: nobody runs it, and its failed attempt would be run again without its backoff, under the same number.
+    Restart.LOST: frozenset({Status.PENDING, Status.RUNNING}),
+    Restart.HANDED_BACK: frozenset({Status.PENDING, Status.RUNNING}),
 }
 
 
@@ -288,6 +316,7 @@ def _reissue(execution: Execution, request: Reissued) -> Execution:
         seq=0,
         attempt=execution.attempt + (request.why is Restart.RETRY),
         lost=execution.lost + (request.why is Restart.LOST),
+        lock_key=execution.workflow_id if request.why is Restart.RELEASED else execution.lock_key,
         requested_at=request.at,
         wake_at=None,
         owner=None,

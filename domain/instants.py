@@ -1,6 +1,10 @@
 """Instants: UTC-aware datetimes in whole milliseconds."""
 
+import re
 from datetime import datetime, timedelta, timezone
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from domain.errors import DomainError
 
@@ -32,3 +36,28 @@ def from_millis(millis: int) -> datetime:
 def to_millis(value: datetime) -> int:
     """Return the whole milliseconds from 1970-01-01T00:00:00Z to ``value``."""
     return (value - EPOCH) // MILLISECOND
+
+
+INSTANT_RULE: Final = "must be an instant such as 2026-01-31T12:00:00Z; in an address write + as %2B"
+_LATEST = datetime(2200, 1, 1, tzinfo=timezone.utc)
+
+
+def _is_written_out(value: Any) -> Any:
+    # Pydantic would read a bare number as seconds or milliseconds since 1970, as its size suggests.
+    if not isinstance(value, datetime) and not (isinstance(value, str) and re.match(r"\d{4}-", value)):
+        raise ValueError(INSTANT_RULE)
+    return value
+
+
+def _in_range(value: datetime) -> datetime:
+    try:
+        value = instant(value)
+    except OverflowError:
+        raise ValueError(INSTANT_RULE) from None
+    if not EPOCH <= value < _LATEST:
+        raise ValueError("must lie between the years 1970 and 2200")
+    return value
+
+
+WrittenInstant = Annotated[AwareDatetime, BeforeValidator(_is_written_out), AfterValidator(_in_range)]
+"""An instant as people write it: RFC 3339 with a time zone; kept in UTC and whole milliseconds."""

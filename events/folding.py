@@ -28,6 +28,7 @@ def result_transition(record: ActionResult) -> ActionFinished:
         runner=record.runner,
         wake_at=instant(record.wake_at) if record.wake_at else None,
         reason=record.reason,
+        version=record.version,
     )
 
 
@@ -53,6 +54,16 @@ def ended_record(execution: Execution) -> ExecutionEnded:
         at=execution.finished_at,
         reason=execution.reason or "",
         version=execution.version,
+        cause=execution.cause.value,
+        epoch=execution.epoch,
+        attempt=execution.attempt,
+        lost_attempts=execution.lost,
+        retries_left=execution.retries_left,
+        total_actions=execution.total_actions,
+        recorded=len(execution.results),
+        created_at=execution.created_at,
+        due_at=execution.due_at,
+        started_at=execution.started_at,
     )
 
 
@@ -71,4 +82,7 @@ def request_record(execution: Execution) -> ExecutionRequest:
         created_at=execution.created_at,
         requested_at=execution.requested_at,
         due_at=execution.due_at,
+        lost_attempts=execution.lost or None,
+        recorded=len(execution.results) if execution.epoch > 1 else None,
+        started_at=execution.started_at,
     )

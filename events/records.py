@@ -34,6 +34,10 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     created_at: Optional[datetime] = None
     requested_at: Optional[datetime] = None
     due_at: Optional[datetime] = None
+    # Where the execution stood when it was handed out anew; None: as in the beginning.
+    lost_attempts: Optional[int] = None
+    recorded: Optional[int] = None  # results recorded so far
+    started_at: Optional[datetime] = None
 
 
 class ActionResult(Event, namespace="workflow.ActionResult"):
@@ -57,8 +61,12 @@ class ActionResult(Event, namespace="workflow.ActionResult"):
     logs: list[str] = []  # noqa: RUF012 - never shared: whoever makes a record gives its logs
     error: Optional[dict[str, Any]] = None
     output: Optional[dict[str, Any]] = None
+    kind: Optional[str] = None  # of the action
     wake_at: Optional[datetime] = None  # when the retry is due
     reason: Optional[str] = None
+    # Where the execution stood when this run claimed it; None: it is the first run.
+    recorded: Optional[int] = None  # results recorded before this run
+    execution_started_at: Optional[datetime] = None
     event: Literal["action-result"] = "action-result"
 
 
@@ -71,6 +79,17 @@ class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):
     at: datetime
     reason: str
     version: int = 0
+    # Where the execution stood: the end of one that was skipped, or never published, is all that the log says of it.
+    cause: Optional[str] = None
+    epoch: Optional[int] = None
+    attempt: Optional[int] = None
+    lost_attempts: Optional[int] = None
+    retries_left: Optional[int] = None
+    total_actions: Optional[int] = None
+    recorded: Optional[int] = None  # results recorded until then
+    created_at: Optional[datetime] = None
+    due_at: Optional[datetime] = None
+    started_at: Optional[datetime] = None
     event: Literal["execution-ended"] = "execution-ended"
 
 
@@ -90,6 +109,13 @@ class WorkflowChanged(Event, namespace="workflow.WorkflowChanged"):
     workflow_id: str
     version: int
     event: Literal["workflow-changed"] = "workflow-changed"
+
+
+class HolderEnded(Event, namespace="workflow.HolderEnded"):
+    """Tells the scheduler that an execution which others may be queued behind has ended; key: workflow_id."""
+
+    workflow_id: str
+    event: Literal["holder-ended"] = "holder-ended"
 
 
 class DeadLetter(Event, namespace="workflow.DeadLetter"):

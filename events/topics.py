@@ -10,7 +10,16 @@ from typing import Final
 from aiokafka.partitioner import murmur2
 from faust.types import AppT, TopicT
 
-from events.records import ActionResult, DeadLetter, Event, ExecutionEnded, ExecutionRequest, WakeUp, WorkflowChanged
+from events.records import (
+    ActionResult,
+    DeadLetter,
+    Event,
+    ExecutionEnded,
+    ExecutionRequest,
+    HolderEnded,
+    WakeUp,
+    WorkflowChanged,
+)
 from events.wire import EventSchema
 
 PARTITIONS: Final = 8
@@ -41,9 +50,9 @@ ACTION_RESULT: Final = TopicSpec(
 )
 SCHEDULE: Final = TopicSpec(
     "workflow.schedule",
-    (WakeUp, WorkflowChanged),
+    (WakeUp, WorkflowChanged, HolderEnded),
     24,
-    "What the scheduler must hear of at once: executions that wait, definitions that changed.",
+    "What the scheduler must hear of at once: executions that wait, definitions that changed, places that are free.",
 )
 DEAD_LETTER: Final = TopicSpec(
     "workflow.dead-letter", (DeadLetter,), 30 * 24, "Records that no service could take, with the reason."

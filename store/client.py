@@ -8,15 +8,20 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+import pymongo
 from pymongo import AsyncMongoClient
 
 from store.audit import MongoAudit
 from store.executions import MongoExecutions
 from store.failures import translated
 from store.idempotency import MongoIdempotency
+from store.occurrences import MongoOccurrences
 from store.runners import MongoRunners
 from store.tokens import MongoTokens
 from store.workflows import MongoWorkflows
+
+# Building an index over a collection that is large already takes minutes, where every other operation takes milliseconds.
+_INDEX_TIMEOUT = 600.0
 
 
 class MongoStore:
@@ -28,6 +33,7 @@ class MongoStore:
     tokens: MongoTokens
     audit: MongoAudit
     idempotency: MongoIdempotency
+    occurrences: MongoOccurrences
 
     def __init__(
         self,
@@ -37,9 +43,10 @@ class MongoStore:
         timeout: float = 3.0,
         retention_days: float = 30.0,
         audit_retention_days: float = 365.0,
+        ledger_retention_days: float = 90.0,
         credentials: Mapping[str, Any] | None = None,
     ) -> None:
-        """Prepare a store; ``timeout`` (seconds) bounds every operation, finished executions live ``retention_days``."""
+        """Prepare a store; ``timeout`` (seconds) bounds every operation, the others say how long what is finished lives."""
         milliseconds = int(timeout * 1000)
         # Connects with the first operation only; a client belongs to the event loop that uses it first.
         self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
@@ -66,6 +73,7 @@ class MongoStore:
         self.tokens = MongoTokens(self._database.tokens)
         self.audit = MongoAudit(self._database.audit, retention=timedelta(days=audit_retention_days))
         self.idempotency = MongoIdempotency(self._database.idempotency_keys)
+        self.occurrences = MongoOccurrences(self._database.occurrences, retention=timedelta(days=ledger_retention_days))
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable when that fails."""
@@ -99,8 +107,11 @@ class MongoStore:
 
     async def ensure_indexes(self) -> None:
         """Create the indexes that are missing; safe from several services at once."""
+        await self.ping()  # with the usual timeout
         async with translated():
-            await self.executions.ensure_indexes()
-            await self.workflows.ensure_indexes()
-            await self.audit.ensure_indexes()
-            await self.idempotency.ensure_indexes()
+            with pymongo.timeout(_INDEX_TIMEOUT):
+                await self.executions.ensure_indexes()
+                await self.workflows.ensure_indexes()
+                await self.occurrences.ensure_indexes()
+                await self.audit.ensure_indexes()
+                await self.idempotency.ensure_indexes()

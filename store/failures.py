@@ -14,12 +14,15 @@ DUPLICATE_KEY = 11000
 async def translated() -> AsyncIterator[None]:
     """Raise StoreUnavailable where the driver could not reach the server or the server refused.
 
-    Duplicate keys and bulk errors pass: their callers read them item by item.
+    DuplicateKeyError, of a single insert, passes: to its caller it is an answer. Whoever means to read the errors of a bulk
+    item by item catches BulkWriteError inside.
     """
     try:
         yield
-    except (DuplicateKeyError, BulkWriteError):
+    except DuplicateKeyError:
         raise
+    except BulkWriteError as error:
+        raise (refused(error) or StoreUnavailable(f"MongoDB refused the write: {error}")) from error
     except ConnectionFailure as error:
         raise StoreUnavailable(f"MongoDB cannot be reached: {error}") from error
     except OperationFailure as error:

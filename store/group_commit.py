@@ -35,13 +35,19 @@ class GroupCommit(Generic[T, R]):
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+                outcomes: Sequence[R | BaseException]
                 try:
                     outcomes = await self._write([item for item, _ in batch])
-                except BaseException as error:
+                    if len(outcomes) != len(batch):
+                        raise RuntimeError(f"{len(outcomes)} outcomes for {len(batch)} items")
+                except Exception as error:
                     outcomes = [error] * len(batch)
-                    if isinstance(error, asyncio.CancelledError):
-                        self._deliver(batch, outcomes)
-                        raise
+                except BaseException as error:
+                    # The loop is shutting down. Nobody else will answer those who wait, in this batch or behind it.
+                    batch += self._waiting
+                    self._waiting = []
+                    self._deliver(batch, [error] * len(batch))
+                    raise
                 self._deliver(batch, outcomes)
         finally:
             self._flushing = None

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from domain.access import Token
 from domain.execution import ActionFinished, Admission, Ended, Execution, Restart, Status
+from domain.occurrence import Unfired
 
 
 class StoreError(Exception):
@@ -53,6 +54,10 @@ class Workflow:
     anchor: datetime  # of the schedule's grid
     next_run: datetime | None = None
     archived_at: datetime | None = None
+    runs: int = 0  # ticks fired so far; counted where the trigger bounds them
+    unfired: Unfired | None = None  # the ticks just before next_run, where they were not fired
+    paused_at: datetime | None = None
+    held_from: datetime | None = None  # the first tick that the pause holds
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,18 @@ class Due:
     shard: int
     anchor: datetime
     next_run: datetime
+    overlap: Mapping[str, Any] | None = None  # snake_case; None: the default
+    runs: int = 0
+    unfired: Unfired | None = None
+
+
+@dataclass(frozen=True)
+class Advance:
+    """A tick has its disposition: where the schedule stands now."""
+
+    next_run: datetime | None
+    runs: int | None = None  # None: as before
+    unfired: Unfired | None = None  # the ticks just before next_run, where they were not fired
 
 
 @dataclass(frozen=True)
@@ -148,7 +165,10 @@ class Executions(Protocol):
         """Apply results in order; return the ids of executions whose results the fence turned away or did not find."""
 
     async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
-        """Raise ``epoch`` to ``epoch + 1`` and make it pending again; None where it moved on in the meantime."""
+        """Raise ``epoch`` to ``epoch + 1`` and make it pending again; None where it moved on in the meantime.
+
+        A queued one takes the workflow's lock by that; None also where another execution holds it.
+        """
 
     async def end(self, ended: Ended) -> Execution | None:
         """End an open execution; None where it is unknown or ended already."""
@@ -173,6 +193,12 @@ class Executions(Protocol):
 
     async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return pending executions handed out before ``before`` that no runner has started."""
+
+    async def line(self, workflow_id: str) -> Sequence[Execution]:
+        """Return the queued executions of a workflow, the one that waits longest first."""
+
+    async def queued(self, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        """Return queued executions."""
 
     async def owned(self, shards: frozenset[int]) -> Mapping[str, Sequence[Execution]]:
         """Return running executions by owner."""
@@ -202,8 +228,27 @@ class Workflows(Protocol):
     def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
         """Yield the workflows with ``next_run`` up to ``until``, soonest first."""
 
-    async def advance(self, workflow_id: str, due: datetime, next_run: datetime | None) -> bool:
-        """Set ``next_run`` where it is still ``due``; False where it moved on."""
+    async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
+        """Set where the schedule stands, where its next run is still ``due``; False where it moved on.
+
+        Unfired ticks that the new ones do not continue are forgotten here: record them before (:class:`Occurrences`).
+        """
+
+    async def pause(self, workflow_id: str, at: datetime, next_run: datetime) -> bool:
+        """Hold the ticks from ``next_run`` on; False where that is not its next run any more."""
+
+    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
+        """End the pause that began at ``paused_at``; False where it is over."""
+
+
+class Occurrences(Protocol):
+    """The ledger of ticks that were not fired."""
+
+    async def record(self, unfired: Unfired) -> None:
+        """Keep a range, once; the same range again, grown in the meantime, replaces what was kept."""
+
+    async def list(self, workflow_id: str, *, before: datetime | None, limit: int) -> Sequence[Unfired]:
+        """Return ranges of a workflow that begin before ``before``, newest first."""
 
 
 class Runners(Protocol):

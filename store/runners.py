@@ -18,15 +18,16 @@ class MongoRunners:
     async def beat(self, heartbeat: Heartbeat) -> None:
         """Write the heartbeat."""
         async with translated():
-            await self._collection.update_one(
-                {"_id": heartbeat.runner}, {"$set": {"beat": heartbeat.beat, **heartbeat.info}}, upsert=True
+            await self._collection.replace_one(
+                {"_id": heartbeat.runner}, {"beat": heartbeat.beat, "info": dict(heartbeat.info)}, upsert=True
             )
 
     async def all(self) -> Sequence[Heartbeat]:
         """Return every heartbeat that was written and not removed."""
         async with translated():
             return [
-                Heartbeat(document.pop("_id"), document.pop("beat"), document) async for document in self._collection.find()
+                Heartbeat(document["_id"], document["beat"], document.get("info", {}))
+                async for document in self._collection.find()
             ]
 
     async def remove(self, runner: str) -> None:

@@ -19,9 +19,11 @@ from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
+from events.topics import PARTITIONS
 from store.failures import translated
 from store.group_commit import GroupCommit
-from store.interfaces import Due, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+from store.interfaces import Advance, Due, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+from store.occurrences import unfired, unfired_document
 
 Document = dict[str, Any]
 
@@ -35,7 +37,7 @@ class MongoWorkflows:
         self._heads = heads
         self._versions = versions
         self._reads: GroupCommit[str, Workflow | None] = GroupCommit(self._get_all)
-        self._advances: GroupCommit[tuple[str, datetime, datetime | None], bool] = GroupCommit(self._advance_all)
+        self._advances: GroupCommit[tuple[str, datetime, Advance], bool] = GroupCommit(self._advance_all)
 
     async def ensure_indexes(self) -> None:
         """Create the index that the scheduler reads by."""
@@ -45,7 +47,7 @@ class MongoWorkflows:
         """Store a new workflow; see the contract."""
         try:
             async with translated():
-                await self._heads.insert_one(_to_document(workflow))
+                await self._heads.insert_one(to_document(workflow))
         except DuplicateKeyError:
             existing = await self.get(workflow.workflow_id)
             if existing is None or existing.archived_at is None:
@@ -64,8 +66,10 @@ class MongoWorkflows:
             if head is None or head["version"] != superseded:
                 raise VersionConflict(workflow.workflow_id, superseded)
             await self._keep(head)
+            # A pause that began or ended since the workflow was read must not be undone.
+            paused_at = workflow.paused_at or {"$exists": False}
             result = await self._heads.replace_one(
-                {"_id": workflow.workflow_id, "version": superseded}, _to_document(workflow)
+                {"_id": workflow.workflow_id, "version": superseded, "paused_at": paused_at}, to_document(workflow)
             )
         if not result.matched_count:
             raise VersionConflict(workflow.workflow_id, superseded)
@@ -116,8 +120,8 @@ class MongoWorkflows:
         query: Document = {"archived_at": {"$exists": where.archived}}
         bounds: Document = {}
         if where.prefix:
-            # The code point after the last one sorts behind everything that begins with the prefix.
-            bounds = {"$gte": where.prefix, "$lt": where.prefix[:-1] + chr(ord(where.prefix[-1]) + 1)}
+            # Ids are ASCII, and DEL sorts behind every character they may have.
+            bounds = {"$gte": where.prefix, "$lt": f"{where.prefix}\x7f"}
         if after is not None:
             bounds["$gt"] = after
         if bounds:
@@ -130,8 +134,21 @@ class MongoWorkflows:
 
     async def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
         """Yield the workflows with ``next_run`` up to ``until``, soonest first."""
-        query: Document = {"next_run": {"$lte": until}, "shard": {"$in": sorted(shards)}}
-        fields = ["version", "trigger", "retries", "total_actions", "shard", "anchor", "next_run"]
+        query: Document = {"next_run": {"$lte": until}}
+        if len(shards) < PARTITIONS:  # one scheduler alone has them all
+            query["shard"] = {"$in": sorted(shards)}
+        fields = [
+            "version",
+            "trigger",
+            "retries",
+            "total_actions",
+            "shard",
+            "anchor",
+            "next_run",
+            "overlap",
+            "runs",
+            "unfired",
+        ]
         async with translated():
             cursor = self._heads.find(query, fields, batch_size=_DUE_PAGE).sort([("next_run", ASCENDING)])
             async for document in cursor:
@@ -144,19 +161,18 @@ class MongoWorkflows:
                     shard=document["shard"],
                     anchor=document["anchor"],
                     next_run=document["next_run"],
+                    overlap=json.loads(document["overlap"]) if "overlap" in document else None,
+                    runs=document.get("runs", 0),
+                    unfired=unfired(document["_id"], document.get("unfired")),
                 )
 
-    async def advance(self, workflow_id: str, due: datetime, next_run: datetime | None) -> bool:
-        """Set ``next_run`` where it is still ``due``; see the contract."""
-        return await self._advances.submit((workflow_id, due, next_run))
+    async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
+        """Set where the schedule stands; see the contract."""
+        return await self._advances.submit((workflow_id, due, advance))
 
-    async def _advance_all(self, advances: Sequence[tuple[str, datetime, datetime | None]]) -> Sequence[bool]:
+    async def _advance_all(self, advances: Sequence[tuple[str, datetime, Advance]]) -> Sequence[bool]:
         updates = [
-            UpdateOne(
-                {"_id": workflow_id, "next_run": due},
-                {"$unset": {"next_run": ""}} if next_run is None else {"$set": {"next_run": next_run}},
-            )
-            for workflow_id, due, next_run in advances
+            UpdateOne({"_id": workflow_id, "next_run": due}, _change(advance)) for workflow_id, due, advance in advances
         ]
         async with translated():
             result = await self._heads.bulk_write(updates, ordered=False)
@@ -167,10 +183,46 @@ class MongoWorkflows:
                 document["_id"]: document.get("next_run")
                 async for document in self._heads.find({"_id": {"$in": ids}}, {"next_run": 1})
             }
-        return [workflow_id in now and now[workflow_id] == next_run for workflow_id, _, next_run in advances]
+        return [workflow_id in now and now[workflow_id] == advance.next_run for workflow_id, _, advance in advances]
+
+    async def pause(self, workflow_id: str, at: datetime, next_run: datetime) -> bool:
+        """Hold the ticks; see the contract."""
+        async with translated():
+            result = await self._heads.update_one(
+                {"_id": workflow_id, "next_run": next_run},
+                {"$set": {"paused_at": at, "held_from": next_run}, "$unset": {"next_run": ""}},
+            )
+        return bool(result.matched_count)
+
+    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
+        """End the pause; see the contract."""
+        change = _change(advance)
+        change["$unset"] = {**change.get("$unset", {}), "paused_at": "", "held_from": ""}
+        async with translated():
+            result = await self._heads.update_one(
+                {"_id": workflow_id, "paused_at": paused_at, "archived_at": {"$exists": False}}, change
+            )
+        return bool(result.matched_count)
 
 
-def _to_document(workflow: Workflow) -> Document:
+def _change(advance: Advance) -> Document:
+    values: Document = {}
+    gone: Document = {}
+    if advance.next_run is None:
+        gone["next_run"] = ""
+    else:
+        values["next_run"] = advance.next_run
+    if advance.runs is not None:
+        values["runs"] = advance.runs
+    if advance.unfired is None:
+        gone["unfired"] = ""
+    else:
+        values["unfired"] = unfired_document(advance.unfired)
+    return {operator: fields for operator, fields in (("$set", values), ("$unset", gone)) if fields}
+
+
+def to_document(workflow: Workflow) -> Document:
+    """Return the document of a workflow's current version."""
     document: Document = {
         "_id": workflow.workflow_id,
         "version": workflow.version,
@@ -188,6 +240,16 @@ def _to_document(workflow: Workflow) -> Document:
         document["next_run"] = workflow.next_run
     if workflow.archived_at is not None:
         document["archived_at"] = workflow.archived_at
+    if workflow.definition.get("overlap") is not None:
+        document["overlap"] = json.dumps(workflow.definition["overlap"])
+    if workflow.runs:
+        document["runs"] = workflow.runs
+    if workflow.unfired is not None:
+        document["unfired"] = unfired_document(workflow.unfired)
+    if workflow.paused_at is not None:
+        document["paused_at"] = workflow.paused_at
+    if workflow.held_from is not None:
+        document["held_from"] = workflow.held_from
     return document
 
 
@@ -203,4 +265,8 @@ def _from_document(document: Document) -> Workflow:
         anchor=document["anchor"],
         next_run=document.get("next_run"),
         archived_at=document.get("archived_at"),
+        runs=document.get("runs", 0),
+        unfired=unfired(document["_id"], document.get("unfired")),
+        paused_at=document.get("paused_at"),
+        held_from=document.get("held_from"),
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apps.cli import output
-from apps.cli.client import Client, Problem
+from apps.cli.client import Client
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
 
@@ -78,12 +78,10 @@ def _api(url: str) -> list[Finding]:
                 mend = "" if good else "See the log of the workflows service; it waits for what is missing."
                 findings.append(Finding(f"service: {name}", "ok" if good else "failed", state, mend))
             findings.append(_clock(headers.get("Date"), asked))
-            try:
-                who = client.get("session")
-            except Problem as problem:
-                findings.append(
-                    Finding("access", "failed", problem.message, "Give a token with --token, WF_TOKEN or a profile.")
-                )
+            status, _, who = client.look("/session")
+            if status != 200:
+                detail = str((who or {}).get("detail", status))
+                findings.append(Finding("access", "failed", detail, "Give a token with --token, WF_TOKEN or a profile."))
             else:
                 findings.append(Finding("access", "ok", f"{who['name']}, scope {who['scope']}"))
                 status, _, document = client.look("/openapi.json")

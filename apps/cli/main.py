@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import definitions, differences, doctor, executions, logs, profiles, tokens, trigger, workflows
+from apps.cli import (
+    definitions,
+    differences,
+    doctor,
+    executions,
+    logs,
+    profiles,
+    projection,
+    tokens,
+    trigger,
+    workflows,
+)
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import examples, exit_codes, section
 
@@ -132,6 +143,12 @@ app.command("audit", rich_help_panel=SERVICE, epilog=examples("wf audit", "wf au
     tokens.audit
 )
 app.command("doctor", rich_help_panel=SERVICE, epilog=examples("wf doctor", "wf doctor --api-only --json"))(doctor.doctor)
+app.command("verify", rich_help_panel=SERVICE, epilog=examples("wf verify", "wf verify --workflow nightly --json"))(
+    projection.verify
+)
+app.command("rebuild", rich_help_panel=SERVICE, epilog=examples("wf rebuild --dry-run", "wf rebuild --workflow nightly"))(
+    projection.rebuild
+)
 
 
 # The options are those of apps.cli.up.up, which is read only when it is run: it needs the packages of the standalone extra.

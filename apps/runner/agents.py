@@ -31,11 +31,13 @@ class Results:
         projection: Projection,
         runs: Runs,
         refuse: Callable[[Ticket, str], Awaitable[None]],
+        announce_end: Callable[[str, int], Awaitable[None]],
     ) -> None:
         self.tables = tables
         self.projection = projection
         self.runs = runs
         self.refuse = refuse
+        self.announce_end = announce_end
         self.acks = OrderedAcks()
 
     async def take(self, event: EventT[Any]) -> None:
@@ -43,22 +45,27 @@ class Results:
         ticket = self.acks.take(event)
         record: Any = event.value
         if isinstance(record, Malformed):
-            await self.refuse(ticket, record.reason)
+            await self._refuse(ticket, record.reason)
         elif isinstance(record, ExecutionEnded):
             self.runs.cancel(record.execution_id)
             self._forget(record.workflow_id, record.execution_id)
-            ticket.finish()
+            await self.announce_end(record.workflow_id, record.version)
+            self.projection.add(ticket, None)
         elif isinstance(record, ActionResult):
             try:
                 result = result_transition(record)
             except ValueError as error:
-                await self.refuse(ticket, str(error))
+                await self._refuse(ticket, str(error))
                 return
             try:
                 self._fold(result)
             except Exception:  # the tables only show; what is recorded must not depend on them
                 log.exception("tables not written", workflow_id=record.workflow_id)
             self.projection.add(ticket, result)
+
+    async def _refuse(self, ticket: Ticket, reason: str) -> None:
+        await self.refuse(ticket, reason)
+        self.projection.add(ticket, None)
 
     def _fold(self, result: ActionFinished) -> None:
         """Write the tables, unless the result is of a run that was given up."""

@@ -7,50 +7,48 @@ import socket
 from collections.abc import Iterable
 from typing import Any, cast
 
-import aiohttp
 import structlog
 from faust.types import TP, ServiceT, TopicT
 from mode import Service
 from prometheus_client import CollectorRegistry
 
+from actions.http.connections import Connections
 from actions.running import Resources
 from apps import health
 from apps.runner import agents, commands, views
 from apps.runner.definitions import Definitions
 from apps.runner.heartbeat import Heartbeats
 from apps.runner.intake import Intake, Topics
+from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.projection import Projection
 from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.settings import RunnerSettings
+from apps.runner.strays import Strays
 from apps.runner.tables import Tables
 from apps.service import ServiceApp
 from domain.execution import ActionFinished, Execution
 from events.folding import request_record
-from events.records import ActionResult, Event, WakeUp
+from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE
 from events.transport import Consumer
 
 log = structlog.get_logger(__name__)
 
 
-class HttpSession(Service):
+class Http(Service):
     """The pooled HTTP connections that all actions share."""
 
-    session: aiohttp.ClientSession | None = None
-
-    async def on_start(self) -> None:
-        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10), auto_decompress=True)
+    def __init__(self, settings: RunnerSettings, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.connections = Connections(settings.http())
 
     async def on_stop(self) -> None:
-        if self.session is not None:
-            await self.session.close()
+        await self.connections.close()
 
     def resources(self) -> Resources:
         """Return what running actions share."""
-        if self.session is None:
-            raise RuntimeError("the HTTP session is not open yet")
-        return Resources(http=self.session)
+        return Resources(http=self.connections)
 
 
 class Pulse(Service):
@@ -75,6 +73,9 @@ class RunnerApp(ServiceApp):
 
     def __init__(self, settings: RunnerSettings) -> None:
         super().__init__("runner", settings, web_port=8083)
+        registry = CollectorRegistry()
+        self.metrics = Metrics(registry)
+        self.metrics.running.set_function(lambda: len(self.runs.live))
         self.runner_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.tables_of_runner = Tables(self)
         self.event_topics = Topics(
@@ -83,7 +84,7 @@ class RunnerApp(ServiceApp):
             schedule=SCHEDULE.bind(self),
             dead_letter=DEAD_LETTER.bind(self),
         )
-        self.http = HttpSession(beacon=self.beacon)
+        self.http = Http(settings, beacon=self.beacon)
         self.positions = Positions(session_timeout=settings.kafka_session_timeout)
         self.pulse = Pulse(self.positions, beacon=self.beacon)
         self.runs = Runs(
@@ -94,8 +95,19 @@ class RunnerApp(ServiceApp):
             hand_back=self._hand_back,
             beacon=self.beacon,
         )
+        self.strays = Strays(
+            self.store.executions,
+            runs=self.runs,
+            runner=self.runner_id,
+            hand_back=self._hand_back,
+            beacon=self.beacon,
+        )
         self.projection = Projection(
-            self.store.executions, positions=self.positions, announce=self._announce, beacon=self.beacon
+            self.store.executions,
+            positions=self.positions,
+            announce=self._announce,
+            metrics=self.metrics,
+            beacon=self.beacon,
         )
         self.heartbeats = Heartbeats(
             self.store.runners,
@@ -103,11 +115,12 @@ class RunnerApp(ServiceApp):
             interval=settings.runner_heartbeat_interval,
             beacon=self.beacon,
         )
+        self.definitions = Definitions(self.store.workflows)
         self.intake = Intake(
             runner=self.runner_id,
             executions=self.store.executions,
             workflows=self.store.workflows,
-            definitions=Definitions(self.store.workflows),
+            definitions=self.definitions,
             runs=self.runs,
             positions=self.positions,
             tables=self.tables_of_runner,
@@ -116,19 +129,24 @@ class RunnerApp(ServiceApp):
             publish_result=self._publish_result,
             resources=self.http.resources,
             republish_after=settings.republish_after,
+            metrics=self.metrics,
         )
         self.results = agents.Results(
-            tables=self.tables_of_runner, projection=self.projection, runs=self.runs, refuse=self.intake.refuse
+            tables=self.tables_of_runner,
+            projection=self.projection,
+            runs=self.runs,
+            refuse=self.intake.refuse,
+            announce_end=self._announce_end,
         )
         agents.install(self, self.intake, self.results)
         views.install(self)
         commands.install(self)
-        health.install(self, CollectorRegistry())
+        health.install(self, registry)
         self.on_partitions_assigned.connect(self._note_positions)  # type: ignore[arg-type]
         self.on_partitions_revoked.connect(self._leave_partitions)  # type: ignore[arg-type]
 
     def dependencies(self) -> Iterable[ServiceT]:
-        return [self.http, self.pulse, self.runs, self.projection, self.heartbeats]
+        return [self.http, self.pulse, self.runs, self.strays, self.projection, self.heartbeats]
 
     async def publish(self, topic: TopicT, workflow_id: str, event: Event) -> None:
         """Publish ``event``, trying again until the broker has acknowledged it."""
@@ -145,6 +163,8 @@ class RunnerApp(ServiceApp):
 
     async def _publish_result(self, workflow_id: str, result: ActionResult) -> None:
         await self.publish(self.event_topics.action_result, workflow_id, result)
+        live = self.runs.live.get(result.execution_id)
+        self.metrics.finished_action(result, result.kind or "unknown", live.run.cause if live else "unknown")
 
     async def _hand_back(self, execution: Execution) -> None:
         await self.publish(self.event_topics.execution, execution.workflow_id, request_record(execution))
@@ -160,6 +180,14 @@ class RunnerApp(ServiceApp):
                     wake_at=result.wake_at,
                 ),
             )
+        else:
+            await self._announce_end(result.workflow_id, result.version)
+
+    async def _announce_end(self, workflow_id: str, version: int) -> None:
+        """Tell the scheduler that a place is free, where others may be queued for it; its pass finds what is not told."""
+        definition = self.definitions.cached(workflow_id, version)
+        if definition is not None and definition.overlap.policy == "queue":
+            await self.event_topics.schedule.send(key=workflow_id, value=HolderEnded(workflow_id=workflow_id))
 
     async def _note_positions(self, app: Any, assigned: set[TP], **_: Any) -> None:
         ours = frozenset(tp for tp in assigned if tp.topic in (EXECUTION.name, ACTION_RESULT.name))

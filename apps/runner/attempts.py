@@ -7,8 +7,8 @@ scheduler's work. A run that learns that its epoch is no longer the current one 
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 import structlog
@@ -16,9 +16,9 @@ import structlog
 from actions.registry import WorkflowDefinition, run_action
 from actions.running import Context, Failed, Outcome, Resources
 from domain.action import Action
-from domain.execution import Status
+from domain.execution import Failures, Status
 from domain.instants import instant
-from domain.retry import decide_retry
+from domain.retry import NoRetry, decide_retry
 from events.records import ActionResult
 
 log = structlog.get_logger(__name__)
@@ -38,6 +38,10 @@ class Run:
     retries_left: int
     resume_index: int
     total_actions: int
+    cause: str
+    failures: Mapping[int, Failures] = field(default_factory=dict)  # of earlier attempts, by position of the action
+    started_at: datetime | None = None  # of the execution: that of its first run
+    recorded: int = 0  # results recorded before this run
 
 
 def now() -> datetime:
@@ -52,7 +56,9 @@ async def run_attempt(
     total = len(definition.actions)
     for seq, index in enumerate(range(run.resume_index, total), start=1):
         action = definition.actions[index]
-        started_at = now()
+        # The first run of an execution starts with its first action, to the millisecond, whether or not a start mark is
+        # written: folding the topics gives the same instant as the document.
+        started_at = (run.started_at if seq == run.epoch == 1 else None) or now()
         outcome = await _run_one(run, action, resources)
         result = _result(run, definition, action, index, seq, outcome, started_at, runner)
         await publish(run.workflow_id, result)
@@ -92,16 +98,19 @@ def _result(
     status, retries_left, wake_at, reason = Status.RUNNING, run.retries_left, None, None
     error = outcome.error if isinstance(outcome, Failed) else None
     if isinstance(outcome, Failed):
+        before = run.failures.get(index, Failures(0, started_at))
         decision = decide_retry(
+            definition.retry_policy(action),
+            outcome.failure,
             retries_left=run.retries_left,
-            retries=definition.retries,
-            backoff=definition.backoff,
+            failed_before=before.count,
+            first_started_at=before.since,
             failed_at=finished_at,
             uniform=random.random(),
         )
         reason = f"action {action.action_id} failed: {outcome.message}"
-        if decision is None:
-            status = Status.FAILED
+        if isinstance(decision, NoRetry):
+            status, reason = Status.FAILED, f"{reason}; {decision.why}"
         else:
             status, retries_left, wake_at = Status.WAITING, decision.retries_left, decision.at
     elif index + 1 == len(definition.actions):
@@ -115,6 +124,7 @@ def _result(
         runner=runner,
         attempt=run.attempt,
         action_id=action.action_id or "",
+        kind=getattr(action, "type", None),
         index=index,
         status="ok" if error is None else "failed",
         execution_status=status.value,
@@ -127,4 +137,6 @@ def _result(
         output=outcome.output,
         wake_at=wake_at,
         reason=reason,
+        recorded=run.recorded if run.epoch > 1 else None,
+        execution_started_at=run.started_at if run.epoch > 1 else None,
     )

@@ -22,15 +22,18 @@ from faust.types import EventT, TopicT
 
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
+from apps.admission import admit_under
 from apps.runner.acknowledgement import OrderedAcks, Ticket
 from apps.runner.attempts import Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion
+from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.tables import Busy, Tables
-from domain.execution import Admission, Cause, Execution, admit
+from domain.execution import Admission, Cause, Execution, Status, admit
 from domain.identifiers import is_execution_id, is_workflow_id, record_execution_id
 from domain.instants import from_millis, instant
+from domain.overlap import Overlap
 from domain.trigger import allows_manual
 from events.dead_letters import send_dead_letter
 from events.folding import ended_record, request_record
@@ -73,6 +76,7 @@ class Intake:
         publish_result: Publish,
         resources: Callable[[], Resources],
         republish_after: float,
+        metrics: Metrics,
     ) -> None:
         self.runner = runner
         self.executions = executions
@@ -85,6 +89,7 @@ class Intake:
         self.publish_event = publish_event
         self.publish_result = publish_result
         self.resources = resources
+        self.metrics = metrics
         self.acks = OrderedAcks()
         self._young = timedelta(seconds=republish_after / 2)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,6 +118,7 @@ class Intake:
     async def refuse(self, ticket: Ticket, reason: str) -> None:
         """Dead-letter a record that cannot be taken."""
         await self._insist(lambda: send_dead_letter(self.topics.dead_letter, ticket.event, reason), "dead letter")
+        self.metrics.dead_letters.inc()
         log.warning("dead letter", topic=ticket.event.message.topic, offset=ticket.event.message.offset, reason=reason)
         ticket.finish()
 
@@ -124,25 +130,30 @@ class Intake:
         if self.runs.draining:
             self.runs.release()
             return
-        message = ticket.event.message
-        certain = (
-            request.epoch == 1
-            and request.requested_at is not None
-            and now() - instant(request.requested_at) < self._young
-            and self.positions.is_new(message.tp, message.offset)
-        )
+        certain = self._is_certainly_new(ticket, request)
         definition = self.definitions.cached(request.workflow_id, request.version)
         if certain and definition is not None:
             self._start(_run_of(request, len(definition.actions)), definition, marked=False)
             ticket.finish()
         else:
-            self._spawn(self._start_carefully(ticket, request, certain))
+            self._spawn(self._start_carefully(ticket, request))
 
-    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest, certain: bool) -> None:
+    def _is_certainly_new(self, ticket: Ticket, request: ExecutionRequest) -> bool:
+        message = ticket.event.message
+        return (
+            request.epoch == 1
+            and request.requested_at is not None
+            and now() - instant(request.requested_at) < self._young
+            and self.positions.is_new(message.tp, message.offset)
+        )
+
+    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest) -> None:
         """Read what is missing, claim what is doubtful, then start; gives the slot back where nothing is started."""
         started = False
         try:
             definition = await self._stubbornly(lambda: self.definitions.get(request.workflow_id, request.version))
+            # Asked again: reading may have taken long enough for the request to be published anew.
+            certain = self._is_certainly_new(ticket, request)
             if certain:
                 run = _run_of(request, len(definition.actions))
             else:
@@ -170,19 +181,23 @@ class Intake:
                 self.runs.release()
 
     def _start(self, run: Run, definition: WorkflowDefinition, *, marked: bool) -> None:
-        try:
-            self.tables.busy[run.workflow_id] = Busy(
-                execution_id=run.execution_id, epoch=run.epoch, state="running", since=now()
-            )
-        except Exception:  # the tables only show; what runs must not depend on them
-            log.exception("tables not written", workflow_id=run.workflow_id)
+        self.metrics.starts.labels("claimed" if marked else "certain").inc()
         self.runs.start_run(
             run,
             lambda: run_attempt(
                 run, definition, runner=self.runner, resources=self.resources(), publish=self.publish_result
             ),
             marked=marked,
+            show=lambda: self._show(run),
         )
+
+    def _show(self, run: Run) -> None:
+        try:
+            self.tables.busy[run.workflow_id] = Busy(
+                execution_id=run.execution_id, epoch=run.epoch, state="running", since=now()
+            )
+        except Exception:  # the tables only show; what runs must not depend on them
+            log.exception("tables not written", workflow_id=run.workflow_id)
 
     # -- requests that nobody has admitted -----------------------------------------------------------------------------
 
@@ -216,30 +231,46 @@ class Intake:
                 retries_left=definition.retries,
                 total_actions=len(definition.actions),
                 shard=partition_of(workflow.workflow_id),
-                lock_key=workflow.workflow_id,
             )
-            await self._admit(admission)
+            await self._admit(admission, definition.overlap)
             ticket.finish()
         except UnknownVersion as error:
             await self.refuse(ticket, str(error))
         finally:
             self.runs.release()
 
-    async def _admit(self, admission: Admission) -> None:
-        answer = await self._stubbornly(lambda: self.executions.admit(admission))
+    async def _admit(self, admission: Admission, overlap: Overlap) -> None:
+        async def tell_ended(ended: Execution) -> None:
+            await self.publish_event(self.topics.action_result, ended.workflow_id, ended_record(ended))
+
+        answer = await self._stubbornly(
+            lambda: admit_under(overlap, admission, executions=self.executions, tell_ended=tell_ended, now=now())
+        )
         if isinstance(answer, AlreadyAdmitted):
-            log.info("request was admitted before", execution_id=admission.execution_id)
-        elif isinstance(answer, Admitted):
-            await self.publish_event(self.topics.execution, admission.workflow_id, request_record(admit(admission)))
+            await self._tell_again(admission)
         elif isinstance(answer, Locked):
             await self._skip(admission, answer.execution_id)
+        elif answer.publish is not None:
+            await self.publish_event(self.topics.execution, admission.workflow_id, request_record(answer.publish))
 
     async def _skip(self, admission: Admission, holder: str) -> None:
-        skipped = replace(admission, lock_key=None, reason=f"skipped: execution {holder} was still open")
+        skipped = replace(admission, reason=f"skipped: execution {holder} was still open")
         answer = await self._stubbornly(lambda: self.executions.admit(skipped))
         if isinstance(answer, Admitted):
             await self.publish_event(self.topics.action_result, admission.workflow_id, ended_record(admit(skipped)))
-        log.info("execution skipped", execution_id=admission.execution_id, holder=holder)
+            log.info("execution skipped", execution_id=admission.execution_id, holder=holder)
+        else:
+            await self._tell_again(admission)
+
+    async def _tell_again(self, admission: Admission) -> None:
+        """Finish what was admitted by somebody who may have died since, for its record was not acknowledged.
+
+        A pending execution is published by the scheduler; nobody else tells of a skipped one.
+        """
+        found = await self._stubbornly(lambda: self.executions.get(admission.execution_id))
+        log.info("request was admitted before", execution_id=admission.execution_id)
+        if found is not None and found.status is Status.SKIPPED:
+            await self.publish_event(self.topics.action_result, admission.workflow_id, ended_record(found))
 
     # -- patience ------------------------------------------------------------------------------------------------------
 
@@ -295,6 +326,8 @@ def _run_of(request: ExecutionRequest, total_actions: int) -> Run:
         retries_left=request.retries_left,
         resume_index=0,
         total_actions=total_actions,
+        cause=request.cause,
+        started_at=now(),
     )
 
 
@@ -309,4 +342,8 @@ def _run_of_claimed(execution: Execution) -> Run:
         retries_left=execution.retries_left,
         resume_index=execution.resume_index,
         total_actions=execution.total_actions,
+        cause=execution.cause.value,
+        failures=execution.failures,
+        started_at=execution.started_at or now(),
+        recorded=len(execution.results),
     )

@@ -13,6 +13,7 @@ a new epoch, so that another runner resumes it at once rather than when this one
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,8 @@ class LiveRun:
 
     run: Run
     marked: bool  # whether MongoDB knows that it runs
+    show: Callable[[], None]  # writes the table of who is busy
+    context: Context
     mark_due: float = 0.0  # loop time
     task: "asyncio.Task[None] | None" = field(default=None)
 
@@ -71,13 +74,19 @@ class Runs(Service):
         """Give back a slot that no run was started with."""
         self._slots.release()
 
-    def start_run(self, run: Run, body: Callable[[], Awaitable[None]], *, marked: bool) -> None:
-        """Run ``body`` in a task of its own, in a slot that the caller has waited for."""
-        live = LiveRun(run, marked)
+    def start_run(self, run: Run, body: Callable[[], Awaitable[None]], *, marked: bool, show: Callable[[], None]) -> None:
+        """Run ``body`` in a task of its own, in a slot that the caller has waited for.
+
+        ``show`` writes the table of who is busy, in the context of the event that asked for the run. Like the start mark, it
+        is left out for a run that is over before anybody could look: that spares two of three records to Kafka.
+        """
+        live = LiveRun(run, marked, show, copy_context())
         self.live[run.execution_id] = live
         loop = asyncio.get_running_loop()
         live.task = loop.create_task(self._keep(live, body))
-        if not marked:
+        if marked:
+            show()
+        else:
             live.mark_due = loop.time() + self.mark_delay
             self._to_mark.append(live)
             self._wake_marker.set()
@@ -143,6 +152,8 @@ class Runs(Service):
             return
         for live in running:
             live.marked = True
+            if self.live.get(live.run.execution_id) is live and live.run.execution_id not in lost:
+                live.context.run(live.show)
             if live.run.execution_id in lost and self.live.get(live.run.execution_id) is live:
                 log.warning("execution was started elsewhere; giving it up", execution_id=live.run.execution_id)
                 self.cancel(live.run.execution_id)

@@ -1,7 +1,12 @@
 """Settings of the runner."""
 
-from pydantic import Field
+from pathlib import Path
 
+from pydantic import Field, field_validator
+
+from actions.http.connections import HttpSettings
+from actions.http.guard import Guard
+from actions.http.limits import HostLimit
 from apps.settings import ServiceSettings
 
 
@@ -17,3 +22,38 @@ class RunnerSettings(ServiceSettings):
         default=0.1, ge=0, description="Seconds after which a run without a result yet is marked as running in MongoDB."
     )
     runner_publish_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for Kafka before trying again.")
+    http_allow_hosts: str = Field(
+        default="",
+        description="What workflows may reach beside public addresses: names, *.names and ranges, comma-separated.",
+    )
+    http_host_concurrency: int = Field(
+        default=500, ge=1, description="Requests that one runner has under way to one host at the same time."
+    )
+    http_host_rate: float | None = Field(
+        default=None, gt=0, le=100_000, description="Requests per second that one runner begins to one host."
+    )
+    http_host_limits: dict[str, HostLimit] = Field(
+        default_factory=dict, description='For single hosts, as {"api.example.org": {"concurrency": 10, "rate": 5}}.'
+    )
+    http_tls_dir: Path | None = Field(
+        default=None, description="Directory of the certificates and keys that actions may name."
+    )
+
+    @field_validator("http_allow_hosts")
+    @classmethod
+    def _names_and_ranges(cls, value: str) -> str:
+        Guard(_entries(value))
+        return value
+
+    def http(self) -> HttpSettings:
+        """Return what HTTP actions need to know."""
+        return HttpSettings(
+            allow_hosts=_entries(self.http_allow_hosts),
+            default_limit=HostLimit(concurrency=self.http_host_concurrency, rate=self.http_host_rate),
+            host_limits=self.http_host_limits,
+            tls_dir=self.http_tls_dir,
+        )
+
+
+def _entries(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))

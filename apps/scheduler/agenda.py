@@ -45,11 +45,13 @@ class Entry:
     due: datetime
     act: Callable[[], Awaitable[None]] = field(compare=False)
     revision: int = 0  # of what it was made from; a newer one replaces, an older one is ignored
+    instant: datetime | None = None  # what it is about, where that is not when it is to be done
+    promised: bool = False  # done here even when the shard is given up meanwhile, for nobody else does it in time
 
     @property
     def rank(self) -> tuple[int, datetime]:
         """What decides between two entries of one key: a stale read must not put back the tick before."""
-        return self.revision, self.due
+        return self.revision, self.instant or self.due
 
 
 @dataclass
@@ -115,7 +117,7 @@ class Agenda:
 
     def arm(self, entry: Entry) -> bool:
         """Arm ``entry``; False where the same or something newer is under way, or its shard is not ours."""
-        if entry.shard not in self._shards:
+        if entry.shard not in self._shards and not entry.promised:
             return False
         busy = self._busy.get(entry.key)
         if busy is not None and busy.rank >= entry.rank:
@@ -141,12 +143,14 @@ class Agenda:
     def assign(self, shards: frozenset[int]) -> None:
         """Look after ``shards`` from now on, and forget everything of others that is not in flight yet."""
         self._shards = shards
-        self._armed = {key: found for key, found in self._armed.items() if found.entry.shard in shards}
+        self._armed = {
+            key: found for key, found in self._armed.items() if found.entry.shard in shards or found.entry.promised
+        }
         self._behind = {key: entry for key, entry in self._behind.items() if entry.shard in shards}
         for entry in self._ready:
-            if entry.shard not in shards:
+            if entry.shard not in shards and not entry.promised:
                 self._busy.pop(entry.key, None)
-        self._ready = deque(entry for entry in self._ready if entry.shard in shards)
+        self._ready = deque(entry for entry in self._ready if entry.shard in shards or entry.promised)
 
     def retain(self, kind: str, keys: Collection[Key], *, until: datetime, serial: int) -> None:
         """Forget the entries of ``kind`` that a read up to ``until`` did not find: they are not due any more.
@@ -169,11 +173,17 @@ class Agenda:
         self._turn()
 
     async def stop(self, grace: float = 5.0) -> None:
-        """Release nothing more; what is in flight gets ``grace`` seconds to finish."""
+        """Release nothing more but what is promised; what is in flight gets ``grace`` seconds to finish."""
         self._loop = None
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+        self.assign(frozenset())
+        promised = self._armed.values()
+        while promised and min(found.entry.due for found in promised) < self._clock() + timedelta(seconds=grace):
+            await asyncio.sleep(0.01)
+            self.release()
+            promised = self._armed.values()
         self._armed.clear()
         self._heap.clear()
         self._ready.clear()

@@ -7,12 +7,13 @@ import faust
 import structlog
 from faust.types import EventT
 
+from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.retries import Retries
 from apps.scheduler.ticks import Ticks
 from domain.identifiers import is_execution_id, is_workflow_id
 from domain.instants import instant
-from events.records import WakeUp, WorkflowChanged
+from events.records import HolderEnded, WakeUp, WorkflowChanged
 from events.topics import SCHEDULE, partition_of
 from events.wire import Malformed
 
@@ -27,11 +28,13 @@ class Announcements:
         *,
         ticks: Ticks,
         retries: Retries,
+        line: Line,
         dead_letter: Callable[[EventT[Any], str], Awaitable[None]],
         metrics: Metrics,
     ) -> None:
         self._ticks = ticks
         self._retries = retries
+        self._line = line
         self._dead_letter = dead_letter
         self._metrics = metrics
 
@@ -53,6 +56,8 @@ class Announcements:
         shard = partition_of(record.workflow_id)
         if isinstance(record, WorkflowChanged):
             self._ticks.announce(record.workflow_id, shard)
+        elif isinstance(record, HolderEnded):
+            self._line.announce(record.workflow_id, shard)
         elif isinstance(record, WakeUp):
             if not is_execution_id(record.execution_id):
                 raise ValueError(f"execution_id: {record.execution_id[:200]!r} is not an execution id")

@@ -14,12 +14,14 @@ from apps import health
 from apps.scheduler import agents, timers, views
 from apps.scheduler.agenda import Agenda, Entry
 from apps.scheduler.clock import wall_clock
+from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
 from apps.scheduler.publishing import KafkaPublisher
 from apps.scheduler.retries import Retries
 from apps.scheduler.settings import SchedulerSettings
+from apps.scheduler.ticks import KIND as TICK
 from apps.scheduler.ticks import Ticks
 from apps.service import ServiceApp
 from events.dead_letters import send_dead_letter
@@ -61,10 +63,12 @@ class SchedulerApp(ServiceApp):
         ticks = Ticks(
             executions=self.store.executions,
             workflows=self.store.workflows,
+            occurrences=self.store.occurrences,
             publisher=publisher,
             agenda=self.agenda,
             clock=wall_clock,
             lookahead=settings.lookahead,
+            lead=timedelta(seconds=settings.scheduler_lead),
             misfire_after=timedelta(seconds=settings.scheduler_misfire_after),
             metrics=self.scheduler_metrics,
         )
@@ -74,6 +78,14 @@ class SchedulerApp(ServiceApp):
             agenda=self.agenda,
             clock=wall_clock,
             lookahead=settings.lookahead,
+            page=settings.scheduler_page,
+            metrics=self.scheduler_metrics,
+        )
+        line = Line(
+            executions=self.store.executions,
+            publisher=publisher,
+            agenda=self.agenda,
+            clock=wall_clock,
             page=settings.scheduler_page,
             metrics=self.scheduler_metrics,
         )
@@ -96,12 +108,17 @@ class SchedulerApp(ServiceApp):
             agenda=self.agenda,
             ticks=ticks,
             retries=retries,
+            line=line,
             orphans=orphans,
             monotonic=time.monotonic,
             metrics=self.scheduler_metrics,
         )
         self.announcements = agents.Announcements(
-            ticks=ticks, retries=retries, dead_letter=self._send_dead_letter, metrics=self.scheduler_metrics
+            ticks=ticks,
+            retries=retries,
+            line=line,
+            dead_letter=self._send_dead_letter,
+            metrics=self.scheduler_metrics,
         )
         agents.install(self, self.announcements)
         timers.install(self, self.passes, settings)
@@ -126,7 +143,9 @@ class SchedulerApp(ServiceApp):
         await asyncio.wait_for(send_dead_letter(self._dead_letters, event, reason), self.settings.scheduler_publish_timeout)
 
     def _released(self, entry: Entry, lateness: timedelta) -> None:
-        self.scheduler_metrics.released(str(entry.key[0]), lateness)
+        # A tick is taken up before its instant; how late it is, is told by what follows.
+        if entry.key[0] != TICK:
+            self.scheduler_metrics.released(str(entry.key[0]), lateness)
 
 
 def _shards(partitions: set[TP]) -> frozenset[int]:

@@ -29,14 +29,24 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._published = Histogram(
+            "scheduler_publish_lateness_seconds",
+            "From the instant a tick is to be released to Kafka's acknowledgement of its request.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.recent: deque[float] = deque(maxlen=RECENT)  # seconds of the last releases of ticks and retries
 
     def released(self, kind: str, lateness: timedelta) -> None:
         """Note that an entry was released."""
         seconds = lateness.total_seconds()
         self._lateness.labels(kind).observe(seconds)
-        if kind in ("tick", "retry"):
+        if kind in ("tick", "decide", "publish", "retry"):
             self.recent.append(seconds)
+
+    def published(self, lateness: timedelta) -> None:
+        """Note that Kafka has the request of a tick."""
+        self._published.observe(lateness.total_seconds())
 
     def percentile(self, share: float) -> float | None:
         """Return the lateness that ``share`` of the recent releases stayed within."""

@@ -11,6 +11,7 @@ import structlog
 
 from apps.scheduler.agenda import Agenda
 from apps.scheduler.clock import Monotonic
+from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.retries import Retries
@@ -24,11 +25,20 @@ class Passes:
     """Runs one pass at a time."""
 
     def __init__(
-        self, *, agenda: Agenda, ticks: Ticks, retries: Retries, orphans: Orphans, monotonic: Monotonic, metrics: Metrics
+        self,
+        *,
+        agenda: Agenda,
+        ticks: Ticks,
+        retries: Retries,
+        line: Line,
+        orphans: Orphans,
+        monotonic: Monotonic,
+        metrics: Metrics,
     ) -> None:
         self._agenda = agenda
         self._ticks = ticks
         self._retries = retries
+        self._line = line
         self._orphans = orphans
         self._monotonic = monotonic
         self._metrics = metrics
@@ -42,6 +52,7 @@ class Passes:
             began = self._monotonic()
             await self._attempt("ticks", self._ticks.read)
             await self._attempt("retries", self._retries.read)
+            await self._attempt("line", self._line.read)
             await self._attempt("unclaimed", self._orphans.read_unclaimed)
             self._metrics.pass_seconds.set(self._monotonic() - began)
 

@@ -16,7 +16,13 @@ class SchedulerSettings(ServiceSettings):
     scheduler_misfire_after: float = Field(
         default=5.0,
         ge=0,
-        description="Seconds by which a tick may be late and still be fired; beyond, the last one missed stands for all.",
+        description="Seconds by which a tick may be late and still count as on time; beyond, its misfire policy decides.",
+    )
+    scheduler_lead: float = Field(
+        default=0.25,
+        ge=0,
+        le=2,
+        description="Seconds before its instant at which a tick is inserted, so that it is published on time.",
     )
     scheduler_max_in_flight: int = Field(
         default=500, ge=1, description="Ticks and restarts that are released at the same time; more of them wait their turn."

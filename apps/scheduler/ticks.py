@@ -2,74 +2,60 @@
 
 Life cycle of a tick::
 
-    due ─> its disposition ─┬─ fired:   1. admitted (inserted under its deterministic id, under the workflow's lock)
-                            │           2. published
-                            ├─ skipped: recorded as an execution that was skipped, because another one was still open
-                            └─ missed:  passed over, because a later tick stands for it
-                            3. next_run is advanced to the next instant of the grid, where it is still this tick
+    due ─> its disposition ─┬─ fired:   1. admitted (inserted under its deterministic id, by the overlap policy)
+                            │           2. published, at its instant and never before
+                            │           3. the schedule is advanced to the next instant, where it is still at this one
+                            ├─ skipped: another execution was open
+                            ├─ missed:  too late, by the misfire policy
+                            └─ held:    the schedule was paused (not seen here: a paused workflow has no next run)
 
-Each step is repeated safely. A crash after 1 leaves a pending execution, which the pass over unclaimed ones publishes, and
-a ``next_run`` that the next pass fires again: the id is known already, so it only advances. A crash after 2 likewise. Two
-schedulers at the same tick: one insert wins, one advance wins.
+Each step is repeated safely. A crash after 1 leaves a pending execution, which the pass over unclaimed ones publishes, and a
+schedule that the next pass fires again: the id is known already, so it only advances. Two schedulers at the same tick: one
+insert wins, one advance wins. A tick that is not fired is noted in the very update that advances the schedule (``unfired``,
+see :mod:`store.occurrences`), so it cannot have two dispositions either.
+
+To be punctual, a tick is admitted ``lead`` before its instant, with whatever else is due around then in one write, and its
+publication is armed as an entry of its own. Whether it overlaps is not decided early: when the place is taken then, it is
+asked for again at the instant.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from apps.admission import Opened, admit_under
 from apps.scheduler.agenda import Agenda, Entry, Key
 from apps.scheduler.clock import Clock
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.publishing import Publisher
-from domain.durations import parse_duration
-from domain.execution import Admission, Cause, Status, admit
+from domain.execution import Admission, Cause, Execution, admit
 from domain.identifiers import tick_execution_id
 from domain.instants import instant
-from domain.trigger import ManualTrigger, PeriodicTrigger, Trigger, next_due
-from store.interfaces import Admitted, AlreadyAdmitted, Due, Executions, Locked, StoreUnavailable, Workflow, Workflows
+from domain.misfire import judge
+from domain.occurrence import COUNTED, Disposition, Unfired, count_ticks
+from domain.overlap import Overlap
+from domain.trigger import ManualTrigger, Trigger, jitter_of, max_runs_of, next_due
+from store.interfaces import (
+    Admitted,
+    Advance,
+    AlreadyAdmitted,
+    Due,
+    Executions,
+    Locked,
+    Occurrences,
+    StoreUnavailable,
+    Workflow,
+    Workflows,
+)
 
 log = structlog.get_logger(__name__)
 
 KIND = "tick"
 _TRIGGER: TypeAdapter[Trigger] = TypeAdapter(Trigger)
-
-# How often admission is asked again when the holder of the lock ended while it was being refused.
-ADMISSION_TRIES = 3
-
-
-@dataclass(frozen=True)
-class Disposition:
-    """What becomes of the ticks from ``next_run`` up to now."""
-
-    fire: datetime  # the one that is fired (or skipped, where another execution is open)
-    missed: tuple[datetime, datetime] | None  # first and last of those that are passed over
-    next_run: datetime | None
-
-
-def latest_due(trigger: Trigger, anchor: datetime, due: datetime, now: datetime) -> datetime:
-    """Return the last due instant from ``due`` up to ``now``."""
-    if not isinstance(trigger, PeriodicTrigger) or now <= due:
-        return due
-    interval = parse_duration(trigger.interval)
-    return max(due, anchor + (now - anchor) // interval * interval)
-
-
-def dispose(trigger: Trigger, anchor: datetime, due: datetime, now: datetime, misfire_after: timedelta) -> Disposition:
-    """Give every tick from ``due`` up to ``now`` its disposition, by the misfire policy ``last``.
-
-    A tick that is late by no more than ``misfire_after`` is fired, however many follow it; of older ones the last is fired
-    and stands for all.
-    """
-    latest = due if now - due <= misfire_after else latest_due(trigger, anchor, due, now)
-    missed = None
-    if latest > due:
-        step = parse_duration(trigger.interval) if isinstance(trigger, PeriodicTrigger) else timedelta()
-        missed = (due, latest - step)
-    return Disposition(fire=latest, missed=missed, next_run=next_due(trigger, anchor, latest))
 
 
 class Ticks:
@@ -80,19 +66,23 @@ class Ticks:
         *,
         executions: Executions,
         workflows: Workflows,
+        occurrences: Occurrences,
         publisher: Publisher,
         agenda: Agenda,
         clock: Clock,
         lookahead: timedelta,
+        lead: timedelta,
         misfire_after: timedelta,
         metrics: Metrics,
     ) -> None:
         self._executions = executions
         self._workflows = workflows
+        self._occurrences = occurrences
         self._publisher = publisher
         self._agenda = agenda
         self._clock = clock
         self._lookahead = lookahead
+        self._lead = lead
         self._misfire_after = misfire_after
         self._metrics = metrics
 
@@ -112,15 +102,20 @@ class Ticks:
         return len(found)
 
     def arm(self, due: Due) -> None:
-        """Arm the next tick of a workflow."""
+        """Arm the next tick of a workflow, a little before the instant at which it is to be released."""
+        trigger = self._trigger(due)
+        if trigger is None:
+            return
+        release = due.next_run + jitter_of(trigger, due.workflow_id, due.next_run)
         self._agenda.arm(
             Entry(
                 key=_key(due.workflow_id),
                 workflow_id=due.workflow_id,
                 shard=due.shard,
-                due=due.next_run,
+                due=release - self._lead,
+                instant=due.next_run,
                 revision=due.version,
-                act=lambda: self.fire(due),
+                act=lambda: self.prepare(due),
             )
         )
 
@@ -146,87 +141,173 @@ class Ticks:
         due = _due(workflow) if workflow is not None else None
         if due is None:
             self._agenda.disarm(_key(workflow_id))
+            self._agenda.disarm(("decide", workflow_id))
             return
         armed = self._agenda.armed(_key(workflow_id))
         if armed is not None and armed.rank < (due.version, due.next_run):
             self._agenda.disarm(_key(workflow_id))
         self._arm_if_soon(due)
 
-    async def fire(self, due: Due) -> None:
-        """Fire the tick that is due, and arm the next one if it is due soon."""
-        now = self._clock()
-        try:
-            trigger = _TRIGGER.validate_python(dict(due.trigger), by_alias=False, by_name=True)
-        except ValidationError as error:
-            log.error("trigger not understood; not fired", workflow_id=due.workflow_id, error=str(error))
+    async def prepare(self, due: Due) -> None:
+        """Admit the tick shortly before its instant and arm its publication; fire it where it is too late for that."""
+        trigger = self._trigger(due)
+        if trigger is None:
             return
+        release = due.next_run + jitter_of(trigger, due.workflow_id, due.next_run)
+        now = self._clock()
+        # Whoever is queued comes first, so a workflow with a line is not admitted early.
+        if now < release and due.overlap is not None and due.overlap.get("policy") == "queue":
+            self._decide_at(release, due)
+        elif now >= release:
+            self._metrics.released(KIND, now - release)
+            await self._attempt(due, self._fire(due, trigger, release))
+        else:
+            await self._attempt(due, self._admit_early(due, trigger, release))
+
+    async def fire(self, due: Due) -> None:
+        """Give the tick its disposition now."""
+        trigger = self._trigger(due)
+        if trigger is not None:
+            release = due.next_run + jitter_of(trigger, due.workflow_id, due.next_run)
+            await self._attempt(due, self._fire(due, trigger, release))
+
+    async def _attempt(self, due: Due, step: Awaitable[None]) -> None:
         try:
-            if isinstance(trigger, ManualTrigger):
-                await self._workflows.advance(due.workflow_id, due.next_run, None)
-                return
-            disposition = dispose(trigger, due.anchor, due.next_run, now, self._misfire_after)
-            await self._carry_out(due, disposition.fire, now)
-            advanced = await self._workflows.advance(due.workflow_id, due.next_run, disposition.next_run)
+            await step
         except StoreUnavailable as error:
             log.warning("tick not fired; left to the next pass", workflow_id=due.workflow_id, error=str(error))
-            return
-        if not advanced:
-            # Somebody else fired it, or changed the workflow: what is next is for the database to say.
-            await self.refresh(due.workflow_id)
-            return
-        if disposition.missed is not None:
-            first, last = disposition.missed
-            self._metrics.ticks.labels("missed").inc()
-            log.warning("ticks missed", workflow_id=due.workflow_id, first=first.isoformat(), last=last.isoformat())
-        if disposition.next_run is not None:
-            self._arm_if_soon(replace(due, next_run=disposition.next_run))
 
-    async def _carry_out(self, due: Due, tick: datetime, now: datetime) -> None:
-        """Fire the tick, or record it as skipped."""
-        admission = Admission(
-            execution_id=tick_execution_id(due.workflow_id, tick),
-            workflow_id=due.workflow_id,
-            version=due.version,
-            cause=Cause.SCHEDULE,
-            created_at=instant(now),
-            retries_left=due.retries,
-            total_actions=due.total_actions,
-            shard=due.shard,
-            due_at=tick,
-            lock_key=due.workflow_id,
-        )
-        answer = await self._executions.admit(admission)
-        for _ in range(ADMISSION_TRIES - 1):
-            if isinstance(answer, Locked) and not answer.execution_id:
-                answer = await self._executions.admit(admission)
+    async def _admit_early(self, due: Due, trigger: Trigger, release: datetime) -> None:
+        admission = _admission(due, release)
+        answer = await self._executions.admit(replace(admission, lock_key=due.workflow_id))
         if isinstance(answer, Admitted):
+            execution = admit(replace(admission, lock_key=due.workflow_id))
+            self._agenda.arm(
+                Entry(
+                    key=("publish", execution.execution_id),
+                    workflow_id=due.workflow_id,
+                    shard=due.shard,
+                    due=release,
+                    act=lambda: self._publish(execution, release),
+                    promised=True,
+                )
+            )
             self._metrics.ticks.labels("fired").inc()
-            await self._publisher.request(admit(admission))
-        elif isinstance(answer, AlreadyAdmitted) or answer.execution_id == admission.execution_id:
-            await self._mend(admission.execution_id)
+            await self._advance_fired(due, trigger)
+        elif isinstance(answer, AlreadyAdmitted):
+            self._metrics.ticks.labels("repeated").inc()
+            await self._advance_fired(due, trigger)
         else:
-            await self._skip(admission, answer)
+            self._decide_at(release, due)
 
-    async def _skip(self, admission: Admission, lock: Locked) -> None:
-        """Record the tick as skipped, under its own id: overlap policy ``skip``."""
-        holder = f"execution {lock.execution_id}" if lock.execution_id else "another execution"
-        skipped = replace(admission, lock_key=None, reason=f"skipped: {holder} is still open")
-        answer = await self._executions.admit(skipped)
-        if isinstance(answer, Admitted):
-            self._metrics.ticks.labels("skipped").inc()
-            await self._publisher.ended(admit(skipped))
+    def _decide_at(self, release: datetime, due: Due) -> None:
+        self._agenda.arm(
+            Entry(
+                key=("decide", due.workflow_id),
+                workflow_id=due.workflow_id,
+                shard=due.shard,
+                due=release,
+                revision=due.version,
+                act=lambda: self.fire(due),
+            )
+        )
+
+    async def _fire(self, due: Due, trigger: Trigger, release: datetime) -> None:
+        if isinstance(trigger, ManualTrigger):
+            await self._advance(due, Advance(None))
+            return
+        now = self._clock()
+        if now - release > self._misfire_after and await self._misfires(due, trigger, now):
+            return
+        answer = await admit_under(
+            Overlap.from_document(dict(due.overlap)) if due.overlap else Overlap(),
+            _admission(due, now),
+            executions=self._executions,
+            tell_ended=self._publisher.ended,
+            now=instant(now),
+        )
+        if isinstance(answer, Locked):
+            self._metrics.ticks.labels(Disposition.SKIPPED.value).inc()
+            skipped = Unfired(
+                due.workflow_id, Disposition.SKIPPED, due.next_run, due.next_run, holder=answer.execution_id or None
+            )
+            await self._advance_unfired(due, skipped, self._next(trigger, due, due.next_run))
+            return
+        if isinstance(answer, Opened):
+            self._metrics.ticks.labels("fired").inc()
+            if answer.publish is not None:
+                await self._publish(answer.publish, release)
         else:
-            await self._mend(admission.execution_id)
+            # Admitted before, by a scheduler that crashed since or by another one just now; if it is still pending, the
+            # pass over unclaimed ones publishes it.
+            self._metrics.ticks.labels("repeated").inc()
+        await self._advance_fired(due, trigger)
 
-    async def _mend(self, execution_id: str) -> None:
-        """Finish a tick that was admitted before: by a scheduler that crashed since, or by another one just now.
+    async def _misfires(self, due: Due, trigger: Trigger, now: datetime) -> bool:
+        """Pass over what the misfire policy says is missed; False where the tick is to be fired all the same."""
+        judgement = judge(trigger, due.anchor, due.next_run, now, self._misfire_after)
+        if judgement.missed_until is None:
+            return False
+        if await self._executions.get(tick_execution_id(due.workflow_id, due.next_run)) is not None:
+            # It was fired, and its scheduler died before it could say so; the ones after it were not.
+            self._metrics.ticks.labels("repeated").inc()
+            await self._advance_fired(due, trigger)
+            return True
+        missed = Unfired(
+            due.workflow_id,
+            Disposition.MISSED,
+            due.next_run,
+            judgement.missed_until,
+            count_ticks(trigger, due.anchor, due.next_run, judgement.missed_until),
+        )
+        self._metrics.ticks.labels(Disposition.MISSED.value).inc(missed.ticks or COUNTED)
+        log.warning(
+            "ticks missed",
+            workflow_id=due.workflow_id,
+            first=missed.first.isoformat(),
+            last=missed.last.isoformat(),
+            ticks=missed.ticks,
+        )
+        await self._advance_unfired(due, missed, judgement.fire)
+        return True
 
-        A pending execution is published by the pass over unclaimed ones; nobody else tells of a skipped one.
-        """
-        self._metrics.ticks.labels("repeated").inc()
-        execution = await self._executions.get(execution_id)
-        if execution is not None and execution.status is Status.SKIPPED:
-            await self._publisher.ended(execution)
+    async def _publish(self, execution: Execution, release: datetime) -> None:
+        if await self._publisher.request(execution):
+            self._metrics.published(self._clock() - release)
+
+    def _next(self, trigger: Trigger, due: Due, after: datetime) -> datetime | None:
+        return next_due(trigger, due.anchor, after)
+
+    async def _advance_fired(self, due: Due, trigger: Trigger) -> None:
+        if due.unfired is not None:
+            await self._occurrences.record(due.unfired)
+        bound = max_runs_of(trigger)
+        if bound is None:
+            await self._advance(due, Advance(self._next(trigger, due, due.next_run)))
+        else:
+            runs = due.runs + 1
+            await self._advance(due, Advance(self._next(trigger, due, due.next_run) if runs < bound else None, runs))
+
+    async def _advance_unfired(self, due: Due, unfired: Unfired, next_run: datetime | None) -> None:
+        joined = due.unfired.joined(unfired) if due.unfired is not None else unfired
+        if joined is None and due.unfired is not None:
+            await self._occurrences.record(due.unfired)
+        await self._advance(due, Advance(next_run, unfired=joined or unfired))
+
+    async def _advance(self, due: Due, advance: Advance) -> None:
+        """Advance the schedule, and arm the next tick if it is due soon."""
+        if not await self._workflows.advance(due.workflow_id, due.next_run, advance):
+            await self.refresh(due.workflow_id)
+        elif advance.next_run is not None:
+            runs = due.runs if advance.runs is None else advance.runs
+            self._arm_if_soon(replace(due, next_run=advance.next_run, runs=runs, unfired=advance.unfired))
+
+    def _trigger(self, due: Due) -> Trigger | None:
+        try:
+            return _TRIGGER.validate_python(dict(due.trigger), by_alias=False, by_name=True)
+        except ValidationError as error:
+            log.error("trigger not understood; not fired", workflow_id=due.workflow_id, error=str(error))
+            return None
 
     def _arm_if_soon(self, due: Due) -> None:
         if due.next_run <= self._clock() + self._lookahead:
@@ -251,4 +332,21 @@ def _due(workflow: Workflow) -> Due | None:
         shard=workflow.shard,
         anchor=workflow.anchor,
         next_run=workflow.next_run,
+        overlap=definition.get("overlap"),
+        runs=workflow.runs,
+        unfired=workflow.unfired,
+    )
+
+
+def _admission(due: Due, at: datetime) -> Admission:
+    return Admission(
+        execution_id=tick_execution_id(due.workflow_id, due.next_run),
+        workflow_id=due.workflow_id,
+        version=due.version,
+        cause=Cause.SCHEDULE,
+        created_at=instant(at),
+        retries_left=due.retries,
+        total_actions=due.total_actions,
+        shard=due.shard,
+        due_at=due.next_run,
     )

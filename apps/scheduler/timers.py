@@ -8,6 +8,7 @@ from apps.scheduler.passes import Passes
 from apps.scheduler.settings import SchedulerSettings
 
 _PATIENCE = 0.05
+_SECOND_LOOK = 1.5
 
 
 def is_calm(app: faust.App) -> bool:
@@ -20,6 +21,9 @@ async def pass_when_calm(app: faust.App, passes: Passes) -> None:
     while not is_calm(app):  # noqa: ASYNC110 - Faust offers nothing to wait for
         await asyncio.sleep(_PATIENCE)
     await passes.watch_runners()
+    await passes.look_ahead()
+    # What a dead scheduler admitted in its last moment is not old enough yet to be told from what is just being started.
+    await asyncio.sleep(_SECOND_LOOK)
     await passes.look_ahead()
 
 

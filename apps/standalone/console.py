@@ -96,7 +96,12 @@ class UpConsole:
                 ("HTTP API", f"{running.api_url}/v1/workflows"),
                 *((name, f"{worker.url}/health") for name, worker in running.workers.items() if name != "workflows"),
             ]
-            places = [*services, *places]
+            allowed = running.settings.http_allow_hosts
+            places = [
+                *services,
+                *places,
+                ("workflows", f"may reach {allowed or 'public addresses only'} (WF_HTTP_ALLOW_HOSTS)"),
+            ]
             hint = "Next: wf apply FILE.yaml, wf trigger ID --wait, wf list. Ctrl-C stops everything."
         title = f"ready in {time.monotonic() - self._since:.1f} s"
         if not self.console.is_terminal:

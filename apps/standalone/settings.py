@@ -54,6 +54,10 @@ class StandaloneSettings(BaseSettings):
     workflows_port: Port = Field(default=8081, description="Port of the API.")
     scheduler_port: Port = Field(default=8082, description="Port of the scheduler.")
     runner_port: Port = Field(default=8083, description="Port of the runner.")
+    http_allow_hosts: str = Field(
+        default="127.0.0.0/8,::1",
+        description="What workflows may reach beside public addresses; by default what runs on this machine.",
+    )
     start_timeout: Annotated[float, Field(gt=0)] = Field(
         default=90.0,
         description="Seconds that Kafka and the database, and then the services, may take to be ready, without downloads.",

@@ -248,7 +248,11 @@ class Stack(Supervised):
         await worker.stop()
 
     def _new_worker(self, name: str, service: str, port: int, environment: Mapping[str, str] | None = None) -> FaustWorker:
-        connections = {"KAFKA_BOOTSTRAP": self.kafka_bootstrap, "MONGODB_URL": self.mongodb_url}
+        connections = {
+            "KAFKA_BOOTSTRAP": self.kafka_bootstrap,
+            "MONGODB_URL": self.mongodb_url,
+            "HTTP_ALLOW_HOSTS": self.settings.http_allow_hosts,
+        }
         worker = FaustWorker(
             name,
             service=service,

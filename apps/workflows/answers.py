@@ -18,7 +18,7 @@ from domain.trigger import Trigger
 
 ExecutionId = Annotated[str, Field(pattern=EXECUTION_ID_PATTERN)]
 WorkflowId = Annotated[str, Field(pattern=WORKFLOW_ID_PATTERN)]
-TriggerStatus = Literal["idle", "busy", "pending"]
+TriggerStatus = Literal["idle", "busy", "pending", "paused"]
 ShownStatus = Annotated[
     str, WithJsonSchema({"type": "string", "enum": list(dict.fromkeys(status.shown for status in Status))})
 ]
@@ -36,7 +36,10 @@ class Shown(Model):
 
 
 def _shown(kind: type[Model]) -> type[Model]:
-    status: Any = (TriggerStatus, Field(description="busy: actions run; pending: accepted or in backoff; idle: neither."))
+    status: Any = (
+        TriggerStatus,
+        Field(description="busy: actions run; pending: accepted or in backoff; paused: its ticks are held; idle: none."),
+    )
     return create_model(
         f"Shown{kind.__name__}",
         __base__=kind,
@@ -98,10 +101,29 @@ class WorkflowSummary(WorkflowDefinition):
     created_at: datetime
     updated_at: datetime
     next_run: datetime | None
+    paused_at: datetime | None = Field(default=None, description="Only of a workflow that is paused.")
+
+
+class Waits(Shown):
+    """The waits that a retry policy comes to, in seconds."""
+
+    attempts: int
+    longest_waits: list[float]
+    longest_total: float
+    jitter: str
+    budget: float | None
+
+
+class RetrySchedule(Waits):
+    """The waits of the workflow's policy, and of the actions that have one of their own."""
+
+    actions: dict[str, Waits]
 
 
 class WorkflowInFull(WorkflowSummary):
     """A workflow with its newest execution."""
+
+    retry_schedule: RetrySchedule
 
     last_execution: ExecutionSummary | None
 
@@ -120,10 +142,53 @@ class ExecutionPage(Shown):
     next_cursor: str | None = Field(description="Give it as cursor to get what follows; null at the end.")
 
 
+class Tick(Shown):
+    """An instant at which a workflow is due."""
+
+    due_at: datetime
+    local_time: datetime = Field(description="As the clocks of the schedule's zone show it.")
+
+
+class TicksShown(Shown):
+    """Ticks to come."""
+
+    timezone: str
+    items: list[Tick]
+
+
+class ScheduleShown(TicksShown):
+    """When a workflow runs next."""
+
+    paused_at: datetime | None
+
+
+class Occurrence(Shown):
+    """What became of a tick, or of consecutive ticks that were not fired."""
+
+    disposition: str = Field(description="fired, backfilled, skipped, missed or held.")
+    due_at: datetime | None
+    until: datetime | None = Field(default=None, description="The last of the ticks; only of those that were not fired.")
+    ticks: int | None = Field(default=None, description="How many; only of those that were not fired.")
+    open_execution_id: str | None = Field(
+        default=None, description="What was in the way; only of those that were not fired."
+    )
+    execution_id: ExecutionId | None = Field(default=None, description="Only of a tick that was fired.")
+    status: ShownStatus | None = Field(default=None, description="Only of a tick that was fired.")
+    started_at: datetime | None = Field(default=None, description="Only of a tick that was fired.")
+    lateness_ms: int | None = Field(default=None, description="From due to start; only of a tick that was fired.")
+
+
+class OccurrencePage(Shown):
+    """A part of the ledger."""
+
+    items: list[Occurrence]
+    next_cursor: str | None
+
+
 class Triggered(Shown):
     """The execution is accepted and will run."""
 
-    status: Literal["workflow triggered"]
+    status: Literal["workflow triggered", "workflow queued"]
     execution_id: ExecutionId
 
 

@@ -16,7 +16,7 @@ from apps.workflows import documents, problems, request_ids, sessions, v1
 from apps.workflows.publishing import Publish, Publisher
 from apps.workflows.settings import WorkflowsSettings
 from domain.instants import instant
-from events.topics import EXECUTION, SCHEDULE
+from events.topics import ACTION_RESULT, EXECUTION, SCHEDULE
 from store.client import MongoStore
 
 
@@ -42,6 +42,7 @@ class WorkflowsApp(ServiceApp):
     settings: WorkflowsSettings
     clock: Callable[[], datetime]
     request_execution: Publish  # to the runners
+    announce_end: Publish  # of an execution that made room, to the runners
     announce_change: Publish  # to the scheduler
 
     def __init__(self, settings: WorkflowsSettings, **options: Any) -> None:
@@ -62,6 +63,7 @@ class WorkflowsApp(ServiceApp):
         )
         self.clock = utc_now
         self.request_execution = Publisher(EXECUTION.bind(self), settings.workflows_publish_timeout)
+        self.announce_end = Publisher(ACTION_RESULT.bind(self), settings.workflows_publish_timeout)
         self.announce_change = Publisher(SCHEDULE.bind(self), settings.workflows_publish_timeout)
 
     def middlewares(self) -> list[Any]:

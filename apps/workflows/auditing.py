@@ -30,7 +30,9 @@ async def record(
 ) -> None:
     """Write down what a request changed."""
     principal = principal_of(request)
-    if response.status >= 400 or (operation is not None and operation.is_routine and principal is ANYBODY):
+    if response.status >= 400:
+        return
+    if operation is not None and (not operation.changes or (operation.is_routine and principal is ANYBODY)):
         return
     before, after = request.get(DIFFERENCE, (None, None))
     entry = AuditEntry(

@@ -3,16 +3,17 @@
 The scheduler is told on a topic so that it need not wait for its timer; when that fails, the timer finds the change.
 """
 
+import dataclasses
 from datetime import datetime
-from typing import Any
 
 from actions.registry import WorkflowDefinition
-from apps.workflows.errors import PreconditionFailed, UnknownWorkflow
+from apps.workflows.errors import BadRequest, FieldError, PreconditionFailed, UnknownWorkflow
+from apps.workflows.holding import fresh, record_held, trigger_of
 from apps.workflows.publishing import Publish
-from domain.trigger import Trigger, next_due
+from domain.trigger import ManualTrigger, OnceTrigger, Trigger, next_due, schedule_of
 from events.records import WorkflowChanged
 from events.topics import partition_of
-from store.interfaces import Workflow, Workflows
+from store.interfaces import Executions, Occurrences, Workflow, Workflows
 
 
 async def create(definition: WorkflowDefinition, *, workflows: Workflows, announce: Publish, now: datetime) -> Workflow:
@@ -20,7 +21,9 @@ async def create(definition: WorkflowDefinition, *, workflows: Workflows, announ
 
     Raises:
         WorkflowExists: the id is taken.
+        BadRequest: its schedule would never run.
     """
+    _check_that_it_runs(definition.trigger, now)
     stored = await workflows.create(
         Workflow(
             workflow_id=definition.workflow_id,
@@ -42,38 +45,38 @@ async def replace(
     definition: WorkflowDefinition,
     *,
     workflows: Workflows,
+    executions: Executions,
+    occurrences: Occurrences,
     announce: Publish,
     now: datetime,
     expected: int | None = None,
 ) -> Workflow:
-    """Store the next version of a workflow; ``expected`` is the version that the change was made to, if that matters.
+    """Store the next version of a workflow; its grid goes on unless the schedule has changed.
+
+    ``expected`` is the version that the change was made to, if that matters.
 
     Raises:
         PreconditionFailed: it is not at the expected version.
+        BadRequest: the new schedule would never run.
         UnknownWorkflow: there is none, or it is archived.
         VersionConflict: somebody else stored a version in between.
     """
     current = await current_workflow(definition.workflow_id, workflows)
     if expected is not None and current.version != expected:
         raise PreconditionFailed(definition.workflow_id, current.version)
-    if _schedule(definition.trigger) == _schedule(WorkflowDefinition.from_document(dict(current.definition)).trigger):
-        # A tick that is due but not yet released stays due: its disposition must be recorded.
-        anchor, next_run = current.anchor, current.next_run
-    else:
-        anchor, next_run = now, next_due(definition.trigger, now, now)
-    stored = await workflows.replace(
-        Workflow(
-            workflow_id=current.workflow_id,
-            version=current.version + 1,
-            definition=definition.to_document(),
-            total_actions=len(definition.actions),
-            shard=current.shard,
-            created_at=current.created_at,
-            updated_at=now,
-            anchor=anchor,
-            next_run=next_run,
-        )
+    changed = dataclasses.replace(
+        current,
+        version=current.version + 1,
+        definition=definition.to_document(),
+        total_actions=len(definition.actions),
+        updated_at=now,
     )
+    # Where the schedule is the same, a tick that is due but not yet released stays due: its disposition must be recorded.
+    if schedule_of(definition.trigger) != schedule_of(trigger_of(current)):
+        _check_that_it_runs(definition.trigger, now)
+        await record_held(current, executions=executions, occurrences=occurrences, now=now)
+        changed = fresh(changed, definition.trigger, now)
+    stored = await workflows.replace(changed)
     await _tell(announce, stored.workflow_id, stored.version)
     return stored
 
@@ -102,9 +105,10 @@ async def current_workflow(workflow_id: str, workflows: Workflows) -> Workflow:
     return workflow
 
 
-def _schedule(trigger: Trigger) -> dict[str, Any]:
-    """Return what decides when a trigger ticks."""
-    return trigger.model_dump(exclude={"allow_manual"})
+def _check_that_it_runs(trigger: Trigger, now: datetime) -> None:
+    if not isinstance(trigger, ManualTrigger) and next_due(trigger, now, now) is None:
+        field = "trigger.at" if isinstance(trigger, OnceTrigger) else "trigger.endAt"
+        raise BadRequest("The workflow is not valid.", [FieldError(field, "leaves no tick to come; name a later instant")])
 
 
 async def _tell(announce: Publish, workflow_id: str, version: int) -> None:

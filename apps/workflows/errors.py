@@ -109,3 +109,11 @@ class KeyReused(ApiError):
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key was sent with another body; use a new key for a new request.")
+
+
+class NoTicks(ApiError):
+    """The workflow has no ticks to come."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(f"Workflow {workflow_id} has no ticks to come, so there is nothing to pause.")
+        self.workflow_id = workflow_id

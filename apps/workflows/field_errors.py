@@ -12,20 +12,29 @@ from pydantic_core import ErrorDetails
 
 from apps.workflows.errors import FieldError
 from domain.identifiers import ACTION_ID_PATTERN, WORKFLOW_ID_PATTERN
+from domain.instants import INSTANT_RULE
 
 LONGEST_MESSAGE: Final = 300
 LONGEST_FIELD: Final = 200
 
 WORKFLOW_ID_RULE: Final = "must be 1 to 128 letters, digits, '.', '-' or '_', the first a letter or digit"
 EXECUTION_ID_RULE: Final = "must be an execution id: a UUID in lower case"
-INSTANT_RULE: Final = "must be an instant such as 2026-01-31T12:00:00Z; in an address write + as %2B"
 _PATTERNS: Final = {
     WORKFLOW_ID_PATTERN: WORKFLOW_ID_RULE,
     ACTION_ID_PATTERN: "must be 1 to 64 letters, digits, '-' or '_', the first a letter or digit",
 }
 
 # What the representations add to a definition: whoever edits what was read and sends it back meets these.
-_SET_BY_THE_SERVICE: Final = {"version", "createdAt", "updatedAt", "nextRun", "lastExecution", "trigger.status"}
+_SET_BY_THE_SERVICE: Final = {
+    "version",
+    "createdAt",
+    "updatedAt",
+    "nextRun",
+    "pausedAt",
+    "lastExecution",
+    "retrySchedule",
+    "trigger.status",
+}
 
 _WHOLE_NUMBER = "must be a whole number, not {kind}"
 _NUMBER = "must be a number, not {kind}"
@@ -73,14 +82,15 @@ def field_errors(error: ValidationError, data: Any) -> list[FieldError]:
     """Return what ``error`` found in ``data``, field by field."""
     details = error.errors(include_url=False)
     # An element that is wrong does not count, so that its array seems too short as well: noise.
-    broken = {detail["loc"][:1] for detail in details if len(detail["loc"]) > 1}
+    broken = {detail["loc"][:length] for detail in details for length in range(1, len(detail["loc"]))}
     return [
         _field_error(detail, data) for detail in details if not (detail["type"] == "too_short" and detail["loc"] in broken)
     ]
 
 
 def _field_error(detail: ErrorDetails, data: Any) -> FieldError:
-    field = _field(detail["loc"], data)
+    # A rule that spans several fields names the one to mend itself.
+    field = detail.get("ctx", {}).get("field") or _field(detail["loc"], data)
     if detail["type"].startswith("union_tag_"):
         field = f"{field}.type"
     return FieldError(_short(field, LONGEST_FIELD) or "body", _short(_message(detail, field), LONGEST_MESSAGE))
@@ -92,7 +102,7 @@ def _field(loc: Sequence[str | int], data: Any) -> str:
     value = data
     previous: str | int | None = None
     for part in loc:
-        in_union = previous == "trigger" or isinstance(previous, int)
+        in_union = previous in ("trigger", "auth") or isinstance(previous, int)
         previous = part
         if in_union and isinstance(value, dict) and value.get("type") == part:
             continue

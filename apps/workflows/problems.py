@@ -41,6 +41,7 @@ KINDS: dict[type[Exception], Kind] = {
     errors.UnknownToken: Kind(404, "unknown-token", "Unknown token"),
     web.HTTPNotFound: Kind(404, "not-found", "Not Found"),
     errors.NotTriggeredByHand: Kind(409, "not-triggered-by-hand", "Not triggered by hand"),
+    errors.NoTicks: Kind(409, "no-ticks", "No ticks to come"),
     errors.InProgress: Kind(409, "workflow-in-progress", "Workflow in progress"),
     WorkflowExists: Kind(409, "workflow-exists", "Workflow exists"),
     VersionConflict: Kind(409, "version-conflict", "Changed in the meantime"),

@@ -1,30 +1,65 @@
 """What the API shows of workflows and executions: camelCase, instants in RFC 3339, absent values as null."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from actions.registry import WorkflowDefinition
 from domain.access import Token
-from domain.execution import ActionOutcome, Execution, Status
+from domain.execution import ActionOutcome, Cause, Execution, Status
+from domain.instants import MILLISECOND
+from domain.occurrence import Unfired
+from domain.retry import RetryPolicy
+from domain.trigger import CronTrigger, Trigger
 from store.interfaces import AuditEntry, Workflow
 
 
 def workflow(stored: Workflow, holder: Execution | None) -> dict[str, Any]:
     """Return a workflow as lists show it; ``holder`` is its open execution."""
     definition = WorkflowDefinition.from_document(dict(stored.definition)).to_wire()
-    definition["trigger"]["status"] = trigger_status(holder.status if holder else None)
+    paused = stored.paused_at is not None
+    definition["trigger"]["status"] = (
+        "paused" if paused and holder is None else trigger_status(holder.status if holder else None)
+    )
     return {
         **definition,
         "version": stored.version,
         "createdAt": instant(stored.created_at),
         "updatedAt": instant(stored.updated_at),
         "nextRun": instant(stored.next_run),
+        **({"pausedAt": instant(stored.paused_at)} if paused else {}),
     }
 
 
 def workflow_in_full(stored: Workflow, holder: Execution | None, latest: Execution | None) -> dict[str, Any]:
     """Return a workflow with its newest execution."""
-    return {**workflow(stored, holder), "lastExecution": execution(latest) if latest else None}
+    return {
+        **workflow(stored, holder),
+        "retrySchedule": retry_schedule(WorkflowDefinition.from_document(dict(stored.definition))),
+        "lastExecution": execution(latest) if latest else None,
+    }
+
+
+def retry_schedule(definition: WorkflowDefinition) -> dict[str, Any]:
+    """Return the waits in seconds that the retry policies come to: the workflow's, and those of actions that differ."""
+    own = {
+        action.action_id: _schedule(definition.retry_policy(action))
+        for action in definition.actions
+        if action.retry is not None
+    }
+    return {**_schedule(definition.retry_policy()), "actions": own}
+
+
+def _schedule(policy: RetryPolicy) -> dict[str, Any]:
+    waits = [wait.total_seconds() for wait in policy.waits()]
+    return {
+        "attempts": len(waits) + 1,
+        "longestWaits": waits,
+        "longestTotal": sum(waits),
+        "jitter": policy.backoff.jitter,
+        "budget": policy.budget.total_seconds() if policy.budget else None,
+    }
 
 
 def trigger_status(open_execution: Status | None) -> str:
@@ -58,6 +93,41 @@ def execution(found: Execution) -> dict[str, Any]:
 def execution_in_full(found: Execution) -> dict[str, Any]:
     """Return an execution with every attempt of every action, in the order they were run."""
     return {**execution(found), "executedActions": [_outcome(outcome) for outcome in found.ordered_results]}
+
+
+def ticks(dues: Sequence[datetime], trigger: Trigger) -> dict[str, Any]:
+    """Return due instants, in UTC and as the clocks of the schedule's zone show them."""
+    zone = trigger.timezone if isinstance(trigger, CronTrigger) else "UTC"
+    return {
+        "timezone": zone,
+        "items": [
+            {"dueAt": instant(due), "localTime": due.astimezone(ZoneInfo(zone)).isoformat(timespec="seconds")}
+            for due in dues
+        ],
+    }
+
+
+def occurrence(found: Execution | Unfired) -> dict[str, Any]:
+    """Return what became of a tick, or of consecutive ticks that were not fired."""
+    if isinstance(found, Unfired):
+        return {
+            "disposition": found.disposition.value,
+            "dueAt": instant(found.first),
+            "until": instant(found.last),
+            "ticks": found.ticks,
+            "openExecutionId": found.holder,
+        }
+    shown: dict[str, Any] = {
+        "disposition": "backfilled" if found.cause is Cause.BACKFILL else "fired",
+        "dueAt": instant(found.due_at),
+        "executionId": found.execution_id,
+        "status": found.status.shown,
+        "startedAt": instant(found.started_at),
+        "latenessMs": None,
+    }
+    if found.started_at is not None and found.due_at is not None:
+        shown["latenessMs"] = (found.started_at - found.due_at) // MILLISECOND
+    return shown
 
 
 def _outcome(outcome: ActionOutcome) -> dict[str, Any]:

@@ -3,9 +3,21 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from domain.durations import BadDuration, parse_duration
-from domain.trigger import ManualTrigger, PeriodicTrigger, next_due
+from domain.trigger import (
+    CronTrigger,
+    ManualTrigger,
+    Misfire,
+    OnceTrigger,
+    PeriodicTrigger,
+    Trigger,
+    dues,
+    jitter_of,
+    latest_due,
+    next_due,
+)
 
 ANCHOR = datetime(2026, 1, 1, tzinfo=timezone.utc)
 INSTANTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(timezone.utc))  # noqa: DTZ001
@@ -73,3 +85,113 @@ def test_cadence_does_not_drift_with_lateness(after, steps, late):
 
 def test_a_manual_workflow_is_never_due():
     assert next_due(ManualTrigger(type="manual"), ANCHOR, ANCHOR) is None
+
+
+TRIGGER = TypeAdapter(Trigger)
+
+
+def read(**trigger):
+    return TRIGGER.validate_python(trigger)
+
+
+def day(number, hour=0):
+    return datetime(2026, 1, number, hour, tzinfo=timezone.utc)
+
+
+def test_a_start_is_the_first_tick_and_carries_the_grid():
+    trigger = read(type="periodic", interval="24h", startAt="2026-01-03T06:00:00Z", endAt="2026-01-05T06:00:00Z")
+    assert dues(trigger, ANCHOR, ANCHOR, day(20), 9) == [day(3, 6), day(4, 6), day(5, 6)]
+    assert next_due(trigger, ANCHOR, day(5, 6)) is None
+
+
+def test_cron_ticks_lie_between_start_and_end():
+    trigger = read(type="cron", expression="@daily", startAt="2026-01-03T00:00:00Z", endAt="2026-01-04T00:00:00Z")
+    assert dues(trigger, ANCHOR, ANCHOR, day(20), 9) == [day(3), day(4)]
+
+
+def test_several_expressions_are_one_schedule_without_doubles():
+    trigger = read(type="cron", expression=["0 0,12 * * *", "@daily", "0 6 2 * *"])
+    assert dues(trigger, ANCHOR, ANCHOR, day(3), 9) == [day(1, 12), day(2), day(2, 6), day(2, 12), day(3)]
+
+
+def test_once_is_due_once():
+    trigger = read(type="once", at="2026-01-02T01:00:00+01:00")
+    assert next_due(trigger, ANCHOR, ANCHOR) == day(2)
+    assert next_due(trigger, ANCHOR, day(2)) is None
+
+
+@given(after=INSTANTS, seconds=st.integers(1, 40_000_000), kind=st.integers(0, 4))
+def test_the_latest_tick_is_the_one_before_the_next(after, seconds, kind):
+    trigger = [
+        read(type="periodic", interval="7m"),
+        read(type="cron", expression="*/10 8-17 * * mon-fri", timezone="America/New_York"),
+        read(type="cron", expression="@monthly", timezone="Pacific/Apia"),
+        read(type="cron", expression=["30 2 * * *", "1 1 1 1 *"], timezone="Europe/Berlin"),
+        read(type="periodic", interval="7m", endAt="2030-01-01T00:00:00Z"),
+    ][kind]
+    due = next_due(trigger, ANCHOR, after)
+    if due is None:
+        return
+    now = due + timedelta(seconds=seconds)
+    latest = latest_due(trigger, ANCHOR, due, now)
+    assert due <= latest <= now
+    following = next_due(trigger, ANCHOR, latest)
+    assert following is None or following > now
+    assert latest == due or next_due(trigger, ANCHOR, latest - timedelta(milliseconds=1)) == latest
+
+
+def test_jitter_is_bounded_and_always_the_same_for_a_tick():
+    trigger = read(type="periodic", interval="1m", jitter="10s")
+    drawn = {jitter_of(trigger, "w", ANCHOR + timedelta(minutes=number)) for number in range(500)}
+    assert len(drawn) > 400
+    assert all(timedelta(0) <= delay <= timedelta(seconds=10) for delay in drawn)
+    assert jitter_of(trigger, "w", ANCHOR) == jitter_of(trigger, "w", ANCHOR) != jitter_of(trigger, "v", ANCHOR)
+    assert jitter_of(read(type="periodic", interval="1m"), "w", ANCHOR) == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "field", "said"),
+    [
+        ({"type": "cron", "expression": "61 * * * *"}, "expression", "bad minute"),
+        ({"type": "cron", "expression": ["@daily", "0 0 30 2 *"]}, "expression", "never matches"),
+        ({"type": "cron", "expression": []}, "expression", "at least 1"),
+        ({"type": "cron", "expression": "@daily", "timezone": "europe/berlin"}, "timezone", "did you mean Europe/Berlin"),
+        ({"type": "cron", "expression": "@daily", "timezone": "../etc/passwd"}, "timezone", "IANA"),
+        ({"type": "cron", "expression": "@daily", "daylight": {"gap": "x"}}, "gap", "next"),
+        ({"type": "once", "at": "2026-01-01T00:00:00"}, "at", "timezone"),
+        ({"type": "once", "at": 1767225600}, "at", "must be an instant"),
+        ({"type": "once", "at": "9999-12-31T00:00:00Z"}, "at", "1970 and 2200"),
+        ({"type": "periodic", "interval": "1m", "jitter": "1m"}, "interval", "longer than the jitter"),
+        ({"type": "cron", "expression": "@daily", "jitter": "25h"}, "jitter", "24h or less"),
+        ({"type": "periodic", "interval": "1m", "maxRuns": 0}, "maxRuns", "greater than or equal to 1"),
+        (
+            {"type": "cron", "expression": "@daily", "startAt": "2026-02-01T00:00:00Z", "endAt": "2026-01-01T00:00:00Z"},
+            "endAt",
+            "must not be earlier than startAt",
+        ),
+        ({"type": "periodic", "interval": "1m", "misfire": "never"}, "policy", "last"),
+    ],
+)
+def test_a_wrong_field_is_named_with_the_mend(trigger, field, said):
+    with pytest.raises(ValidationError) as caught:
+        TRIGGER.validate_python(trigger)
+    (error,) = caught.value.errors()
+    assert error["loc"][-1] == field
+    assert said in error["msg"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"type": "cron", "expression": "@daily", "timezone": "Asia/Tokyo", "misfire": "skip", "allowManual": False},
+        {"type": "cron", "expression": ["@daily", "@hourly"], "timezone": "UTC", "daylight": {"gap": "skip"},
+         "misfire": {"policy": "all", "max": 5, "window": "1h"}, "maxRuns": 3, "allowManual": True},
+        {"type": "once", "at": "2026-01-31T12:00:00Z", "allowManual": False},
+    ],
+)  # fmt: skip
+def test_a_trigger_is_shown_and_stored_as_it_was_written(written):
+    trigger = TRIGGER.validate_python(written)
+    assert trigger.to_wire() == written
+    assert type(trigger).from_document(trigger.to_document()) == trigger
+    assert isinstance(trigger, (CronTrigger, OnceTrigger))
+    assert trigger.misfire.max in (5, Misfire().max)

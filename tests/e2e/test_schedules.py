@@ -1,7 +1,9 @@
 """Periodic workflows keep their cadence."""
 
+import asyncio
 import itertools
-from datetime import datetime, timedelta
+import signal
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -76,3 +78,165 @@ async def test_an_archived_workflow_fires_no_more_and_keeps_its_history(api, wor
     await until(two_ticks_of_the_other, "the other one ticks three times")
     assert len(await api.executions(workflow_id)) == before
     await api.call("DELETE", f"/workflows/{other}")
+
+
+def dues(occurrences, disposition):
+    """The due instants of each occurrence of one disposition, oldest first; of a range its first and last."""
+    found = [each for each in occurrences if each["disposition"] == disposition]
+    return sorted((instant(each["dueAt"]), instant(each.get("until", each["dueAt"]))) for each in found)
+
+
+async def occurrences_of(api, workflow_id):
+    status, answer = await api.call("GET", f"/workflows/{workflow_id}/occurrences?limit=500")
+    assert status == 200, answer
+    return answer["items"]
+
+
+def assert_every_tick_is_told_once(occurrences):
+    ranges = sorted(
+        (instant(each["dueAt"]), instant(each.get("until", each["dueAt"])), each.get("ticks", 1)) for each in occurrences
+    )
+    for first, last, ticks in ranges:
+        assert last - first == timedelta(seconds=ticks - 1)
+    for (_, last, _), (first, _, _) in itertools.pairwise(ranges):
+        assert first - last == timedelta(seconds=1), "each second has one disposition"
+
+
+async def test_once_runs_at_its_instant_and_never_again(api, workflow_id):
+    due = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=3)
+    await api.create(workflow_id, [{"type": "log", "message": "x"}], trigger={"type": "once", "at": due.isoformat()})
+
+    async def ran():
+        return [e for e in await api.executions(workflow_id) if e["status"] == "ok"]
+
+    (execution,) = await until(ran, "it has run")
+    assert instant(execution["dueAt"]) == due <= instant(execution["startedAt"])
+    status, workflow = await api.call("GET", f"/workflows/{workflow_id}")
+    assert (status, workflow["nextRun"]) == (200, None)
+
+
+async def test_a_cron_workflow_is_shown_in_its_zone(api, workflow_id):
+    created = await api.create(
+        workflow_id,
+        [{"type": "log", "message": "x"}],
+        trigger={"type": "cron", "expression": "* * * * *", "timezone": "Asia/Kathmandu"},
+    )
+    _, preview = await api.call("GET", f"/workflows/{workflow_id}/schedule?count=2")
+    assert preview["items"][0]["dueAt"] == created["nextRun"]
+    assert preview["items"][0]["localTime"].endswith("+05:45")
+    await api.call("DELETE", f"/workflows/{workflow_id}")
+
+
+async def test_every_tick_has_one_disposition_through_overlap_and_pause(api, target, workflow_id):
+    target.release.clear()
+    await api.create(
+        workflow_id,
+        [{"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET"}],
+        trigger={"type": "periodic", "interval": "1s"},
+    )
+
+    async def skipped():
+        return [each for each in await occurrences_of(api, workflow_id) if each.get("ticks", 0) and each["ticks"] >= 2]
+
+    (row,) = await until(skipped, "two ticks are skipped")
+    assert row["disposition"] == "skipped"
+    (execution,) = await api.executions(workflow_id)
+    assert row["openExecutionId"] == execution["executionId"]
+    target.release.set()
+
+    async def fired_again():
+        return len(dues(await occurrences_of(api, workflow_id), "fired")) >= 3
+
+    await until(fired_again, "it fires again")
+    status, paused = await api.call("POST", f"/workflows/{workflow_id}/pause")
+    assert (status, paused["nextRun"]) == (200, None)
+
+    async def held():
+        return dues(await occurrences_of(api, workflow_id), "held")
+
+    await until(held, "a tick is held")
+    status, _ = await api.call("POST", f"/workflows/{workflow_id}/resume")
+    assert status == 200
+    ((_, last_held),) = dues(await occurrences_of(api, workflow_id), "held")
+
+    async def fired_after_the_pause():
+        return [each for each, _ in dues(await occurrences_of(api, workflow_id), "fired") if each > last_held]
+
+    await until(fired_after_the_pause, "it fires after the pause")
+    assert_every_tick_is_told_once(await occurrences_of(api, workflow_id))
+    await api.call("DELETE", f"/workflows/{workflow_id}")
+
+
+async def test_a_queued_trigger_runs_as_soon_as_the_open_one_has_ended(api, target, workflow_id):
+    target.release.clear()
+    await api.create(
+        workflow_id,
+        [{"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET"}],
+        overlap={"policy": "queue", "max": 2},
+    )
+    answers = [await api.call("POST", f"/workflows/{workflow_id}/trigger") for _ in range(4)]
+    assert [status for status, _ in answers] == [202, 202, 202, 409]
+    assert [answer["status"] for _, answer in answers[:3]] == ["workflow triggered", "workflow queued", "workflow queued"]
+    target.release.set()
+
+    async def all_done():
+        executions = await api.executions(workflow_id)
+        return executions if all(e["status"] == "ok" for e in executions) else None
+
+    executions = sorted(await until(all_done, "all have run"), key=lambda e: e["createdAt"])
+    assert len(executions) == 3
+    for earlier, later in itertools.pairwise(executions):
+        assert earlier["finishedAt"] <= later["startedAt"]
+
+
+async def test_cancel_running_lets_the_newest_run(api, target, workflow_id):
+    target.release.clear()
+    await api.create(
+        workflow_id,
+        [{"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET"}],
+        overlap="cancel-running",
+    )
+    first = await api.trigger(workflow_id)
+
+    async def under_way():
+        return target.count(workflow_id) == 1
+
+    await until(under_way, "the first is under way")
+    second = await api.trigger(workflow_id)
+    assert (await api.finished(first))["status"] == "cancelled"
+    target.release.set()
+    assert (await api.finished(second))["status"] == "ok"
+
+
+async def test_a_killed_scheduler_is_replaced_without_a_tick_lost_or_doubled(stack, api, workflow_id):
+    relief = await stack.add_worker("scheduler")
+    try:
+        ids = [f"{workflow_id}-{number}" for number in range(12)]
+        for each in ids:
+            await api.create(
+                each, [{"type": "log", "message": "x"}],
+                trigger={"type": "periodic", "interval": "1s", "misfire": {"policy": "all", "max": 1000}},
+                overlap={"policy": "queue", "max": 100},
+            )  # fmt: skip
+
+        async def all_fire():
+            return all([await occurrences_of(api, each) for each in ids])
+
+        await until(all_fire, "every workflow has fired")
+        stack.children["scheduler"].kill(signal.SIGKILL)
+        killed = datetime.now(timezone.utc)
+
+        async def all_fire_again():
+            for each in ids:
+                fired = dues(await occurrences_of(api, each), "fired")
+                if not fired or fired[-1][0] < killed + timedelta(seconds=4):
+                    return False
+            return True
+
+        await until(all_fire_again, "every workflow fires on")
+        for each in ids:
+            assert_every_tick_is_told_once(await occurrences_of(api, each))
+        await stack.children["scheduler"].wait_ready()
+    finally:
+        await asyncio.gather(*(api.call("DELETE", f"/workflows/{each}") for each in ids))
+        await stack.remove_worker(relief.name)

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from events.records import ActionResult, DeadLetter, Event, ExecutionEnded, ExecutionRequest, WakeUp, WorkflowChanged
+from events.records import (
+    ActionResult,
+    DeadLetter,
+    Event,
+    ExecutionEnded,
+    ExecutionRequest,
+    HolderEnded,
+    WakeUp,
+    WorkflowChanged,
+)
 from events.topics import ALL, PARTITIONS, partition_of
 from events.wire import Decoder, Malformed, encode
 
@@ -28,8 +37,22 @@ RECORDS: dict[str, Event] = {
     "execution-ended": ExecutionEnded(
         workflow_id="w", execution_id=EXECUTION_ID, ended="cancelled", at=NOON, reason="asked", version=2
     ),
+    "execution-request-again": ExecutionRequest(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=3, version=2, cause="manual", attempt=1, retries_left=3,
+        total_actions=2, lost=True, created_at=NOON, requested_at=NOON, lost_attempts=1, recorded=1, started_at=NOON,
+    ),
+    "action-result-of-a-restart": ActionResult(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=4, seq=1, version=2, runner="host-1-ab", attempt=1,
+        action_id="call", index=1, status="ok", execution_status="ok", retries_left=3, total_actions=2, started_at=NOON,
+        finished_at=NOON, recorded=1, execution_started_at=NOON,
+    ),
+    "execution-ended-in-full": ExecutionEnded(
+        workflow_id="w", execution_id=EXECUTION_ID, ended="skipped", at=NOON, reason="busy", version=2, cause="schedule",
+        epoch=1, attempt=1, lost_attempts=0, retries_left=3, total_actions=2, recorded=0, created_at=NOON, due_at=NOON,
+    ),
     "wake-up": WakeUp(workflow_id="w", execution_id=EXECUTION_ID, epoch=1, wake_at=NOON),
     "workflow-changed": WorkflowChanged(workflow_id="w", version=2),
+    "holder-ended": HolderEnded(workflow_id="w"),
     "dead-letter": DeadLetter(
         topic="workflow.execution", partition=1, offset=2, reason="bad", at=NOON, key="dw==",
         value="e30=",

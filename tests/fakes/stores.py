@@ -18,9 +18,11 @@ from domain.execution import (
     claim,
 )
 from domain.identifiers import earliest_execution_id
+from domain.occurrence import Unfired
 from store.interfaces import (
     AdmissionAnswer,
     Admitted,
+    Advance,
     AlreadyAdmitted,
     Due,
     ExecutionFilter,
@@ -87,6 +89,8 @@ class FakeExecutions:
         before = self.found.get(execution_id)
         if before is None or before.epoch != epoch:
             return None
+        if why is Restart.RELEASED and await self.holder(before.workflow_id) is not None:
+            return None
         after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, why))
         self.found[execution_id] = after
         return None if after is before else after
@@ -126,10 +130,17 @@ class FakeExecutions:
 
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         found = [e for e in self.found.values() if e.wake_at and e.wake_at <= until and e.shard in shards]
-        return sorted(found, key=lambda e: e.wake_at)[:limit]
+        return sorted(found, key=lambda e: e.wake_at or until)[:limit]
 
     async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         return [e for e in self.found.values() if e.requested_at and e.requested_at < before and e.shard in shards][:limit]
+
+    async def line(self, workflow_id: str) -> Sequence[Execution]:
+        found = [e for e in self.found.values() if e.workflow_id == workflow_id and e.status is Status.QUEUED]
+        return sorted(found, key=lambda e: e.execution_id)
+
+    async def queued(self, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        return [e for e in self.found.values() if e.status is Status.QUEUED and e.shard in shards][:limit]
 
     async def owned(self, shards: frozenset[int]) -> Mapping[str, Sequence[Execution]]:
         owners: dict[str, Any] = {}
@@ -157,7 +168,7 @@ class FakeWorkflows:
 
     async def replace(self, workflow: Workflow) -> Workflow:
         existing = self.heads.get(workflow.workflow_id)
-        if existing is None or existing.version != workflow.version - 1:
+        if existing is None or existing.version != workflow.version - 1 or existing.paused_at != workflow.paused_at:
             raise VersionConflict(workflow.workflow_id, workflow.version - 1)
         self.versions[existing.workflow_id, existing.version] = existing.definition
         self.heads[workflow.workflow_id] = workflow
@@ -203,14 +214,54 @@ class FakeWorkflows:
                     shard=head.shard,
                     anchor=head.anchor,
                     next_run=head.next_run,
+                    overlap=head.definition.get("overlap"),
+                    runs=head.runs,
+                    unfired=head.unfired,
                 )
 
-    async def advance(self, workflow_id: str, due: datetime, next_run: datetime | None) -> bool:
+    async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
         head = self.heads.get(workflow_id)
         if head is None or head.next_run != due:
             return False
-        self.heads[workflow_id] = replace(head, next_run=next_run)
+        self.heads[workflow_id] = _advanced(head, advance)
         return True
+
+    async def pause(self, workflow_id: str, at: datetime, next_run: datetime) -> bool:
+        head = self.heads.get(workflow_id)
+        if head is None or head.next_run != next_run:
+            return False
+        self.heads[workflow_id] = replace(head, paused_at=at, held_from=next_run, next_run=None)
+        return True
+
+    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
+        head = self.heads.get(workflow_id)
+        if head is None or head.paused_at != paused_at or head.archived_at is not None:
+            return False
+        self.heads[workflow_id] = replace(_advanced(head, advance), paused_at=None, held_from=None)
+        return True
+
+
+def _advanced(head: Workflow, advance: Advance) -> Workflow:
+    runs = head.runs if advance.runs is None else advance.runs
+    return replace(head, next_run=advance.next_run, runs=runs, unfired=advance.unfired)
+
+
+class FakeOccurrences:
+    """See :class:`store.interfaces.Occurrences`."""
+
+    def __init__(self) -> None:
+        self.ranges: dict[tuple[str, datetime], Unfired] = {}
+
+    async def record(self, unfired: Unfired) -> None:
+        known = self.ranges.get((unfired.workflow_id, unfired.first))
+        if known is None or known.last < unfired.last:
+            self.ranges[unfired.workflow_id, unfired.first] = unfired
+
+    async def list(self, workflow_id: str, *, before: datetime | None, limit: int) -> Sequence[Unfired]:
+        found = [
+            each for each in self.ranges.values() if each.workflow_id == workflow_id and (not before or each.first < before)
+        ]
+        return sorted(found, key=lambda each: each.first, reverse=True)[:limit]
 
 
 class FakeRunners:

@@ -1,16 +1,19 @@
 """A scheduler on an in-memory store, with a clock that the test sets."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from apps.scheduler.agenda import Agenda
+from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
 from apps.scheduler.retries import Retries
 from apps.scheduler.ticks import Ticks
+from tests.fakes.stores import FakeOccurrences
 from tests.scheduler.memory import ALL_SHARDS, Clock, Executions, Faults, Published, Runners, Workflows
 
 
@@ -23,6 +26,7 @@ class World:
         self.executions = Executions(self.faults)
         self.workflows = Workflows(self.faults)
         self.runners = Runners(self.faults)
+        self.occurrences = FakeOccurrences()
         self.published = Published(self.faults)
 
     @property
@@ -33,20 +37,35 @@ class World:
 class Scheduler:
     """One scheduler process, without Faust."""
 
-    def __init__(self, world: World, shards: frozenset[int] = ALL_SHARDS) -> None:
+    def __init__(
+        self,
+        world: World,
+        shards: frozenset[int] = ALL_SHARDS,
+        *,
+        lead: float = 0,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
         self.world = world
         self.metrics = Metrics(CollectorRegistry())
-        self.agenda = Agenda(world.clock.wall)
+        self.agenda = Agenda(clock or world.clock.wall)
         self.agenda.assign(shards)
-        shared = {"publisher": world.published, "agenda": self.agenda, "clock": world.clock.wall, "metrics": self.metrics}
+        shared = {
+            "publisher": world.published,
+            "agenda": self.agenda,
+            "clock": clock or world.clock.wall,
+            "metrics": self.metrics,
+        }
         self.ticks = Ticks(
             executions=world.executions,
             workflows=world.workflows,
+            occurrences=world.occurrences,
+            lead=timedelta(seconds=lead),
             lookahead=timedelta(seconds=8.5),
             misfire_after=timedelta(seconds=5),
             **shared,
         )
         self.retries = Retries(executions=world.executions, lookahead=timedelta(seconds=8.5), page=100, **shared)
+        self.line = Line(executions=world.executions, page=100, **shared)
         self.orphans = Orphans(
             executions=world.executions,
             runners=world.runners,
@@ -63,6 +82,7 @@ class Scheduler:
             agenda=self.agenda,
             ticks=self.ticks,
             retries=self.retries,
+            line=self.line,
             orphans=self.orphans,
             monotonic=world.clock.monotonic,
             metrics=self.metrics,

@@ -7,7 +7,7 @@ from typing import Any
 
 from domain.execution import Admission, Cause, Execution, Restart, Status
 from events.topics import PARTITIONS, partition_of
-from store.interfaces import AdmissionAnswer, Due, StoreUnavailable, Workflow
+from store.interfaces import AdmissionAnswer, Advance, Due, StoreUnavailable, Workflow
 from tests.fakes.stores import FakeExecutions, FakeRunners, FakeWorkflows
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
@@ -152,9 +152,9 @@ class Workflows(FakeWorkflows):
         async for due in super().due(until, shards):
             yield due
 
-    async def advance(self, workflow_id: str, due: datetime, next_run: datetime | None) -> bool:
+    async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
         self.faults.before("advance")
-        answer = await super().advance(workflow_id, due, next_run)
+        answer = await super().advance(workflow_id, due, advance)
         self.faults.after("advance")
         return answer
 

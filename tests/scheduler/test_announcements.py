@@ -40,7 +40,13 @@ def letters():
 
 @pytest.fixture
 def announcements(scheduler, letters):
-    return Announcements(ticks=scheduler.ticks, retries=scheduler.retries, dead_letter=letters, metrics=scheduler.metrics)
+    return Announcements(
+        ticks=scheduler.ticks,
+        retries=scheduler.retries,
+        line=scheduler.line,
+        dead_letter=letters,
+        metrics=scheduler.metrics,
+    )
 
 
 async def test_a_wake_up_is_armed_at_once(world, scheduler, announcements):

@@ -64,6 +64,6 @@ async def test_shards_follow_the_assignment_and_a_pass_follows_at_once(app, monk
     assert app.passes.made == []
     app.rebalancing = False
     await asyncio.wait_for(waiting, 10)
-    assert app.passes.made == ["runners", "ahead"]
+    assert app.passes.made == ["runners", "ahead", "ahead"]
     await app._give_up_shards(app, {TP(SCHEDULE.name, 1)})
     assert app.agenda.shards == {5}

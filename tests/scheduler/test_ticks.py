@@ -5,14 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from apps.scheduler.ticks import Disposition, dispose, latest_due
 from domain.execution import Cause, Status
 from domain.identifiers import tick_execution_id
-from domain.trigger import ManualTrigger, PeriodicTrigger
+from domain.occurrence import Disposition, Unfired
 from store.interfaces import Heartbeat
 from tests.scheduler.memory import START, Crash
-
-TEN = PeriodicTrigger(type="periodic", interval="10s")
 
 
 def at(seconds):
@@ -34,31 +31,6 @@ def finish_at_once(world):
         return answer
 
     world.published.request = request
-
-
-@pytest.mark.parametrize(
-    "due, now, expected",
-    [
-        pytest.param(10, 10, Disposition(at(10), None, at(20)), id="on time"),
-        pytest.param(10, 14, Disposition(at(10), None, at(20)), id="a little late"),
-        pytest.param(10, 19, Disposition(at(10), None, at(20)), id="late, nothing due since"),
-        pytest.param(10, 20, Disposition(at(20), (at(10), at(10)), at(30)), id="one missed"),
-        pytest.param(10, 3605, Disposition(at(3600), (at(10), at(3590)), at(3610)), id="an hour missed"),
-        pytest.param(10, 5, Disposition(at(10), None, at(20)), id="clock stepped back since it was released"),
-    ],
-)
-def test_each_due_tick_has_one_disposition(due, now, expected):
-    assert dispose(TEN, START, at(due), at(now), timedelta(seconds=5)) == expected
-
-
-def test_short_intervals_catch_up_within_the_misfire_limit():
-    every_second = PeriodicTrigger(type="periodic", interval="1s")
-    assert dispose(every_second, START, at(1), at(4.5), timedelta(seconds=5)).fire == at(1)
-    assert dispose(every_second, START, at(1), at(6.5), timedelta(seconds=5)).fire == at(6)
-
-
-def test_a_trigger_without_ticks_has_no_later_one():
-    assert latest_due(ManualTrigger(type="manual"), START, at(10), at(99)) == at(10)
 
 
 async def test_a_tick_is_admitted_published_and_advanced(world, scheduler):
@@ -138,34 +110,32 @@ async def test_a_crash_between_any_two_steps_is_repaired_by_the_next_scheduler(w
     assert (execution.attempt, execution.lost) == (1, 0)
 
 
-async def test_an_open_execution_makes_the_tick_a_skipped_one(world, scheduler):
+async def test_ticks_under_an_open_execution_are_one_range_of_skipped_ones(world, scheduler):
     world.workflows.put("w")
     world.executions.put("w", "holder", status=Status.RUNNING, owner="r")
     await scheduler.run(25)
-    for due in (10, 20):
-        skipped = world.executions.found[tick("w", due)]
-        assert (skipped.status, skipped.lock_key, skipped.due_at) == (Status.SKIPPED, None, at(due))
-        assert skipped.reason == "skipped: execution holder is still open"
-    assert world.published.requests == []
-    assert [e.execution_id for e in world.published.ends] == [tick("w", 10), tick("w", 20)]
+    assert list(world.executions.found) == ["holder"]
+    assert world.published.requests == world.published.ends == []
+    skipped = Unfired("w", Disposition.SKIPPED, at(10), at(20), 2, "holder")
+    assert world.workflows.heads["w"].unfired == skipped
     world.executions.finish("holder")
     await scheduler.run(10)
     assert world.requested == [tick("w", 30)]
+    assert world.workflows.heads["w"].unfired is None
+    assert await world.occurrences.list("w", before=None, limit=9) == [skipped]
 
 
-async def test_a_skip_that_crashed_before_it_was_told_is_told_again(world, scheduler):
+async def test_another_holder_begins_another_range(world, scheduler):
     world.workflows.put("w")
-    world.executions.put("w", "holder")
-    world.clock.sleep(10)
-    world.faults.crash_before = "publish"
-    with pytest.raises(Crash):
-        await scheduler.ticks.fire(await world.workflows.due_of("w"))
-    world.faults.crash_before = None
-    world.executions.finish("holder")
-    await scheduler.ticks.fire(await world.workflows.due_of("w"))
-    assert [e.execution_id for e in world.published.ends] == [tick("w", 10)]
-    assert world.requested == []
-    assert world.workflows.heads["w"].next_run == at(20)
+    world.executions.put("w", "first", status=Status.RUNNING, owner="r")
+    await scheduler.run(15)
+    world.executions.finish("first")
+    world.executions.put("w", "second", status=Status.RUNNING, owner="r")
+    await scheduler.run(10)
+    assert await world.occurrences.list("w", before=None, limit=9) == [
+        Unfired("w", Disposition.SKIPPED, at(10), at(10), 1, "first")
+    ]
+    assert world.workflows.heads["w"].unfired == Unfired("w", Disposition.SKIPPED, at(20), at(20), 1, "second")
 
 
 async def test_after_downtime_only_the_last_missed_tick_is_fired(world, scheduler):

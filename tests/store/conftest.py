@@ -13,7 +13,7 @@ from apps.standalone.mongodb import MongoDB
 from apps.standalone.ports import free_port
 from store.client import MongoStore
 from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
-from tests.fakes.stores import FakeExecutions, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -27,31 +27,6 @@ async def mongodb(tmp_path_factory):
     await server.stop()
 
 
-@pytest.fixture(params=["fake", "mongodb"])
-def server(request):
-    """The database, asked for only where a test needs it; not from within a running loop, which could not start it."""
-    return None if request.param == "fake" else request.getfixturevalue("mongodb")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def store(server):
-    if server is None:
-        yield SimpleNamespace(
-            executions=FakeExecutions(),
-            workflows=FakeWorkflows(),
-            runners=FakeRunners(),
-            tokens=FakeTokens(),
-            audit=FakeAudit(),
-            idempotency=FakeIdempotency(),
-        )
-        return
-    store = MongoStore(server.url, f"test-{uuid.uuid4().hex[:8]}")
-    await store.start()
-    await store.ensure_indexes()
-    yield store
-    await store.stop()
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def real(mongodb):
     store = MongoStore(mongodb.url, f"test-{uuid.uuid4().hex[:8]}")
@@ -59,3 +34,22 @@ async def real(mongodb):
     await store.ensure_indexes()
     yield store
     await store.stop()
+
+
+@pytest.fixture
+def fake():
+    return SimpleNamespace(
+        executions=FakeExecutions(),
+        workflows=FakeWorkflows(),
+        runners=FakeRunners(),
+        occurrences=FakeOccurrences(),
+        tokens=FakeTokens(),
+        audit=FakeAudit(),
+        idempotency=FakeIdempotency(),
+    )
+
+
+# Not async: an async fixture cannot ask for another one that has yet to be started.
+@pytest.fixture(params=["fake", pytest.param("real", id="mongodb")])
+def store(request):
+    return request.getfixturevalue(request.param)

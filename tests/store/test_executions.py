@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from domain.execution import ActionFinished, ActionOutcome, Admission, Cause, Ended, Restart, Status, admit
+from domain.execution import ActionFinished, ActionOutcome, Admission, Cause, Ended, Restart, Status, admit, apply
 from domain.identifiers import execution_id
 from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter, Locked, Started
 
@@ -257,7 +257,11 @@ async def test_holders(store):
 
 
 async def test_whole_executions_can_be_written_and_scanned(real):
-    executions = [admit(replace(admission(f"w{n}", seconds=n), requested_at=at(99))) for n in range(5)]
-    await real.executions.replace_all(executions)
-    assert list(await real.executions.scan(None, 3)) == executions[:3]
-    assert list(await real.executions.scan(executions[2].execution_id, 10)) == executions[3:]
+    executions = [admit(replace(admission(f"w{n % 2}", seconds=n), requested_at=at(99))) for n in range(5)]
+    ended = [apply(each, Ended(each.execution_id, each.workflow_id, Status.CANCELLED, "x", at(100))) for each in executions]
+    mixed = [ended[0], ended[1], executions[2], ended[3], ended[4]]
+    await real.executions.replace_all(mixed)
+    assert [each async for each in real.executions.scan()] == mixed
+    assert [each async for each in real.executions.scan(workflow_id="w1")] == [ended[1], ended[3]]
+    await real.executions.replace_all([ended[2]])
+    assert [each async for each in real.executions.scan()] == ended

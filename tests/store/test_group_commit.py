@@ -68,3 +68,31 @@ async def test_a_caller_that_goes_away_takes_nothing_with_it():
     writer.go.set()
     assert await stays == 4
     assert [item for batch in writer.batches for item in batch] == [1, 2]
+
+
+async def test_a_write_that_forgets_an_item_leaves_nobody_waiting():
+    async def write(items):
+        return items[1:]
+
+    group = GroupCommit(write)
+    with pytest.raises(RuntimeError, match="0 outcomes for 1 items"):
+        await asyncio.wait_for(group.submit(1), 1)
+
+
+async def test_a_shutdown_leaves_nobody_waiting():
+    writer = Writer()
+    group = GroupCommit(writer.write, limit=1)
+    callers = [asyncio.ensure_future(group.submit(n)) for n in (1, 2)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    group._flushing.cancel()
+    answers = await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 1)
+    assert all(isinstance(answer, asyncio.CancelledError) for answer in answers)
+
+
+async def test_a_thousand_callers_share_few_writes():
+    writer = Writer()
+    writer.go.set()
+    group = GroupCommit(writer.write)
+    assert await asyncio.gather(*(group.submit(n) for n in range(1000))) == [n * 2 for n in range(1000)]
+    assert [len(batch) for batch in writer.batches] == [500, 500]

@@ -39,6 +39,20 @@ async def test_a_repeated_tick_whose_scheduler_died_before_it_looked_is_not_publ
     assert isinstance(await real.executions.admit(admission()), Admitted)
 
 
+@pytest.mark.parametrize("status", [Status.OK, Status.SKIPPED])
+async def test_a_repetition_whose_insert_was_not_answered_leaves_no_lock(real, status):
+    asked = tick()
+    if status is Status.SKIPPED:
+        await real.executions.admit(replace(asked, lock_key=None, reason="busy"))
+    else:
+        await real.executions.admit(asked)
+        await real.executions.project([finished(asked, status=status)])
+    await real.executions._live.insert_one(to_document(admit(asked), RETENTION))  # and nobody heard of it
+    assert await real.executions.admit(asked) == AlreadyAdmitted(asked.execution_id)
+    assert (await real.executions.get(asked.execution_id)).status is status
+    assert isinstance(await real.executions.admit(admission()), Admitted)
+
+
 async def test_a_finished_document_is_shadowed_until_the_open_one_is_gone(real):
     asked = admission()
     await real.executions.admit(asked)

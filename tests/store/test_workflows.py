@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from store.interfaces import Heartbeat, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+from store.interfaces import Advance, Heartbeat, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -106,10 +106,10 @@ async def test_what_is_due(store):
 
     assert await due(at(5), frozenset({3})) == ["soon", "late"]
     assert sorted(await due(at(1))) == ["other", "soon"]
-    assert await store.workflows.advance("soon", at(1), at(11))
-    assert not await store.workflows.advance("soon", at(1), at(21))
-    assert not await store.workflows.advance("nobody", at(1), at(11))
-    assert await store.workflows.advance("other", at(1), None)
+    assert await store.workflows.advance("soon", at(1), Advance(at(11)))
+    assert not await store.workflows.advance("soon", at(1), Advance(at(21)))
+    assert not await store.workflows.advance("nobody", at(1), Advance(at(11)))
+    assert await store.workflows.advance("other", at(1), Advance(None))
     assert await due(at(5)) == ["late"]
     assert (await store.workflows.get("soon")).next_run == at(11)
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from domain.execution import Admission, Execution, Transition, admit, apply, claim
+from domain.execution import Admission, Ended, Execution, Status, Transition, admit, apply, claim
 from domain.identifiers import earliest_execution_id
 from store.interfaces import (
     AdmissionAnswer,
     Admitted,
+    Advance,
     AlreadyAdmitted,
     ExecutionFilter,
     Locked,
@@ -21,6 +22,7 @@ from store.interfaces import (
     WorkflowFilter,
 )
 from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
+from tests.fakes.stores import FakeOccurrences
 
 
 class Network:
@@ -88,6 +90,17 @@ class MemoryExecutions:
     def _newest_first(self) -> Sequence[Execution]:
         return [self.documents[key] for key in sorted(self.documents, reverse=True)]
 
+    async def line(self, workflow_id: str) -> Sequence[Execution]:
+        await self.network.cross()
+        found = [each for each in self.documents.values() if each.workflow_id == workflow_id]
+        return [each for each in found if each.status is Status.QUEUED]
+
+    async def end(self, ended: Ended) -> Execution | None:
+        await self.network.cross()
+        before = self.documents[ended.execution_id]
+        self.documents[ended.execution_id] = apply(before, ended)
+        return None if not before.status.is_open else self.documents[ended.execution_id]
+
     # -- what the runner and the scheduler do --------------------------------------------------------------------------
 
     def start(self, execution_id: str, at: datetime) -> Execution:
@@ -132,6 +145,24 @@ class MemoryWorkflows:
         await self.network.cross()
         return self.documents.get(workflow_id)
 
+    async def pause(self, workflow_id: str, at: datetime, next_run: datetime) -> bool:
+        await self.network.cross()
+        head = self.documents[workflow_id]
+        if head.next_run != next_run:
+            return False
+        self.documents[workflow_id] = replace(head, paused_at=at, held_from=next_run, next_run=None)
+        return True
+
+    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
+        await self.network.cross()
+        head = self.documents[workflow_id]
+        if head.paused_at != paused_at:
+            return False
+        self.documents[workflow_id] = replace(
+            head, paused_at=None, held_from=None, next_run=advance.next_run, unfired=advance.unfired
+        )
+        return True
+
     async def archive(self, workflow_id: str, at: datetime) -> bool:
         await self.network.cross()
         existing = self.documents.get(workflow_id)
@@ -165,6 +196,7 @@ class MemoryStore:
         self.tokens = FakeTokens(self.network.cross)
         self.audit = FakeAudit(self.network.cross)
         self.idempotency = FakeIdempotency(self.network.cross)
+        self.occurrences: Any = FakeOccurrences()
 
     async def ping(self) -> None:
         await self.network.cross()

@@ -47,6 +47,14 @@ async def test_create_answers_what_is_stored(api: Client, store: MemoryStore) ->
         "createdAt": "2026-01-31T12:00:00.000Z",
         "updatedAt": "2026-01-31T12:00:00.000Z",
         "nextRun": "2026-01-31T12:00:10.000Z",
+        "retrySchedule": {
+            "attempts": 4,
+            "longestWaits": [1.0, 2.0, 4.0],
+            "longestTotal": 7.0,
+            "jitter": "full",
+            "budget": None,
+            "actions": {},
+        },
         "lastExecution": None,
     }
     stored = store.workflows.documents["recurrent-workflow"]

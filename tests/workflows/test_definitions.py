@@ -26,7 +26,14 @@ def definition(trigger: dict[str, Any], **more: Any) -> WorkflowDefinition:
 
 async def changed(store: MemoryStore, before: dict[str, Any], after: dict[str, Any]) -> Workflow:
     await definitions.create(definition(before), workflows=store.workflows, announce=silent, now=START)
-    return await definitions.replace(definition(after, retries=0), workflows=store.workflows, announce=silent, now=LATER)
+    return await definitions.replace(
+        definition(after, retries=0),
+        workflows=store.workflows,
+        executions=store.executions,
+        occurrences=store.occurrences,
+        announce=silent,
+        now=LATER,
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Vali
 from apps.operations import Answer, Operation
 from apps.workflows import answers, cursors, representations
 from apps.workflows.errors import BadRequest, FieldError, UnknownExecution
-from apps.workflows.field_errors import EXECUTION_ID_RULE, INSTANT_RULE
+from apps.workflows.field_errors import EXECUTION_ID_RULE
 from apps.workflows.queries import Page, read_query
 from apps.workflows.views import Resource
 from domain.execution import Status
 from domain.identifiers import WORKFLOW_ID_PATTERN, is_execution_id
-from domain.instants import EPOCH, instant
+from domain.instants import EPOCH, INSTANT_RULE, instant
 from store.interfaces import ExecutionFilter
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from aiohttp import web
@@ -24,9 +25,11 @@ from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import execution_address
 from apps.workflows.views import Resource
 from domain.access import Scope
+from domain.execution import Execution, Status
 from domain.identifiers import WORKFLOW_ID_PATTERN, is_workflow_id
 from domain.model import Model
-from store.interfaces import VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+from domain.overlap import Overlap
+from store.interfaces import Executions, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
 
 _LOCATION: Final = {"Location": "Where it is found."}
 _ETAG: Final = {"ETag": "Its version, for If-Match."}
@@ -41,10 +44,10 @@ class WorkflowQuery(Page):
     prefix: Annotated[str, Field(pattern=WORKFLOW_ID_PATTERN)] | None = Field(
         default=None, description="What the id begins with."
     )
-    trigger_type: Literal["manual", "periodic"] | None = None
+    trigger_type: Literal["manual", "periodic", "cron", "once"] | None = None
 
 
-class TriggerBody(Model):
+class EmptyBody(Model):
     """Nothing yet: the body may be left out."""
 
 
@@ -77,10 +80,10 @@ class Workflows(Resource):
         where = WorkflowFilter(prefix=query.prefix, trigger_type=query.trigger_type)
         found = await self.app.store.workflows.list(where, after=query.cursor, limit=query.limit + 1)
         page = found[: query.limit]
-        holders = await self.app.store.executions.holders([stored.workflow_id for stored in page]) if page else {}
+        holders = await self.app.store.executions.holders([place for stored in page for place in _places(stored)])
         return self.answer(
             {
-                "items": [representations.workflow(stored, holders.get(stored.workflow_id)) for stored in page],
+                "items": [representations.workflow(stored, _busiest(stored, holders)) for stored in page],
                 "nextCursor": cursors.encode(page[-1].workflow_id) if len(found) > len(page) else None,
             }
         )
@@ -134,13 +137,13 @@ class OneWorkflow(Resource):
 
     async def get(self, request: web.Request, workflow_id: str) -> web.Response:
         """Return the current version and where its schedule stands."""
-        _check_id(workflow_id)
+        check_id(workflow_id)
         stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
-        return self.answer(await self._in_full(stored), version=stored.version)
+        return self.answer(await in_full(stored, self.app.store.executions), version=stored.version)
 
     async def put(self, request: web.Request, workflow_id: str) -> web.Response:
         """Store the next version."""
-        _check_id(workflow_id)
+        check_id(workflow_id)
         body = await read_object(request)
         if body.setdefault("workflowId", workflow_id) != workflow_id:
             raise BadRequest(
@@ -152,16 +155,18 @@ class OneWorkflow(Resource):
         stored = await definitions.replace(
             definition,
             workflows=self.app.store.workflows,
+            executions=self.app.store.executions,
+            occurrences=self.app.store.occurrences,
             announce=self.app.announce_change,
             now=self.app.clock(),
             expected=before.version if _IF_MATCH in request.headers else None,
         )
         auditing.note(request, _definition(before), _definition(stored))
-        return self.answer(await self._in_full(stored), version=stored.version)
+        return self.answer(await in_full(stored, self.app.store.executions), version=stored.version)
 
     async def delete(self, request: web.Request, workflow_id: str) -> web.Response:
         """Archive the workflow."""
-        _check_id(workflow_id)
+        check_id(workflow_id)
         before = await self._expected(request, workflow_id)
         await definitions.archive(
             workflow_id, workflows=self.app.store.workflows, announce=self.app.announce_change, now=self.app.clock()
@@ -183,12 +188,6 @@ class OneWorkflow(Resource):
                 raise PreconditionFailed(workflow_id, current.version)
         return current
 
-    async def _in_full(self, stored: Workflow) -> dict[str, Any]:
-        holder, latest = await asyncio.gather(
-            self.app.store.executions.holder(stored.workflow_id), self.app.store.executions.latest(stored.workflow_id)
-        )
-        return representations.workflow_in_full(stored, holder, latest)
-
 
 class WorkflowTrigger(Resource):
     """Where a workflow is started by hand."""
@@ -202,7 +201,7 @@ class WorkflowTrigger(Resource):
             {202: Answer("It is accepted and will run.", answers.Triggered, headers=_LOCATION)},
             scope=Scope.OPERATOR,
             description="Two executions of one workflow never run at once: 409 while one is open.",
-            body=TriggerBody,
+            body=EmptyBody,
             body_is_required=False,
             refusals=(UnknownWorkflow, NotTriggeredByHand, InProgress),
             is_routine=True,
@@ -211,25 +210,29 @@ class WorkflowTrigger(Resource):
 
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Start one execution."""
-        _check_id(workflow_id)
+        check_id(workflow_id)
         unknown = await read_object(request, optional=True)
         if unknown:
             raise BadRequest(
                 "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
             )
         now, entropy = idempotency.asked(request, self.app.clock(), os.urandom(10))
-        execution_id = await admission.trigger(
+        execution = await admission.trigger(
             workflow_id,
             workflows=self.app.store.workflows,
             executions=self.app.store.executions,
             publish=self.app.request_execution,
+            publish_end=self.app.announce_end,
             now=now,
             entropy=entropy,
         )
         return self.answer(
-            {"status": "workflow triggered", "executionId": execution_id},
+            {
+                "status": "workflow queued" if execution.status is Status.QUEUED else "workflow triggered",
+                "executionId": execution.execution_id,
+            },
             status=202,
-            location=execution_address(execution_id),
+            location=execution_address(execution.execution_id),
         )
 
 
@@ -247,7 +250,25 @@ def _definition(stored: Workflow) -> dict[str, Any]:
     return WorkflowDefinition.from_document(dict(stored.definition)).to_wire()
 
 
-def _check_id(workflow_id: str) -> None:
+async def in_full(stored: Workflow, executions: Executions) -> dict[str, Any]:
+    """Return a workflow with its open and its newest execution."""
+    holders, latest = await asyncio.gather(executions.holders(_places(stored)), executions.latest(stored.workflow_id))
+    return representations.workflow_in_full(stored, _busiest(stored, holders), latest)
+
+
+def _places(stored: Workflow) -> list[str]:
+    overlap = stored.definition.get("overlap")
+    return (Overlap.from_document(overlap) if overlap else Overlap()).places(stored.workflow_id)
+
+
+def _busiest(stored: Workflow, holders: Mapping[str, Execution]) -> Execution | None:
+    """Return the open execution that says most about what the workflow is doing."""
+    found = [holders[place] for place in _places(stored) if place in holders]
+    return next((each for each in found if each.status is Status.RUNNING), found[0] if found else None)
+
+
+def check_id(workflow_id: str) -> None:
+    """Raise BadRequest where the id in the address is none."""
     if not is_workflow_id(workflow_id):
         raise BadRequest("The address is not valid.", [FieldError("workflowId", WORKFLOW_ID_RULE)])
 

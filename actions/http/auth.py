@@ -1,0 +1,130 @@
+"""How a request proves who sends it. Secrets are named, never written: their values are asked for when it is sent.
+
+The signature of ``type: hmac`` is that of what the receiver sees::
+
+    Workflow-Timestamp: 1767225600                      (seconds since 1970)
+    Workflow-Signature: v1=<hex HMAC-SHA256 of the text below, keyed with the secret>
+
+    POST\\n/path?query\\n1767225600\\n<hex SHA-256 of the body>
+
+Path and query are as sent, percent-encoded. A receiver that refuses old timestamps refuses replays.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field
+from yarl import URL
+
+from domain.model import Model
+
+Ask = Callable[[str], Awaitable[str]]
+"""Returns the value of a secret by name."""
+
+SecretName = Annotated[str, Field(min_length=1, max_length=128, description="Name of a secret.")]
+
+_FORBIDDEN_IN_VALUES: Final = "\r\n\0"
+
+
+def _header_name(name: str) -> str:
+    if not name or not name.isascii() or any(c <= " " or c in '()<>@,;:\\"/[]?={}\x7f' for c in name):
+        raise ValueError(f"{name[:100]!r} is not a header name; write for example X-Request-Source")
+    return name
+
+
+HeaderName = Annotated[str, Field(max_length=256), AfterValidator(_header_name)]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What authentication adds to a request."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+    sign: Callable[[str, URL, bytes, int], dict[str, str]] | None = None  # method, url, body, timestamp -> headers
+
+
+class BasicAuth(Model):
+    """User name and password (RFC 7617)."""
+
+    type: Literal["basic"]
+    username: str = Field(max_length=1000, pattern=r"^[^:\r\n\x00]*$")
+    password_secret: SecretName
+
+    async def credentials(self, ask: Ask) -> Credentials:
+        """Return the header."""
+        pair = f"{self.username}:{await ask(self.password_secret)}"
+        return Credentials({"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"})
+
+
+class BearerAuth(Model):
+    """A token (RFC 6750)."""
+
+    type: Literal["bearer"]
+    token_secret: SecretName
+
+    async def credentials(self, ask: Ask) -> Credentials:
+        """Return the header."""
+        return Credentials({"Authorization": f"Bearer {_sendable(self.token_secret, await ask(self.token_secret))}"})
+
+
+class ApiKeyAuth(Model):
+    """A key in a header or in the query."""
+
+    type: Literal["api-key"]
+    place: Literal["header", "query"] = Field(default="header", alias="in")
+    name: HeaderName = Field(default="X-Api-Key", description="Of the header or query parameter.")
+    key_secret: SecretName
+
+    async def credentials(self, ask: Ask) -> Credentials:
+        """Return the header or parameter."""
+        key = _sendable(self.key_secret, await ask(self.key_secret))
+        return Credentials(headers={self.name: key}) if self.place == "header" else Credentials(query={self.name: key})
+
+
+class HmacAuth(Model):
+    """A signature of method, path, time and body."""
+
+    type: Literal["hmac"]
+    key_secret: SecretName
+    key_id: str | None = Field(
+        default=None, max_length=200, pattern=r"^[!-~]+$", description="Sent as Workflow-Key-Id: which key signed."
+    )
+
+    async def credentials(self, ask: Ask) -> Credentials:
+        """Return what signs each request."""
+        key = (await ask(self.key_secret)).encode()
+        key_id = {"Workflow-Key-Id": self.key_id} if self.key_id else {}
+        return Credentials(
+            sign=lambda method, url, body, timestamp: {**key_id, **signature(key, method, url, body, timestamp)}
+        )
+
+
+Auth = Annotated[BasicAuth | BearerAuth | ApiKeyAuth | HmacAuth, Field(discriminator="type")]
+
+
+def signature(key: bytes, method: str, url: URL, body: bytes, timestamp: int) -> dict[str, str]:
+    """Return the headers that sign a request."""
+    signed = f"{method}\n{url.raw_path_qs}\n{timestamp}\n{hashlib.sha256(body).hexdigest()}"
+    digest = hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
+    return {"Workflow-Timestamp": str(timestamp), "Workflow-Signature": f"v1={digest}"}
+
+
+def secrets_of(model: Model) -> Iterator[tuple[str, str]]:
+    """Yield the path and name of every secret that ``model`` refers to."""
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, Model):
+            yield from ((f"{info.alias}.{path}", secret) for path, secret in secrets_of(value))
+        elif name.endswith("_secret") and value is not None:
+            yield str(info.alias), value
+
+
+def _sendable(name: str, value: str) -> str:
+    if any(c in value for c in _FORBIDDEN_IN_VALUES):
+        raise ValueError(f"secret {name} holds a line break and cannot be sent in a header; store it without")
+    return value

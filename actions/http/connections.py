@@ -1,0 +1,124 @@
+"""What all HTTP requests of a runner share: pooled connections, resolved names, the guard and the limits.
+
+There are two pools. Hosts that the operator allowed by name are reached through one that connects to whatever the name
+resolves to; everything else goes through the guarded one. A connection made for a trusted name can therefore never serve a
+request that must be guarded. Within a pool, connections are told apart by host, port, TLS settings and proxy.
+"""
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import ThreadedResolver
+from aiohttp_retry import ExponentialRetry, RetryClient
+from yarl import URL
+
+from actions.http.guard import Guard, GuardedResolver
+from actions.http.limits import HostLimit, HostLimits
+from actions.http.timing import TimedConnector, TimedResolver, current_timing
+from actions.http.tls import TlsContexts
+
+DNS_SECONDS: Final = 10  # how long a resolved name is believed
+IDLE_SECONDS: Final = 15  # how long an unused connection is kept
+
+# Nothing has left when a connection cannot be made, so trying again at once repeats nothing.
+_CONNECTION_RETRIES: Final = ExponentialRetry(
+    attempts=3, start_timeout=0.05, max_timeout=0.5, exceptions={aiohttp.ClientConnectorError}, retry_all_server_errors=False
+)
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """What the operator sets."""
+
+    allow_hosts: Sequence[str] = ()
+    default_limit: HostLimit = field(default_factory=HostLimit)
+    host_limits: Mapping[str, HostLimit] = field(default_factory=dict)
+    tls_dir: Path | None = None
+
+
+class Connections:
+    """Opened at the first request, so that it can be made before the loop runs."""
+
+    def __init__(self, settings: HttpSettings | None = None) -> None:
+        settings = settings or HttpSettings()
+        self.guard = Guard(settings.allow_hosts)
+        self.limits = HostLimits(settings.default_limit, settings.host_limits)
+        self.tls = TlsContexts(settings.tls_dir)
+        self._guarded: RetryClient | None = None
+        self._trusting: RetryClient | None = None
+        self._resolver: GuardedResolver | None = None
+
+    async def client_for(self, url: URL, proxy: URL | None = None) -> RetryClient:
+        """Return the client for a request.
+
+        A proxy is connected to like any host. What it connects to is its own doing, so the target is resolved and judged
+        here as well: a proxy inside the network is no way around the guard.
+
+        Raises:
+            BlockedAddress: the address that the URL (or that of the proxy) spells may not be connected to, or, behind a
+                proxy, the name resolves to such an address.
+        """
+        host = url.host or ""
+        trusted = self.guard.admits_host(host)
+        if proxy is not None:
+            if not trusted:
+                await self._resolve(host, url.port or 0)
+            trusted = self.guard.admits_host(proxy.host or "")
+        if trusted:
+            if self._trusting is None:
+                self._trusting = _open(ThreadedResolver(), lambda info: socket.socket(*info[:3]))
+            return self._trusting
+        if self._guarded is None:
+            self._guarded = _open(GuardedResolver(self.guard), self.guard.open_socket)
+        return self._guarded
+
+    async def _resolve(self, host: str, port: int) -> None:
+        if self._resolver is None:
+            self._resolver = GuardedResolver(self.guard)
+        await self._resolver.resolve(host, port)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for client in (self._guarded, self._trusting):
+            if client is not None:
+                await client.close()
+        self._guarded = self._trusting = None
+
+
+def _open(resolver: AbstractResolver, make_socket: Callable[[Any], socket.socket]) -> RetryClient:
+    def noted(info: Any) -> socket.socket:
+        timing = current_timing()
+        if timing is not None:
+            timing.socket_opened()
+        return make_socket(info)
+
+    connector = TimedConnector(
+        limit=0,
+        ttl_dns_cache=DNS_SECONDS,
+        keepalive_timeout=IDLE_SECONDS,
+        resolver=TimedResolver(resolver),
+        socket_factory=noted,
+    )
+    session = aiohttp.ClientSession(
+        connector=connector,
+        # Cookies would travel from one workflow's requests to another's.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+    )
+    return RetryClient(client_session=session, retry_options=_CONNECTION_RETRIES, raise_for_status=False)
+
+
+@lru_cache(maxsize=1)
+def user_agent() -> str:
+    """Return what requests say they come from."""
+    try:
+        return f"workflow-automation/{version('workflow-automation')}"
+    except PackageNotFoundError:
+        return "workflow-automation"

@@ -1,0 +1,45 @@
+"""What is kept of an answer's headers."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+KEPT: Final = (
+    "Content-Type",
+    "Content-Length",
+    "Content-Encoding",
+    "Date",
+    "ETag",
+    "Last-Modified",
+    "Link",
+    "Location",
+    "Retry-After",
+    "Server",
+    "X-Request-Id",
+)
+LONGEST: Final = 1000
+
+
+def kept_headers(headers: Mapping[str, str], more: Iterable[str]) -> dict[str, str]:
+    """Return the headers that are kept, by their names in lower case."""
+    return {name.lower(): _printable(headers[name])[:LONGEST] for name in (*KEPT, *more) if name in headers}
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Return the seconds that ``Retry-After`` asks to wait, given as seconds or as a date; None where it says nothing."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:12])
+    try:
+        at = parsedate_to_datetime(value)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=timezone.utc)
+    return max(0.0, (at - now).total_seconds())
+
+
+def _printable(value: str) -> str:
+    # aiohttp keeps bytes that are not UTF-8 as lone surrogates, which JSON cannot carry.
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,189 @@
+"""`wf verify` and `wf rebuild`: the documents against the log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from apps.cli.errors import ExitCode, Unreachable, WfError
+from domain.identifiers import is_workflow_id
+
+if TYPE_CHECKING:  # read only when a command runs: the drivers of Kafka and MongoDB take longer to load than most commands
+    from apps.cli.progress import Bars
+    from apps.projection.rebuild import Rebuilt
+    from apps.projection.session import Target
+    from apps.projection.verify import Finding, Report
+
+T = TypeVar("T")
+
+DIFFERENT = 2
+SHOWN = 50
+WHERE = "These commands talk to Kafka and MongoDB themselves: see --kafka and --mongodb."
+_TOO_LONG = 70
+
+Kafka = Annotated[
+    str | None, typer.Option("--kafka", envvar="KAFKA_BOOTSTRAP", help="Kafka brokers, host:port[,host:port].")
+]
+Mongo = Annotated[str | None, typer.Option("--mongodb", envvar="MONGODB_URL", help="MongoDB connection string.")]
+Database = Annotated[str | None, typer.Option("--database", envvar="MONGODB_DATABASE", help="Name of the database.")]
+Workflow = Annotated[str | None, typer.Option("--workflow", help="Only the executions of this workflow.")]
+ScratchDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--scratch", exists=True, file_okay=False, help="Where the temporary file goes; about the size of the two topics."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+def verify(
+    workflow: Workflow = None,
+    kafka: Kafka = None,
+    mongodb: Mongo = None,
+    database: Database = None,
+    scratch: ScratchDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fold both topics from the beginning and report every execution whose document differs.
+
+    Ends with status 0 when nothing differs, 2 when something does, 5 when Kafka or MongoDB cannot be reached. The services
+    may run meanwhile.
+    """
+    from apps.projection import session
+
+    target = _target(workflow, kafka, mongodb, database, scratch)
+    report = _carry_out(lambda bars: session.verify(target, bars, keep=SHOWN))
+    _print(report, as_json=as_json)
+    raise typer.Exit(0 if report.is_clean else DIFFERENT)
+
+
+def rebuild(
+    workflow: Workflow = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written; write nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also while executions are open; those stay as they are unless they are missing.")
+    ] = False,
+    kafka: Kafka = None,
+    mongodb: Mongo = None,
+    database: Database = None,
+    scratch: ScratchDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write every execution that the log covers as the log tells it, where its document differs or is missing.
+
+    Ends with status 0 when the documents agree with the log afterwards, 2 when some were left (or, with --dry-run, would be
+    written), 3 when executions are open and --force is not given, 5 when Kafka or MongoDB cannot be reached.
+    """
+    from apps.projection import session
+
+    target = _target(workflow, kafka, mongodb, database, scratch)
+    report: Report
+    done: Rebuilt | None = None
+    if dry_run:
+        report = _carry_out(lambda bars: session.verify(target, bars, keep=SHOWN))
+    else:
+        report, done = _carry_out(lambda bars: session.verify_and_rebuild(target, bars, keep=SHOWN, force=force))
+    _print(report, as_json=as_json, done=done, show_differences=dry_run)
+    if done is None and not dry_run:
+        raise WfError(
+            f"{report.open} executions are open; nothing was written",
+            hint="Let them finish, or give --force to rebuild the others.",
+            code=ExitCode.CONFLICT,
+        )
+    left = report.differing if done is None else report.differing - done.written
+    raise typer.Exit(0 if left == 0 else DIFFERENT)
+
+
+def _target(
+    workflow: str | None, kafka: str | None, mongodb: str | None, database: str | None, scratch: Path | None
+) -> Target:
+    from apps.projection.session import Target
+    from apps.settings import ServiceSettings
+
+    if workflow is not None and not is_workflow_id(workflow):
+        raise typer.BadParameter(f"{workflow[:200]!r} is not a workflow id", param_hint="--workflow")
+    given: dict[str, Any] = {"kafka_bootstrap": kafka, "mongodb_url": mongodb, "mongodb_database": database}
+    settings = ServiceSettings(**{name: value for name, value in given.items() if value is not None})
+    return Target(settings, workflow, scratch)
+
+
+def _carry_out(work: Callable[[Bars], Awaitable[T]]) -> T:
+    from apps.cli.progress import Bars
+    from apps.projection.session import Unreachable as CannotRead
+
+    async def run() -> T:
+        with Bars() as bars:
+            return await work(bars)
+
+    try:
+        return asyncio.run(run())
+    except CannotRead as error:
+        raise Unreachable(str(error), hint=WHERE) from None
+
+
+def _print(report: Report, *, as_json: bool, done: Rebuilt | None = None, show_differences: bool = True) -> None:
+    if as_json:
+        typer.echo(json.dumps(_as_json(report, done), default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False)
+    if report.findings and show_differences:
+        table = Table("execution", "workflow", "field", "by the log", "stored", title="Differences", expand=False)
+        for finding in report.findings:
+            for difference in finding.differences:
+                table.add_row(
+                    finding.execution_id,
+                    finding.workflow_id,
+                    difference.field,
+                    _short(difference.folded),
+                    _short(difference.stored),
+                )
+        console.print(table)
+        if report.differing > len(report.findings):
+            console.print(f"… and {report.differing - len(report.findings)} more executions")
+    console.print(
+        f"{report.records} records: {report.clean} executions agree, {report.differing} differ, "
+        f"{report.uncovered} are not covered by the log, {report.open} were open"
+    )
+    if done is not None:
+        console.print(f"{done.written} written, of them {done.restored} open ones restored; {done.left} left as they are")
+
+
+def _short(value: Any) -> str:
+    text = value.isoformat() if isinstance(value, datetime) else str(getattr(value, "value", value))
+    return text if len(text) <= _TOO_LONG else text[: _TOO_LONG - 1] + "…"
+
+
+def _as_json(report: Report, done: Rebuilt | None) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "records": report.records,
+        "clean": report.clean,
+        "differing": report.differing,
+        "notCovered": report.uncovered,
+        "open": report.open,
+        "differences": [_finding(finding) for finding in report.findings],
+    }
+    if done is not None:
+        answer["written"] = done.written
+        answer["restored"] = done.restored
+        answer["left"] = done.left
+    return answer
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "executionId": finding.execution_id,
+        "workflowId": finding.workflow_id,
+        "fields": [
+            {"field": each.field, "folded": _short(each.folded), "stored": _short(each.stored)}
+            for each in finding.differences
+        ],
+    }

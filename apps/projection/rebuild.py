@@ -1,0 +1,91 @@
+"""Writes the projection anew: every execution that the log covers is stored as the log tells it.
+
+What agrees already is left alone, and so is whatever the log cannot tell. An ended execution changes no more, so it can be
+written while the services run. An open one belongs to them: it is written only where its document is missing altogether,
+and then as pending, under an epoch beyond any that a runner may have claimed since, so that the scheduler hands it out
+anew and whoever still runs it is turned away.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from apps.projection.verify import Finding, Progress, Verification
+from domain.execution import Execution, Status
+
+BATCH = 500
+EPOCHS_BEYOND = 2  # a claim may have raised what the log tells by one
+
+
+class Writer(Protocol):
+    """What is asked of the store."""
+
+    async def replace_all(self, executions: Sequence[Execution]) -> None:
+        """Write whole executions over what is stored."""
+
+    async def holders(self, lock_keys: Sequence[str]) -> Mapping[str, Execution]:
+        """Return the open executions by lock key."""
+
+
+@dataclass
+class Rebuilt:
+    """What a rebuild did."""
+
+    written: int = 0
+    restored: int = 0  # of those, open executions whose document was missing
+    left: int = 0  # the log says too little of them, or they are open
+
+
+def as_stored(finding: Finding, now: datetime) -> Execution | None:
+    """Return what is to be stored of an execution that differs; None where it is left as it is."""
+    folded = finding.told.execution
+    if folded is None or not finding.told.complete:
+        return None
+    if not folded.status.is_open:
+        return folded
+    if finding.stored is not None:
+        return None
+    return replace(
+        folded,
+        status=Status.PENDING,
+        epoch=folded.epoch + EPOCHS_BEYOND,
+        seq=0,
+        requested_at=now,
+        # The attempt that was waiting for its retry begins with this.
+        attempt=folded.attempt + (folded.status is Status.WAITING),
+        wake_at=None,
+        owner=None,
+    )
+
+
+async def rebuild(
+    verification: Verification, documents: Writer, *, progress: Progress, differing: int, now: datetime
+) -> Rebuilt:
+    """Write what a verification found to differ.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached; what was written until then is written.
+    """
+    progress.step("writing", differing)
+    done = Rebuilt()
+    ended: list[Execution] = []
+    async for finding in verification.different():
+        execution = as_stored(finding, now)
+        if execution is None:
+            done.left += 1
+        elif not execution.status.is_open:
+            ended.append(execution)
+        elif await documents.holders([execution.workflow_id]):
+            done.left += 1  # another execution of the workflow has begun since
+        else:
+            await documents.replace_all([execution])
+            done.restored += 1
+        if len(ended) >= BATCH:
+            await documents.replace_all(ended)
+            done.written += len(ended)
+            ended = []
+        progress.advance(1)
+    await documents.replace_all(ended)
+    done.written += len(ended) + done.restored
+    return done

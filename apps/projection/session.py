@@ -1,0 +1,93 @@
+"""A verification on real servers, from opening to closing them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from aiokafka.errors import KafkaError
+
+from apps.projection.log import Log, LogUnreachable
+from apps.projection.rebuild import Rebuilt, rebuild
+from apps.projection.scratch import Scratch
+from apps.projection.verify import Progress, Report, Verification
+from apps.settings import ServiceSettings
+from domain.instants import instant
+from store.client import MongoStore
+from store.interfaces import StoreUnavailable
+
+PATIENCE = 30.0  # seconds for one operation of the database; sorting a large collection takes longer than any service waits
+
+
+class Unreachable(Exception):
+    """Kafka or MongoDB cannot be read."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to look, and for what."""
+
+    settings: ServiceSettings
+    workflow_id: str | None = None
+    scratch: Path | None = None  # where the temporary file goes
+
+
+async def verify(target: Target, progress: Progress, *, keep: int) -> Report:
+    """Compare, and return what was found with the first ``keep`` differences.
+
+    Raises:
+        Unreachable: Kafka or MongoDB cannot be read.
+    """
+    async with _verification(target, progress) as (verification, _):
+        return await verification.run(keep=keep)
+
+
+async def verify_and_rebuild(target: Target, progress: Progress, *, keep: int, force: bool) -> tuple[Report, Rebuilt | None]:
+    """Compare and write what differs; nothing (None) while executions are open, unless forced.
+
+    Raises:
+        Unreachable: Kafka or MongoDB cannot be read, or written; what was written until then is written.
+    """
+    async with _verification(target, progress) as (verification, store):
+        report = await verification.run(keep=keep)
+        if report.open and not force:
+            return report, None
+        await store.ensure_indexes()
+        now = instant(datetime.now(timezone.utc))
+        return report, await rebuild(verification, store.executions, progress=progress, differing=report.differing, now=now)
+
+
+@contextlib.asynccontextmanager
+async def _verification(target: Target, progress: Progress) -> AsyncIterator[tuple[Verification, MongoStore]]:
+    settings = target.settings
+    store = MongoStore(
+        settings.mongodb_url,
+        settings.mongodb_database,
+        timeout=max(settings.mongodb_timeout, PATIENCE),
+        retention_days=settings.retention_days,
+    )
+    consumer = Log.consumer(settings.kafka_bootstrap)
+    try:
+        await store.start()
+        await consumer.start()
+        log = Log(consumer, workflow_id=target.workflow_id)
+        await log.assign()
+        with Scratch(target.scratch) as scratch:
+            verification = Verification(
+                log=log,
+                documents=store.executions,
+                scratch=scratch,
+                progress=progress,
+                workflow_id=target.workflow_id,
+                expired_before=datetime.now(timezone.utc) - timedelta(days=settings.retention_days),
+            )
+            yield verification, store
+    except (KafkaError, OSError, asyncio.TimeoutError, LogUnreachable) as error:
+        raise Unreachable(f"Kafka at {settings.kafka_bootstrap} cannot be read: {error}") from error
+    except StoreUnavailable as error:
+        raise Unreachable(str(error)) from error
+    finally:
+        await consumer.stop()
+        await store.stop()

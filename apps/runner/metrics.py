@@ -1,0 +1,36 @@
+"""What the runner counts, served under ``/metrics``. Labels are bounded: no ids."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from events.records import ActionResult
+
+_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+class Metrics:
+    """The counters of one runner."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._finished = Counter("runner_executions", "Executions that ended here.", ["status", "cause"], registry=registry)
+        self._retries = Counter("runner_retries", "Failed attempts that are retried.", registry=registry)
+        self._actions = Histogram(
+            "runner_action_seconds",
+            "Duration of actions.",
+            ["kind", "status"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.running = Gauge("runner_running_executions", "Executions running now.", registry=registry)
+        self.batches = Histogram("runner_projection_batch", "Results written together.", buckets=_SIZES, registry=registry)
+        self.starts = Counter("runner_starts", "Starts: certain (without a read) or claimed.", ["how"], registry=registry)
+        self.refused = Counter("runner_refused_results", "Results that the fence turned away.", registry=registry)
+        self.dead_letters = Counter("runner_dead_letters", "Records that could not be taken.", registry=registry)
+
+    def finished_action(self, result: ActionResult, kind: str, cause: str) -> None:
+        """Note the result of an action of ``kind`` in an execution that ``cause`` asked for."""
+        self._actions.labels(kind, result.status).observe((result.finished_at - result.started_at).total_seconds())
+        if result.execution_status == "waiting":
+            self._retries.inc()
+        elif result.execution_status != "running":
+            self._finished.labels(result.execution_status, cause).inc()

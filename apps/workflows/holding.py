@@ -1,0 +1,61 @@
+"""What a pause holds: computed from where the schedule stood when it began, so that a pause costs nothing while it lasts."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from domain.identifiers import tick_execution_id
+from domain.occurrence import Disposition, Unfired, count_ticks
+from domain.trigger import ManualTrigger, Trigger, latest_due, next_due
+from store.interfaces import Executions, Occurrences, Workflow
+
+_TRIGGER: TypeAdapter[Any] = TypeAdapter(Trigger)
+
+
+def trigger_of(workflow: Workflow) -> Trigger:
+    """Return the trigger of a stored workflow."""
+    found: Trigger = _TRIGGER.validate_python(workflow.definition["trigger"], by_alias=False, by_name=True)
+    return found
+
+
+async def record_held(workflow: Workflow, *, executions: Executions, occurrences: Occurrences, now: datetime) -> None:
+    """Record what a pause has held up to now, and what was not fired before it, for the schedule is about to change."""
+    held = held_by(workflow, await first_held(workflow, executions), now)
+    for unfired in (workflow.unfired, held):
+        if unfired is not None:
+            await occurrences.record(unfired)
+
+
+def held_by(workflow: Workflow, first: datetime | None, now: datetime) -> Unfired | None:
+    """Return the ticks from ``first`` up to now, which the workflow's pause holds."""
+    if first is None or first > now:
+        return None
+    trigger = trigger_of(workflow)
+    last = latest_due(trigger, workflow.anchor, first, now)
+    ticks = count_ticks(trigger, workflow.anchor, first, last)
+    return Unfired(workflow.workflow_id, Disposition.HELD, first, last, ticks)
+
+
+async def first_held(workflow: Workflow, executions: Executions) -> datetime | None:
+    """Return the first tick that a pause holds: not one that was on its way when the pause began."""
+    first = workflow.held_from
+    if first is not None and await executions.get(tick_execution_id(workflow.workflow_id, first)) is not None:
+        return next_due(trigger_of(workflow), workflow.anchor, first)
+    return first
+
+
+def fresh(workflow: Workflow, trigger: Trigger, now: datetime) -> Workflow:
+    """Return the workflow with a new schedule whose grid stands on ``now``; a pause goes on."""
+    next_run = None if isinstance(trigger, ManualTrigger) else next_due(trigger, now, now)
+    paused = workflow.paused_at is not None and next_run is not None
+    return replace(
+        workflow,
+        anchor=now,
+        next_run=None if paused else next_run,
+        runs=0,
+        unfired=None,
+        paused_at=workflow.paused_at if paused else None,
+        held_from=next_run if paused else None,
+    )

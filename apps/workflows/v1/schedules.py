@@ -1,0 +1,211 @@
+"""``/workflows/{id}/schedule``, ``…/occurrences``, ``…/pause``, ``…/resume`` and ``/schedules/preview``."""
+
+from typing import Any, ClassVar, Final
+
+from aiohttp import web
+from pydantic import Field, ValidationError
+
+from apps.operations import Answer, Operation
+from apps.workflows import answers, cursors, definitions, representations, schedules
+from apps.workflows.bodies import read_object
+from apps.workflows.errors import BadRequest, FieldError, NoTicks, UnknownWorkflow
+from apps.workflows.field_errors import field_errors
+from apps.workflows.holding import trigger_of
+from apps.workflows.queries import Page, read_query
+from apps.workflows.v1.workflows import EmptyBody, check_id, in_full
+from apps.workflows.views import Resource
+from domain.access import Scope
+from domain.identifiers import asked_at, earliest_execution_id
+from domain.instants import WrittenInstant
+from domain.model import Model
+from domain.trigger import Trigger, next_due
+from store.interfaces import VersionConflict
+
+MOST_TICKS: Final = 500
+
+
+class ScheduleQuery(Page):
+    """How far to look ahead."""
+
+    limit: int = Field(default=10, ge=1, le=MOST_TICKS, alias="count", description="How many ticks to show.")
+
+
+class OccurrenceQuery(Page):
+    """Which occurrences to list."""
+
+    cursor: cursors.ExecutionCursor | None = None
+
+
+class Preview(Model):
+    """A trigger that need not be stored."""
+
+    trigger: Trigger
+    count: int = Field(default=10, ge=1, le=MOST_TICKS, description="How many ticks to show.")
+    after: WrittenInstant | None = Field(default=None, description="Ticks later than this; now unless said otherwise.")
+
+
+class Schedule(Resource):
+    """When a workflow runs next."""
+
+    view_name = "workflow-schedule"
+    view_path = "/workflows/{workflow_id}/schedule"
+    operations: ClassVar = {
+        "get": Operation(
+            "getSchedule",
+            "Show when a workflow runs next",
+            {200: Answer("The next ticks; none while it is paused.", answers.ScheduleShown)},
+            tag="schedules",
+            query=ScheduleQuery,
+            refusals=(UnknownWorkflow,),
+        )
+    }
+
+    async def get(self, request: web.Request, workflow_id: str) -> web.Response:
+        """Return the next ticks; none while the workflow is paused."""
+        check_id(workflow_id)
+        query = read_query(ScheduleQuery, request)
+        stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
+        shown = representations.ticks(schedules.coming_of(stored, query.limit), trigger_of(stored))
+        return self.answer({**shown, "pausedAt": representations.instant(stored.paused_at)})
+
+
+class SchedulePreview(Resource):
+    """When a trigger would run."""
+
+    view_name = "schedule-preview"
+    view_path = "/schedules/preview"
+    operations: ClassVar = {
+        "post": Operation(
+            "previewSchedule",
+            "Show when a trigger would run, without storing it",
+            {200: Answer("The ticks.", answers.TicksShown)},
+            tag="schedules",
+            body=Preview,
+            example={"trigger": {"type": "periodic", "interval": "1h"}, "count": 3},
+            uses_database=False,
+            takes_key=False,
+            changes=False,
+        )
+    }
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Return the ticks that a trigger would have if it were stored now."""
+        body = await read_object(request)
+        try:
+            asked = Preview.model_validate(body)
+        except ValidationError as error:
+            raise BadRequest("The preview is not valid.", field_errors(error, body)) from None
+        now = self.app.clock()
+        first = next_due(asked.trigger, now, asked.after or now)
+        return self.answer(representations.ticks(schedules.coming(asked.trigger, now, first, asked.count), asked.trigger))
+
+
+class Occurrences(Resource):
+    """What became of the ticks that were due."""
+
+    view_name = "workflow-occurrences"
+    view_path = "/workflows/{workflow_id}/occurrences"
+    operations: ClassVar = {
+        "get": Operation(
+            "listOccurrences",
+            "List what became of the ticks that were due, newest first",
+            {200: Answer("A page of the list.", answers.OccurrencePage)},
+            tag="schedules",
+            query=OccurrenceQuery,
+            refusals=(UnknownWorkflow,),
+        )
+    }
+
+    async def get(self, request: web.Request, workflow_id: str) -> web.Response:
+        """Return a page of occurrences, newest first."""
+        check_id(workflow_id)
+        query = read_query(OccurrenceQuery, request)
+        page = await schedules.occurrences_of(
+            await definitions.current_workflow(workflow_id, self.app.store.workflows),
+            executions=self.app.store.executions,
+            occurrences=self.app.store.occurrences,
+            before=None if query.cursor is None else asked_at(query.cursor),
+            limit=query.limit,
+            now=self.app.clock(),
+        )
+        return self.answer(
+            {
+                "items": [representations.occurrence(each) for each in page.items],
+                "nextCursor": None if page.before is None else cursors.encode(earliest_execution_id(page.before)),
+            }
+        )
+
+
+class Pause(Resource):
+    """Where a workflow's schedule is paused."""
+
+    view_name = "workflow-pause"
+    view_path = "/workflows/{workflow_id}/pause"
+    operations: ClassVar = {
+        "post": Operation(
+            "pauseWorkflow",
+            "Hold the ticks of a workflow from now on",
+            {200: Answer("The workflow.", answers.WorkflowInFull)},
+            tag="schedules",
+            scope=Scope.OPERATOR,
+            body=EmptyBody,
+            body_is_required=False,
+            refusals=(UnknownWorkflow, NoTicks, VersionConflict),
+        )
+    }
+
+    async def post(self, request: web.Request, workflow_id: str) -> web.Response:
+        """Hold the ticks from now on; what is open goes on, and a trigger by hand still works."""
+        check_id(workflow_id)
+        await _no_body(request)
+        stored = await schedules.pause(
+            workflow_id,
+            workflows=self.app.store.workflows,
+            announce=self.app.announce_change,
+            now=self.app.clock(),
+        )
+        return self.answer(await in_full(stored, self.app.store.executions))
+
+
+class Resume(Resource):
+    """Where a workflow's schedule goes on."""
+
+    view_name = "workflow-resume"
+    view_path = "/workflows/{workflow_id}/resume"
+    operations: ClassVar = {
+        "post": Operation(
+            "resumeWorkflow",
+            "Let a workflow tick again, on the grid it always had",
+            {200: Answer("The workflow.", answers.WorkflowInFull)},
+            tag="schedules",
+            scope=Scope.OPERATOR,
+            body=EmptyBody,
+            body_is_required=False,
+            refusals=(UnknownWorkflow, VersionConflict),
+        )
+    }
+
+    async def post(self, request: web.Request, workflow_id: str) -> web.Response:
+        """Let the workflow tick again, on the grid it always had."""
+        check_id(workflow_id)
+        await _no_body(request)
+        stored = await schedules.resume(
+            workflow_id,
+            workflows=self.app.store.workflows,
+            executions=self.app.store.executions,
+            occurrences=self.app.store.occurrences,
+            announce=self.app.announce_change,
+            now=self.app.clock(),
+        )
+        return self.answer(await in_full(stored, self.app.store.executions))
+
+
+async def _no_body(request: web.Request) -> None:
+    unknown = await read_object(request, optional=True)
+    if unknown:
+        raise BadRequest(
+            "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
+        )
+
+
+VIEWS: Final[tuple[Any, ...]] = (Schedule, SchedulePreview, Occurrences, Pause, Resume)

@@ -1,0 +1,135 @@
+"""The load generator: one process, started by the benchmark, that prints what it measured as one JSON object."""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from aiokafka import AIOKafkaProducer
+
+TRIGGER = {"type": "manual"}
+
+
+async def create(url: str, prefix: str, count: int, actions: list[dict[str, Any]], trigger: dict[str, Any]) -> None:
+    """Create ``count`` workflows."""
+    gate = asyncio.Semaphore(32)
+    async with aiohttp.ClientSession() as session:
+
+        async def one(number: int) -> None:
+            body = {"workflowId": f"{prefix}-{number}", "trigger": trigger, "actions": actions}
+            async with gate, session.post(f"{url}/workflows", json=body) as response:
+                if response.status != 201:
+                    raise SystemExit(f"creating a workflow: {response.status} {await response.text()}")
+
+        await asyncio.gather(*(one(number) for number in range(count)))
+
+
+async def trigger(url: str, prefix: str, workflows: int, count: int, clients: int) -> dict[str, Any]:
+    """Trigger ``count`` times from ``clients`` clients, each workflow in turn; return latencies in seconds."""
+    latencies: list[float] = []
+    refused = 0
+    numbers = iter(range(10**9))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def client(share: int) -> None:
+            nonlocal refused
+            for _ in range(share):
+                while True:
+                    number = next(numbers) % workflows
+                    begun = time.perf_counter()
+                    async with session.post(f"{url}/workflows/{prefix}-{number}/trigger") as response:
+                        await response.read()
+                    if response.status == 202:
+                        break
+                    refused += 1
+                latencies.append(time.perf_counter() - begun)
+
+        begun = time.time()
+        await asyncio.gather(*(client(count // clients) for _ in range(clients)))
+        ended = time.time()
+    return {"begun": begun, "ended": ended, "latencies": latencies, "refused": refused}
+
+
+async def round_trip(url: str, prefix: str, workflows: int, count: int) -> dict[str, Any]:
+    """Trigger one after the other, each watched until the API shows it finished; return latencies in seconds."""
+    latencies: list[float] = []
+    async with aiohttp.ClientSession() as session:
+        for number in range(count):
+            begun = time.perf_counter()
+            async with session.post(f"{url}/workflows/{prefix}-{number % workflows}/trigger") as response:
+                execution_id = (await response.json())["executionId"]
+            while True:
+                async with session.get(f"{url}/executions/{execution_id}") as response:
+                    if (await response.json())["finishedAt"]:
+                        break
+            latencies.append(time.perf_counter() - begun)
+    return {"latencies": latencies}
+
+
+async def publish(bootstrap: str, prefix: str, workflows: int, count: int) -> dict[str, Any]:
+    """Publish ``count`` requests straight to Kafka."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=2)
+    await producer.start()
+    begun = time.time()
+    waiting = []
+    for number in range(count):
+        name = f"{prefix}-{number % workflows}"
+        waiting.append(
+            await producer.send("workflow.execution", json.dumps({"workflow_id": name}).encode(), key=name.encode())
+        )
+    await asyncio.gather(*waiting)
+    ended = time.time()
+    await producer.stop()
+    return {"begun": begun, "ended": ended}
+
+
+async def slow_server(delay: float) -> None:
+    """Serve answers after ``delay`` seconds until killed; prints the port first."""
+
+    async def answer(request: web.Request) -> web.Response:
+        await asyncio.sleep(delay)
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+    sys.stdout.write(f"{runner.addresses[0][1]}\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Run what the arguments say."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["create", "trigger", "round-trip", "publish", "slow-server"])
+    parser.add_argument("--url", default="")
+    parser.add_argument("--bootstrap", default="")
+    parser.add_argument("--prefix", default="bench")
+    parser.add_argument("--workflows", type=int, default=1)
+    parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--clients", type=int, default=1)
+    parser.add_argument("--delay", type=float, default=0.1)
+    parser.add_argument("--actions", default='[{"type": "log", "message": "bench"}]')
+    parser.add_argument("--trigger", default=json.dumps(TRIGGER))
+    given = parser.parse_args()
+    work: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+        "create": lambda: create(
+            given.url, given.prefix, given.workflows, json.loads(given.actions), json.loads(given.trigger)
+        ),
+        "trigger": lambda: trigger(given.url, given.prefix, given.workflows, given.count, given.clients),
+        "round-trip": lambda: round_trip(given.url, given.prefix, given.workflows, given.count),
+        "publish": lambda: publish(given.bootstrap, given.prefix, given.workflows, given.count),
+        "slow-server": lambda: slow_server(given.delay),
+    }
+    sys.stdout.write(json.dumps(asyncio.run(work[given.what]())) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""How punctual, fast, available and small the scheduler is: ``make bench-schedules``.
+
+Everything runs on a stack of its own: a real Kafka, the standalone database, the services as processes. What is measured is
+read from Kafka: the timestamp that the scheduler's producer put on each ``ExecutionRequest`` (milliseconds) against the due
+instant that it carries. Workflows are written straight to the database, spread evenly over their interval.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from pymongo import AsyncMongoClient
+
+from actions.registry import WorkflowDefinition
+from apps.standalone.settings import StandaloneSettings
+from apps.standalone.stack import Stack, on_free_ports
+from domain.instants import instant, to_millis
+from domain.trigger import next_due
+from events.topics import EXECUTION, PARTITIONS, partition_of
+from store.interfaces import Workflow
+from store.workflows import to_document
+
+DATABASE = "workflows"
+LOG = {"type": "log", "message": "tick"}
+
+
+@dataclass
+class Published:
+    """The requests that were published, as Kafka has them."""
+
+    lateness: dict[str, list[float]] = field(default_factory=dict)  # by execution id, ms
+    ticks: Counter[tuple[str, int]] = field(default_factory=Counter)  # (workflow, due in ms)
+    at: list[float] = field(default_factory=list)  # timestamps, s
+
+    def take(self, record: Any) -> None:
+        request = json.loads(record.value)
+        if request.get("due_at") is None or request.get("epoch") != 1:
+            return
+        due = to_millis(datetime.fromisoformat(request["due_at"].replace("Z", "+00:00")))
+        self.lateness.setdefault(request["execution_id"], []).append(record.timestamp - due)
+        self.ticks[request["workflow_id"], due] += 1
+        self.at.append(record.timestamp / 1000)
+
+    def late(self) -> list[float]:
+        return sorted(late for each in self.lateness.values() for late in each)
+
+
+def share(ordered: Sequence[float], part: float) -> float:
+    """Return the value that ``part`` of the values stay within."""
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else float("nan")
+
+
+@asynccontextmanager
+async def watching(bootstrap: str) -> AsyncIterator[Published]:
+    """Read the requests from here on."""
+    published = Published()
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    partitions = [TopicPartition(EXECUTION.name, number) for number in range(PARTITIONS)]
+    consumer.assign(partitions)
+    await consumer.seek_to_end(*partitions)
+    for partition in partitions:
+        await consumer.position(partition)
+
+    async def read() -> None:
+        async for record in consumer:
+            published.take(record)
+
+    reading = asyncio.create_task(read())
+    try:
+        yield published
+        await asyncio.sleep(0.5)
+    finally:
+        reading.cancel()
+        await consumer.stop()
+
+
+@asynccontextmanager
+async def stack(**environment: str) -> AsyncIterator[Stack]:
+    """Run a stack in a directory of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        settings = on_free_ports(StandaloneSettings(data_dir=Path(directory)))
+        async with Stack(settings, environment=environment) as running:
+            yield running
+
+
+async def seed(
+    running: Stack, prefix: str, triggers: Sequence[dict[str, Any]], *, anchors: Sequence[datetime], first: datetime
+) -> None:
+    """Store workflows whose schedules stand on ``anchors`` and go on after ``first``."""
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(running.mongodb_url)
+    documents = []
+    for number, (trigger, anchor) in enumerate(zip(triggers, anchors, strict=True)):
+        workflow_id = f"{prefix}-{number}"
+        definition = WorkflowDefinition.model_validate({"workflowId": workflow_id, "trigger": trigger, "actions": [LOG]})
+        documents.append(
+            to_document(
+                Workflow(
+                    workflow_id=workflow_id,
+                    version=1,
+                    definition=definition.to_document(),
+                    total_actions=1,
+                    shard=partition_of(workflow_id),
+                    created_at=anchor,
+                    updated_at=anchor,
+                    anchor=anchor,
+                    next_run=next_due(definition.trigger, anchor, first),
+                )
+            )
+        )
+    for start in range(0, len(documents), 1000):
+        await client[DATABASE].workflows.insert_many(documents[start : start + 1000], ordered=False)
+    await client.close()
+
+
+def spread(count: int, over: float, start: datetime) -> list[datetime]:
+    """Return ``count`` instants, evenly over ``over`` seconds."""
+    return [instant(start + timedelta(seconds=over * number / count)) for number in range(count)]
+
+
+def now() -> datetime:
+    return instant(datetime.now(timezone.utc))
+
+
+async def punctuality(count: int, seconds: float, *, kill: bool, alone: bool) -> dict[str, float]:
+    """Run ``count`` workflows at one minute; the active scheduler is killed half-way where asked for."""
+    async with stack() as running:
+        if alone:
+            await running.children["runner"].stop()
+        relief = await running.add_worker("scheduler") if kill else None
+        begin = now()
+        trigger = {"type": "periodic", "interval": "1m", "misfire": {"policy": "all", "max": 1000}}
+        # Stored as if they had been there for a while, so that the first minute is like every other.
+        anchors = spread(count, 60, begin - timedelta(minutes=1))
+        await seed(running, "lateness", [trigger] * count, anchors=anchors, first=now() + timedelta(seconds=12))
+        start = now() + timedelta(seconds=14)
+        end = start + timedelta(seconds=seconds)
+        killed = None
+        async with watching(running.kafka_bootstrap) as published:
+            if kill:
+                await asyncio.sleep(14 + seconds / 2)
+                victim = running.children["scheduler"]
+                killed = to_millis(now())
+                victim.kill(signal.SIGKILL)
+                await asyncio.sleep((end - now()).total_seconds() + 20)
+            else:
+                await asyncio.sleep((end - now()).total_seconds() + 1)
+        if relief is not None:
+            await running.remove_worker(relief.name)
+    expected = {
+        (f"lateness-{number}", to_millis(anchor + timedelta(minutes=minute)))
+        for number, anchor in enumerate(anchors)
+        for minute in range(1, int(seconds / 60) + 4)
+        if start <= anchor + timedelta(minutes=minute) < end
+    }
+    inside = {tick: times for tick, times in published.ticks.items() if tick in expected}
+    late = published.late()
+    found = {
+        "ticks": len(inside),
+        "missed": len(expected - inside.keys()),
+        "doubled": sum(times - 1 for times in inside.values()),
+        "p50": share(late, 0.5),
+        "p99": share(late, 0.99),
+        "max": late[-1] if late else float("nan"),
+    }
+    if killed is not None:
+        # The lateness of what was due while nobody was there tells how long that was.
+        found["takeover"] = max(late, default=float("nan")) / 1000
+    return found
+
+
+async def throughput(count: int) -> float:
+    """Have ``count`` workflows due at one instant and return how many ticks a second are published."""
+    async with stack(SCHEDULER_MISFIRE_AFTER="3600") as running:
+        await running.children["runner"].stop()
+        due = now() + timedelta(seconds=20)
+        anchors = [instant(due - timedelta(hours=1))] * count
+        await seed(running, "burst", [{"type": "periodic", "interval": "1h"}] * count, anchors=anchors, first=now())
+        async with watching(running.kafka_bootstrap) as published:
+            deadline = time.monotonic() + 30 + count / 50
+            while len(published.ticks) < count and time.monotonic() < deadline:  # noqa: ASYNC110 - the topic is polled
+                await asyncio.sleep(0.2)
+        return len(published.ticks) / (max(published.at) - due.timestamp())
+
+
+async def size(count: int) -> dict[str, float]:
+    """Start a scheduler on ``count`` periodic and cron workflows and return what that takes."""
+    async with stack() as running:
+        await running.children["runner"].stop()
+        scheduler = running.workers["scheduler"]
+        empty = psutil.Process(scheduler.pid).memory_info().rss
+        await scheduler.stop()
+        kinds = [
+            {"type": "periodic", "interval": "1h"},
+            {"type": "cron", "expression": "17 * * * *", "timezone": "Europe/Berlin"},
+            {"type": "cron", "expression": "*/30 8-18 * * mon-fri", "timezone": "America/New_York"},
+            {"type": "periodic", "interval": "24h"},
+        ]
+        begin = now()
+        triggers = [kinds[number % len(kinds)] for number in range(count)]
+        anchors = spread(count, 3600, begin - timedelta(hours=1))
+        await seed(running, "idle", triggers, anchors=anchors, first=begin + timedelta(seconds=60))
+        started = time.monotonic()
+        await scheduler.start()
+        await scheduler.wait_ready()
+        async with aiohttp.ClientSession() as session:
+            shards: list[int] = []
+            while len(shards) < PARTITIONS:
+                async with session.get(f"{scheduler.url}/agenda") as response:
+                    shards = (await response.json())["shards"]
+                await asyncio.sleep(0.05)
+        ready = time.monotonic() - started
+        process = psutil.Process(scheduler.pid)
+        await asyncio.sleep(10)
+        before, at = process.cpu_times(), time.monotonic()
+        await asyncio.sleep(20)
+        after = process.cpu_times()
+        cpu = (after.user + after.system - before.user - before.system) / (time.monotonic() - at)
+        rss = process.memory_info().rss
+        return {
+            "start": ready,
+            "rss": rss / 2**20,
+            "bytes": (rss - empty) / count,
+            "cpu": cpu * 100,
+        }
+
+
+def spread_of(values: Sequence[float]) -> str:
+    """Return the median of several runs, and their spread."""
+    text = f"{statistics.median(values):,.1f}"
+    return text if len(values) == 1 else f"{text} ({min(values):,.1f} to {max(values):,.1f})"
+
+
+def row(what: str, goal: str, values: Sequence[float], unit: str = "") -> None:
+    print(f"| {what} | {goal} | {spread_of(values)}{unit} |", flush=True)  # noqa: T201
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    runs, seconds = (3, 600) if arguments.full else (arguments.runs, arguments.seconds)
+    print("| | goal | measured |\n|---|---|---|", flush=True)  # noqa: T201
+    if "lateness" in arguments.only:
+        for alone in (True, False):
+            found = [await punctuality(10_000, min(seconds, 120), kill=False, alone=alone) for _ in range(runs)]
+            where = "scheduler alone" if alone else "with a runner running them"
+            row(f"lateness, 10,000 workflows at 1 min, {where}: p50", "≤ 5 ms", [each["p50"] for each in found], " ms")
+            row("p99", "≤ 50 ms", [each["p99"] for each in found], " ms")
+            row("worst", "", [each["max"] for each in found], " ms")
+            row("missed / doubled", "0", [each["missed"] + each["doubled"] for each in found])
+    if "kill" in arguments.only:
+        found = [
+            await punctuality(arguments.killed_workflows, seconds, kill=True, alone=True)
+            for _ in range(1 if arguments.full else runs)
+        ]
+        row(f"ticks missed over {seconds:.0f} s with one kill -9 of a scheduler", "0", [each["missed"] for each in found])
+        row("ticks doubled", "0", [each["doubled"] for each in found])
+        row("take-over, worst (session timeout 10 s)", "≤ 13 s", [each["takeover"] for each in found], " s")
+    if "throughput" in arguments.only:
+        row("ticks a second, one scheduler", "≥ 500", [await throughput(10_000) for _ in range(runs)])
+    if "size" in arguments.only:
+        found = [await size(100_000) for _ in range(1 if not arguments.full else runs)]
+        row("start-up with 100,000 workflows", "< 30 s", [each["start"] for each in found], " s")
+        row("memory", "< 300 MB", [each["rss"] for each in found], " MB")
+        row("memory per idle workflow", "", [each["bytes"] for each in found], " B")
+        row("CPU of 100,000 idle workflows", "", [each["cpu"] for each in found], " % of a core")
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="ten minutes with the kill, three runs of the rest")
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--killed-workflows", type=int, default=5000)
+    parser.add_argument("--only", nargs="+", default=["lateness", "kill", "throughput", "size"])
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(read_arguments())))

@@ -1,0 +1,137 @@
+"""Runs the whole: stack, load, faults, quiet, judgement."""
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from apps.projection.log import Log, decode
+from apps.projection.scratch import Scratch
+from apps.projection.verify import Report, Verification
+from apps.standalone.settings import StandaloneSettings
+from apps.standalone.stack import Stack, on_free_ports
+from chaos.checker import Evidence, Judgement, Violation, judge
+from chaos.faults import KINDS, Faults, schedule
+from chaos.load import Load
+from chaos.receiver import Receiver
+from domain.execution import OPEN
+from events.records import Event
+from store.client import MongoStore
+from store.interfaces import ExecutionFilter
+
+SETTLE = 3.0  # seconds of load before the first fault
+QUIET_WITHIN = 240.0  # seconds; stale heartbeats, sessions and backoffs of several faults in a row add up
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What a run came to."""
+
+    seen: Evidence
+    judgement: Judgement
+    report: Report
+    quiet_after: float
+
+
+class Silent:
+    """The progress of a verification that nobody watches."""
+
+    def step(self, name: str, total: int | None) -> None:
+        """Say nothing."""
+
+    def advance(self, count: int) -> None:
+        """Say nothing."""
+
+
+async def run(*, seed: int, seconds: float, kinds: Sequence[str] = KINDS, say: Say, lines: Path | None = None) -> Outcome:
+    """Disturb a stack of its own for ``seconds`` and judge what happened; its output goes to the file ``lines``."""
+    with contextlib.ExitStack() as files:
+        folder = files.enter_context(tempfile.TemporaryDirectory(prefix="wf-chaos-", ignore_cleanup_errors=True))
+        out = files.enter_context(lines.open("w", buffering=1)) if lines is not None else None
+
+        def sink(name: str, line: str) -> None:
+            if out is not None:
+                out.write(f"{time.strftime('%H:%M:%S', time.gmtime())} {name}: {line}\n")
+
+        settings = on_free_ports(StandaloneSettings(data_dir=Path(folder), stop_timeout=40))
+        async with Receiver() as receiver, Stack(settings, sink=sink) as stack:
+            return await _run_on(stack, receiver, seed=seed, seconds=seconds, kinds=kinds, say=say)
+
+
+async def _run_on(stack: Stack, receiver: Receiver, *, seed: int, seconds: float, kinds: Sequence[str], say: Say) -> Outcome:
+    load = Load(stack.api_url, stack.kafka_bootstrap, receiver.url, Random(seed))
+    began = time.time()
+    await load.start()
+    await asyncio.sleep(SETTLE)
+    faults = Faults(stack)
+    planned = schedule(seed, seconds, kinds)
+    say(f"{len(planned)} faults in {seconds:.0f} s, seed {seed}")
+    await faults.run(planned)
+    for problem in faults.problems:
+        say(f"could not be brought about: {problem}")
+    load_ended = time.time()
+    say("the faults are over; waiting until nothing is open")
+    await load.stop()
+    store = MongoStore(stack.mongodb_url, "workflows", timeout=30)
+    consumer = Log.consumer(stack.kafka_bootstrap)
+    await consumer.start()
+    try:
+        quiet = await _wait_for_quiet(store)
+        quiet_after = time.time() - load_ended
+        executions = {each.execution_id: each async for each in store.executions.scan()}
+        anchors = {}
+        for workflow_id in load.periodic:
+            workflow = await store.workflows.get(workflow_id)
+            if workflow is not None:
+                anchors[workflow_id] = workflow.anchor
+        holders = await store.executions.holders(load.workflows)
+        log = Log(consumer)
+        await log.assign()
+        with Scratch() as scratch:
+            verification = Verification(log=log, documents=store.executions, scratch=scratch, progress=Silent())
+            report = await verification.run()
+            records: dict[str, list[Event]] = defaultdict(list)
+            for execution_id, values in scratch.groups():
+                records[execution_id] = decode(values)
+    finally:
+        await consumer.stop()
+        await store.stop()
+    seen = Evidence(
+        accepted=load.accepted,
+        requests=receiver.requests,
+        faults=faults.happened,
+        executions=executions,
+        records=records,
+        periodic=load.periodic,
+        anchors=anchors,
+        not_idle=sorted(holders),
+        began=began,
+        load_ended=load_ended,
+    )
+    judgement = judge(seen)
+    for finding in report.findings:
+        fields = ", ".join(f"{d.field}: {d.folded} by the log, {d.stored} stored" for d in finding.differences)
+        judgement.violations.append(Violation("the documents agree with the log", finding.execution_id, fields))
+    if not quiet:
+        say(f"still not quiet after {QUIET_WITHIN:.0f} s")
+    return Outcome(seen, judgement, report, quiet_after)
+
+
+async def _wait_for_quiet(store: MongoStore) -> bool:
+    """Wait until no execution is open; False where that takes too long."""
+    deadline = time.monotonic() + QUIET_WITHIN
+    calm = 0
+    while calm < 2:
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(1)
+        open_ones = await store.executions.list(ExecutionFilter(statuses=OPEN), before=None, limit=1)
+        calm = 0 if open_ones else calm + 1
+    return True

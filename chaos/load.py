@@ -1,0 +1,142 @@
+"""The load: workflows of every sort, and clients that start them."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import aiohttp
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from domain.identifiers import execution_id
+from domain.instants import from_millis
+from events.topics import EXECUTION
+
+MANUAL, DIRECT = 10, 4
+INTERVALS = ("1s", "2s", "3s", "5s")
+BACKOFF = {"base": "1s", "cap": "1s"}
+KINDS = (("quick", "slow"), ("flaky", "quick"), ("quick", "flaky", "slow"), ("quick",))
+_ANSWER_WITHIN = aiohttp.ClientTimeout(total=15)
+
+
+@dataclass
+class Accepted:
+    """An execution that somebody was promised."""
+
+    execution_id: str
+    workflow_id: str
+    at: float
+    how: str  # manual or direct
+
+
+@dataclass
+class Load:
+    """Creates the workflows, then keeps starting them until told to stop."""
+
+    api_url: str
+    bootstrap: str
+    receiver_url: str
+    random: Random
+    prefix: str = "chaos"
+    accepted: list[Accepted] = field(default_factory=list)
+    refused: int = 0  # in progress
+    unanswered: int = 0  # nobody was told anything, so nothing was promised
+    workflows: list[str] = field(default_factory=list)
+    periodic: dict[str, float] = field(default_factory=dict)  # workflow -> interval in seconds
+    _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Create the workflows and begin."""
+        async with aiohttp.ClientSession() as session:
+            manual = [await self._create(session, "manual", number, {"type": "manual"}) for number in range(MANUAL)]
+            direct = [await self._create(session, "direct", number, {"type": "manual"}) for number in range(DIRECT)]
+            for number, interval in enumerate(INTERVALS):
+                workflow_id = await self._create(session, "periodic", number, {"type": "periodic", "interval": interval})
+                self.periodic[workflow_id] = float(interval[:-1])
+        for workflow_id in manual:
+            self._begin(self._trigger_again_and_again(workflow_id, Random(self.random.random())))
+        self._begin(self._publish_again_and_again(direct, Random(self.random.random())))
+
+    async def stop(self) -> None:
+        """Start nothing more; periodic workflows are archived, or they would never be idle."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        async with aiohttp.ClientSession() as session:
+            for workflow_id in self.periodic:
+                await _until_answered(session, "DELETE", f"{self.api_url}/workflows/{workflow_id}", {204, 404})
+
+    def _begin(self, work: Awaitable[None]) -> None:
+        self._tasks.append(asyncio.ensure_future(work))
+
+    async def _create(self, session: aiohttp.ClientSession, sort: str, number: int, trigger: dict[str, Any]) -> str:
+        workflow_id = f"{self.prefix}-{sort}-{number}"
+        kinds = KINDS[number % len(KINDS)]
+        actions = [
+            {
+                "type": "http-request", "method": "POST", "url": f"{self.receiver_url}/{workflow_id}/{kind}",
+                "actionId": f"{kind}-{place}", "timeout": "10s",
+            }
+            for place, kind in enumerate(kinds, start=1)
+        ]  # fmt: skip
+        body = {"workflowId": workflow_id, "trigger": trigger, "actions": actions, "retries": 5, "backoff": BACKOFF}
+        await _until_answered(session, "POST", f"{self.api_url}/workflows", {201, 409}, body)
+        self.workflows.append(workflow_id)
+        return workflow_id
+
+    async def _trigger_again_and_again(self, workflow_id: str, random: Random) -> None:
+        async with aiohttp.ClientSession(timeout=_ANSWER_WITHIN) as session:
+            while True:
+                try:
+                    async with session.post(f"{self.api_url}/workflows/{workflow_id}/trigger") as response:
+                        answer = await response.json(content_type=None)
+                        if response.status == 202:
+                            self.accepted.append(Accepted(answer["executionId"], workflow_id, time.time(), "manual"))
+                        elif response.status == 409:
+                            self.refused += 1
+                        else:
+                            self.unanswered += 1
+                except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError):
+                    self.unanswered += 1
+                await asyncio.sleep(random.uniform(0.2, 1.5))
+
+    async def _publish_again_and_again(self, workflow_ids: list[str], random: Random) -> None:
+        while True:
+            producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", request_timeout_ms=5000)
+            try:
+                await producer.start()
+                while True:
+                    workflow_id = random.choice(workflow_ids)
+                    asked_for = execution_id(from_millis(int(time.time() * 1000)), random.randbytes(10))
+                    value = json.dumps({"workflow_id": workflow_id, "execution_id": asked_for}).encode()
+                    await asyncio.wait_for(
+                        producer.send_and_wait(EXECUTION.name, value, key=workflow_id.encode()), timeout=15
+                    )
+                    self.accepted.append(Accepted(asked_for, workflow_id, time.time(), "direct"))
+                    await asyncio.sleep(random.uniform(0.2, 1.0))
+            except (KafkaError, OSError, asyncio.TimeoutError):
+                self.unanswered += 1
+                await asyncio.sleep(1)
+            finally:
+                with contextlib.suppress(KafkaError, OSError, asyncio.TimeoutError):
+                    await asyncio.wait_for(producer.stop(), timeout=5)
+
+
+async def _until_answered(session: aiohttp.ClientSession, method: str, url: str, wanted: set[int], body: Any = None) -> None:
+    for _ in range(120):
+        try:
+            async with session.request(method, url, json=body, timeout=_ANSWER_WITHIN) as response:
+                if response.status in wanted:
+                    return
+                answer = await response.text()
+                if response.status == 400:
+                    break
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            answer = repr(error)
+        await asyncio.sleep(0.5)
+    raise RuntimeError(f"{method} {url} was not answered as it should: {answer}")

@@ -1,0 +1,55 @@
+"""Overlap: what becomes of an execution that is asked for while another one of its workflow is open.
+
+It is decided by lock keys, each of which one open execution can hold (a unique index): a workflow has one place to run, or
+``max`` of them, and under ``queue`` also ``max`` places to wait. Nothing can leak, because a place is held by the very
+document that needs it and is given back by the update that ends it, or moves it on.
+"""
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from domain.model import Model
+
+LONGEST_QUEUE: Final = 100
+_DEFAULT_MAX: Final = {"queue": 1, "allow": 10}
+
+# Every lock key of a workflow is its id, or begins with it and "#", which cannot stand in an id: the store lists by that.
+_RUN: Final = "#"
+_WAIT: Final = "#wait-"
+_AFTER_WAIT: Final = "#wait."
+
+
+class Overlap(Model):
+    """The overlap policy of a workflow; the same for ticks, events and triggers by hand."""
+
+    policy: Literal["skip", "queue", "cancel-running", "allow"] = Field(
+        default="skip",
+        description="skip: the new one is not run; queue: it waits its turn; cancel-running: the open one is cancelled; "
+        "allow: both run.",
+    )
+    max: int | None = Field(
+        default=None,
+        ge=1,
+        le=LONGEST_QUEUE,
+        description="queue: most that wait (1 unless said otherwise); allow: most that run at once (10).",
+    )
+
+    @property
+    def bound(self) -> int:
+        """How many may wait or run."""
+        return self.max or _DEFAULT_MAX.get(self.policy, 1)
+
+    def places(self, workflow_id: str) -> list[str]:
+        """Return the lock keys under which executions of the workflow may run."""
+        more = self.bound if self.policy == "allow" else 1
+        return [workflow_id, *(f"{workflow_id}{_RUN}{number}" for number in range(1, more))]
+
+    def line(self, workflow_id: str) -> list[str]:
+        """Return the lock keys under which executions of the workflow may wait."""
+        return [f"{workflow_id}{_WAIT}{number}" for number in range(self.bound)] if self.policy == "queue" else []
+
+
+def line_bounds(workflow_id: str) -> tuple[str, str]:
+    """Return the bounds (inclusive, exclusive) between which the lock keys of all that wait for the workflow lie."""
+    return f"{workflow_id}{_WAIT}", f"{workflow_id}{_AFTER_WAIT}"

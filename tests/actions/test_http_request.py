@@ -1,0 +1,494 @@
+"""The action against a receiver on loopback."""
+
+import asyncio
+import base64
+import gzip
+import hashlib
+import hmac
+import json
+import socket
+from email import message_from_bytes
+from email.policy import HTTP
+
+import pytest
+from aiohttp import web
+
+from actions.http.limits import HostLimit
+from actions.running import Failed, Succeeded
+from tests.actions.conftest import EXECUTION_ID, LOOPBACK
+
+
+def text(body, **more):
+    return lambda request: web.Response(text=body, **more)
+
+
+# -- what is sent --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_says_who_sends_it_and_which_attempt_it_is(sender, receiver):
+    outcome = await sender.send(url=f"{receiver.url}/x", attempt=2)
+    assert isinstance(outcome, Succeeded)
+    (seen,) = receiver.seen
+    assert seen.headers["Idempotency-Key"] == f"{EXECUTION_ID}:call"
+    assert (seen.headers["Workflow-Attempt"], seen.headers["Workflow-Epoch"]) == ("2", "3")
+    assert seen.headers["User-Agent"].startswith("workflow-automation")
+    version, trace, span, flags = seen.headers["traceparent"].split("-")
+    assert (version, trace, len(span), flags) == ("00", EXECUTION_ID.replace("-", ""), 16, "01")
+    assert outcome.logs == (f"{receiver.url}/x [STATUS 200] => hello /x",)
+
+
+@pytest.mark.parametrize(
+    ("word", "fields", "content_type", "body"),
+    [
+        ("json", {"json": {"a": [1, "é"]}}, "application/json", b'{"a": [1, "\\u00e9"]}'),
+        ("json false", {"json": False}, "application/json", b"false"),
+        ("text", {"body": "é"}, "text/plain; charset=utf-8", "é".encode()),
+        ("own type", {"body": "<a/>", "headers": {"content-type": "text/xml"}}, "text/xml", b"<a/>"),
+        ("form", {"form": {"a": "1 2", "b": [True, "x&y"]}}, "application/x-www-form-urlencoded", b"a=1+2&b=true&b=x%26y"),
+        ("nothing", {}, None, b""),
+    ],
+)
+async def test_bodies(sender, receiver, word, fields, content_type, body):
+    await sender.send(url=f"{receiver.url}/x", method="POST", **fields)
+    (seen,) = receiver.seen
+    assert seen.body == body
+    if content_type:
+        assert seen.headers.getall("Content-Type") == [content_type]
+
+
+async def test_a_multipart_body_is_read_as_sent_and_the_same_every_time(sender, receiver):
+    multipart = [
+        {"name": "a", "value": "é\r\n--x"},
+        {"name": "doc", "json": {"n": 1}},
+        {"name": "f", "base64": base64.b64encode(b"\0\1").decode(), "filename": 'a"b.bin', "contentType": "image/png"},
+    ]
+    for attempt in (1, 2):
+        await sender.send(url=f"{receiver.url}/form", method="POST", multipart=multipart, attempt=attempt)
+    first, second = receiver.seen
+    assert first.body == second.body
+    head = f"Content-Type: {first.headers['Content-Type']}\r\n\r\n".encode()
+    parts = message_from_bytes(head + first.body, policy=HTTP).get_payload()
+    assert [part.get_param("name", header="content-disposition") for part in parts] == ["a", "doc", "f"]
+    assert [part.get_content_type() for part in parts] == ["text/plain", "application/json", "image/png"]
+    assert [part.get_payload(decode=True) for part in parts] == ["é\r\n--x".encode(), b'{"n": 1}', b"\0\1"]
+    assert parts[2].get_filename() == "a%22b.bin"
+
+
+async def test_query_parameters_are_added(sender, receiver):
+    await sender.send(url=f"{receiver.url}/x?a=1", query={"b": [2, "c d"], "e": True})
+    assert receiver.seen[0].path_qs == "/x?a=1&b=2&b=c+d&e=true"
+
+
+async def test_cookies_do_not_travel_from_one_request_to_the_next(sender, receiver):
+    url = receiver.on("/c", lambda request: web.Response(headers={"Set-Cookie": "session=1; Path=/"}))
+    outcome = await sender.send(url=url)
+    await sender.send(url=url)
+    assert all("Cookie" not in seen.headers for seen in receiver.seen)
+    assert "session=1" not in json.dumps(outcome.output)
+
+
+async def test_connections_are_used_again(sender, receiver):
+    first = await sender.send(url=f"{receiver.url}/x")
+    second = await sender.send(url=f"{receiver.url}/x")
+    assert len(receiver.connections) == 1
+    assert first.output["timings"]["connect"] >= 0
+    assert second.output["timings"]["connect"] is None
+    assert 0 <= second.output["timings"]["firstByte"] <= second.output["timings"]["total"]
+
+
+# -- auth ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "auth", "header", "value"),
+    [
+        ("basic", {"type": "basic", "username": "é", "passwordSecret": "s"}, "Authorization",
+         "Basic " + base64.b64encode("é:top-secret".encode()).decode()),
+        ("bearer", {"type": "bearer", "tokenSecret": "s"}, "Authorization", "Bearer top-secret"),
+        ("key", {"type": "api-key", "keySecret": "s"}, "X-Api-Key", "top-secret"),
+        ("named key", {"type": "api-key", "in": "header", "name": "Custom", "keySecret": "s"}, "Custom", "top-secret"),
+    ],
+)  # fmt: skip
+async def test_credentials_are_sent_and_not_kept(sender, receiver, word, auth, header, value):
+    sender.secrets["s"] = "top-secret"
+    outcome = await sender.send(url=f"{receiver.url}/x", auth=auth)
+    assert receiver.seen[0].headers[header] == value
+    assert "top-secret" not in json.dumps([outcome.output, outcome.logs])
+
+
+async def test_a_key_in_the_query_is_hidden_where_the_request_is_shown(sender, receiver):
+    sender.secrets["s"] = "top secret&"
+    url = receiver.on("/x", text("no", status=500))
+    outcome = await sender.send(url=url + "?a=1", auth={"type": "api-key", "in": "query", "name": "k", "keySecret": "s"})
+    assert receiver.seen[0].path_qs == "/x?a=1&k=top+secret%26"
+    assert outcome.output["request"]["url"] == f"{url}?a=1&k=***"
+    assert "top" not in json.dumps([outcome.output, outcome.logs, outcome.error])
+
+
+async def test_a_signature_covers_method_path_time_and_body(sender, receiver):
+    sender.secrets["s"] = "key"
+    await sender.send(
+        url=f"{receiver.url}/a%20b?x=1", method="PUT", json={"a": 1}, auth={"type": "hmac", "keySecret": "s", "keyId": "k1"}
+    )
+    (seen,) = receiver.seen
+    stamp = seen.headers["Workflow-Timestamp"]
+    signed = f"PUT\n{seen.path_qs}\n{stamp}\n{hashlib.sha256(seen.body).hexdigest()}".encode()
+    assert seen.headers["Workflow-Signature"] == "v1=" + hmac.new(b"key", signed, hashlib.sha256).hexdigest()
+    assert seen.headers["Workflow-Key-Id"] == "k1"
+
+
+async def test_an_unknown_secret_fails_before_anything_is_sent(sender, receiver):
+    outcome = await sender.send(url=f"{receiver.url}/x", auth={"type": "bearer", "tokenSecret": "nope"})
+    assert (outcome.error_class, "nope" in outcome.message) == ("secret", True)
+    sender.secrets["nope"] = "a\r\nX: 1"
+    outcome = await sender.send(url=f"{receiver.url}/x", auth={"type": "bearer", "tokenSecret": "nope"})
+    assert outcome.error_class == "request"
+    assert "X: 1" not in outcome.message
+    assert not receiver.seen
+
+
+async def test_user_and_password_in_a_url_are_sent_and_not_shown(sender, receiver):
+    outcome = await sender.send(url=receiver.url.replace("//", "//me:hidden@") + "/x?token=t0k&a=1")
+    assert receiver.seen[0].headers["Authorization"] == "Basic " + base64.b64encode(b"me:hidden").decode()
+    shown = json.dumps([outcome.output, outcome.logs])
+    assert "hidden" not in shown
+    assert "t0k" not in shown
+    assert receiver.seen[0].path_qs == "/x?token=t0k&a=1"
+
+
+# -- redirects -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "arrives_as"),
+    [
+        (301, "POST", "GET"), (302, "POST", "GET"), (303, "POST", "GET"), (303, "PUT", "GET"), (307, "POST", "POST"),
+        (308, "POST", "POST"), (302, "PUT", "PUT"), (301, "GET", "GET"), (303, "HEAD", "HEAD"),
+    ],
+)  # fmt: skip
+async def test_redirects_are_followed_as_browsers_do(sender, receiver, redirect, status, method, arrives_as):
+    url = receiver.on("/from", redirect("to?b=1#part", status))
+    outcome = await sender.send(url=url, method=method, **({"json": 1} if method in ("POST", "PUT") else {}))
+    assert isinstance(outcome, Succeeded)
+    assert (receiver.seen[1].method, receiver.seen[1].path_qs) == (arrives_as, "/to?b=1")
+    if arrives_as in ("POST", "PUT"):
+        assert receiver.seen[1].body == b"1"
+        assert receiver.seen[1].headers["Content-Type"] == "application/json"
+    else:
+        assert receiver.seen[1].body == b""
+        assert "Content-Type" not in receiver.seen[1].headers
+    assert outcome.output["redirects"] == [f"{receiver.url}/to?b=1"]
+
+
+async def test_credentials_stay_with_their_origin(sender, receiver, other, redirect):
+    sender.secrets["s"] = "top-secret"
+    other.on("/b", redirect(f"{receiver.url}/c"))
+    url = receiver.on("/a", redirect(f"{other.url}/b"))
+    headers = {"Cookie": "c=1", "X-Auth-Token": "t", "Accept-Language": "de", "Host": "virtual"}
+    await sender.send(url=url, headers=headers, auth={"type": "bearer", "tokenSecret": "s"})
+    assert receiver.seen[0].headers["Authorization"] == "Bearer top-secret"
+    for seen in (other.seen[0], receiver.seen[1]):
+        assert not {"Authorization", "Cookie", "X-Auth-Token"} & set(seen.headers)
+        assert seen.headers["Accept-Language"] == "de"
+        assert seen.headers["Host"].startswith("127.0.0.1")
+
+
+async def test_credentials_and_signature_follow_within_the_origin(sender, receiver, redirect):
+    sender.secrets["s"] = "key"
+    url = receiver.on("/a", redirect("/b", 307))
+    await sender.send(url=url, method="POST", body="x", auth={"type": "hmac", "keySecret": "s"})
+    signatures = {seen.headers["Workflow-Signature"] for seen in receiver.seen}
+    assert len(signatures) == 2
+
+
+async def test_redirects_end(sender, receiver, redirect):
+    url = receiver.on("/loop", redirect("/loop"))
+    outcome = await sender.send(url=url, maxRedirects=3)
+    assert outcome.error_class == "too-many-redirects"
+    assert len(receiver.seen) == 4
+    outcome = await sender.send(url=url, maxRedirects=0)
+    assert (outcome.output["status"], outcome.output["headers"]["location"]) == (302, "/loop")
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "http://[::1", "javascript:alert(1)", "http://x:99999/"])
+async def test_a_redirect_to_nowhere_is_named(sender, receiver, redirect, location):
+    outcome = await sender.send(url=receiver.on("/x", redirect(location)))
+    assert outcome.error_class == "bad-redirect"
+
+
+# -- answers -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_status_of_400_or_more_fails_and_tells_when_to_come_back(sender, receiver):
+    url = receiver.on("/x", text("busy", status=429, headers={"Retry-After": "7"}))
+    outcome = await sender.send(url=url, method="POST")
+    assert isinstance(outcome, Failed)
+    assert (outcome.error_class, outcome.status, outcome.retry_after, outcome.maybe_done) == ("status", 429, 7.0, True)
+    assert outcome.output["text"] == "busy"
+    assert outcome.logs == (f"{url} [STATUS 429] => busy",)
+    date = "Fri, 31 Dec 2100 23:59:59 GMT"
+    receiver.on("/x", text("", status=503, headers={"Retry-After": date}))
+    assert (await sender.send(url=url)).retry_after > 1e9
+    receiver.on("/x", text("", status=503, headers={"Retry-After": "soon"}))
+    assert (await sender.send(url=url)).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("word", "expect", "error_class", "said"),
+    [
+        ("status", {"statuses": [200]}, None, ""),
+        ("other status", {"statuses": ["300-399"]}, "status", "200"),
+        ("contains", {"contains": '"state"'}, None, ""),
+        ("contains not", {"contains": "gone"}, "assertion", "does not contain 'gone'"),
+        ("matches", {"matches": '"n":\\s*1'}, None, ""),
+        ("matches not", {"matches": "^x"}, "assertion", "nothing in the body matches"),
+        ("json", {"json": [{"path": "$.items[0].n", "equals": 1.0}, {"path": "$.none", "equals": None}]}, None, ""),
+        ("json not", {"json": [{"path": "$.state", "equals": "closed"}]}, "assertion", "'open', not 'closed'"),
+        ("json absent", {"json": [{"path": "$.a.b", "equals": None}]}, "assertion", "nothing at $.a.b"),
+        ("json bool", {"json": [{"path": "$.items[0].n", "equals": True}]}, "assertion", "1, not True"),
+        ("json all", {"json": [{"path": "$.items", "equals": [{"n": 1}]}]}, None, ""),
+    ],
+)
+async def test_what_counts_as_success(sender, receiver, word, expect, error_class, said):
+    body = {"state": "open", "items": [{"n": 1}], "none": None}
+    url = receiver.on("/x", lambda request: web.json_response(body))
+    outcome = await sender.send(url=url, expect=expect)
+    if error_class is None:
+        assert isinstance(outcome, Succeeded), outcome
+        assert outcome.output["json"] == body
+    else:
+        assert (outcome.error_class, said in outcome.message) == (error_class, True), outcome.message
+
+
+async def test_an_expected_404_is_success(sender, receiver):
+    url = receiver.on("/x", text("gone", status=404))
+    assert isinstance(await sender.send(url=url, expect={"statuses": ["2xx", 404]}), Succeeded)
+
+
+async def test_json_that_is_none_fails_the_assertion(sender, receiver):
+    outcome = await sender.send(url=f"{receiver.url}/x", expect={"json": [{"path": "$.a", "equals": 1}]})
+    assert outcome.error_class == "body-decode"
+
+
+@pytest.mark.parametrize(
+    ("word", "body", "content_type", "kept"),
+    [
+        ("declared", "grüß".encode("latin-1"), "text/plain; charset=latin-1", "grüß"),
+        ("utf-8", "grüß".encode(), "text/html", "grüß"),
+        ("mark", "\ufeffa".encode(), "text/plain; charset=utf-8", "a"),
+        ("unknown charset", "grüß".encode(), "text/plain; charset=klingon", "grüß"),
+        ("no text codec", b"abc", "text/plain; charset=zip", "abc"),
+        ("wrong bytes", b"a\xff", "text/plain", "a\ufffd"),
+        ("undeclared text", b"abc", "application/octet-stream", "abc"),
+        ("binary", b"\x89PNG\0", "image/png", None),
+        ("undeclared binary", b"\xff\xfe\xfd", "application/octet-stream", None),
+    ],
+)
+async def test_text_is_decoded_and_binary_is_shown_as_such(sender, receiver, word, body, content_type, kept):
+    url = receiver.on("/x", lambda request: web.Response(body=body, headers={"Content-Type": content_type}))
+    outcome = await sender.send(url=url)
+    assert outcome.output.get("text") == kept
+    assert outcome.output["body"]["sha256"] == hashlib.sha256(body).hexdigest()
+    if kept is None:
+        assert base64.b64decode(outcome.output["base64"]) == body
+        assert outcome.logs[0].endswith(f"=> <{len(body)} bytes of {content_type}>")
+
+
+async def test_a_long_body_is_kept_in_part(sender, receiver):
+    body = "é" * 100_000
+    outcome = await sender.send(url=receiver.on("/x", text(body)), storeBody=1001)
+    assert outcome.output["text"] == "é" * 500
+    assert outcome.output["body"] == {
+        "length": 200_000,
+        "storedLength": 1001,
+        "sha256": hashlib.sha256(body.encode()).hexdigest(),
+        "truncated": True,
+        "complete": True,
+        "contentType": "text/plain",
+    }
+
+
+async def test_an_endless_body_is_not_waited_for(sender, receiver):
+    async def endless(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"x" * 65536)
+
+    outcome = await sender.send(url=receiver.on("/x", endless), maxBody=100_000)
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.output["body"]["length"], outcome.output["body"]["complete"]) == (100_000, False)
+    assert outcome.output["body"]["sha256"] == hashlib.sha256(b"x" * 100_000).hexdigest()
+
+
+async def test_a_compressed_bomb_is_cut_off(sender, receiver):
+    bomb = gzip.compress(b"\0" * 50_000_000)
+    url = receiver.on("/x", lambda request: web.Response(body=bomb, headers={"Content-Encoding": "gzip"}))
+    outcome = await sender.send(url=url, maxBody=1000)
+    assert (outcome.output["body"]["length"], outcome.output["body"]["complete"]) == (1000, False)
+
+
+async def test_a_broken_encoding_is_named(sender, receiver):
+    url = receiver.on("/x", lambda request: web.Response(body=b"plain", headers={"Content-Encoding": "gzip"}))
+    assert (await sender.send(url=url)).error_class == "body-decode"
+
+
+@pytest.mark.parametrize(
+    ("word", "body", "value"),
+    [
+        ("object", b'{"a": 1}', {"a": 1}),
+        ("big number", b"123456789012345678901234567890", 1.2345678901234568e29),
+        ("half a pair", b'"\\ud800"', None),
+        ("deep", b"[" * 100 + b"]" * 100, None),
+        ("very deep", b"[" * 100_000, None),
+        ("not a number", b"NaN", None),
+        ("empty", b"", None),
+    ],
+)
+async def test_json_is_kept_where_it_can_be(sender, receiver, word, body, value):
+    url = receiver.on("/x", lambda request: web.Response(body=body, content_type="application/json"))
+    outcome = await sender.send(url=url)
+    assert outcome.output.get("json") == value
+    json.dumps(outcome.output).encode()
+
+
+async def test_chosen_headers_are_kept(sender, receiver):
+    url = receiver.on("/x", text("", headers={"X-Mine": "1", "X-Other": "2", "ETag": "e"}))
+    outcome = await sender.send(url=url, storeHeaders=["x-mine"])
+    assert outcome.output["headers"]["x-mine"] == "1"
+    assert outcome.output["headers"]["etag"] == "e"
+    assert "x-other" not in outcome.output["headers"]
+
+
+# -- time ----------------------------------------------------------------------------------------------------------------
+
+
+async def hang(request):
+    await asyncio.sleep(3600)
+
+
+async def stall(request):
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"x")
+    await asyncio.sleep(3600)
+
+
+async def drip(request):
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b"x")
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("error_class", "answer", "limits"),
+    [
+        ("timeout-first-byte", hang, {"timeouts": {"firstByte": "1s"}}),
+        ("timeout-idle", stall, {"timeouts": {"idle": "1s"}}),
+        ("timeout-total", drip, {"timeout": "1s"}),
+        ("timeout-total", hang, {"timeout": "1s"}),
+    ],
+)
+async def test_every_wait_is_bounded_and_named(sender, receiver, error_class, answer, limits):
+    outcome = await sender.send(url=receiver.on("/x", answer), method="POST", **limits)
+    assert outcome.error_class == error_class
+    assert outcome.maybe_done
+    assert outcome.output["timings"]["total"] >= 900
+
+
+async def test_a_connection_that_is_not_made_in_time_never_left(sender):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        port = silent.getsockname()[1]
+        fill = [socket.socket() for _ in range(4)]  # the backlog: further connections are not answered
+        for one in fill:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        outcome = await sender.send(url=f"http://127.0.0.1:{port}/", method="POST", timeouts={"connect": "1s"})
+        for one in fill:
+            one.close()
+    assert outcome.error_class == "timeout-connect"
+    assert not outcome.maybe_done
+
+
+# -- what goes wrong -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_connection_never_left(sender):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    outcome = await sender.send(url=f"http://127.0.0.1:{port}/", method="POST")
+    assert (outcome.error_class, outcome.maybe_done) == ("connect", False)
+
+
+async def test_a_name_that_is_none_never_left(sender):
+    outcome = await sender.send(url="http://nowhere.invalid/", method="POST")
+    assert (outcome.error_class, outcome.maybe_done) == ("dns", False)
+
+
+async def raw_server(answer):
+    async def talk(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    return await asyncio.start_server(talk, "127.0.0.1", 0)
+
+
+@pytest.mark.parametrize(
+    ("error_class", "answer"),
+    [
+        ("disconnected", b""),
+        ("disconnected", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"),
+        ("bad-response", b"SMTP ready\r\n\r\n"),
+        ("bad-response", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
+    ],
+)
+async def test_a_broken_answer_is_named(sender, error_class, answer):
+    server = await raw_server(answer)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        outcome = await sender.send(url=f"http://127.0.0.1:{port}/", method="POST")
+    assert (outcome.error_class, outcome.maybe_done) == (error_class, True)
+
+
+async def test_header_bytes_that_are_no_text_are_kept_readable(sender):
+    server = await raw_server(b"HTTP/1.1 200 OK\r\nServer: \xff\xfe\r\nContent-Length: 0\r\n\r\n")
+    async with server:
+        outcome = await sender.send(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    json.dumps(outcome.output, ensure_ascii=False).encode()
+
+
+# -- limits --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_host_is_not_asked_for_more_at_once_than_its_limit(sender, receiver):
+    under_way, most = 0, 0
+
+    async def count(request):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return web.Response()
+
+    connections = sender.connections(allow_hosts=LOOPBACK, host_limits={"127.0.0.1": HostLimit(concurrency=3)})
+    url = receiver.on("/x", count)
+    outcomes = await asyncio.gather(*(sender.send(connections, url=url) for _ in range(20)))
+    assert all(isinstance(outcome, Succeeded) for outcome in outcomes)
+    assert most == 3
+
+
+async def test_who_waits_too_long_for_a_slot_is_told(sender, receiver):
+    connections = sender.connections(allow_hosts=LOOPBACK, default_limit=HostLimit(concurrency=1))
+    url = receiver.on("/x", hang)
+    outcomes = await asyncio.gather(*(sender.send(connections, url=url, timeout="1s", method="POST") for _ in range(3)))
+    assert sorted(outcome.error_class for outcome in outcomes)[-1] == "timeout-total"
+    throttled = [outcome for outcome in outcomes if outcome.error_class == "throttled"]
+    assert throttled
+    assert not any(outcome.maybe_done for outcome in throttled)

@@ -1,0 +1,148 @@
+"""A bounded run of ``make chaos``, and its parts."""
+
+import itertools
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from rich.console import Console
+
+from apps.projection.verify import Report
+from chaos import driver, report
+from chaos.checker import Evidence, judge
+from chaos.faults import SORTS, Fault, schedule
+from chaos.load import Accepted
+from chaos.receiver import Received
+from domain.execution import Admission, Cause, Execution, Status, admit
+from domain.identifiers import execution_id, tick_execution_id
+
+SEED = 20
+SECONDS = 25.0  # and up to a minute until everything is quiet
+
+BEGAN = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
+
+
+async def test_under_a_seeded_minute_of_faults_nothing_is_lost_doubled_or_left_behind():
+    outcome = await driver.run(seed=SEED, seconds=SECONDS, kinds=["kill", "freeze", "restart", "double"], say=print)
+    report.show(outcome.seen, outcome.judgement, outcome.report, seed=SEED, seconds=SECONDS, quiet_after=outcome.quiet_after)
+    assert outcome.judgement.violations == []
+    assert outcome.seen.faults
+    assert outcome.judgement.statuses["ok"] > 20
+    assert outcome.report.clean == len(outcome.seen.executions)
+
+
+def test_a_seed_gives_the_same_faults_and_another_one_others():
+    assert [str(fault) for fault in schedule(1, 300)] == [str(fault) for fault in schedule(1, 300)]
+    assert [str(fault) for fault in schedule(1, 300)] != [str(fault) for fault in schedule(2, 300)]
+    assert {fault.kind for fault in schedule(1, 300, ["kill", "wipe"])} == {"kill", "wipe"}
+    assert {fault.name for fault in schedule(1, 5000)} == {f"{s.kind} {target}" for s in SORTS for target in s.targets}
+
+
+# -- the checker: it must find what it is there for ----------------------------------------------------------------------
+
+
+def at(seconds):
+    return BEGAN + timedelta(seconds=seconds)
+
+
+def ended(workflow_id="w", *, seconds=0, due=None, status=Status.OK):
+    admitted = admit(
+        Admission(
+            execution_id=tick_execution_id(workflow_id, due) if due else execution_id(at(seconds), bytes(9) + b"\1"),
+            workflow_id=workflow_id, version=1, cause=Cause.SCHEDULE if due else Cause.MANUAL, created_at=at(seconds),
+            retries_left=0, total_actions=1, shard=0, due_at=due, lock_key=workflow_id,
+        )
+    )  # fmt: skip
+    return replace(admitted, status=status, lock_key=None, finished_at=at(seconds + 1))
+
+
+def request(execution: Execution, begin, end, *, epoch=1, attempt=1):
+    return Received(
+        execution.workflow_id, "quick", f"{execution.execution_id}:quick-1", epoch, attempt,
+        at(begin).timestamp(), at(end).timestamp(), 200,
+    )  # fmt: skip
+
+
+def fault(kind, target, begin, end):
+    return Fault(begin, kind, target, began=at(begin).timestamp(), ended=at(end).timestamp())
+
+
+def evidence(executions=(), requests=(), faults=(), **more):
+    return Evidence(
+        **{
+            "accepted": [Accepted(e.execution_id, e.workflow_id, e.created_at.timestamp(), "manual") for e in executions],
+            "requests": requests,
+            "faults": faults,
+            "executions": {e.execution_id: e for e in executions},
+            "records": {},
+            "periodic": {},
+            "anchors": {},
+            "not_idle": [],
+            "began": at(0).timestamp(),
+            "load_ended": at(10).timestamp(),
+            **more,
+        }
+    )
+
+
+ONE, TWO = ended(), ended(seconds=2)
+TICKS = {second: ended(seconds=second, due=at(second)) for second in (2, 4, 6, 8)}
+PERIODIC = {"periodic": {"w": 2.0}, "anchors": {"w": BEGAN}}
+
+
+@pytest.mark.parametrize(
+    ("word", "seen"),
+    [
+        ("nothing out of order", evidence([ONE, TWO], [request(ONE, 0, 1), request(TWO, 2, 3)])),
+        (
+            "repeated by a fault",
+            evidence([ONE], [request(ONE, 0, 1), request(ONE, 12, 13, epoch=3)], [fault("kill", "runner", 0.5, 3)]),
+        ),
+        ("every tick fired", evidence(TICKS.values(), **PERIODIC)),
+        (
+            "a tick missed while the scheduler was away",
+            evidence([TICKS[2], TICKS[8]], [], [fault("freeze", "scheduler", 3, 8)], **PERIODIC),
+        ),
+        (
+            "a record lost with the wiped broker",
+            evidence(accepted=[Accepted("x", "w", at(1).timestamp(), "direct")], faults=[fault("wipe", "kafka", 0, 3)]),
+        ),
+    ],
+)
+def test_what_is_allowed(word, seen):
+    assert judge(seen).violations == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "seen"),
+    [
+        ("terminal", evidence([replace(ONE, status=Status.RUNNING)])),
+        ("terminal", evidence(accepted=[Accepted("x", "w", 0, "manual")])),
+        ("parallel", evidence([ONE, TWO], [request(ONE, 0, 3), request(TWO, 2, 4)])),
+        ("repeated", evidence([ONE], [request(ONE, 0, 1), request(ONE, 12, 13, epoch=3)])),
+        (
+            "repeated",
+            evidence([ONE], [request(ONE, 0, 1), request(ONE, 2, 3)], [fault("kill", "runner", 0.5, 3)]),
+        ),
+        ("repeated", evidence([], [request(ONE, 0, 1)])),
+        ("tick", evidence([each for second, each in TICKS.items() if second != 4], **PERIODIC)),
+        ("tick", evidence([*TICKS.values(), replace(TICKS[4], execution_id="other")], **PERIODIC)),
+        ("tick", evidence([*TICKS.values(), ended(seconds=5, due=at(5))], **PERIODIC)),
+        ("lock", evidence(not_idle=["w"])),
+    ],
+)
+def test_what_is_found(rule, seen):
+    found = judge(seen).violations
+    assert found
+    assert all(rule in violation.rule for violation in found)
+
+
+def test_a_violation_is_traced(capsys):
+    seen = evidence([ONE], [request(ONE, 0, 1), request(ONE, 2, 3)], [fault("kill", "runner", 0.5, 3)])
+    judgement = judge(seen)
+    report.show(seen, judgement, Report(), seed=1, seconds=10, quiet_after=1)
+    printed = capsys.readouterr().out
+    assert "twice under epoch 1" in printed
+    assert printed.count("request ") >= 2
+    assert "FAULT kill runner" in printed
+    report.trace(Console(), next(itertools.islice(judgement.violations, 1)), seen)

@@ -1,0 +1,153 @@
+"""Cron instants, above all around changes of the clocks, against a walk over every minute."""
+
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+from cronsim import CronSim
+
+from domain.cron import BadExpression, check_expression, next_instant, zone_names
+
+UTC = timezone.utc
+MINUTE = timedelta(minutes=1)
+FIRST, LAST = datetime(2016, 1, 1, tzinfo=UTC), datetime(2037, 1, 1, tzinfo=UTC)
+
+
+def offset(zone, at):
+    return at.astimezone(ZoneInfo(zone)).utcoffset()
+
+
+def transitions():
+    """Every change of offset of the ten years behind and ahead, one zone for each that is different."""
+    found = {}
+    for zone in sorted(zone_names()):
+        at, before = FIRST, offset(zone, FIRST)
+        while at < LAST:
+            after = offset(zone, at + timedelta(days=7))
+            if after != before:
+                found.setdefault((at, before, after), zone)
+                before = after
+            at += timedelta(days=7)
+    return [(zone, exactly(zone, at)) for (at, _, _), zone in sorted(found.items())]
+
+
+def exactly(zone, at):
+    """The first minute of the new offset."""
+    before = offset(zone, at)
+    for step in (timedelta(hours=1), MINUTE):
+        while offset(zone, at + step) == before:
+            at += step
+    return at + MINUTE
+
+
+def minutes_that_match(expression, start, end):
+    """The local times of [start, end) that match, one look at each minute."""
+    simulation = CronSim(expression, start - MINUTE)
+    fields = (simulation.minutes, simulation.hours)
+    local = start
+    while local < end:
+        if local.minute in fields[0] and local.hour in fields[1] and simulation.match_day(local.date()):
+            yield local
+        local += MINUTE
+
+
+def walk(expression, zone, start, end, gap, overlap):
+    """The instants of [start, end) by a walk over every minute of the zone: what is due, by the rule as it is told."""
+    place = ZoneInfo(zone)
+    seen = {}  # local time -> its instants
+    at = start - timedelta(hours=4)
+    order = []
+    while at < end + timedelta(hours=4):
+        local = at.astimezone(place).replace(tzinfo=None)
+        seen.setdefault(local, []).append(at)
+        order.append((at, local))
+        at += MINUTE
+    due = set()
+    for local in minutes_that_match(expression, min(seen), max(seen)):
+        instants = seen.get(local)
+        if instants:
+            due |= set(instants if overlap == "both" else instants[:1] if overlap == "first" else instants[-1:])
+        elif gap == "next":
+            due.add(next(at for at, there in order if there > local))
+    return sorted(each for each in due if start <= each < end)
+
+
+def by_the_library(expression, zone, start, end, **rule):
+    found = []
+    at = next_instant(expression, zone, start - MINUTE, **rule)
+    while at < end:
+        found.append(at)
+        at = next_instant(expression, zone, at, **rule)
+    return found
+
+
+RULES = [("next", "first"), ("skip", "last"), ("next", "both")]
+EXPRESSIONS = ["*/20 * * * *", "30 2 * * *", "*/15 0-3 * * *", "5,59 */2 * * *", "0 0 * * *", "30 23 * * *"]
+
+
+def test_every_change_of_the_clocks_agrees_with_a_walk_over_every_minute():
+    changes = transitions()
+    assert len(changes) > 500
+    for number, (zone, at) in enumerate(changes):
+        # Each change meets two of the expressions and one of the rules; every pair meets hundreds of changes.
+        gap, overlap = RULES[number % len(RULES)]
+        for expression in (EXPRESSIONS[number % len(EXPRESSIONS)], EXPRESSIONS[(number // 6) % len(EXPRESSIONS)]):
+            start, end = at - timedelta(hours=4), at + timedelta(hours=4)
+            assert by_the_library(expression, zone, start, end, gap=gap, overlap=overlap) == walk(
+                expression, zone, start, end, gap, overlap
+            ), (expression, zone, at, gap, overlap)
+
+
+def berlin(text):
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Europe/Berlin"))
+
+
+@pytest.mark.parametrize(
+    ("expression", "day", "utc"),
+    [
+        pytest.param("30 2 * * *", "2026-03-29", ["01:00"], id="a skipped time runs at the next that exists"),
+        pytest.param("0,15,30 2 * * *", "2026-03-29", ["01:00"], id="several skipped times run once"),
+        pytest.param("0 3 * * *", "2026-03-29", ["01:00"], id="the first time after a gap"),
+        pytest.param("0 */12 * * *", "2026-10-25", ["22:00", "11:00"], id="twice a day, clocks go back"),
+        pytest.param("30 2 * * *", "2026-10-25", ["00:30"], id="a repeated time runs once, the first time"),
+        pytest.param("30 * * * *", "2026-03-29", ["23:30", "00:30", "01:30"], id="hourly: nothing is made up"),
+        pytest.param("30 * * * *", "2026-10-25", ["22:30", "23:30", "00:30", "01:30"], id="hourly: twice"),
+    ],
+)
+def test_the_rule_in_berlin(expression, day, utc):
+    start = berlin(f"{day}T00:00:00").astimezone(UTC) - MINUTE
+    end = start + timedelta(hours=len(utc)) if "* * * *" in expression else start + timedelta(hours=24)
+    found = by_the_library(expression, "Europe/Berlin", start, end)
+    assert [f"{each:%H:%M}" for each in found][: len(utc)] == utc
+
+
+@pytest.mark.parametrize(
+    "expression", ["@daily", "0 0 * JAN-MAR MON-FRI", "*/5 8-18/2 1,15 * *", "0 0 L * *", "0 0 29 2 *", "@HOURLY"]
+)
+def test_what_is_understood(expression):
+    check_expression(expression)
+    assert next_instant(expression, "UTC", FIRST) > FIRST
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("", "0 fields instead of 5"),
+        ("* * * *", "4 fields instead of 5"),
+        ("* * * * * *", "6 fields instead of 5"),
+        ("60 * * * *", "bad minute"),
+        ("* 24 * * *", "bad hour"),
+        ("* * 32 * *", "bad day-of-month"),
+        ("* * * 13 *", "bad month"),
+        ("* * * * mun", "bad day-of-week"),
+        ("*/0 * * * *", "bad minute"),
+        ("1#2/3 * * * *", "bad minute"),
+        ("* * * * 1#2/3", "bad"),
+        ("@noon", "is not one of @yearly"),
+        ("0 0 30 2 *", "never matches"),
+        ("0 0 31 4,6 *", "never matches"),
+    ],
+)
+def test_what_is_refused(expression, said):
+    with pytest.raises(BadExpression, match=said):
+        check_expression(expression)

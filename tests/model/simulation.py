@@ -1,0 +1,567 @@
+"""The real handlers on a simulated world: virtual time, a broker and a database in memory, processes that die anywhere.
+
+Everything between two effects (a call of the store, a record published, an action begun or ended) is the services' own
+code. Each effect is a place where a process may be interrupted: it waits a moment there, so that processes interleave; it
+stands still there while it is frozen; and it dies there, before or after the effect, when its fuse has burnt down. A dead
+process simply never goes on.
+"""
+
+import asyncio
+import selectors
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from faust.types import TP
+from prometheus_client import CollectorRegistry
+
+from actions.registry import WorkflowDefinition
+from actions.running import Failed, Succeeded
+from apps.runner import attempts, intake, positions, runs, strays
+from apps.runner.agents import Results
+from apps.runner.definitions import Definitions
+from apps.runner.metrics import Metrics as RunnerMetrics
+from apps.runner.projection import Projection
+from apps.scheduler.agenda import Agenda
+from apps.scheduler.metrics import Metrics
+from apps.scheduler.orphans import Orphans
+from apps.scheduler.passes import Passes
+from apps.scheduler.retries import Retries
+from apps.scheduler.ticks import Ticks
+from apps.workflows import admission
+from apps.workflows.errors import InProgress
+from domain.execution import Execution, Status
+from domain.instants import instant
+from events.folding import ended_record, request_record
+from events.records import Event, ExecutionRequest
+from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
+from events.wire import Decoder, encode
+from store.interfaces import Heartbeat, StoreUnavailable, Workflow
+from tests.fakes.stores import FakeExecutions, FakeRunners, FakeWorkflows
+
+START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
+SHARDS = frozenset(range(PARTITIONS))
+SESSION = 10.0
+STALE = 10.0
+REPUBLISH = 10.0
+INTERVAL = timedelta(seconds=4)  # of the periodic workflow
+TOPICS = {EXECUTION.name: Decoder(*EXECUTION.records), ACTION_RESULT.name: Decoder(*ACTION_RESULT.records)}
+
+
+class Broken(AssertionError):
+    """A rule of the protocol does not hold."""
+
+
+class _Jump(selectors.SelectSelector):
+    """Waits for no time: it moves the loop's clock instead."""
+
+    clock = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        ready = super().select(0)
+        if not ready:
+            if timeout is None:
+                raise RuntimeError("nothing will ever happen again")
+            self.clock += max(timeout, 0)
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes at once."""
+
+    def __init__(self) -> None:
+        self._jump = _Jump()
+        super().__init__(self._jump)
+        self.set_exception_handler(lambda loop, context: None)
+
+    def time(self) -> float:
+        return self._jump.clock
+
+
+class Documents(dict[str, Execution]):
+    """The executions; whatever is stored is held against the rules."""
+
+    def __setitem__(self, execution_id: str, new: Execution) -> None:
+        old = self.get(execution_id)
+        if old is not None:
+            if old.status not in (Status.PENDING, Status.RUNNING, Status.WAITING) and new != old:
+                raise Broken(f"a terminal state was overwritten: {old} by {new}")
+            if new.epoch < old.epoch or not set(old.results) <= set(new.results):
+                raise Broken(f"{old} went back to {new}")
+        if new.lock_key is not None:
+            for other in self.values():
+                if other.lock_key == new.lock_key and other.execution_id != execution_id:
+                    raise Broken(f"{other.execution_id} and {execution_id} are both open")
+        super().__setitem__(execution_id, new)
+
+
+class Process:
+    """Something that may be frozen, or die at any of its effects."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self.world = world
+        self.name = name
+        self.alive = True
+        self.fuse: int | None = None
+        self.thawed = asyncio.Event()
+        self.thawed.set()
+
+    async def step(self) -> None:
+        """Be between two effects."""
+        await asyncio.sleep(self.world.random.uniform(0, 0.02))
+        while not self.thawed.is_set():
+            await self.thawed.wait()
+        if self.fuse is not None and self.alive:
+            self.fuse -= 1
+            self.alive = self.fuse > 0
+        if not self.alive:
+            await asyncio.get_running_loop().create_future()
+
+    async def effect(self, do: Callable[[], Any]) -> Any:
+        """Bring about an effect of one instant."""
+        await self.step()
+        result = do()
+        await self.step()
+        return result
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Have something done beside the others."""
+        self.world.tasks.append(asyncio.ensure_future(work))
+
+
+class Facade:
+    """A repository as one process sees it."""
+
+    def __init__(self, process: Process, target: Any) -> None:
+        self._process = process
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._target, name)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            await self._process.step()
+            world = self._process.world
+            if world.store == "down":
+                raise StoreUnavailable(f"{name}: no answer")
+            result = await method(*args, **kwargs)  # of a fake: it never waits
+            if world.store == "doubtful" and world.random.random() < 0.5:
+                raise StoreUnavailable(f"{name}: the answer was lost")
+            await self._process.step()
+            return result
+
+        async def iterate(*args: Any) -> Any:
+            await self._process.step()
+            if self._process.world.store == "down":
+                raise StoreUnavailable(f"{name}: no answer")
+            for found in [each async for each in method(*args)]:
+                yield found
+
+        return iterate if name == "due" else call
+
+
+@dataclass
+class Record:
+    """A record as a stream gives it to an agent."""
+
+    value: Event
+    message: Any
+    runner: "Runner"
+    generation: int
+
+    def ack(self) -> None:
+        if self.runner.generation == self.generation:
+            tp = self.message.tp
+            self.runner.acked[tp] = max(self.runner.acked.get(tp, 0), self.message.offset + 1)
+
+
+class World:
+    """What the processes share: the time, the broker, the database."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.loop = VirtualLoop()
+        self.tasks: list[asyncio.Future[Any]] = []
+        self.executions = FakeExecutions()
+        self.executions.found = Documents()
+        self.workflows = FakeWorkflows()
+        self.runners_store = FakeRunners()
+        self.log: dict[TP, list[tuple[bytes, float]]] = defaultdict(list)
+        self.wipes = 0
+        self.store = "up"  # down: no answers; doubtful: answers are lost at times
+        self.committed: dict[TP, int] = {}
+        self.runners: list[Runner] = []
+        self.schedulers: list[Scheduler] = []
+        self.promised: set[str] = set()
+        self.began: dict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)  # (execution, epoch) -> runner, index
+        self.failing = 0.2
+        self.slow = 0.3
+        # The group coordinator.
+        self.generation = 0
+        self.members: dict[Runner, float] = {}  # when each was last heard of
+        self.joined: set[Runner] = set()
+        self.rebalancing = False
+        self._names = 0
+
+    @property
+    def now(self) -> datetime:
+        return instant(START + timedelta(seconds=self.loop.time()))
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+        for task in self.tasks:
+            if task.done() and not task.cancelled() and isinstance(task.exception(), Broken):
+                raise task.exception()  # type: ignore[misc]
+        self.tasks = [task for task in self.tasks if not task.done()]
+
+    def close(self) -> None:
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        for process in [*self.runners, *self.schedulers]:
+            process.alive = False
+        self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.close()
+
+    def define(self, workflow_id: str, *, periodic: bool = False) -> None:
+        trigger = {"type": "periodic", "interval": "4s", "allowManual": True} if periodic else {"type": "manual"}
+        definition = WorkflowDefinition.model_validate(
+            {
+                "workflowId": workflow_id,
+                "trigger": trigger,
+                "actions": [{"type": "log", "message": "a"}, {"type": "log", "message": "b"}],
+                "retries": 2,
+                "backoff": {"base": "1s", "cap": "2s"},
+            }
+        )
+        self.workflows.heads[workflow_id] = Workflow(
+            workflow_id=workflow_id,
+            version=1,
+            definition=definition.to_document(),
+            total_actions=2,
+            shard=partition_of(workflow_id),
+            created_at=self.now,
+            updated_at=self.now,
+            anchor=self.now,
+            next_run=self.now + INTERVAL if periodic else None,
+        )
+
+    def append(self, topic: str, workflow_id: str, record: Event) -> None:
+        self.log[TP(topic, partition_of(workflow_id))].append((encode(record), self.now.timestamp()))
+
+    def wipe(self) -> None:
+        """Lose everything that the broker had."""
+        self.wipes += 1
+        for records in self.log.values():
+            records.clear()
+        self.committed.clear()
+        for runner in self.runners:
+            for tp in runner.next:
+                runner.next[tp] = runner.acked[tp] = 0
+
+    def name(self, kind: str) -> str:
+        self._names += 1
+        return f"{kind}-{self._names}"
+
+    # -- the group coordinator: one generation after the other, everybody or expired ------------------------------------
+
+    def heard_of(self, runner: "Runner") -> None:
+        """A member's heartbeat, its first one being a request to join."""
+        now = self.loop.time()
+        if runner not in self.members:
+            self.rebalancing, self.joined = True, set()
+        self.members[runner] = now
+        for member, heard in list(self.members.items()):
+            if now - heard > SESSION:
+                del self.members[member]
+                self.rebalancing, self.joined = True, set()
+
+    def join(self, runner: "Runner") -> None:
+        """A member has given up its partitions and waits for new ones."""
+        self.joined.add(runner)
+        if self.rebalancing and self.joined >= set(self.members):
+            self.rebalancing = False
+            self.generation += 1
+
+    def share_of(self, runner: "Runner") -> set[TP]:
+        members = sorted(self.members, key=lambda member: member.name)
+        place = members.index(runner)
+        # Which member gets which partition changes with every generation, so that all of them move.
+        return {
+            TP(topic, number)
+            for topic in TOPICS
+            for number in range(PARTITIONS)
+            if (number + self.generation) % len(members) == place
+        }
+
+    # -- actions -------------------------------------------------------------------------------------------------------
+
+    async def act(self, action: Any, context: Any) -> Any:
+        """Run an action; takes the place of ``run_action``."""
+        runner: Runner = context.resources
+        await runner.step()
+        found = self.executions.found[context.execution_id]
+        index = int(context.action_id[-1]) - 1
+        began = self.began[context.execution_id, context.epoch]
+        began.append((runner.name, index))
+        if len({name for name, _ in began}) > 1 or [index for _, index in began] != sorted({index for _, index in began}):
+            raise self._broken(f"{context.execution_id} was run twice under epoch {context.epoch}: {began}")
+        succeeded = any(outcome.index == index and outcome.status == "ok" for outcome in found.results.values())
+        if succeeded and found.status.is_open and found.epoch == context.epoch:
+            raise self._broken(f"{context.execution_id}: {context.action_id} had succeeded and was run again")
+        await asyncio.sleep(self.random.uniform(0.5, 4) if self.random.random() < self.slow else 0.01)
+        await runner.step()
+        return Failed("status", "no") if self.random.random() < self.failing else Succeeded()
+
+    def _broken(self, what: str) -> Broken:
+        broken = Broken(what)
+        failed = self.loop.create_future()
+        failed.set_exception(broken)  # a handler may catch what is raised here
+        self.tasks.append(failed)
+        return broken
+
+
+class Runner(Process):
+    """A runner, without Faust."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, world.name("runner"))
+        executions = Facade(self, world.executions)
+        workflows = Facade(self, world.workflows)
+        self.generation = -1
+        self.acked: dict[TP, int] = {}
+        self.next: dict[TP, int] = {}
+        self.positions = positions.Positions(session_timeout=SESSION)
+        tables = SimpleNamespace(busy={}, retries={})
+        metrics = RunnerMetrics(CollectorRegistry())
+        self.runs = runs.Runs(executions, runner=self.name, limit=50, mark_delay=0.1, hand_back=self._hand_back)
+        self.strays = strays.Strays(executions, runs=self.runs, runner=self.name, hand_back=self._hand_back)
+        self.projection = Projection(executions, positions=self.positions, announce=self._announce, metrics=metrics)
+        self.intake = intake.Intake(
+            runner=self.name,
+            executions=executions,
+            workflows=workflows,
+            definitions=Definitions(workflows),
+            runs=self.runs,
+            positions=self.positions,
+            tables=tables,
+            topics=intake.Topics(EXECUTION.name, ACTION_RESULT.name, "schedule", "dead"),  # type: ignore[arg-type]
+            publish_event=self.publish,
+            publish_result=lambda workflow_id, result: self.publish(ACTION_RESULT.name, workflow_id, result),
+            resources=lambda: self,
+            republish_after=REPUBLISH,
+            metrics=metrics,
+        )
+        self.results = Results(tables=tables, projection=self.projection, runs=self.runs, refuse=self.intake.refuse)
+        self.beats = 0
+
+    async def start(self) -> None:
+        for service in (self.runs, self.projection, self.strays):
+            await service.start()
+        for work in (self._beat(), self._pulse(), self._be_member(), self._consume(EXECUTION.name, self.intake.take)):
+            self.spawn(work)
+        self.spawn(self._consume(ACTION_RESULT.name, self.results.take))
+
+    async def publish(self, topic: str, workflow_id: str, record: Event) -> None:
+        await self.effect(lambda: self.world.append(topic, workflow_id, record))
+
+    async def _hand_back(self, execution: Execution) -> None:
+        await self.publish(EXECUTION.name, execution.workflow_id, request_record(execution))
+
+    async def _announce(self, result: Any) -> None:
+        for scheduler in self.world.schedulers:
+            shard = partition_of(result.workflow_id)
+            scheduler.retries.announce(result.execution_id, result.workflow_id, shard, result.epoch, result.wake_at)
+
+    async def stop(self) -> None:
+        """Stop as SIGTERM asks for."""
+        await self.runs.drain(0.5)
+        self._commit()
+        await self.effect(lambda: self.world.runners_store.beats.pop(self.name, None))
+        self.alive = False
+
+    # -- what Faust does -----------------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        while True:
+            self.beats += 1
+            await self.step()
+            if self.world.store == "up":
+                await self.world.runners_store.beat(Heartbeat(self.name, self.beats))
+            await asyncio.sleep(2)
+
+    async def _pulse(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            await self.step()
+            await self.positions.settle()
+            self.positions.tick()
+
+    async def _be_member(self) -> None:
+        world = self.world
+        while True:
+            await self.step()
+            world.heard_of(self)
+            if world.rebalancing and self not in world.joined:
+                await self._revoke()
+                world.heard_of(self)
+                world.join(self)
+            elif not world.rebalancing and self.generation != world.generation and self in world.members:
+                self._assign()
+            await asyncio.sleep(0.5)
+
+    async def _revoke(self) -> None:
+        self._commit()
+        revoked = set(self.next)
+        self.next.clear()
+        self.acked.clear()
+        self.generation = -1
+        self.positions.revoked(revoked)
+        self.intake.acks.forget(revoked)
+        self.results.acks.forget(revoked)
+        await self.runs.flush_marks()
+
+    def _assign(self) -> None:
+        world = self.world
+        share = world.share_of(self)
+        committed = {tp: world.committed.get(tp, 0) for tp in share}
+        self.generation = world.generation
+        self.positions.assigned({tp: len(world.log[tp]) for tp in share}, committed)
+        self.next = dict(committed)
+        self.acked = dict(committed)
+
+    def _commit(self) -> None:
+        # The broker refuses commits of a generation that is over.
+        if self.generation == self.world.generation and self in self.world.members:
+            self.world.committed.update(self.acked)
+
+    async def _consume(self, topic: str, take: Callable[[Any], Awaitable[None]]) -> None:
+        since = 0.0
+        while True:
+            taken = False
+            for tp in [tp for tp in self.next if tp.topic == topic]:
+                offset = self.next.get(tp)
+                if offset is None or offset >= len(self.world.log[tp]):
+                    continue
+                taken = True
+                raw, at = self.world.log[tp][offset]
+                self.next[tp] = offset + 1
+                message = SimpleNamespace(
+                    topic=topic, partition=tp.partition, offset=offset, tp=tp, timestamp=at, key=None, value=raw
+                )
+                record = Record(TOPICS[topic](raw), message, self, self.generation)
+                await self.step()
+                if self.generation == record.generation:
+                    await take(record)
+            if self.world.loop.time() - since > 3:
+                since = self.world.loop.time()
+                await self.step()
+                self._commit()
+            if not taken:
+                await asyncio.sleep(0.05)
+
+
+class Scheduler(Process):
+    """A scheduler, without Faust; it looks after every shard."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, world.name("scheduler"))
+        executions = Facade(self, world.executions)
+        workflows = Facade(self, world.workflows)
+        clock = lambda: world.now  # noqa: E731
+        metrics = Metrics(CollectorRegistry())
+        self.agenda = Agenda(clock)
+        self.agenda.assign(SHARDS)
+        shared: dict[str, Any] = {"publisher": self, "agenda": self.agenda, "clock": clock, "metrics": metrics}
+        lookahead = timedelta(seconds=8.5)
+        ticks = Ticks(
+            executions=executions,
+            workflows=workflows,
+            lookahead=lookahead,
+            misfire_after=timedelta(seconds=5),
+            **shared,
+        )
+        self.retries = Retries(executions=executions, lookahead=lookahead, page=100, **shared)
+        orphans = Orphans(
+            executions=executions,
+            runners=Facade(self, world.runners_store),
+            monotonic=world.loop.time,
+            republish_after=REPUBLISH,
+            stale_after=STALE,
+            watch_interval=2,
+            full_look_every=5,
+            max_lost_attempts=3,
+            page=100,
+            **shared,
+        )
+        self.passes = Passes(
+            agenda=self.agenda,
+            ticks=ticks,
+            retries=self.retries,
+            orphans=orphans,
+            monotonic=world.loop.time,
+            metrics=metrics,
+        )
+
+    async def start(self) -> None:
+        self.agenda.start()
+        self.spawn(self._every(5, self.passes.look_ahead))
+        self.spawn(self._every(2, self.passes.watch_runners))
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self.step()
+            await work()
+            await asyncio.sleep(seconds)
+
+    async def request(self, execution: Execution) -> bool:
+        await self.effect(lambda: self.world.append(EXECUTION.name, execution.workflow_id, request_record(execution)))
+        return True
+
+    async def ended(self, execution: Execution) -> bool:
+        await self.effect(lambda: self.world.append(ACTION_RESULT.name, execution.workflow_id, ended_record(execution)))
+        return True
+
+
+class Api(Process):
+    """One call of the API."""
+
+    async def trigger(self, workflow_id: str) -> None:
+        world = self.world
+
+        async def publish(workflow_id: str, record: Event) -> bool:
+            await self.effect(lambda: world.append(EXECUTION.name, workflow_id, record))
+            return True
+
+        try:
+            execution_id = await admission.trigger(
+                workflow_id,
+                workflows=Facade(self, world.workflows),
+                executions=Facade(self, world.executions),
+                publish=publish,
+                now=world.now,
+                entropy=world.random.randbytes(10),
+            )
+        except (InProgress, StoreUnavailable):
+            return
+        world.promised.add(execution_id)
+
+    def publish_straight(self, workflow_id: str) -> None:
+        self.world.append(EXECUTION.name, workflow_id, ExecutionRequest(workflow_id=workflow_id))
+
+
+def on_virtual_time(world: World) -> Any:
+    """Return patches that put the services' clocks on the world's."""
+    clock = lambda: world.now  # noqa: E731
+    patches = ExitStack()
+    for module in (attempts, intake, runs, strays):
+        patches.enter_context(patch.object(module, "now", clock))
+    patches.enter_context(patch.object(attempts, "run_action", world.act))
+    patches.enter_context(patch.object(positions, "time", SimpleNamespace(monotonic=world.loop.time)))
+    return patches

@@ -1,0 +1,100 @@
+"""The fold of the log gives the documents, whatever happened."""
+
+from dataclasses import fields, replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apps.projection.comparison import IDENTITY, STANDING, differences
+from domain.execution import Admission, Cause, Execution, Restart, Status, admit
+from domain.identifiers import execution_id
+from events.folding import ended_record
+from events.history import fold
+from tests.projection.plausible import START, Life, eventful, settled, smooth
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_the_fold_of_any_life_agrees_with_its_document(seed, steps):
+    life = eventful(Random(seed), "w", steps)
+    told = fold(life.records)
+    if told.execution is None:
+        assert life.document.status.is_open, "an execution ended and the log knows nothing of it"
+        assert not life.records
+        return
+    assert told.complete
+    assert differences(told.execution, life.document) == []
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_the_fold_of_a_life_that_ended_is_its_document(seed, steps):
+    life = settled(Random(seed), "w", steps)
+    assert not life.document.status.is_open
+    assert fold(life.records).execution == life.document
+
+
+def test_a_smooth_life_agrees_at_each_moment():
+    life = Life(Random(1), "w")
+    life.publish_request()
+    life.start_certainly_new()
+    life.mark(life.runs[0])
+    assert differences(fold(life.records).execution, life.document) == []
+    life.act(life.runs[0], ok=True)
+    assert differences(fold(life.records).execution, life.document) != [], "published and not yet projected"
+    life.project()
+    assert fold(life.records).execution == replace(life.document)
+
+
+def test_a_skipped_execution_is_told_by_its_end_alone():
+    skipped = admit(
+        Admission(
+            execution_id=execution_id(START, bytes(10)), workflow_id="w", version=3, cause=Cause.SCHEDULE,
+            created_at=START, retries_left=2, total_actions=2, shard=5, due_at=START, reason="skipped: busy",
+        )
+    )  # fmt: skip
+    told = fold([ended_record(skipped)])
+    assert told.complete
+    assert told.execution == replace(skipped, shard=told.execution.shard)
+
+
+@pytest.mark.parametrize("missing", range(1, 4))
+def test_a_life_whose_beginning_is_gone_is_not_complete(missing):
+    life = Life(Random(1), "w", actions=3)
+    life.publish_request()
+    life.start_certainly_new()
+    life.act(life.runs[0], ok=True)
+    life.project()
+    life.restart(Restart.LOST, published=True)
+    life.claim(life.document.epoch)
+    life.act(life.runs[1], ok=True)
+    life.project()
+    assert fold(life.records).complete
+    order = [life.requests[0], life.results[0], life.requests[1], life.results[1]]
+    assert not fold(order[missing:]).complete
+
+
+def test_every_field_of_an_execution_is_compared():
+    told_by_no_record = {
+        "deadline",  # stands only while it is open, and changes nothing of what is compared
+        "intents",  # written before a request leaves, so that a crash in between is not forgotten
+    }
+    assert {*IDENTITY, *STANDING, "results"} == {field.name for field in fields(Execution)} - told_by_no_record
+
+
+@pytest.mark.parametrize("field", ["status", "attempt", "finished_at", "reason", "results", "lost", "version"])
+def test_a_tampered_document_is_found(field):
+    life = smooth(Random(3), "w", START)
+    assert life.document.status is Status.OK
+    other = {
+        "status": Status.FAILED,
+        "attempt": 9,
+        "finished_at": START,
+        "reason": "?",
+        "results": {},
+        "lost": 1,
+        "version": 7,
+    }
+    assert differences(fold(life.records).execution, replace(life.document, **{field: other[field]}))

@@ -1,0 +1,84 @@
+"""What a failed attempt says of the execution, with its publisher replaced by a list."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from actions import registry
+from actions.registry import WorkflowDefinition
+from actions.running import Failed, Succeeded
+from apps.runner.attempts import Run, run_attempt
+from domain.execution import Failures
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def outcomes(monkeypatch):
+    """Let log actions end as their message is told here."""
+    told = {}
+
+    async def run(action, context):
+        return told.get(action.message, Succeeded())
+
+    monkeypatch.setitem(registry.KINDS, registry.LogAction, run)
+    return told
+
+
+async def attempt(definition, *, retries_left, failures=None, number=1):
+    published = []
+
+    async def publish(workflow_id, result):
+        published.append(result)
+
+    run = Run(
+        execution_id="e", workflow_id="w", version=1, epoch=1, attempt=number, retries_left=retries_left,
+        resume_index=0, total_actions=len(definition.actions), cause="manual", failures=failures or {},
+    )  # fmt: skip
+    await run_attempt(run, definition, runner="r", resources=None, publish=publish)
+    return published
+
+
+def workflow(*actions, **fields):
+    return WorkflowDefinition.model_validate(
+        {"workflowId": "w", "trigger": {"type": "manual"}, "actions": list(actions), **fields}
+    )
+
+
+async def test_a_status_that_is_not_retried_ends_at_once_and_says_why(outcomes):
+    outcomes["a"] = Failed("status", "answered 404", status=404)
+    (result,) = await attempt(workflow({"type": "log", "message": "a"}), retries_left=3)
+    assert (result.execution_status, result.wake_at, result.retries_left) == ("failed", None, 3)
+    assert result.reason == "action log-1 failed: answered 404; status 404 is not retried"
+
+
+async def test_retry_after_moves_the_next_attempt(outcomes):
+    outcomes["a"] = Failed("status", "answered 429", status=429, retry_after=90)
+    (result,) = await attempt(workflow({"type": "log", "message": "a"}), retries_left=3)
+    assert result.execution_status == "waiting"
+    assert result.wake_at == result.finished_at + timedelta(seconds=90)
+    assert result.retries_left == 2
+
+
+async def test_an_action_with_attempts_of_its_own_counts_its_own_failures(outcomes):
+    outcomes["b"] = Failed("timeout", "slow")
+    definition = workflow(
+        {"type": "log", "message": "a"}, {"type": "log", "message": "b", "retry": {"attempts": 3}}, retries=0
+    )
+    *_, result = await attempt(definition, retries_left=0)
+    assert (result.execution_status, result.retries_left) == ("waiting", 0)
+    *_, result = await attempt(definition, retries_left=0, failures={1: Failures(1, LONG_AGO)}, number=2)
+    assert result.execution_status == "waiting"
+    *_, result = await attempt(definition, retries_left=0, failures={1: Failures(2, LONG_AGO)}, number=3)
+    assert result.execution_status == "failed"
+    assert result.reason.endswith("no retries are left")
+
+
+async def test_the_budget_counts_from_the_first_failed_attempt(outcomes):
+    outcomes["a"] = Failed("timeout", "slow")
+    definition = workflow({"type": "log", "message": "a"}, retry={"budget": "1h"})
+    (result,) = await attempt(definition, retries_left=3)
+    assert result.execution_status == "waiting"
+    (result,) = await attempt(definition, retries_left=2, failures={0: Failures(1, LONG_AGO)}, number=2)
+    assert result.execution_status == "failed"
+    assert "budget" in result.reason

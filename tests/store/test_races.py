@@ -1,0 +1,167 @@
+"""What several processes do at the same instant has one winner, and nothing that was done is lost."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from domain.execution import CLOSED, Ended, Restart, Status, admit
+from store.interfaces import Admitted, AlreadyAdmitted, Locked, Started, StoreUnavailable
+from tests.store.test_executions import ALL, admission, at, finished
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def together(*calls):
+    return [answer for answer in await asyncio.gather(*calls) if answer is not None]
+
+
+async def test_the_very_same_restart_is_granted_once(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    won = await together(*(store.executions.reissue(asked.execution_id, 1, at(3), Restart.UNCLAIMED) for _ in range(5)))
+    assert [execution.epoch for execution in won] == [2]
+
+
+async def test_the_very_same_claim_is_granted_once(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    won = await together(*(store.executions.claim(asked.execution_id, 1, "r1", at(3)) for _ in range(5)))
+    assert [execution.epoch for execution in won] == [2]
+
+
+async def test_the_very_same_end_is_granted_once(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    ended = Ended(asked.execution_id, asked.workflow_id, Status.CANCELLED, "asked", at(3))
+    won = await together(*(store.executions.end(ended) for _ in range(5)))
+    assert [execution.status for execution in won] == [Status.CANCELLED]
+    assert await store.executions.get(asked.execution_id) == won[0]
+
+
+async def test_winners_are_told_apart_within_one_write(store):
+    """A batch in which some win and some lose: each caller gets its own answer."""
+    asked = [admission(f"w{n}") for n in range(20)]
+    for each in asked:
+        await store.executions.admit(each)
+    for each in asked[::2]:
+        await store.executions.claim(each.execution_id, 1, "other", at(1))
+    answers = await asyncio.gather(*(store.executions.reissue(e.execution_id, 1, at(2), Restart.UNCLAIMED) for e in asked))
+    assert [answer is None for answer in answers] == [True, False] * 10
+
+
+async def test_a_replay_that_begins_with_what_is_in_and_ends_with_what_is_not(store):
+    asked = admission(total=3)
+    await store.executions.admit(asked)
+    results = [finished(asked, 0), finished(asked, 1, seq=2), finished(asked, 2, Status.OK, seq=3)]
+    await store.executions.project(results[:1])
+    assert await store.executions.project(results) == frozenset()
+    execution = await store.executions.get(asked.execution_id)
+    assert (execution.status, execution.seq, len(execution.results)) == (Status.OK, CLOSED, 3)
+
+
+async def test_results_of_two_epochs_in_one_batch(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    await store.executions.claim(asked.execution_id, 1, "r2", at(1))
+    await store.executions.project([finished(asked, 1, epoch=1), finished(asked, 0, epoch=2)])
+    execution = await store.executions.get(asked.execution_id)
+    assert list(execution.results) == ["1_0"]
+    assert execution.epoch == 2
+
+
+async def test_nothing_follows_a_terminal_result(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    await store.executions.project([finished(asked, 0, Status.OK), finished(asked, 1, seq=2)])
+    execution = await store.executions.get(asked.execution_id)
+    assert (execution.status, list(execution.results)) == (Status.OK, ["1_0"])
+    assert await store.executions.holder("w") is None
+
+
+async def test_a_mark_and_a_result_at_once_lose_neither(store):
+    asked = [admission(f"w{n}") for n in range(20)]
+    for each in asked:
+        await store.executions.admit(each)
+    lost, refused = await asyncio.gather(
+        store.executions.mark_started([Started(each.execution_id, 1, "r1", at(0)) for each in asked]),
+        store.executions.project([finished(each) for each in asked]),
+    )
+    assert (lost, refused) == (frozenset(), frozenset())
+    for each in asked:
+        execution = await store.executions.get(each.execution_id)
+        assert (execution.status, execution.seq, execution.owner) == (Status.RUNNING, 1, "r1")
+
+
+async def test_a_lost_runners_result_and_its_restart_at_once(store):
+    """Whichever comes first, the lock is held by an open execution or by none."""
+    asked = [admission(f"w{n}") for n in range(20)]
+    for each in asked:
+        await store.executions.admit(each)
+    answers = await asyncio.gather(
+        store.executions.project([finished(each, status=Status.OK) for each in asked]),
+        *(store.executions.reissue(each.execution_id, 1, at(5), Restart.LOST) for each in asked),
+    )
+    holders = await store.executions.holders([each.workflow_id for each in asked])
+    for each, restarted in zip(asked, answers[1:], strict=True):
+        execution = await store.executions.get(each.execution_id)
+        if restarted is None:
+            assert (execution.status, each.workflow_id in holders) == (Status.OK, False)
+        else:
+            assert (execution, holders[each.workflow_id]) == (restarted, restarted)
+            assert each.execution_id in answers[0]
+
+
+async def test_one_batch_with_every_answer(store):
+    held, known, fresh = admission("held"), admission("known"), admission("fresh")
+    await store.executions.admit(held)
+    await store.executions.admit(known)
+    others = [admission("held"), known, fresh, admission("fresh"), admission("free"), admission(lock=False)]
+    answers = await asyncio.gather(*(store.executions.admit(each) for each in others))
+    assert answers == [
+        Locked(held.execution_id, Status.PENDING),
+        AlreadyAdmitted(known.execution_id),
+        Admitted(fresh.execution_id),
+        Locked(fresh.execution_id, Status.PENDING),
+        Admitted(others[4].execution_id),
+        Admitted(others[5].execution_id),
+    ]
+
+
+@pytest.mark.parametrize("lead", ["f", "0"], ids=["far-future", "far-past"])
+async def test_an_id_of_a_producers_own_is_found_like_any_other(store, lead):
+    asked = replace(admission(), execution_id=lead + str(uuid.uuid4())[1:])
+    await store.executions.admit(asked)
+    assert [each.execution_id for each in await store.executions.unclaimed(at(10), ALL, 10)] == [asked.execution_id]
+    assert await store.executions.latest("w") == admit(asked)
+    await store.executions.project([finished(asked, status=Status.OK)])
+    assert (await store.executions.latest("w")).status is Status.OK
+
+
+async def test_rebuilding_writes_over_what_is_there_and_adds_what_is_not(real):
+    asked = [admission(f"w{n}", seconds=n) for n in range(6)]
+    for each in asked[:4]:
+        await real.executions.admit(each)
+    await real.executions.project([finished(each, status=Status.OK) for each in asked[:2]])
+    # The first ended there is open in truth, the lock of the third belongs to a newer execution.
+    newer = replace(admission("w2", seconds=9), lock_key="w2")
+    truth = [
+        admit(asked[0]),
+        *(replace(admit(each), status=Status.FAILED, seq=CLOSED, lock_key=None, requested_at=None, finished_at=at(8))
+          for each in asked[1:5]),
+        admit(asked[5]),
+        admit(newer),
+    ]  # fmt: skip
+    await real.executions.replace_all(iter(truth))
+    assert [each async for each in real.executions.scan()] == sorted(truth, key=lambda each: each.execution_id)
+    assert set(await real.executions.holders([each.workflow_id for each in asked])) == {"w0", "w2", "w5"}
+
+
+async def test_a_refused_bulk_is_unavailable_and_not_the_drivers_error(real):
+    huge = replace(finished(admission()), reason="x" * (17 * 2**20), status=Status.WAITING, wake_at=at(1))
+    asked = admission()
+    await real.executions.admit(asked)
+    with pytest.raises(StoreUnavailable):
+        await real.executions.project([replace(huge, execution_id=asked.execution_id)])
+    assert (await real.executions.get(asked.execution_id)).seq == 0

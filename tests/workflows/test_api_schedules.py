@@ -1,0 +1,199 @@
+"""Schedules over HTTP: preview, pause and resume, occurrences, and how overlap shows."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from domain.execution import Admission, Cause, admit
+from domain.identifiers import tick_execution_id
+from domain.occurrence import Disposition, Unfired
+from tests.workflows.clock import START
+
+PERIODIC = {"type": "periodic", "interval": "10s"}
+DAILY = {"type": "cron", "expression": "30 2 * * *", "timezone": "Europe/Berlin"}
+
+
+def at(seconds):
+    return START + timedelta(seconds=seconds)
+
+
+def fire(store, seconds, **fields):
+    """Have a tick fired and run."""
+    execution = admit(
+        Admission(
+            execution_id=tick_execution_id("a", at(seconds)), workflow_id="a", version=1, cause=Cause.SCHEDULE,
+            created_at=at(seconds), retries_left=0, total_actions=1, shard=0, due_at=at(seconds), lock_key="a",
+        )
+    )  # fmt: skip
+    store.executions.documents[execution.execution_id] = replace(
+        execution, lock_key=None, started_at=at(seconds + 0.012), **fields
+    )
+    return execution.execution_id
+
+
+async def test_a_schedule_is_previewed_in_its_zone(api):
+    answer = await api.send(
+        "POST", "/schedules/preview", json={"trigger": DAILY, "count": 3, "after": "2026-03-27T12:00:00Z"}
+    )
+    assert answer.status == 200
+    assert answer.body == {
+        "timezone": "Europe/Berlin",
+        "items": [
+            {"dueAt": "2026-03-28T01:30:00.000Z", "localTime": "2026-03-28T02:30:00+01:00"},
+            {"dueAt": "2026-03-29T01:00:00.000Z", "localTime": "2026-03-29T03:00:00+02:00"},
+            {"dueAt": "2026-03-30T00:30:00.000Z", "localTime": "2026-03-30T02:30:00+02:00"},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "trigger"),
+        ({"trigger": {"type": "cron", "expression": "0 0 30 2 *"}}, "trigger.expression"),
+        ({"trigger": {"type": "cron", "expression": "@daily", "timezone": "Mars/Base"}}, "trigger.timezone"),
+        ({"trigger": DAILY, "count": 0}, "count"),
+        ({"trigger": DAILY, "after": "tomorrow"}, "after"),
+    ],
+)
+async def test_a_bad_preview_names_the_field(api, body, field):
+    assert (await api.send("POST", "/schedules/preview", json=body)).fields() == [field]
+
+
+async def test_the_coming_ticks_of_a_workflow_end_with_its_runs(api, store):
+    await api.create("a", trigger={**PERIODIC, "maxRuns": 3})
+    store.workflows.documents["a"] = replace(store.workflows.documents["a"], runs=1)
+    answer = await api.get("/workflows/a/schedule?count=5")
+    assert [item["dueAt"][17:19] for item in answer.body["items"]] == ["10", "20"]
+    assert answer.body["timezone"] == "UTC"
+    assert (await api.get("/workflows/a/schedule?count=501")).fields() == ["count"]
+    (await api.get("/workflows/b/schedule")).problem(404)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "field"),
+    [
+        ({"type": "once", "at": "2026-01-31T11:59:59Z"}, "trigger.at"),
+        ({**PERIODIC, "endAt": "2026-01-31T12:00:05Z"}, "trigger.endAt"),
+    ],
+)
+async def test_a_schedule_that_would_never_run_is_refused(api, trigger, field):
+    body = {"workflowId": "a", "trigger": trigger, "actions": [{"type": "log", "message": "x"}]}
+    assert (await api.send("POST", "/workflows", json=body)).fields() == [field]
+
+
+async def test_a_pause_holds_ticks_and_the_grid_goes_on(api, clock, changes):
+    await api.create("a", trigger=PERIODIC)
+    clock.move(4)
+    paused = (await api.send("POST", "/workflows/a/pause")).body
+    assert (paused["trigger"]["status"], paused["nextRun"], paused["pausedAt"]) == (
+        "paused",
+        None,
+        "2026-01-31T12:00:04.000Z",
+    )
+    assert len(changes.sent) == 2, "the scheduler is told of the workflow and of its pause"
+    clock.move(30)
+    again = await api.send("POST", "/workflows/a/pause")
+    assert again.body["pausedAt"] == paused["pausedAt"]
+    held = {"disposition": "held", "dueAt": "2026-01-31T12:00:10.000Z", "until": "2026-01-31T12:00:30.000Z", "ticks": 3,
+            "openExecutionId": None}  # fmt: skip
+    assert (await api.get("/workflows/a/occurrences")).body == {"items": [held], "nextCursor": None}
+    assert (await api.get("/workflows/a/schedule")).body["items"] == []
+    resumed = (await api.send("POST", "/workflows/a/resume")).body
+    assert (resumed["trigger"]["status"], resumed["nextRun"]) == ("idle", "2026-01-31T12:00:40.000Z")
+    assert "pausedAt" not in resumed
+    assert (await api.get("/workflows/a/occurrences")).body["items"] == [held]
+    assert (await api.send("POST", "/workflows/a/resume")).body["nextRun"] == "2026-01-31T12:00:40.000Z"
+
+
+async def test_a_tick_that_was_on_its_way_when_the_pause_began_is_not_called_held(api, clock, store):
+    await api.create("a", trigger=PERIODIC)
+    await api.send("POST", "/workflows/a/pause")
+    fired = fire(store, 10)
+    clock.move(25)
+    await api.send("POST", "/workflows/a/resume")
+    items = (await api.get("/workflows/a/occurrences")).body["items"]
+    assert [(item["disposition"], item.get("executionId")) for item in items] == [("held", None), ("fired", fired)]
+    assert items[0]["dueAt"] == "2026-01-31T12:00:20.000Z"
+
+
+async def test_a_new_schedule_of_a_paused_workflow_stays_paused(api, clock):
+    await api.create("a", trigger=PERIODIC)
+    await api.send("POST", "/workflows/a/pause")
+    clock.move(15)
+    body = {"trigger": {"type": "periodic", "interval": "1m"}, "actions": [{"type": "log", "message": "x"}]}
+    changed = await api.send("PUT", "/workflows/a", json=body)
+    assert (changed.body["trigger"]["status"], changed.body["nextRun"]) == ("paused", None)
+    clock.move(61)
+    items = (await api.get("/workflows/a/occurrences")).body["items"]
+    assert [(item["dueAt"][14:19], item["ticks"]) for item in items] == [("01:15", 1), ("00:10", 1)]
+    assert (await api.send("POST", "/workflows/a/resume")).body["nextRun"] == "2026-01-31T12:02:15.000Z"
+
+
+async def test_what_has_no_ticks_cannot_be_paused(api):
+    await api.create("a")
+    problem = (await api.send("POST", "/workflows/a/pause")).problem(409)
+    assert problem["type"] == "urn:problem-type:no-ticks"
+    (await api.send("POST", "/workflows/b/pause")).problem(404)
+
+
+async def test_occurrences_tell_of_every_tick_newest_first_page_by_page(api, store):
+    await api.create("a", trigger={**PERIODIC, "allowManual": True})
+    await api.trigger("a")
+    ids = {number: fire(store, number) for number in (10, 20, 60)}
+    await store.occurrences.record(Unfired("a", Disposition.MISSED, at(30), at(50), 3))
+    store.workflows.documents["a"] = replace(
+        store.workflows.documents["a"], unfired=Unfired("a", Disposition.SKIPPED, at(70), at(80), 2, ids[60])
+    )
+    items, query = [], "?limit=2"
+    while True:
+        page = (await api.get(f"/workflows/a/occurrences{query}")).body
+        items += page["items"]
+        if page["nextCursor"] is None:
+            break
+        query = f"?limit=2&cursor={page['nextCursor']}"
+    assert [(item["disposition"], item.get("ticks", 1)) for item in items] == [
+        ("skipped", 2),
+        ("fired", 1),
+        ("missed", 3),
+        ("fired", 1),
+        ("fired", 1),
+    ]
+    assert items[0]["openExecutionId"] == items[1]["executionId"] == ids[60]
+    assert items[1]["latenessMs"] == 12
+
+
+async def test_a_trigger_by_hand_is_queued_where_the_workflow_queues(api, store):
+    await api.create("a", overlap="queue")
+    first = await api.send("POST", "/workflows/a/trigger")
+    second = await api.send("POST", "/workflows/a/trigger")
+    assert (first.status, first.body["status"]) == (202, "workflow triggered")
+    assert (second.status, second.body["status"]) == (202, "workflow queued")
+    assert (await api.get(f"/executions/{second.body['executionId']}")).body["status"] == "queued"
+    assert (await api.get("/executions?status=queued")).body["items"][0]["executionId"] == second.body["executionId"]
+    third = await api.send("POST", "/workflows/a/trigger")
+    assert third.problem(409)["executionId"] == first.body["executionId"]
+
+
+async def test_allow_runs_several_and_shows_the_busiest(api, store, clock):
+    await api.create("a", overlap={"policy": "allow", "max": 2})
+    ids = [await api.trigger("a"), await api.trigger("a")]
+    store.executions.start(ids[1], clock())
+    assert (await api.get("/workflows/a")).body["trigger"]["status"] == "busy"
+    assert (await api.get("/workflows")).body["items"][0]["trigger"]["status"] == "busy"
+    (await api.send("POST", "/workflows/a/trigger")).problem(409)
+
+
+async def test_cancel_running_makes_room_for_a_trigger_by_hand(api):
+    await api.create("a", overlap="cancel-running")
+    first, second = await api.trigger("a"), await api.trigger("a")
+    assert (await api.get(f"/executions/{first}")).body["status"] == "cancelled"
+    assert (await api.get(f"/executions/{second}")).body["status"] == "pending"
+
+
+async def test_a_wrong_policy_names_the_field(api):
+    body = {"workflowId": "a", "trigger": PERIODIC, "overlap": "sometimes", "actions": [{"type": "log", "message": "x"}]}
+    assert (await api.send("POST", "/workflows", json=body)).fields() == ["overlap.policy"]
+    body["overlap"] = {"policy": "queue", "max": 1000}
+    assert (await api.send("POST", "/workflows", json=body)).fields() == ["overlap.max"]
