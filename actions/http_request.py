@@ -128,6 +128,11 @@ class HttpRequestAction(Action):
     store_headers: tuple[HeaderName, ...] | None = Field(
         default=None, max_length=50, description="Headers of the answer kept beside the usual ones."
     )
+    on_unknown: Literal["retry", "fail"] = Field(
+        default="retry",
+        description="What becomes of a request whose runner died before the answer was recorded: retry sends it again, "
+        "under the same Idempotency-Key; fail ends the execution with the outcome unknown.",
+    )
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:

@@ -1,24 +1,28 @@
 """The kinds that workflows may use."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from actions import http_request, log
+from actions import http_request, log, plugins
 from actions.http_request import HttpRequestAction
 from actions.log import LogAction
+from actions.plugins import PluginSettings, Run
 from actions.running import Context, Outcome
 from domain.action import Action
 from domain.definition import Definition
 
-AnyAction = Annotated[LogAction | HttpRequestAction, Field(discriminator="type")]
-"""An action of any kind, told apart by its ``type``."""
-
-KINDS: dict[type[Action], Callable[[Any, Context], Awaitable[Outcome]]] = {
+KINDS: dict[type[Action], Run] = {
     LogAction: log.run,
     HttpRequestAction: http_request.run,
+    **plugins.load(PluginSettings().action_plugins),
 }
+
+if TYPE_CHECKING:
+    AnyAction = Action
+else:
+    AnyAction = Annotated[Union[tuple(KINDS)], Field(discriminator="type")]
+    """An action of any kind, told apart by its ``type``."""
 
 
 class WorkflowDefinition(Definition[AnyAction]):

@@ -1,12 +1,13 @@
 """``/health``, ``/ready`` and ``/metrics`` of every service.
 
-``/health`` answers while the process turns its event loop. ``/ready`` looks at what the service needs to do its work: the
+``/health`` answers while the process turns its event loop and its consumer reads what there is (:mod:`apps.liveness`).
+``/ready`` looks at what the service needs to do its work: the
 database, Kafka, an assignment of partitions, recovered tables. A worker without partitions (there are more workers than
 partitions) is ready: it has nothing to do until somebody stops.
 """
 
 import asyncio
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from faust import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -22,7 +23,7 @@ from store.interfaces import StoreError
 class Alive(BaseModel):
     """The process answers."""
 
-    status: Literal["ok"]
+    status: str = Field(description="ok, or what is wrong.")
     service: str
 
 
@@ -78,7 +79,7 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
             "get": Operation(
                 "getHealth",
                 "Whether the process answers",
-                {200: Answer("It does.", Alive)},
+                {200: Answer("It does.", Alive), 503: Answer("Its consumer stands still.", Alive)},
                 tag="service",
                 scope=Scope.PUBLIC,
                 uses_database=False,
@@ -86,7 +87,9 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
         }
 
         async def get(self, request: web.Request) -> web.Response:
-            return self.json({"status": "ok", "service": app.conf.name})
+            problem = app.liveness.problem
+            body = {"status": "ok" if problem is None else problem, "service": app.conf.name}
+            return self.json(body, status=200 if problem is None else 503)
 
     @app.page("/ready")
     class Ready(web.View):

@@ -20,6 +20,7 @@ from yarl import URL
 
 from apps import kafka_security
 from apps.access import Gate, is_loopback, refusal
+from apps.liveness import Liveness
 from apps.logs import logging_config
 from apps.settings import ServiceSettings
 from events.provision import ensure_topics
@@ -152,6 +153,7 @@ class ServiceApp(faust.App):
             broker_heartbeat_interval=settings.kafka_session_timeout / 3.5,
             **options,
         )
+        self.liveness = Liveness(self, beacon=self.beacon)
 
     def middlewares(self) -> list[Any]:
         """Return what every request passes, from the outermost on."""
@@ -180,6 +182,15 @@ class ServiceApp(faust.App):
     def _new_producer_transport(self) -> TransportT:
         return Transport(self.conf.broker_producer, self)
 
+    @property
+    def stop_grace(self) -> float:
+        """Seconds that the work of this service may take to finish when it is stopped."""
+        return 0.0
+
+    def is_full(self) -> bool:
+        """Tell whether this service reads nothing for a good reason: it has all the work that it may take."""
+        return False
+
     def dependencies(self) -> Iterable[ServiceT]:
         """Return what this service needs beside the store and the topics; started after them, before Faust's own."""
         return []
@@ -197,6 +208,7 @@ class ServiceApp(faust.App):
         return [
             Database(self.store, beacon=self.beacon),
             Topics(self, beacon=self.beacon),
+            self.liveness,
             *self.dependencies(),
             *super().on_init_dependencies(),
         ]

@@ -47,6 +47,15 @@ class ServiceSettings(BaseSettings):
     republish_after: float = Field(
         default=10.0, gt=0, description="Seconds until a request that no runner has started is published again."
     )
+    liveness_interval: float = Field(
+        default=5.0, gt=0, description="Seconds between two looks at how far the partitions are read."
+    )
+    stall_after: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds without reading, though there are records, after which /health says 503; twice that, and the "
+        "process stops to be started anew.",
+    )
     retention_days: float = Field(default=30.0, gt=0, description="How long finished executions are kept.")
     ledger_retention_days: float = Field(
         default=90.0, gt=0, description="How long it is told of ticks that were skipped, missed or held."

@@ -11,6 +11,7 @@ from chaos.faults import Fault
 from chaos.load import Accepted
 from chaos.receiver import Received
 from domain.execution import Cause, Execution, Status
+from domain.occurrence import Disposition, Unfired
 from events.records import ActionResult, Event
 
 AFTERMATH = 30.0  # seconds after a fault in which its consequences show: stale heartbeats, sessions, rebalances
@@ -38,6 +39,7 @@ class Evidence:
     records: Mapping[str, Sequence[Event]]  # by execution, of both topics
     periodic: Mapping[str, float]  # workflow -> interval
     anchors: Mapping[str, datetime]
+    unfired: Mapping[str, Sequence[Unfired]]  # workflow -> the ledger of its ticks that were not fired
     not_idle: Sequence[str]  # workflows that hold a lock
     began: float
     load_ended: float
@@ -169,17 +171,29 @@ def _every_tick_has_one_disposition(seen: Evidence, judgement: Judgement) -> Non
                 judgement.add(rule, executions[0].execution_id, f"{workflow_id}: {due.isoformat()} is not on the grid")
             if len(executions) > 1:
                 judgement.add(rule, executions[1].execution_id, f"{workflow_id}: {due.isoformat()} was fired twice")
-            judgement.ticks["skipped" if executions[0].status is Status.SKIPPED else "fired"] += 1
-        if not of_tick:
+            judgement.ticks["fired"] += 1
+        ranges = seen.unfired.get(workflow_id, ())
+        if not of_tick and not ranges:
             judgement.add(rule, "", f"{workflow_id} never ran")
             continue
+        # Ticks after the last that was judged were still to be judged when the workflow was archived.
+        last = max([*of_tick, *(ranged.last for ranged in ranges)])
         due = anchor + interval
-        while due.timestamp() < seen.load_ended - 1:
-            if due not in of_tick:
-                judgement.ticks["missed"] += 1
-                # Passed over by the misfire policy: only while nobody could fire it for longer than that allows.
-                if not _disturbed(seen.faults, due.timestamp(), due.timestamp() + AFTERMATH):
-                    judgement.add(rule, "", f"{workflow_id}: {due.isoformat()} has no disposition, and there was no fault")
+        while due <= last:
+            of_ledger = [ranged for ranged in ranges if ranged.first <= due <= ranged.last]
+            found = len(of_ledger) + (due in of_tick)
+            for ranged in of_ledger:
+                judgement.ticks[ranged.disposition.value] += 1
+                if ranged.disposition is Disposition.MISSED and not _disturbed(
+                    seen.faults, due.timestamp(), due.timestamp() + AFTERMATH
+                ):
+                    judgement.add(rule, "", f"{workflow_id}: {due.isoformat()} was missed without a fault")
+            if found != 1:
+                told = ", ".join(ranged.disposition.value for ranged in of_ledger)
+                fired = f"fired as {of_tick[due][0].execution_id}" if due in of_tick else "not fired"
+                judgement.add(
+                    rule, "", f"{workflow_id}: {due.isoformat()} has {found} dispositions: {fired}; {told or 'nothing'}"
+                )
             due += interval
 
 

@@ -20,6 +20,7 @@ from chaos.faults import KINDS, Faults, schedule
 from chaos.load import Load
 from chaos.receiver import Receiver
 from domain.execution import OPEN
+from domain.occurrence import Unfired
 from events.records import Event
 from store.client import MongoStore
 from store.interfaces import ExecutionFilter
@@ -87,10 +88,15 @@ async def _run_on(stack: Stack, receiver: Receiver, *, seed: int, seconds: float
         quiet_after = time.time() - load_ended
         executions = {each.execution_id: each async for each in store.executions.scan()}
         anchors = {}
+        unfired: dict[str, list[Unfired]] = {}
         for workflow_id in load.periodic:
             workflow = await store.workflows.get(workflow_id)
             if workflow is not None:
                 anchors[workflow_id] = workflow.anchor
+                ledger = {each.first: each for each in await store.occurrences.list(workflow_id, before=None, limit=100_000)}
+                if workflow.unfired is not None:  # the last range is kept with the schedule until the next one begins
+                    ledger[workflow.unfired.first] = workflow.unfired
+                unfired[workflow_id] = list(ledger.values())
         holders = await store.executions.holders(load.workflows)
         log = Log(consumer)
         await log.assign()
@@ -111,6 +117,7 @@ async def _run_on(stack: Stack, receiver: Receiver, *, seed: int, seconds: float
         records=records,
         periodic=load.periodic,
         anchors=anchors,
+        unfired=unfired,
         not_idle=sorted(holders),
         began=began,
         load_ended=load_ended,

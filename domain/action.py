@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from domain.durations import Duration
 from domain.identifiers import ACTION_ID_PATTERN
 from domain.model import Model
 from domain.retry import Retry
@@ -18,3 +19,4 @@ class Action(Model):
     retry: Retry | None = Field(
         default=None, description="How this step is retried, where that differs from the workflow's retry."
     )
+    timeout: Duration = Field(default="1m", description="Longest time that one attempt of the action may take.")

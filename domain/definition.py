@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
 from domain.action import Action
+from domain.durations import Duration
 from domain.identifiers import WORKFLOW_ID_PATTERN
 from domain.model import Model
 from domain.overlap import Overlap
@@ -35,6 +36,9 @@ class Definition(Model, Generic[A]):
     )
     retry: Retry | None = Field(default=None, description="How failed actions are retried.")
     overlap: Overlap = Field(default=Overlap(), exclude_if=lambda overlap: overlap == Overlap())
+    timeout: Duration | None = Field(
+        default=None, description="Longest time from admission to end, waits and retries included; then it ends as failed."
+    )
 
     @model_validator(mode="before")
     @classmethod

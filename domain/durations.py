@@ -33,6 +33,15 @@ def parse_duration(text: str) -> timedelta:
     return length
 
 
+def duration_text(length: timedelta) -> str:
+    """Return ``length`` as a person would write it: in the largest unit that leaves nothing over."""
+    seconds = round(length.total_seconds())
+    for unit, size in (("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
 def _checked(text: str) -> str:
     parse_duration(text)
     return text

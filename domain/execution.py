@@ -22,6 +22,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from domain.durations import parse_duration
 from domain.errors import DomainError
 
 
@@ -51,6 +52,9 @@ class Status(str, Enum):
 OPEN = frozenset({Status.QUEUED, Status.PENDING, Status.RUNNING, Status.WAITING})
 TERMINAL = frozenset(Status) - OPEN
 
+FAILURES = frozenset({"failed", "unknown"})
+"""Statuses of an action that did not do its work, as far as anybody knows."""
+
 CLOSED = 2**31 - 1
 """Sequence number of a terminal execution: the fence alone keeps every result out."""
 
@@ -64,6 +68,11 @@ class Cause(str, Enum):
     BACKFILL = "backfill"  # a tick of the past, made up for by hand
 
 
+def outcome_key(attempt: int, index: int) -> str:
+    """Return the name of one attempt of the action at ``index``."""
+    return f"{attempt}_{index}"
+
+
 @dataclass(frozen=True)
 class ActionOutcome:
     """What one attempt of one action did."""
@@ -71,7 +80,7 @@ class ActionOutcome:
     action_id: str
     index: int
     attempt: int
-    status: str  # "ok" or "failed"
+    status: str  # ok, failed, or unknown: it was begun, and its runner died before it could tell
     started_at: datetime
     finished_at: datetime
     logs: tuple[str, ...] = ()
@@ -81,7 +90,7 @@ class ActionOutcome:
     @property
     def key(self) -> str:
         """The place of this outcome among the execution's results; writing it twice is writing it once."""
-        return f"{self.attempt}_{self.index}"
+        return outcome_key(self.attempt, self.index)
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,7 @@ class Admission:
     lock_key: str | None = None  # None: not admitted but recorded as skipped
     queued: bool = False  # the lock is a place in the line, not the right to run
     reason: str | None = None  # why skipped
+    deadline: datetime | None = None  # when it is ended as failed, whatever it is doing
 
 
 @dataclass(frozen=True)
@@ -197,6 +207,8 @@ class Execution:
     lock_key: str | None = None
     last_failed_action: str | None = None
     reason: str | None = None
+    deadline: datetime | None = None  # while open
+    intents: tuple[str, ...] = ()  # keys of outcomes that a runner was about to bring about; see Executions.intend
     results: Mapping[str, ActionOutcome] = field(default_factory=dict)
 
     @property
@@ -222,6 +234,16 @@ class Execution:
         done = {outcome.index for outcome in self.results.values() if outcome.status == "ok"}
         return next((index for index in range(self.total_actions) if index not in done), self.total_actions)
 
+    @property
+    def in_doubt(self) -> frozenset[int]:
+        """Positions of the actions that were begun by a run that did not live to tell what became of them."""
+        return frozenset(int(key.rpartition("_")[2]) for key in self.intents if key not in self.results)
+
+
+def deadline_of(admitted_at: datetime, timeout: str | None) -> datetime | None:
+    """Return when an execution with a total ``timeout`` (a duration, None: none) is over its time."""
+    return None if timeout is None else admitted_at + parse_duration(timeout)
+
 
 def admit(admission: Admission) -> Execution:
     """Return the execution that ``admission`` makes: pending under its lock, or skipped from the start."""
@@ -243,6 +265,7 @@ def admit(admission: Admission) -> Execution:
         finished_at=None if locked else admission.created_at,
         lock_key=admission.lock_key,
         reason=admission.reason,
+        deadline=admission.deadline if locked else None,
     )
 
 
@@ -285,7 +308,7 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
         retries_left=result.retries_left,
         results={**execution.results, outcome.key: outcome},
         started_at=min(filter(None, (execution.started_at, outcome.started_at))),
-        last_failed_action=outcome.action_id if outcome.status == "failed" else execution.last_failed_action,
+        last_failed_action=outcome.action_id if outcome.status in FAILURES else execution.last_failed_action,
         requested_at=None,
         owner=result.runner,
     )
@@ -334,4 +357,5 @@ def _close(execution: Execution, status: Status, at: datetime, reason: str | Non
         owner=None,
         requested_at=None,
         lock_key=None,
+        deadline=None,
     )

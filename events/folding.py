@@ -85,4 +85,5 @@ def request_record(execution: Execution) -> ExecutionRequest:
         lost_attempts=execution.lost or None,
         recorded=len(execution.results) if execution.epoch > 1 else None,
         started_at=execution.started_at,
+        deadline=execution.deadline,
     )

@@ -38,6 +38,7 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     lost_attempts: Optional[int] = None
     recorded: Optional[int] = None  # results recorded so far
     started_at: Optional[datetime] = None
+    deadline: Optional[datetime] = None
 
 
 class ActionResult(Event, namespace="workflow.ActionResult"):
@@ -52,7 +53,7 @@ class ActionResult(Event, namespace="workflow.ActionResult"):
     attempt: int
     action_id: str
     index: int  # position of the action, from 0
-    status: str  # of the action: ok or failed
+    status: str  # of the action: ok, failed or unknown
     execution_status: str  # running, waiting, ok or failed
     retries_left: int
     total_actions: int

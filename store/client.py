@@ -91,9 +91,10 @@ class MongoStore:
     async def missing_indexes(self) -> dict[str, list[str]]:
         """Return the names of the indexes that :meth:`ensure_indexes` would make, by collection."""
         wanted = {
-            "open_executions": {"lock", "waking", "owner"},
+            "open_executions": {"lock", "waking", "deadline", "owner"},
             "executions": {"by_workflow", "by_status", "retention"},
             "workflows": {"next_run"},
+            "occurrences": {"retention"},
             "audit": {"retention"},
             "idempotency_keys": {"retention"},
         }

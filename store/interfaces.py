@@ -126,6 +126,7 @@ class Due:
     shard: int
     anchor: datetime
     next_run: datetime
+    timeout: str | None = None
     overlap: Mapping[str, Any] | None = None  # snake_case; None: the default
     runs: int = 0
     unfired: Unfired | None = None
@@ -171,7 +172,25 @@ class Executions(Protocol):
         """
 
     async def end(self, ended: Ended) -> Execution | None:
-        """End an open execution; None where it is unknown or ended already."""
+        """End an open execution; None where it is unknown or ended already.
+
+        The end is untold, in the same write, until :meth:`told` says otherwise.
+        """
+
+    async def told(self, ids: Sequence[str]) -> None:
+        """Note that Kafka has acknowledged the news of these ends; see :meth:`untold`."""
+
+    async def untold(self, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        """Return executions that were ended by :meth:`end` and whose end Kafka has not acknowledged yet."""
+
+    async def intend(self, execution_id: str, epoch: int, key: str, runner: str, at: datetime) -> bool:
+        """Note that ``runner`` is about to bring about the outcome ``key``, and mark the execution as running.
+
+        Durable when this returns True; False where the epoch is no longer the current one, or the execution has ended.
+        """
+
+    async def states(self, ids: Sequence[str]) -> Mapping[str, tuple[int, Status]]:
+        """Return epoch and status of those of the executions that exist."""
 
     async def get(self, execution_id: str) -> Execution | None:
         """Return one execution."""
@@ -190,6 +209,9 @@ class Executions(Protocol):
 
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return waiting executions with ``wake_at`` up to ``until``, soonest first."""
+
+    async def expiring(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        """Return open executions with a deadline up to ``until``, soonest first."""
 
     async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return pending executions handed out before ``before`` that no runner has started."""

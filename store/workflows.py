@@ -148,6 +148,7 @@ class MongoWorkflows:
             "overlap",
             "runs",
             "unfired",
+            "timeout",
         ]
         async with translated():
             cursor = self._heads.find(query, fields, batch_size=_DUE_PAGE).sort([("next_run", ASCENDING)])
@@ -164,6 +165,7 @@ class MongoWorkflows:
                     overlap=json.loads(document["overlap"]) if "overlap" in document else None,
                     runs=document.get("runs", 0),
                     unfired=unfired(document["_id"], document.get("unfired")),
+                    timeout=document.get("timeout"),
                 )
 
     async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
@@ -236,6 +238,8 @@ def to_document(workflow: Workflow) -> Document:
         "updated_at": workflow.updated_at,
         "anchor": workflow.anchor,
     }
+    if workflow.definition.get("timeout") is not None:
+        document["timeout"] = workflow.definition["timeout"]
     if workflow.next_run is not None:
         document["next_run"] = workflow.next_run
     if workflow.archived_at is not None:

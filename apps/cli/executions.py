@@ -57,6 +57,24 @@ def execution(
     show_execution(found, form)
 
 
+def cancel(
+    execution_id: ExecutionId,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why, kept with the execution.")] = None,
+    url: Url = DEFAULT_URL,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
+) -> None:
+    """Cancel an open execution: it ends at once, and what runs of it is stopped."""
+    form = chosen(output_format, as_json)
+    body = {} if reason is None else {"reason": reason}
+    with Client(url) as client:
+        found = client.post("executions", execution_id, "cancel", body=body, missing=unknown(execution_id))
+    if form is not Format.TABLE:
+        output.data(found, form)
+    else:
+        output.line(f"Cancelled {execution_id} of {found.get('workflowId', '-')}.")
+
+
 def show_execution(found: Mapping[str, Any], form: Format) -> None:
     """Write an execution in full."""
     if form is not Format.TABLE:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from apps.cli import (
+    dead_letters,
     definitions,
     differences,
     doctor,
@@ -143,6 +144,12 @@ app.command("audit", rich_help_panel=SERVICE, epilog=examples("wf audit", "wf au
     tokens.audit
 )
 app.command("doctor", rich_help_panel=SERVICE, epilog=examples("wf doctor", "wf doctor --api-only --json"))(doctor.doctor)
+app.command(
+    "cancel",
+    rich_help_panel=EXECUTIONS,
+    epilog=examples("wf cancel 01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f", 'wf cancel ID --reason "wrong month"'),
+)(executions.cancel)
+app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=EXECUTIONS)
 app.command("verify", rich_help_panel=SERVICE, epilog=examples("wf verify", "wf verify --workflow nightly --json"))(
     projection.verify
 )

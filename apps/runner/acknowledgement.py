@@ -6,33 +6,41 @@ delivered again to whoever gets the partition next.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from faust.types import TP, EventT
+
+OnAck = Callable[[TP, int], None]
 
 
 class Ticket:
     """One event that waits for its acknowledgement."""
 
-    __slots__ = ("_queue", "done", "event")
+    __slots__ = ("_on_ack", "_queue", "done", "event")
 
-    def __init__(self, event: EventT[Any], queue: "deque[Ticket]") -> None:
+    def __init__(self, event: EventT[Any], queue: "deque[Ticket]", on_ack: OnAck | None) -> None:
         self.event = event
         self.done = False
         self._queue = queue
+        self._on_ack = on_ack
 
     def finish(self) -> None:
         """Say that the event is dealt with; acknowledges it and those behind it that are finished."""
         self.done = True
         queue = self._queue
         while queue and queue[0].done:
-            queue.popleft().event.ack()
+            event = queue.popleft().event
+            event.ack()
+            if self._on_ack is not None:
+                self._on_ack(event.message.tp, event.message.offset)
 
 
 class OrderedAcks:
-    """The unfinished events of one agent, by partition."""
+    """The unfinished events of one agent, by partition; ``on_ack`` hears of each offset when it and all before are done."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_ack: OnAck | None = None) -> None:
+        self._on_ack = on_ack
         self._queues: dict[TP, deque[Ticket]] = {}
 
     def take(self, event: EventT[Any]) -> Ticket:
@@ -40,14 +48,17 @@ class OrderedAcks:
         queue = self._queues.get(event.message.tp)
         if queue is None:
             queue = self._queues[event.message.tp] = deque()
-        ticket = Ticket(event, queue)
+        ticket = Ticket(event, queue, self._on_ack)
         queue.append(ticket)
         return ticket
 
     def forget(self, partitions: set[TP]) -> None:
-        """Drop what was taken from partitions that are no longer ours: it is delivered again elsewhere.
+        """Drop what was taken from partitions that are no longer ours: it is delivered again, elsewhere or here.
 
-        A ticket finished later acknowledges into a queue of the past, which commits nothing.
+        A ticket finished later acknowledges nothing. Were its event acknowledged when the partition is ours again, the
+        commit would pass those before it that are still to be delivered anew, and they would be lost.
         """
         for tp in partitions:
-            self._queues.pop(tp, None)
+            queue = self._queues.pop(tp, None)
+            if queue is not None:
+                queue.clear()

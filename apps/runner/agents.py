@@ -9,6 +9,7 @@ from faust.types import EventT
 
 from apps.runner.acknowledgement import OrderedAcks, Ticket
 from apps.runner.intake import Intake
+from apps.runner.positions import Positions
 from apps.runner.projection import Projection
 from apps.runner.runs import Runs
 from apps.runner.tables import Busy, Tables
@@ -30,6 +31,7 @@ class Results:
         tables: Tables,
         projection: Projection,
         runs: Runs,
+        positions: Positions,
         refuse: Callable[[Ticket, str], Awaitable[None]],
         announce_end: Callable[[str, int], Awaitable[None]],
     ) -> None:
@@ -38,7 +40,7 @@ class Results:
         self.runs = runs
         self.refuse = refuse
         self.announce_end = announce_end
-        self.acks = OrderedAcks()
+        self.acks = OrderedAcks(on_ack=positions.written)
 
     async def take(self, event: EventT[Any]) -> None:
         """Take one record."""

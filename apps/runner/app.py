@@ -104,7 +104,6 @@ class RunnerApp(ServiceApp):
         )
         self.projection = Projection(
             self.store.executions,
-            positions=self.positions,
             announce=self._announce,
             metrics=self.metrics,
             beacon=self.beacon,
@@ -135,6 +134,7 @@ class RunnerApp(ServiceApp):
             tables=self.tables_of_runner,
             projection=self.projection,
             runs=self.runs,
+            positions=self.positions,
             refuse=self.intake.refuse,
             announce_end=self._announce_end,
         )
@@ -144,6 +144,13 @@ class RunnerApp(ServiceApp):
         health.install(self, registry)
         self.on_partitions_assigned.connect(self._note_positions)  # type: ignore[arg-type]
         self.on_partitions_revoked.connect(self._leave_partitions)  # type: ignore[arg-type]
+
+    @property
+    def stop_grace(self) -> float:
+        return self.settings.runner_grace_period
+
+    def is_full(self) -> bool:
+        return self.runs.is_full
 
     def dependencies(self) -> Iterable[ServiceT]:
         return [self.http, self.pulse, self.runs, self.strays, self.projection, self.heartbeats]

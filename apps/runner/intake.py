@@ -30,7 +30,7 @@ from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.tables import Busy, Tables
-from domain.execution import Admission, Cause, Execution, Status, admit
+from domain.execution import Admission, Cause, Execution, Status, admit, deadline_of
 from domain.identifiers import is_execution_id, is_workflow_id, record_execution_id
 from domain.instants import from_millis, instant
 from domain.overlap import Overlap
@@ -130,13 +130,15 @@ class Intake:
         if self.runs.draining:
             self.runs.release()
             return
-        certain = self._is_certainly_new(ticket, request)
+        message = ticket.event.message
+        first = self.positions.take(message.tp, message.offset)
+        certain = first and self._is_certainly_new(ticket, request)
         definition = self.definitions.cached(request.workflow_id, request.version)
         if certain and definition is not None:
             self._start(_run_of(request, len(definition.actions)), definition, marked=False)
             ticket.finish()
         else:
-            self._spawn(self._start_carefully(ticket, request))
+            self._spawn(self._start_carefully(ticket, request, first))
 
     def _is_certainly_new(self, ticket: Ticket, request: ExecutionRequest) -> bool:
         message = ticket.event.message
@@ -147,13 +149,13 @@ class Intake:
             and self.positions.is_new(message.tp, message.offset)
         )
 
-    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest) -> None:
+    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest, first: bool) -> None:
         """Read what is missing, claim what is doubtful, then start; gives the slot back where nothing is started."""
         started = False
         try:
             definition = await self._stubbornly(lambda: self.definitions.get(request.workflow_id, request.version))
             # Asked again: reading may have taken long enough for the request to be published anew.
-            certain = self._is_certainly_new(ticket, request)
+            certain = first and self._is_certainly_new(ticket, request)
             if certain:
                 run = _run_of(request, len(definition.actions))
             else:
@@ -185,7 +187,12 @@ class Intake:
         self.runs.start_run(
             run,
             lambda: run_attempt(
-                run, definition, runner=self.runner, resources=self.resources(), publish=self.publish_result
+                run,
+                definition,
+                runner=self.runner,
+                resources=self.resources(),
+                publish=self.publish_result,
+                intend=self.runs.intend,
             ),
             marked=marked,
             show=lambda: self._show(run),
@@ -227,7 +234,8 @@ class Intake:
                 version=workflow.version,
                 cause=Cause.EVENT,
                 created_at=from_millis(int(ticket.event.message.timestamp * 1000)),
-                requested_at=now(),
+                requested_at=(admitted_at := now()),
+                deadline=deadline_of(admitted_at, definition.timeout),
                 retries_left=definition.retries,
                 total_actions=len(definition.actions),
                 shard=partition_of(workflow.workflow_id),
@@ -328,6 +336,7 @@ def _run_of(request: ExecutionRequest, total_actions: int) -> Run:
         total_actions=total_actions,
         cause=request.cause,
         started_at=now(),
+        deadline=instant(request.deadline) if request.deadline else None,
     )
 
 
@@ -346,4 +355,7 @@ def _run_of_claimed(execution: Execution) -> Run:
         failures=execution.failures,
         started_at=execution.started_at or now(),
         recorded=len(execution.results),
+        deadline=execution.deadline,
+        in_doubt=execution.in_doubt,
+        lost=execution.lost,
     )

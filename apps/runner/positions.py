@@ -29,18 +29,33 @@ class Positions:
         self.session_timeout = session_timeout
         self._ends: dict[TP, int] = {}
         self._written: dict[TP, int] = {}  # next offset
+        self._taken: dict[TP, int] = {}  # next offset
         self._alive_at = time.monotonic()
 
     def assigned(self, ends: Mapping[TP, int], committed: Mapping[TP, int]) -> None:
         """Note the ends and the committed offsets of newly assigned partitions."""
         self._ends.update(ends)
-        self._written.update(committed)
+        for tp, offset in committed.items():
+            # Their first records may have been dealt with while these offsets were being asked for.
+            self._written[tp] = max(offset, self._written.get(tp, 0))
 
     def revoked(self, partitions: set[TP]) -> None:
         """Forget partitions."""
         for tp in partitions:
             self._ends.pop(tp, None)
             self._written.pop(tp, None)
+            self._taken.pop(tp, None)
+
+    def take(self, tp: TP, offset: int) -> bool:
+        """Note that a record is taken; False where it, or a later one, was taken since the assignment.
+
+        Faust seeks back to what is committed when the recovery of its tables ends, and after two rebalances in a row that
+        is after the first records were consumed: they are delivered twice under one assignment.
+        """
+        if offset < self._taken.get(tp, 0):
+            return False
+        self._taken[tp] = offset + 1
+        return True
 
     def is_new(self, tp: TP, offset: int) -> bool:
         """Tell whether nobody can have seen this record before."""
@@ -48,7 +63,7 @@ class Positions:
         return end is not None and offset >= end
 
     def written(self, tp: TP, offset: int) -> None:
-        """Note that the result at ``offset`` is in MongoDB."""
+        """Note that the records up to ``offset`` are dealt with: their results are in MongoDB."""
         if offset >= self._written.get(tp, 0):
             self._written[tp] = offset + 1
 

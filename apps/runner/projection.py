@@ -15,7 +15,6 @@ from mode import Service
 
 from apps.runner.acknowledgement import Ticket
 from apps.runner.metrics import Metrics
-from apps.runner.positions import Positions
 from domain.execution import ActionFinished, Status
 from store.interfaces import Executions, StoreUnavailable
 
@@ -32,14 +31,12 @@ class Projection(Service):
         self,
         executions: Executions,
         *,
-        positions: Positions,
         announce: Callable[[ActionFinished], Awaitable[None]],
         metrics: Metrics,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.executions = executions
-        self.positions = positions
         self.announce = announce
         self.metrics = metrics
         self._waiting: list[tuple[Ticket, ActionFinished | None]] = []
@@ -84,6 +81,3 @@ class Projection(Service):
             elif result.status is not Status.RUNNING:
                 await self.announce(result)
             ticket.finish()
-        for ticket, _ in batch:
-            message = ticket.event.message
-            self.positions.written(message.tp, message.offset)

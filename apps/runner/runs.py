@@ -6,13 +6,17 @@ started the execution under another epoch: the run is a zombie and is cancelled.
 of what runs are written at once, so that its next owner, to whom the request may be delivered again, finds it taken; the
 run itself goes on and its results count.
 
+Once a second, and at once when this process wakes from a suspension, what has run for longer than that is compared with
+MongoDB: a run whose execution has ended (cancelled, out of time) or moved on to another epoch (this process was given up for
+dead) is cancelled, whichever runner holds its partition now.
+
 Stopping: nothing new is started, what runs may finish within the grace period, the rest is cancelled and handed back under
 a new epoch, so that another runner resumes it at once rather than when this one's heartbeat has become stale.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,11 +25,13 @@ import structlog
 from mode import Service
 
 from apps.runner.attempts import Run, now
-from domain.execution import Execution, Restart
+from domain.execution import Execution, Restart, Status
 from store.interfaces import Executions, Started, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
+LOOK_INTERVAL = 1.0  # seconds; a cancelled run stops within two of them
+LOOK_BATCH = 1000
 RETRY_DELAY = 0.5  # seconds until a write that the store refused is tried again
 
 
@@ -37,6 +43,7 @@ class LiveRun:
     marked: bool  # whether MongoDB knows that it runs
     show: Callable[[], None]  # writes the table of who is busy
     context: Context
+    started: float = 0.0  # loop time
     mark_due: float = 0.0  # loop time
     task: "asyncio.Task[None] | None" = field(default=None)
 
@@ -70,6 +77,11 @@ class Runs(Service):
         """Wait until one more execution may run; every slot is given back by the run that used it or :meth:`release`."""
         await self._slots.acquire()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether every slot is taken."""
+        return self._slots.locked()
+
     def release(self) -> None:
         """Give back a slot that no run was started with."""
         self._slots.release()
@@ -80,9 +92,9 @@ class Runs(Service):
         ``show`` writes the table of who is busy, in the context of the event that asked for the run. Like the start mark, it
         is left out for a run that is over before anybody could look: that spares two of three records to Kafka.
         """
-        live = LiveRun(run, marked, show, copy_context())
-        self.live[run.execution_id] = live
         loop = asyncio.get_running_loop()
+        live = LiveRun(run, marked, show, copy_context(), started=loop.time())
+        self.live[run.execution_id] = live
         live.task = loop.create_task(self._keep(live, body))
         if marked:
             show()
@@ -97,8 +109,9 @@ class Runs(Service):
         except asyncio.CancelledError:
             log.info("run cancelled", execution_id=live.run.execution_id, epoch=live.run.epoch)
         except Exception:
-            # The execution stays open in MongoDB under our name; it is resumed when it is found to make no progress.
+            # Nobody would miss it, for this process lives on: it counts as lost, like one whose runner has died.
             log.exception("run broke off", execution_id=live.run.execution_id, epoch=live.run.epoch)
+            await self._hand_back(live.run, Restart.LOST)
         finally:
             if self.live.get(live.run.execution_id) is live:
                 del self.live[live.run.execution_id]
@@ -108,6 +121,43 @@ class Runs(Service):
         """Cancel the run of an execution, if it runs here (and, where given, under an epoch below ``below_epoch``)."""
         live = self.live.get(execution_id)
         if live is not None and live.task is not None and (below_epoch is None or live.run.epoch < below_epoch):
+            live.task.cancel()
+
+    async def intend(self, run: Run, key: str) -> bool:
+        """Make it durable that the outcome ``key`` is about to be brought about; False where the run is not current."""
+        while True:
+            try:
+                return await self.executions.intend(run.execution_id, run.epoch, key, self.runner, now())
+            except StoreUnavailable as error:
+                log.warning("intent not written; trying again", execution_id=run.execution_id, error=str(error))
+                await asyncio.sleep(RETRY_DELAY)
+
+    @Service.task
+    async def _look_after(self) -> None:
+        while not self.should_stop:
+            await self.sleep(LOOK_INTERVAL)
+            started_before = asyncio.get_running_loop().time() - LOOK_INTERVAL
+            await self.give_up_stale([live for live in self.live.values() if live.started < started_before])
+
+    async def give_up_stale(self, lives: Sequence[LiveRun]) -> None:
+        """Cancel those of the runs whose execution has ended or moved on. While the database is away, nothing is known."""
+        for first in range(0, len(lives), LOOK_BATCH):
+            batch = lives[first : first + LOOK_BATCH]
+            try:
+                states = await self.executions.states([live.run.execution_id for live in batch])
+            except StoreUnavailable as error:
+                log.warning("runs not looked after", error=str(error), count=len(lives))
+                return
+            for live in batch:
+                epoch, status = states.get(live.run.execution_id, (live.run.epoch, Status.RUNNING))
+                if epoch > live.run.epoch or not status.is_open:
+                    self._give_up(live, status)
+
+    def _give_up(self, live: LiveRun, status: Status) -> None:
+        if live.task is not None and not live.task.done():
+            log.info(
+                "run is over; stopping it", execution_id=live.run.execution_id, epoch=live.run.epoch, status=status.value
+            )
             live.task.cancel()
 
     @Service.task
@@ -172,9 +222,9 @@ class Runs(Service):
             await asyncio.wait([live.task for live in left if live.task is not None], timeout=1)
             await asyncio.gather(*(self._hand_back(live.run) for live in left))
 
-    async def _hand_back(self, run: Run) -> None:
+    async def _hand_back(self, run: Run, why: Restart = Restart.HANDED_BACK) -> None:
         try:
-            execution = await self.executions.reissue(run.execution_id, run.epoch, now(), Restart.HANDED_BACK)
+            execution = await self.executions.reissue(run.execution_id, run.epoch, now(), why)
             if execution is not None:
                 await self.hand_back(execution)
                 log.info("execution handed back", execution_id=run.execution_id, epoch=execution.epoch)

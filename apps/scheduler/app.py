@@ -14,6 +14,7 @@ from apps import health
 from apps.scheduler import agents, timers, views
 from apps.scheduler.agenda import Agenda, Entry
 from apps.scheduler.clock import wall_clock
+from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
@@ -89,10 +90,19 @@ class SchedulerApp(ServiceApp):
             page=settings.scheduler_page,
             metrics=self.scheduler_metrics,
         )
+        endings = Endings(
+            executions=self.store.executions,
+            publisher=publisher,
+            agenda=self.agenda,
+            clock=wall_clock,
+            page=settings.scheduler_page,
+            metrics=self.scheduler_metrics,
+        )
         orphans = Orphans(
             executions=self.store.executions,
             runners=self.store.runners,
             publisher=publisher,
+            endings=endings,
             agenda=self.agenda,
             clock=wall_clock,
             monotonic=time.monotonic,
@@ -110,6 +120,7 @@ class SchedulerApp(ServiceApp):
             retries=retries,
             line=line,
             orphans=orphans,
+            endings=endings,
             monotonic=time.monotonic,
             metrics=self.scheduler_metrics,
         )

@@ -21,9 +21,10 @@ import structlog
 
 from apps.scheduler.agenda import Agenda, Entry
 from apps.scheduler.clock import Clock, Monotonic
+from apps.scheduler.endings import Endings
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.publishing import Publisher
-from domain.execution import Ended, Execution, Restart, Status
+from domain.execution import Execution, Restart
 from domain.instants import instant
 from store.interfaces import Executions, Heartbeat, Runners, StoreUnavailable
 
@@ -100,6 +101,7 @@ class Orphans:
         executions: Executions,
         runners: Runners,
         publisher: Publisher,
+        endings: Endings,
         agenda: Agenda,
         clock: Clock,
         monotonic: Monotonic,
@@ -114,6 +116,7 @@ class Orphans:
         self._executions = executions
         self._runners = runners
         self._publisher = publisher
+        self._endings = endings
         self._agenda = agenda
         self._clock = clock
         self._monotonic = monotonic
@@ -124,6 +127,8 @@ class Orphans:
         self._metrics = metrics
         self._patience: dict[str, _Patience] = {}
         self._full_look_at: float | None = None
+        self._is_blind = False  # the database is away
+        self._sees_since = float("-inf")  # the monotonic instant at which it was back
         self.watch = Watch(stale_after=stale_after, interval=watch_interval)
 
     # -- unclaimed -----------------------------------------------------------------------------------------------------
@@ -141,6 +146,9 @@ class Orphans:
             if now < patience.until + self._wait(patience.times)
         }
         if not self.watch.anyone_alive(now):
+            return 0
+        if self._is_blind or now - self._sees_since < self._republish_after:
+            # What runs may have been started while the database was away, and its mark may be about to be written.
             return 0
         before = self._clock() - timedelta(seconds=self._republish_after)
         # Those that are left alone for now are the oldest: the page is that much longer, or they would fill it.
@@ -175,8 +183,14 @@ class Orphans:
         Raises:
             StoreUnavailable: the store cannot be reached.
         """
-        heartbeats = await self._runners.all()
+        try:
+            heartbeats = await self._runners.all()
+        except StoreUnavailable:
+            self._is_blind = True
+            raise
         now = self._monotonic()
+        if self._is_blind:
+            self._is_blind, self._sees_since = False, now
         self.watch.look(heartbeats, now)
         # Reading what is running costs more than reading heartbeats, and is needed only when one of them is stale; but an
         # owner without any heartbeat is found no other way.
@@ -202,21 +216,8 @@ class Orphans:
         """Start a lost execution anew, or end it when it has lost too many runners."""
         if execution.lost >= self._max_lost_attempts:
             lost = execution.lost + 1
-            ended = await self._executions.end(
-                Ended(
-                    execution_id=execution.execution_id,
-                    workflow_id=execution.workflow_id,
-                    status=Status.FAILED,
-                    reason=f"given up: {lost} attempts were lost with their runner, the last with {execution.owner}",
-                    at=instant(self._clock()),
-                )
-            )
-            if ended is not None:
-                self._metrics.restarts.labels("given-up").inc()
-                log.error(
-                    "given up after lost attempts", execution_id=execution.execution_id, workflow_id=execution.workflow_id
-                )
-                await self._publisher.ended(ended)
+            reason = f"given up: {lost} attempts were lost with their runner, the last with {execution.owner}"
+            await self._endings.end(execution, reason, "given-up")
             return
         reissued = await self._executions.reissue(
             execution.execution_id, execution.epoch, instant(self._clock()), Restart.LOST

@@ -11,6 +11,7 @@ import structlog
 
 from apps.scheduler.agenda import Agenda
 from apps.scheduler.clock import Monotonic
+from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
@@ -32,6 +33,7 @@ class Passes:
         retries: Retries,
         line: Line,
         orphans: Orphans,
+        endings: Endings,
         monotonic: Monotonic,
         metrics: Metrics,
     ) -> None:
@@ -40,6 +42,7 @@ class Passes:
         self._retries = retries
         self._line = line
         self._orphans = orphans
+        self._endings = endings
         self._monotonic = monotonic
         self._metrics = metrics
         self._passing = asyncio.Lock()
@@ -54,7 +57,16 @@ class Passes:
             await self._attempt("retries", self._retries.read)
             await self._attempt("line", self._line.read)
             await self._attempt("unclaimed", self._orphans.read_unclaimed)
+            await self._attempt("untold", self._endings.read_untold)
             self._metrics.pass_seconds.set(self._monotonic() - began)
+
+    async def watch_deadlines(self) -> None:
+        """Arm what is soon over its time. Never raises.
+
+        More often than a pass: an execution may be admitted with less time than there is between two of those.
+        """
+        if self._agenda.shards:
+            await self._attempt("deadlines", self._endings.read_deadlines)
 
     async def watch_runners(self) -> None:
         """Look at the heartbeats. Never raises."""

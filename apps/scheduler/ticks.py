@@ -32,7 +32,7 @@ from apps.scheduler.agenda import Agenda, Entry, Key
 from apps.scheduler.clock import Clock
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.publishing import Publisher
-from domain.execution import Admission, Cause, Execution, admit
+from domain.execution import Admission, Cause, Execution, admit, deadline_of
 from domain.identifiers import tick_execution_id
 from domain.instants import instant
 from domain.misfire import judge
@@ -335,6 +335,7 @@ def _due(workflow: Workflow) -> Due | None:
         overlap=definition.get("overlap"),
         runs=workflow.runs,
         unfired=workflow.unfired,
+        timeout=definition.get("timeout"),
     )
 
 
@@ -349,4 +350,5 @@ def _admission(due: Due, at: datetime) -> Admission:
         total_actions=due.total_actions,
         shard=due.shard,
         due_at=due.next_run,
+        deadline=deadline_of(instant(at), due.timeout),
     )

@@ -9,6 +9,7 @@ from apps.scheduler.settings import SchedulerSettings
 
 _PATIENCE = 0.05
 _SECOND_LOOK = 1.5
+DEADLINE_INTERVAL = 1.0  # seconds; no timeout is shorter
 
 
 def is_calm(app: faust.App) -> bool:
@@ -40,5 +41,11 @@ def install(app: faust.App, passes: Passes, settings: SchedulerSettings) -> None
         if is_calm(app):
             await passes.watch_runners()
 
+    async def watch_deadlines() -> None:
+        """Ends what is over its time."""
+        if is_calm(app):
+            await passes.watch_deadlines()
+
+    app.timer(min(settings.scheduler_interval, DEADLINE_INTERVAL), name="watch_deadlines")(watch_deadlines)
     app.timer(settings.scheduler_interval, name="look_ahead")(look_ahead)
     app.timer(settings.scheduler_watch_interval, name="watch_runners")(watch_runners)

@@ -241,6 +241,12 @@ class Stack(Supervised):
             raise
         return worker
 
+    async def start_unready(self, service: str, *, name: str) -> FaustWorker:
+        """Start one more worker without waiting for what it needs, which may be away."""
+        worker = self._new_worker(name, service, free_port())
+        await worker.start()
+        return worker
+
     async def remove_worker(self, name: str) -> None:
         """Stop a worker and forget it."""
         worker = self.workers.pop(name)

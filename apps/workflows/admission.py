@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from apps.admission import Opened, admit_under
 from apps.workflows.errors import InProgress, NotTriggeredByHand, UnknownWorkflow
 from apps.workflows.publishing import Publish
-from domain.execution import Admission, Cause, Execution, Status
+from domain.execution import Admission, Cause, Execution, Status, deadline_of
 from domain.identifiers import execution_id
 from domain.overlap import Overlap
 from domain.trigger import Trigger, allows_manual
@@ -59,6 +59,7 @@ async def trigger(
             retries_left=definition["retries"],
             total_actions=workflow.total_actions,
             shard=workflow.shard,
+            deadline=deadline_of(now, definition.get("timeout")),
         ),
         executions=executions,
         tell_ended=lambda ended: publish_end(workflow_id, ended_record(ended)),

@@ -66,6 +66,7 @@ class ExecutionSummary(Shown):
     finished_at: datetime | None
     attempt: int
     retries_left: int
+    deadline: datetime | None = Field(description="When its timeout is over.")
     next_attempt_at: datetime | None = Field(description="When its retry or delay is over.")
     last_failed_action: str | None
     reason: str | None = Field(description="Why it ended, or was skipped.")
@@ -183,6 +184,36 @@ class OccurrencePage(Shown):
 
     items: list[Occurrence]
     next_cursor: str | None
+
+
+class DeadLetterShown(Shown):
+    """A record that no service could take."""
+
+    id: str
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    at: datetime
+    key: str | None
+    value: str | None
+    key_base64: str | None = Field(default=None, description="Only where the key is not text.")
+    value_base64: str | None = Field(default=None, description="Only where the value is not text.")
+
+
+class DeadLetterPage(Shown):
+    """A part of the list of dead letters."""
+
+    items: list[DeadLetterShown]
+    next_cursor: str | None
+
+
+class Resent(Shown):
+    """The record was sent again."""
+
+    status: Literal["resent"]
+    id: str
+    topic: str
 
 
 class Triggered(Shown):

@@ -1,6 +1,6 @@
 """Puts the HTTP API together."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -16,6 +16,7 @@ from apps.workflows import documents, problems, request_ids, sessions, v1
 from apps.workflows.publishing import Publish, Publisher
 from apps.workflows.settings import WorkflowsSettings
 from domain.instants import instant
+from events.letter_box import LetterBox
 from events.topics import ACTION_RESULT, EXECUTION, SCHEDULE
 from store.client import MongoStore
 
@@ -42,8 +43,10 @@ class WorkflowsApp(ServiceApp):
     settings: WorkflowsSettings
     clock: Callable[[], datetime]
     request_execution: Publish  # to the runners
-    announce_end: Publish  # of an execution that made room, to the runners
     announce_change: Publish  # to the scheduler
+    announce_end: Publish  # to the runners
+    letter_box: LetterBox
+    resend: Mapping[str, Publisher]  # by topic
 
     def __init__(self, settings: WorkflowsSettings, **options: Any) -> None:
         super().__init__(
@@ -65,6 +68,11 @@ class WorkflowsApp(ServiceApp):
         self.request_execution = Publisher(EXECUTION.bind(self), settings.workflows_publish_timeout)
         self.announce_end = Publisher(ACTION_RESULT.bind(self), settings.workflows_publish_timeout)
         self.announce_change = Publisher(SCHEDULE.bind(self), settings.workflows_publish_timeout)
+        self.letter_box = LetterBox(settings.kafka_bootstrap)
+        self.resend = {
+            spec.name: Publisher(spec.bind(self), settings.workflows_publish_timeout)
+            for spec in (EXECUTION, ACTION_RESULT, SCHEDULE)
+        }
 
     def middlewares(self) -> list[Any]:
         return [request_ids.middleware, problems.middleware, *super().middlewares()]

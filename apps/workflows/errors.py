@@ -67,6 +67,36 @@ class UnknownToken(ApiError):
         self.token_id = token_id
 
 
+class AlreadyFinished(ApiError):
+    """The execution has ended, so that nothing can be done to it any more."""
+
+    def __init__(self, execution_id: str, status: Status) -> None:
+        super().__init__(f"Execution {execution_id} has ended already: it is {status.shown}.")
+        self.execution_id = execution_id
+        self.status = status
+
+
+class UnknownDeadLetter(ApiError):
+    """There is no dead letter at that place, or its retention is over."""
+
+    def __init__(self, letter_id: str) -> None:
+        super().__init__(f"There is no dead letter {letter_id}; GET /dead-letters lists those that are kept.")
+        self.letter_id = letter_id
+
+
+class NotResendable(ApiError):
+    """The dead letter did not come from a topic of this system."""
+
+    def __init__(self, letter_id: str, topic: str) -> None:
+        super().__init__(f"Dead letter {letter_id} came from {topic}, which this service does not write to.")
+        self.letter_id = letter_id
+        self.topic = topic
+
+
+class KafkaUnavailable(ApiError):
+    """Kafka did not take a record."""
+
+
 class NotTriggeredByHand(ApiError):
     """The workflow runs on its schedule alone."""
 

@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler
 
 from apps import access
 from apps.workflows import errors, representations, request_ids
+from events.letter_box import LettersUnreadable
 from store.interfaces import StoreUnavailable, VersionConflict, WorkflowExists
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,11 @@ KINDS: dict[type[Exception], Kind] = {
     web.HTTPNotFound: Kind(404, "not-found", "Not Found"),
     errors.NotTriggeredByHand: Kind(409, "not-triggered-by-hand", "Not triggered by hand"),
     errors.NoTicks: Kind(409, "no-ticks", "No ticks to come"),
+    errors.UnknownDeadLetter: Kind(404, "unknown-dead-letter", "Unknown dead letter"),
+    errors.NotResendable: Kind(409, "not-resendable", "Cannot be sent again"),
+    errors.KafkaUnavailable: Kind(503, "kafka-unavailable", "Kafka unavailable"),
+    LettersUnreadable: Kind(503, "kafka-unavailable", "Kafka unavailable"),
+    errors.AlreadyFinished: Kind(409, "execution-finished", "Execution finished"),
     errors.InProgress: Kind(409, "workflow-in-progress", "Workflow in progress"),
     WorkflowExists: Kind(409, "workflow-exists", "Workflow exists"),
     VersionConflict: Kind(409, "version-conflict", "Changed in the meantime"),
@@ -100,6 +106,8 @@ def _members(kind: Kind, error: Exception) -> dict[str, Any]:
         members["triggerStatus"] = representations.trigger_status(error.status)
         if error.execution_id:
             members["executionId"] = error.execution_id
+    elif isinstance(error, errors.AlreadyFinished):
+        members |= {"executionId": error.execution_id, "executionStatus": error.status.shown}
     elif isinstance(error, WorkflowExists):
         members["detail"] = f"{_sentence(error)}; PUT /workflows/{error.workflow_id} changes it."
     elif isinstance(error, VersionConflict):
@@ -112,7 +120,7 @@ def _members(kind: Kind, error: Exception) -> dict[str, Any]:
 
 
 def _headers(error: Exception) -> dict[str, str]:
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, (StoreUnavailable, errors.KafkaUnavailable, LettersUnreadable)):
         return {"Retry-After": RETRY_AFTER}
     if isinstance(error, errors.NotJson):
         return {"Accept": "application/json"}

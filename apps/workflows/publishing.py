@@ -29,7 +29,7 @@ class Publisher:
         self.topic = topic
         self.seconds = seconds
 
-    async def __call__(self, workflow_id: str, event: Event) -> bool:
+    async def __call__(self, workflow_id: str | bytes | None, event: Event | bytes) -> bool:
         try:
             async with timeout(self.seconds):
                 acknowledgement = await self.topic.send(key=workflow_id, value=event)
@@ -42,5 +42,5 @@ class Publisher:
             error = repr(failure)
         else:
             return True
-        log.warning("publish_failed", topic=str(self.topic), workflow_id=workflow_id, error=error)
+        log.warning("publish_failed", topic=str(self.topic), workflow_id=str(workflow_id), error=error)
         return False

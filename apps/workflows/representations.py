@@ -12,6 +12,7 @@ from domain.instants import MILLISECOND
 from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
 from domain.trigger import CronTrigger, Trigger
+from events.letter_box import StoredLetter
 from store.interfaces import AuditEntry, Workflow
 
 
@@ -84,6 +85,7 @@ def execution(found: Execution) -> dict[str, Any]:
         "attempt": found.attempt,
         "retriesLeft": found.retries_left,
         "nextAttemptAt": instant(found.wake_at),
+        "deadline": instant(found.deadline),
         "lastFailedAction": found.last_failed_action,
         "reason": found.reason,
         "totalActions": found.total_actions,
@@ -173,6 +175,26 @@ def audit_entry(entry: AuditEntry) -> dict[str, Any]:
         "address": entry.address,
         "changes": [dict(change) for change in entry.changes],
     }
+
+
+def dead_letter(stored: StoredLetter) -> dict[str, Any]:
+    """Return a dead letter; bytes that are not text are shown in base64 instead."""
+    letter = stored.letter
+    shown: dict[str, Any] = {
+        "id": stored.letter_id,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "reason": letter.reason,
+        "at": instant(letter.at),
+    }
+    for name, raw, encoded in (("key", stored.key, letter.key), ("value", stored.value, letter.value)):
+        try:
+            shown[name] = None if raw is None else raw.decode()
+        except UnicodeDecodeError:
+            shown[name] = None
+            shown[f"{name}Base64"] = encoded
+    return shown
 
 
 def instant(value: datetime | None) -> str | None:

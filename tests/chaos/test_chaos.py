@@ -15,6 +15,7 @@ from chaos.load import Accepted
 from chaos.receiver import Received
 from domain.execution import Admission, Cause, Execution, Status, admit
 from domain.identifiers import execution_id, tick_execution_id
+from domain.occurrence import Disposition, Unfired
 
 SEED = 20
 SECONDS = 25.0  # and up to a minute until everything is quiet
@@ -77,6 +78,7 @@ def evidence(executions=(), requests=(), faults=(), **more):
             "records": {},
             "periodic": {},
             "anchors": {},
+            "unfired": {},
             "not_idle": [],
             "began": at(0).timestamp(),
             "load_ended": at(10).timestamp(),
@@ -101,7 +103,13 @@ PERIODIC = {"periodic": {"w": 2.0}, "anchors": {"w": BEGAN}}
         ("every tick fired", evidence(TICKS.values(), **PERIODIC)),
         (
             "a tick missed while the scheduler was away",
-            evidence([TICKS[2], TICKS[8]], [], [fault("freeze", "scheduler", 3, 8)], **PERIODIC),
+            evidence(
+                [TICKS[2], TICKS[8]],
+                [],
+                [fault("freeze", "scheduler", 3, 8)],
+                **PERIODIC,
+                unfired={"w": [Unfired("w", Disposition.MISSED, at(4), at(6), 2)]},
+            ),
         ),
         (
             "a record lost with the wiped broker",
@@ -126,6 +134,10 @@ def test_what_is_allowed(word, seen):
         ),
         ("repeated", evidence([], [request(ONE, 0, 1)])),
         ("tick", evidence([each for second, each in TICKS.items() if second != 4], **PERIODIC)),
+        (
+            "tick",
+            evidence(TICKS.values(), **PERIODIC, unfired={"w": [Unfired("w", Disposition.SKIPPED, at(4), at(4))]}),
+        ),
         ("tick", evidence([*TICKS.values(), replace(TICKS[4], execution_id="other")], **PERIODIC)),
         ("tick", evidence([*TICKS.values(), ended(seconds=5, due=at(5))], **PERIODIC)),
         ("lock", evidence(not_idle=["w"])),

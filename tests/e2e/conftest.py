@@ -90,6 +90,7 @@ class Target:
 
     url: str
     requests: dict[str, list[web.BaseRequest]] = field(default_factory=lambda: defaultdict(list))
+    closed: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # requests whose client went away
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
     def count(self, key: str) -> int:
@@ -141,7 +142,11 @@ async def target():
         if next(failures[key]) < times:
             return web.Response(status=503, text="not yet")
         if "hold" in request.query:
-            await target.release.wait()
+            try:
+                await target.release.wait()
+            except asyncio.CancelledError:
+                target.closed[key] += 1
+                raise
         return web.Response(text=f"hello {key}")
 
     app = web.Application()

@@ -41,6 +41,7 @@ class FakeExecutions:
 
     def __init__(self) -> None:
         self.found: dict[str, Execution] = {}
+        self.ends_untold: set[str] = set()
 
     async def admit(self, admission: Admission) -> AdmissionAnswer:
         if admission.execution_id in self.found:
@@ -100,7 +101,31 @@ class FakeExecutions:
         if before is None or not before.status.is_open:
             return None
         after = self.found[ended.execution_id] = apply(before, ended)
+        self.ends_untold.add(ended.execution_id)
         return after
+
+    async def told(self, ids: Sequence[str]) -> None:
+        self.ends_untold.difference_update(ids)
+
+    async def untold(self, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        return [self.found[each] for each in sorted(self.ends_untold) if self.found[each].shard in shards][:limit]
+
+    async def intend(self, execution_id: str, epoch: int, key: str, runner: str, at: datetime) -> bool:
+        before = self.found.get(execution_id)
+        if before is None or before.epoch != epoch or before.status not in (Status.PENDING, Status.RUNNING):
+            return False
+        self.found[execution_id] = replace(
+            before,
+            status=Status.RUNNING,
+            intents=tuple(dict.fromkeys((*before.intents, key))),
+            owner=runner,
+            requested_at=None,
+            started_at=min(filter(None, (before.started_at, at))),
+        )
+        return True
+
+    async def states(self, ids: Sequence[str]) -> Mapping[str, tuple[int, Status]]:
+        return {each: (self.found[each].epoch, self.found[each].status) for each in ids if each in self.found}
 
     async def get(self, execution_id: str) -> Execution | None:
         return self.found.get(execution_id)
@@ -131,6 +156,10 @@ class FakeExecutions:
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         found = [e for e in self.found.values() if e.wake_at and e.wake_at <= until and e.shard in shards]
         return sorted(found, key=lambda e: e.wake_at or until)[:limit]
+
+    async def expiring(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        found = [e for e in self.found.values() if e.deadline and e.deadline <= until and e.shard in shards]
+        return sorted(found, key=lambda e: e.deadline)[:limit]
 
     async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         return [e for e in self.found.values() if e.requested_at and e.requested_at < before and e.shard in shards][:limit]
@@ -217,6 +246,7 @@ class FakeWorkflows:
                     overlap=head.definition.get("overlap"),
                     runs=head.runs,
                     unfired=head.unfired,
+                    timeout=head.definition.get("timeout"),
                 )
 
     async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:

@@ -29,6 +29,7 @@ from apps.runner.definitions import Definitions
 from apps.runner.metrics import Metrics as RunnerMetrics
 from apps.runner.projection import Projection
 from apps.scheduler.agenda import Agenda
+from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
@@ -43,7 +44,7 @@ from events.records import Event, ExecutionRequest
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
 from events.wire import Decoder, encode
 from store.interfaces import Heartbeat, StoreUnavailable, Workflow
-from tests.fakes.stores import FakeExecutions, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 SHARDS = frozenset(range(PARTITIONS))
@@ -192,6 +193,7 @@ class World:
         self.executions.found = Documents()
         self.workflows = FakeWorkflows()
         self.runners_store = FakeRunners()
+        self.occurrences = FakeOccurrences()
         self.log: dict[TP, list[tuple[bytes, float]]] = defaultdict(list)
         self.wipes = 0
         self.store = "up"  # down: no answers; doubtful: answers are lost at times
@@ -358,7 +360,13 @@ class Runner(Process):
             republish_after=REPUBLISH,
             metrics=metrics,
         )
-        self.results = Results(tables=tables, projection=self.projection, runs=self.runs, refuse=self.intake.refuse)
+        self.results = Results(
+            tables=tables,
+            projection=self.projection,
+            runs=self.runs,
+            refuse=self.intake.refuse,
+            announce_end=self._announce_end,
+        )
         self.beats = 0
 
     async def start(self) -> None:
@@ -374,7 +382,12 @@ class Runner(Process):
     async def _hand_back(self, execution: Execution) -> None:
         await self.publish(EXECUTION.name, execution.workflow_id, request_record(execution))
 
+    async def _announce_end(self, workflow_id: str, version: int) -> None:
+        """Nobody queues here."""
+
     async def _announce(self, result: Any) -> None:
+        if result.status is not Status.WAITING:
+            return
         for scheduler in self.world.schedulers:
             shard = partition_of(result.workflow_id)
             scheduler.retries.announce(result.execution_id, result.workflow_id, shard, result.epoch, result.wake_at)
@@ -483,6 +496,8 @@ class Scheduler(Process):
         ticks = Ticks(
             executions=executions,
             workflows=workflows,
+            occurrences=Facade(self, world.occurrences),
+            lead=timedelta(seconds=0.5),
             lookahead=lookahead,
             misfire_after=timedelta(seconds=5),
             **shared,
@@ -504,6 +519,7 @@ class Scheduler(Process):
             agenda=self.agenda,
             ticks=ticks,
             retries=self.retries,
+            line=Line(executions=executions, page=100, **shared),
             orphans=orphans,
             monotonic=world.loop.time,
             metrics=metrics,
@@ -540,17 +556,18 @@ class Api(Process):
             return True
 
         try:
-            execution_id = await admission.trigger(
+            execution = await admission.trigger(
                 workflow_id,
                 workflows=Facade(self, world.workflows),
                 executions=Facade(self, world.executions),
                 publish=publish,
+                publish_end=publish,
                 now=world.now,
                 entropy=world.random.randbytes(10),
             )
         except (InProgress, StoreUnavailable):
             return
-        world.promised.add(execution_id)
+        world.promised.add(execution.execution_id)
 
     def publish_straight(self, workflow_id: str) -> None:
         self.world.append(EXECUTION.name, workflow_id, ExecutionRequest(workflow_id=workflow_id))

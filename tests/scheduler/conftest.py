@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from apps.scheduler.agenda import Agenda
+from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
@@ -66,7 +67,9 @@ class Scheduler:
         )
         self.retries = Retries(executions=world.executions, lookahead=timedelta(seconds=8.5), page=100, **shared)
         self.line = Line(executions=world.executions, page=100, **shared)
+        self.endings = Endings(executions=world.executions, page=100, **shared)
         self.orphans = Orphans(
+            endings=self.endings,
             executions=world.executions,
             runners=world.runners,
             monotonic=world.clock.monotonic,
@@ -84,6 +87,7 @@ class Scheduler:
             retries=self.retries,
             line=self.line,
             orphans=self.orphans,
+            endings=self.endings,
             monotonic=world.clock.monotonic,
             metrics=self.metrics,
         )

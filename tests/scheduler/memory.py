@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from domain.execution import Admission, Cause, Execution, Restart, Status
+from domain.execution import Admission, Cause, Ended, Execution, Restart, Status
 from events.topics import PARTITIONS, partition_of
 from store.interfaces import AdmissionAnswer, Advance, Due, StoreUnavailable, Workflow
 from tests.fakes.stores import FakeExecutions, FakeRunners, FakeWorkflows
@@ -78,6 +78,16 @@ class Executions(FakeExecutions):
         self.faults.after("reissue")
         return answer
 
+    async def end(self, ended: Ended) -> Execution | None:
+        self.faults.before("end")
+        answer = await super().end(ended)
+        self.faults.after("end")
+        return answer
+
+    async def expiring(self, until: datetime, shards: frozenset[int], limit: int) -> Any:
+        self.faults.before("expiring")
+        return await super().expiring(until, shards, limit)
+
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Any:
         self.faults.before("waking")
         return await super().waking(until, shards, limit)
@@ -110,7 +120,8 @@ class Executions(FakeExecutions):
 
     def finish(self, execution_id: str) -> None:
         """Have a runner finish it."""
-        closed = {"status": Status.OK, "lock_key": None, "requested_at": None, "owner": None, "wake_at": None}
+        closed = {"status": Status.OK, "lock_key": None, "requested_at": None, "owner": None}
+        closed |= {"wake_at": None, "deadline": None}
         self.found[execution_id] = replace(self.found[execution_id], **closed)
 
 

@@ -145,6 +145,20 @@ async def test_an_outage_of_the_database_is_no_death_of_the_runners(world, sched
     assert world.published.requests == []
 
 
+async def test_after_an_outage_of_the_database_runners_get_time_to_say_what_they_run(world, scheduler):
+    runner = Runner(world, "r")
+    await live(world, scheduler, [runner], 4)
+    world.executions.put("w", "e")
+    world.faults.unavailable = {"runners"}
+    await live(world, scheduler, [runner], 30)
+    world.faults.unavailable = set()
+    published = len(world.published.requests)
+    await live(world, scheduler, [runner], 8)
+    assert len(world.published.requests) == published
+    await live(world, scheduler, [runner], 60)
+    assert len(world.published.requests) > published
+
+
 @pytest.mark.parametrize(
     "looks, expected",
     [

@@ -15,6 +15,7 @@ EPOCHS = st.integers(1, 4)
 STEPS = st.one_of(
     st.tuples(st.just("claim"), EPOCHS),
     st.tuples(st.just("mark"), EPOCHS),
+    st.tuples(st.just("intend"), EPOCHS, st.sampled_from(["1_0", "1_1"])),
     st.tuples(st.just("reissue"), EPOCHS, st.sampled_from(Restart)),
     st.tuples(st.just("end"), st.sampled_from([Status.CANCELLED, Status.FAILED])),
     st.tuples(
@@ -35,6 +36,8 @@ async def play(executions, asked, steps):
                 await executions.claim(asked.execution_id, epoch, "r", at(number))
             case ("mark", epoch):
                 await executions.mark_started([Started(asked.execution_id, epoch, "r", at(number))])
+            case ("intend", epoch, key):
+                await executions.intend(asked.execution_id, epoch, key, "r", at(number))
             case ("reissue", epoch, why):
                 await executions.reissue(asked.execution_id, epoch, at(number), why)
             case ("end", status):

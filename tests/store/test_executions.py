@@ -22,7 +22,7 @@ def at(seconds):
     return T0 + timedelta(seconds=seconds)
 
 
-def admission(workflow_id="w", *, seconds=0.0, lock=True, total=2):
+def admission(workflow_id="w", *, seconds=0.0, lock=True, total=2, deadline=None):
     return Admission(
         execution_id=execution_id(at(seconds), next(_numbers).to_bytes(10, "big")),
         workflow_id=workflow_id,
@@ -34,6 +34,7 @@ def admission(workflow_id="w", *, seconds=0.0, lock=True, total=2):
         shard=3,
         lock_key=workflow_id if lock else None,
         reason=None if lock else "skipped",
+        deadline=deadline,
     )
 
 
@@ -212,6 +213,71 @@ async def test_what_may_be_restarted(store, why, status, restarts):
     assert (answer is not None) == restarts
     if answer is not None:
         assert (answer.attempt, answer.lost) == (1, 1 if why is Restart.LOST else 0)
+
+
+async def test_an_end_is_untold_until_it_is_told(store):
+    asked, other = admission(), admission("other")
+    for each in (asked, other):
+        await store.executions.admit(each)
+        await store.executions.end(Ended(each.execution_id, each.workflow_id, Status.CANCELLED, "asked", at(3)))
+    assert {e.execution_id for e in await store.executions.untold(ALL, 10)} == {asked.execution_id, other.execution_id}
+    assert await store.executions.untold(frozenset({1}), 10) == []
+    await store.executions.told([asked.execution_id])
+    assert [e.execution_id for e in await store.executions.untold(ALL, 10)] == [other.execution_id]
+    assert (await store.executions.get(asked.execution_id)).status is Status.CANCELLED
+
+
+async def test_what_a_result_ended_has_been_told_by_it(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    await store.executions.project([finished(asked, status=Status.OK)])
+    assert await store.executions.untold(ALL, 10) == []
+
+
+async def test_a_deadline_is_found_while_the_execution_is_open(store):
+    soon, later, done = (admission(f"w{n}", deadline=at(n)) for n in (5, 9, 4))
+    never = admission("never")
+    for each in (soon, later, done, never):
+        await store.executions.admit(each)
+    await store.executions.project([finished(done, status=Status.OK)])
+    await store.executions.claim(soon.execution_id, 1, "r1", at(1))
+    assert [e.execution_id for e in await store.executions.expiring(at(8), ALL, 10)] == [soon.execution_id]
+    assert await store.executions.expiring(at(8), frozenset({1}), 10) == []
+    await store.executions.end(Ended(soon.execution_id, "w5", Status.FAILED, "timed out", at(5)))
+    assert [e.execution_id for e in await store.executions.expiring(at(99), ALL, 10)] == [later.execution_id]
+
+
+async def test_an_intent_is_noted_under_the_current_epoch_and_marks_the_start(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    assert await store.executions.intend(asked.execution_id, 1, "1_0", "r1", at(1))
+    execution = await store.executions.get(asked.execution_id)
+    assert (execution.status, execution.owner, execution.started_at) == (Status.RUNNING, "r1", at(1))
+    assert execution.requested_at is None
+    assert execution.in_doubt == {0}
+    again = await store.executions.reissue(asked.execution_id, 1, at(5), Restart.LOST)
+    assert again.in_doubt == {0}, "a restart does not forget what may have been sent"
+    assert not await store.executions.intend(asked.execution_id, 1, "1_0", "r1", at(6))
+    claimed = await store.executions.claim(asked.execution_id, 2, "r2", at(7))
+    await store.executions.project([finished(asked, epoch=claimed.epoch)])
+    assert await store.executions.intend(asked.execution_id, claimed.epoch, "1_1", "r2", at(7))
+    assert (await store.executions.get(asked.execution_id)).in_doubt == {1}
+    await store.executions.end(Ended(asked.execution_id, "w", Status.CANCELLED, "asked", at(8)))
+    assert not await store.executions.intend(asked.execution_id, claimed.epoch, "1_1", "r2", at(9))
+
+
+async def test_states_of_executions(store):
+    running, over = admission("a"), admission("b")
+    for each in (running, over):
+        await store.executions.admit(each)
+    await store.executions.claim(running.execution_id, 1, "r1", at(1))
+    await store.executions.end(Ended(over.execution_id, "b", Status.CANCELLED, "asked", at(3)))
+    ids = [running.execution_id, over.execution_id, "00000000-0000-7000-8000-000000000000"]
+    assert await store.executions.states(ids) == {
+        running.execution_id: (2, Status.RUNNING),
+        over.execution_id: (2, Status.CANCELLED),
+    }
+    assert await store.executions.states([]) == {}
 
 
 async def test_unclaimed_requests_are_found_by_age(store):

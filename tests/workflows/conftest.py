@@ -39,12 +39,21 @@ def changes() -> FakeTopic:
 
 
 @pytest.fixture
-def app(tmp_path: Any, store: MemoryStore, clock: Clock, requests: FakeTopic, changes: FakeTopic) -> WorkflowsApp:
+def ends() -> FakeTopic:
+    """Take the place of workflow.action-result."""
+    return FakeTopic()
+
+
+@pytest.fixture
+def app(
+    tmp_path: Any, store: MemoryStore, clock: Clock, requests: FakeTopic, changes: FakeTopic, ends: FakeTopic
+) -> WorkflowsApp:
     app = create_app(WorkflowsSettings(data_dir=tmp_path, workflows_body_limit=20_000), store=store)  # type: ignore[arg-type]
     app.clock = clock
     app.request_execution = Publisher(requests, 0.05)  # type: ignore[arg-type]
     app.announce_end = Publisher(requests, 0.05)  # type: ignore[arg-type]
     app.announce_change = Publisher(changes, 0.05)  # type: ignore[arg-type]
+    app.announce_end = Publisher(ends, 0.05)  # type: ignore[arg-type]
     app.web.init_server()
     return app
 

@@ -43,6 +43,7 @@ class MemoryExecutions:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.documents: dict[str, Execution] = {}
+        self.untold: set[str] = set()
 
     async def admit(self, admission: Admission) -> AdmissionAnswer:
         await self.network.cross()
@@ -57,6 +58,18 @@ class MemoryExecutions:
     async def get(self, execution_id: str) -> Execution | None:
         await self.network.cross()
         return self.documents.get(execution_id)
+
+    async def end(self, ended: Ended) -> Execution | None:
+        await self.network.cross()
+        before = self.documents.get(ended.execution_id)
+        if before is None or not before.status.is_open:
+            return None
+        self.untold.add(ended.execution_id)
+        return self.apply(ended)
+
+    async def told(self, ids: Sequence[str]) -> None:
+        await self.network.cross()
+        self.untold.difference_update(ids)
 
     async def holder(self, lock_key: str) -> Execution | None:
         await self.network.cross()
@@ -94,12 +107,6 @@ class MemoryExecutions:
         await self.network.cross()
         found = [each for each in self.documents.values() if each.workflow_id == workflow_id]
         return [each for each in found if each.status is Status.QUEUED]
-
-    async def end(self, ended: Ended) -> Execution | None:
-        await self.network.cross()
-        before = self.documents[ended.execution_id]
-        self.documents[ended.execution_id] = apply(before, ended)
-        return None if not before.status.is_open else self.documents[ended.execution_id]
 
     # -- what the runner and the scheduler do --------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ async def test_create_answers_what_is_stored(api: Client, store: MemoryStore) ->
                 "method": "GET",
                 "headers": {},
                 "timeout": "30s",
+                "onUnknown": "retry",
             }
         ],
         "retries": 3,

@@ -8,10 +8,10 @@ from typing import Final
 
 from faust.types import AppT
 
-from apps.workflows.v1 import executions, schedules, tokens, workflows
+from apps.workflows.v1 import dead_letters, executions, schedules, tokens, workflows
 
 PREFIX: Final = "/v1"
-VIEWS: Final = (*workflows.VIEWS, *schedules.VIEWS, *executions.VIEWS, *tokens.VIEWS)
+VIEWS: Final = (*workflows.VIEWS, *schedules.VIEWS, *executions.VIEWS, *dead_letters.VIEWS, *tokens.VIEWS)
 
 
 def install(app: AppT) -> None:

@@ -5,17 +5,29 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final
 
 from aiohttp import web
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from apps.operations import Answer, Operation
-from apps.workflows import answers, cursors, representations
-from apps.workflows.errors import BadRequest, FieldError, UnknownExecution
-from apps.workflows.field_errors import EXECUTION_ID_RULE
+from apps.workflows import answers, cancellation, cursors, representations
+from apps.workflows.bodies import read_object
+from apps.workflows.errors import AlreadyFinished, BadRequest, FieldError, UnknownExecution
+from apps.workflows.field_errors import EXECUTION_ID_RULE, field_errors
 from apps.workflows.queries import Page, read_query
 from apps.workflows.views import Resource
+from domain.access import Scope
 from domain.execution import Status
 from domain.identifiers import WORKFLOW_ID_PATTERN, is_execution_id
 from domain.instants import EPOCH, INSTANT_RULE, instant
+from domain.model import Model
 from store.interfaces import ExecutionFilter
 
 
@@ -129,15 +141,61 @@ class OneExecution(Resource):
 
     async def get(self, request: web.Request, execution_id: str) -> web.Response:
         """Return an execution with what its actions did."""
-        if not is_execution_id(execution_id):
-            raise BadRequest("The address is not valid.", [FieldError("executionId", EXECUTION_ID_RULE)])
+        _check_id(execution_id)
         found = await self.app.store.executions.get(execution_id)
         if found is None:
             raise UnknownExecution(execution_id)
         return self.answer(representations.execution_in_full(found))
 
 
-VIEWS: Final[tuple[Any, ...]] = (Executions, OneExecution)
+class Cancellation(Model):
+    """What may be said when an execution is cancelled."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=500)] = "cancelled by hand"
+
+
+class ExecutionCancel(Resource):
+    """Where an execution is cancelled."""
+
+    view_name = "execution-cancel"
+    view_path = "/executions/{execution_id}/cancel"
+    operations: ClassVar = {
+        "post": Operation(
+            "cancelExecution",
+            "Cancel an open execution",
+            {200: Answer("It has ended.", answers.ExecutionInFull)},
+            tag="executions",
+            scope=Scope.OPERATOR,
+            body=Cancellation,
+            body_is_required=False,
+            refusals=(UnknownExecution, AlreadyFinished),
+        )
+    }
+
+    async def post(self, request: web.Request, execution_id: str) -> web.Response:
+        """End an open execution at once; a run of it is stopped within two seconds."""
+        _check_id(execution_id)
+        body = await read_object(request, optional=True)
+        try:
+            given = Cancellation.model_validate(body)
+        except ValidationError as error:
+            raise BadRequest("The body is not valid.", field_errors(error, body)) from None
+        cancelled = await cancellation.cancel(
+            execution_id,
+            given.reason,
+            executions=self.app.store.executions,
+            publish=self.app.announce_end,
+            now=self.app.clock(),
+        )
+        return self.answer(representations.execution_in_full(cancelled))
+
+
+VIEWS: Final[tuple[Any, ...]] = (Executions, OneExecution, ExecutionCancel)
+
+
+def _check_id(execution_id: str) -> None:
+    if not is_execution_id(execution_id):
+        raise BadRequest("The address is not valid.", [FieldError("executionId", EXECUTION_ID_RULE)])
 
 
 def execution_address(execution_id: str) -> str:

@@ -1,0 +1,96 @@
+"""``wf dead-letters``: records that no service could take, and how to send them again after a fix."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from apps.cli import output
+from apps.cli.client import Client
+from apps.cli.errors import WfError
+from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
+from apps.cli.workflows import MORE
+
+LetterId = Annotated[str, typer.Argument(metavar="ID", show_default=False, help="Partition and offset, as in 3-17.")]
+
+app = typer.Typer(no_args_is_help=True, help="Records that no service could take: list, show and send them again.")
+
+
+@app.command("list")
+def list_letters(
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,
+    url: Url = DEFAULT_URL,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
+) -> None:
+    """List dead letters, newest first."""
+    form = chosen(output_format, as_json)
+    with Client(url) as client:
+        page = client.page("dead-letters", limit=limit, query={})
+    if form is not Format.TABLE:
+        output.data(page.items, form)
+    elif not page.items:
+        output.line("There are no dead letters.")
+    else:
+        present = output.now()
+        rows = [
+            [str(item.get("id")), str(item.get("topic")), output.age(item.get("at"), present), str(item.get("reason"))]
+            for item in page.items
+        ]
+        output.table(["ID", "TOPIC", ">AGE", "~REASON"], rows)
+    if page.is_cut:
+        output.note(MORE)
+
+
+@app.command()
+def show(letter_id: LetterId, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False) -> None:
+    """Show one dead letter with its bytes."""
+    form = chosen(output_format, as_json)
+    with Client(url) as client:
+        found = client.get("dead-letters", letter_id, missing=_unknown(letter_id))
+    if form is not Format.TABLE:
+        output.data(found, form)
+        return
+    place = f"{found.get('topic')}, partition {found.get('partition')}, offset {found.get('offset')}"
+    output.facts(
+        [
+            ("Dead letter", letter_id),
+            ("Came from", place),
+            ("At", output.exact(found.get("at"), output.now())),
+            ("Reason", str(found.get("reason"))),
+            ("Key", _text(found, "key")),
+        ]
+    )
+    output.indented(_text(found, "value"), 2)
+
+
+@app.command()
+def resend(
+    letter_id: LetterId,
+    value: Annotated[
+        Path | None, typer.Option(metavar="FILE", allow_dash=True, help="JSON to send instead; - reads standard input.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Send a dead letter again, to the topic it came from and under its key."""
+    body: dict[str, Any] = {}
+    if value is not None:
+        try:
+            body["value"] = json.loads(sys.stdin.read() if str(value) == "-" else value.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise WfError(f"{value} cannot be sent: {error}", hint="Give a file with one JSON value.") from None
+    with Client(url) as client:
+        answer = client.post("dead-letters", letter_id, "resend", body=body, missing=_unknown(letter_id))
+    output.line(f"Sent to {answer.get('topic')}.")
+
+
+def _text(found: dict[str, Any], name: str) -> str:
+    if found.get(name) is not None:
+        return str(found[name])
+    return f"(base64) {found[f'{name}Base64']}" if f"{name}Base64" in found else "-"
+
+
+def _unknown(letter_id: str) -> str:
+    return f"there is no dead letter {letter_id}; `wf dead-letters list` lists those that are kept"

@@ -1,0 +1,112 @@
+"""Ends that no result tells of: executions that are given up, or whose time is over.
+
+MongoDB decides the end; the news goes to the runners on the topic of the results, so that a run of it is cancelled and the
+tables forget it. Until Kafka has acknowledged the news the execution is *untold* in the database, whoever ended it (the API
+cancels), and every pass publishes what is left: with the broker away an end is late to be heard of, never lost.
+
+Deadlines: an execution with a total timeout carries its deadline while it is open. It is armed like a tick and ended as
+failed at that instant, whatever it is doing: waiting, running, or lost with a runner that nobody has missed yet.
+"""
+
+from datetime import timedelta
+
+import structlog
+
+from apps.scheduler.agenda import Agenda, Entry
+from apps.scheduler.clock import Clock
+from apps.scheduler.metrics import Metrics
+from apps.scheduler.publishing import Publisher
+from domain.durations import duration_text
+from domain.execution import Ended, Execution, Status
+from domain.instants import instant
+from store.interfaces import Executions, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+LOOKAHEAD = timedelta(seconds=5)
+
+
+class Endings:
+    """Ends executions and sees to it that the runners hear of it."""
+
+    def __init__(
+        self,
+        *,
+        executions: Executions,
+        publisher: Publisher,
+        agenda: Agenda,
+        clock: Clock,
+        page: int,
+        metrics: Metrics,
+    ) -> None:
+        self._executions = executions
+        self._publisher = publisher
+        self._agenda = agenda
+        self._clock = clock
+        self._page = page
+        self._metrics = metrics
+
+    async def end(self, execution: Execution, reason: str, why: str) -> bool:
+        """End an execution as failed; False where it ended by itself. ``why`` is what it is counted under.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+        """
+        ended = await self._executions.end(
+            Ended(execution.execution_id, execution.workflow_id, Status.FAILED, reason, instant(self._clock()))
+        )
+        if ended is None:
+            return False
+        self._metrics.restarts.labels(why).inc()
+        log.warning("ended", execution_id=ended.execution_id, workflow_id=ended.workflow_id, reason=reason)
+        await self._tell(ended)
+        return True
+
+    async def read_untold(self) -> int:
+        """Publish the ends that Kafka may not know of, and return how many they are.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+        """
+        untold = await self._executions.untold(self._agenda.shards, self._page)
+        for execution in untold:
+            self._arm("untold", execution)
+        return len(untold)
+
+    async def read_deadlines(self) -> int:
+        """Arm the deadlines of the next seconds, and return how many they are.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+        """
+        expiring = await self._executions.expiring(self._clock() + LOOKAHEAD, self._agenda.shards, self._page)
+        for execution in expiring:
+            self._arm("deadline", execution)
+        return len(expiring)
+
+    def _arm(self, kind: str, execution: Execution) -> None:
+        deadline = execution.deadline
+
+        async def act() -> None:
+            try:
+                if deadline is None:
+                    await self._tell(execution)
+                else:
+                    allowed = duration_text(deadline - execution.created_at)
+                    await self.end(execution, f"timed out after {allowed}", "timed-out")
+            except StoreUnavailable as error:
+                log.warning("end left to the next pass", execution_id=execution.execution_id, error=str(error))
+
+        self._agenda.arm(
+            Entry(
+                key=(kind, execution.execution_id),
+                workflow_id=execution.workflow_id,
+                shard=execution.shard,
+                due=deadline or self._clock(),
+                act=act,
+            )
+        )
+
+    async def _tell(self, ended: Execution) -> None:
+        if await self._publisher.ended(ended):
+            await self._executions.told([ended.execution_id])

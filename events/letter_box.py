@@ -1,0 +1,163 @@
+"""Reads the dead-letter topic: its newest records first, or one of them.
+
+The consumer lives for one question and belongs to no group: nothing is committed, and nobody's partitions move. A letter's
+name is its place, ``partition-offset``.
+"""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from domain.instants import from_millis
+from events.records import DeadLetter
+from events.topics import DEAD_LETTER, PARTITIONS
+from events.wire import Decoder, Malformed
+
+T = TypeVar("T")
+
+
+class LettersUnreadable(Exception):
+    """Kafka did not answer."""
+
+
+@dataclass(frozen=True)
+class StoredLetter:
+    """A dead letter and its place."""
+
+    partition: int
+    offset: int
+    timestamp: int  # milliseconds, by which letters are ordered
+    letter: DeadLetter
+
+    @property
+    def letter_id(self) -> str:
+        """The name of the letter."""
+        return f"{self.partition}-{self.offset}"
+
+    @property
+    def key(self) -> bytes | None:
+        """The key of the record as it came."""
+        return None if self.letter.key is None else base64.b64decode(self.letter.key)
+
+    @property
+    def value(self) -> bytes | None:
+        """The bytes of the record as they came."""
+        return None if self.letter.value is None else base64.b64decode(self.letter.value)
+
+
+@dataclass(frozen=True)
+class LetterPage:
+    """Letters, newest first; ``rest`` says where each partition is to be read on, None at the end."""
+
+    letters: list[StoredLetter]
+    rest: Mapping[int, int] | None
+
+
+class LetterBox:
+    """The dead letters on the Kafka at ``bootstrap``; each question is answered within ``timeout`` seconds or given up."""
+
+    def __init__(self, bootstrap: str, *, timeout: float = 10.0) -> None:
+        self._bootstrap = bootstrap
+        self._timeout = timeout
+        self._decode = Decoder(DeadLetter)
+
+    async def newest(self, limit: int, before: Mapping[int, int] | None = None) -> LetterPage:
+        """Return up to ``limit`` letters, newest first; ``before`` is the ``rest`` of the page before.
+
+        Raises:
+            LettersUnreadable: Kafka does not answer.
+        """
+        return await self._ask(self._newest(limit, before or {}))
+
+    async def one(self, partition: int, offset: int) -> StoredLetter | None:
+        """Return one letter; None where there is none (any more).
+
+        Raises:
+            LettersUnreadable: Kafka does not answer.
+        """
+        return await self._ask(self._one(partition, offset))
+
+    async def _ask(self, question: Awaitable[T]) -> T:
+        try:
+            return await asyncio.wait_for(question, self._timeout)
+        except asyncio.TimeoutError:
+            raise LettersUnreadable(f"Kafka did not answer within {self._timeout:g} s") from None
+        except (KafkaError, OSError) as error:
+            raise LettersUnreadable(str(error) or type(error).__name__) from error
+
+    async def _newest(self, limit: int, before: Mapping[int, int]) -> LetterPage:
+        partitions = [TopicPartition(DEAD_LETTER.name, number) for number in range(PARTITIONS)]
+        async with self._consumer(partitions) as consumer:
+            begins = await consumer.beginning_offsets(partitions)
+            ends = await consumer.end_offsets(partitions)
+            uppers = {tp: min(before.get(tp.partition, ends[tp]), ends[tp]) for tp in partitions}
+            found: list[StoredLetter] = []
+            wanted = {}
+            for tp in partitions:
+                first = max(begins[tp], uppers[tp] - limit)
+                if first < uppers[tp]:
+                    consumer.seek(tp, first)
+                    wanted[tp] = uppers[tp]
+                else:
+                    consumer.pause(tp)
+            while wanted:
+                records = await consumer.getmany(*wanted, timeout_ms=1000)
+                for tp, batch in records.items():
+                    found += [self._stored(record) for record in batch if record.offset < uppers[tp]]
+                for tp in list(wanted):
+                    if await consumer.position(tp) >= wanted[tp]:
+                        del wanted[tp]
+                        consumer.pause(tp)
+        found.sort(key=lambda letter: (letter.timestamp, letter.partition, letter.offset), reverse=True)
+        page = found[:limit]
+        rest = {tp.partition: uppers[tp] for tp in partitions}
+        for letter in page:
+            rest[letter.partition] = min(rest[letter.partition], letter.offset)
+        more = any(rest[tp.partition] > begins[tp] for tp in partitions)
+        return LetterPage(page, rest if more else None)
+
+    async def _one(self, partition: int, offset: int) -> StoredLetter | None:
+        if not 0 <= partition < PARTITIONS:
+            return None
+        tp = TopicPartition(DEAD_LETTER.name, partition)
+        async with self._consumer([tp]) as consumer:
+            first = (await consumer.beginning_offsets([tp]))[tp]
+            end = (await consumer.end_offsets([tp]))[tp]
+            if not first <= offset < end:
+                return None
+            consumer.seek(tp, offset)
+            record = await consumer.getone(tp)
+            return self._stored(record) if record.offset == offset else None
+
+    @asynccontextmanager
+    async def _consumer(self, partitions: list[TopicPartition]) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=100
+        )
+        try:
+            await consumer.start()
+            consumer.assign(partitions)
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    def _stored(self, record: Any) -> StoredLetter:
+        letter = self._decode(record.value)
+        if isinstance(letter, Malformed) or not isinstance(letter, DeadLetter):
+            # Somebody wrote to the topic by hand; it is shown rather than hidden.
+            reason = letter.reason if isinstance(letter, Malformed) else "not a dead letter"
+            letter = DeadLetter(
+                topic=DEAD_LETTER.name,
+                partition=record.partition,
+                offset=record.offset,
+                reason=f"not a dead letter: {reason}",
+                at=from_millis(record.timestamp),
+                value=base64.b64encode(record.value or b"").decode(),
+            )
+        return StoredLetter(record.partition, record.offset, record.timestamp, letter)

@@ -1,0 +1,351 @@
+"""What breaks: runners killed, suspended, poisoned, Kafka and the database away or emptied. Nothing is lost or done twice.
+
+A stack of its own, whose runners are missed sooner than by default, so that its faults disturb no other test.
+"""
+
+import asyncio
+import signal
+import time
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaProducer
+
+from apps.standalone.settings import StandaloneSettings
+from apps.standalone.stack import Stack, on_free_ports
+from tests.e2e.conftest import Api, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LOG = {"type": "log", "message": "hello"}
+ENVIRONMENT = {
+    "ACTION_PLUGINS": "tests.e2e.crashing",
+    "LIVENESS_INTERVAL": "1",
+    "KAFKA_SESSION_TIMEOUT": "6",
+    "MAX_LOST_ATTEMPTS": "1",
+    "REPUBLISH_AFTER": "3",
+    "RUNNER_HEARTBEAT_INTERVAL": "0.5",
+    "RUNNER_STALE_AFTER": "3",
+    "RUNNER_GRACE_PERIOD": "1",
+    "SCHEDULER_INTERVAL": "1",
+    "SCHEDULER_WATCH_INTERVAL": "0.5",
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stack(tmp_path_factory):
+    settings = on_free_ports(StandaloneSettings(data_dir=tmp_path_factory.mktemp("faults")))
+    async with Stack(settings, environment=ENVIRONMENT) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def api(stack):
+    async with aiohttp.ClientSession() as session:
+        yield Api(session, stack.api_url)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def producer(stack):
+    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap)
+    await producer.start()
+    yield producer
+    await producer.stop()
+
+
+def http(target, key, **more):
+    return {"type": "http-request", "url": f"{target.url}/{key}", "method": "GET", **more}
+
+
+async def arrived(target, key, times=1):
+    async def there():
+        return target.count(key) >= times
+
+    await until(there, f"{key} has been requested {times} times")
+
+
+async def test_a_pending_and_a_running_execution_are_cancelled(api, target, workflow_id):
+    retried, held = f"{workflow_id}-retried", f"{workflow_id}-held"
+    await api.create(retried, [http(target, f"{retried}?fail=9")], backoff={"base": "1h", "cap": "1h", "jitter": "none"})
+    await api.create(held, [http(target, f"{held}?hold=1"), LOG])
+    waiting, running = await api.trigger(retried), await api.trigger(held)
+    await asyncio.gather(arrived(target, retried), arrived(target, held))
+
+    async def waits():
+        return (await api.execution(waiting))["nextAttemptAt"]
+
+    await until(waits, "the first one waits for its retry")
+    for execution_id, name in ((waiting, retried), (running, held)):
+        status, answer = await api.call("POST", f"/executions/{execution_id}/cancel", {"reason": "no need"})
+        assert (status, answer["status"], answer["reason"]) == (200, "cancelled", "no need")
+        assert await api.status_of(name) == "idle"
+
+    async def let_go():
+        return target.closed[held]
+
+    await until(let_go, "the request of the running one is broken off")
+    target.release.set()
+    status, again = await api.call("POST", f"/executions/{running}/cancel")
+    assert (status, again["executionStatus"]) == (409, "cancelled")
+    assert (await api.finished(await api.trigger(held)))["status"] == "ok"
+    assert (await api.execution(running))["executedActions"] == []
+
+
+async def test_a_run_stops_though_kafka_cannot_tell_it(stack, api, target, workflow_id):
+    await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1")])
+    execution_id = await api.trigger(workflow_id)
+    await arrived(target, workflow_id)
+    stack.children["kafka"].kill(signal.SIGSTOP)
+    try:
+        status, answer = await api.call("POST", f"/executions/{execution_id}/cancel")
+        assert (status, answer["status"]) == (200, "cancelled")
+
+        async def let_go():
+            return target.closed[workflow_id]
+
+        await until(let_go, "the request is broken off")
+    finally:
+        stack.children["kafka"].kill(signal.SIGCONT)
+    target.release.set()
+    assert (await api.finished(await api.trigger(workflow_id)))["status"] == "ok"
+
+
+async def test_an_execution_ends_at_its_timeout_and_its_run_stops(api, target, workflow_id):
+    await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1")], timeout="2s")
+    execution = await api.finished(await api.trigger(workflow_id))
+    assert (execution["status"], execution["reason"]) == ("failed", "timed out after 2s")
+
+    async def let_go():
+        return target.closed[workflow_id]
+
+    await until(let_go, "its request is broken off")
+    assert await api.status_of(workflow_id) == "idle"
+
+
+async def test_an_action_ends_at_its_timeout(api, target, workflow_id):
+    await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1", timeout="1s")], retries=0)
+    execution = await api.finished(await api.trigger(workflow_id))
+    assert execution["status"] == "failed"
+    assert execution["executedActions"][0]["error"]["class"] == "timeout"
+
+
+async def test_a_timeout_is_kept_while_the_runner_is_being_replaced(stack, api, target, workflow_id):
+    await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1")], timeout="2s")
+    execution_id = await api.trigger(workflow_id)
+    await arrived(target, workflow_id)
+    runner = stack.children["runner"]
+    runner.kill(signal.SIGSTOP)
+    try:
+        execution = await api.finished(execution_id)
+    finally:
+        runner.kill(signal.SIGKILL)
+    assert (execution["status"], execution["reason"]) == ("failed", "timed out after 2s")
+    await runner.wait_ready()
+    assert target.count(workflow_id) == 1
+
+
+async def test_a_request_in_doubt_is_sent_again_only_where_it_may_be(stack, api, target, workflow_id):
+    retry, fail = f"{workflow_id}-retry", f"{workflow_id}-fail"
+    await api.create(retry, [LOG, http(target, f"{retry}?hold=1")])
+    await api.create(fail, [LOG, http(target, f"{fail}?hold=1", onUnknown="fail"), LOG])
+    repeated, doubtful = await api.trigger(retry), await api.trigger(fail)
+    await asyncio.gather(arrived(target, retry), arrived(target, fail))
+    stack.children["runner"].kill(signal.SIGKILL)
+    target.release.set()
+    execution = await api.finished(doubtful)
+    assert (execution["status"], execution["lastFailedAction"]) == ("failed", "http-request-2")
+    assert [(a["actionId"], a["status"]) for a in execution["executedActions"]] == [
+        ("log-1", "ok"),
+        ("http-request-2", "unknown"),
+    ]
+    assert execution["executedActions"][1]["error"]["class"] == "unknown-outcome"
+    assert (await api.finished(repeated))["status"] == "ok"
+    assert (target.count(retry), target.count(fail)) == (2, 1)
+    keys = {request.headers["Idempotency-Key"] for request in target.requests[retry]}
+    assert keys == {f"{repeated}:http-request-2"}
+
+
+async def test_an_action_that_kills_its_runner_is_given_up_and_others_live(stack, api, target, workflow_id):
+    poison, other = f"{workflow_id}-poison", f"{workflow_id}-other"
+    await api.create(poison, [LOG, {"type": "crash"}])
+    await api.create(other, [http(target, f"{other}?fail=1")], backoff={"base": "4s", "cap": "4s", "jitter": "none"})
+    runner = stack.children["runner"]
+    await runner.wait_ready()
+    waiting = await api.trigger(other)
+    await arrived(target, other)
+    launches = runner.launches
+    execution = await api.finished(await api.trigger(poison))
+    assert execution["status"] == "failed"
+    assert "2 attempts were lost with their runner" in execution["reason"]
+    assert runner.launches >= launches + 2
+    assert (await api.finished(waiting))["status"] == "ok"
+    assert await api.status_of(poison) == "idle"
+    assert (await api.finished(await api.trigger(other)))["status"] == "ok"
+
+
+async def test_a_stopped_runner_hands_over_at_once(stack, api, target, workflow_id, record_property):
+    await api.create(workflow_id, [LOG, http(target, f"{workflow_id}?hold=1")])
+    await stack.children["runner"].wait_ready()
+    await stack.add_worker("runner", name="relief")
+    try:
+        execution_id = await api.trigger(workflow_id)
+        await arrived(target, workflow_id)
+
+        async def stop(name):
+            await stack.children[name].stop()
+            return time.monotonic()
+
+        # Whichever of the two has it: one stops, the other resumes.
+        began = time.monotonic()
+        stopping = asyncio.ensure_future(stop("runner"))
+        await stopping
+        if target.count(workflow_id) == 1:
+            await stack.children["runner"].start()
+            await stack.children["runner"].wait_ready()
+            began = time.monotonic()
+            stopping = asyncio.ensure_future(stop("relief"))
+        await arrived(target, workflow_id, times=2)
+        record_property("seconds_to_resume", round(time.monotonic() - began, 1))
+        await stopping
+        target.release.set()
+        execution = await api.finished(execution_id)
+        assert (execution["status"], execution["attempt"]) == ("ok", 1)
+        assert target.count(workflow_id) == 2
+    finally:
+        await stack.children["runner"].start()
+        await stack.children["runner"].wait_ready()
+        await stack.remove_worker("relief")
+
+
+async def test_a_runner_that_was_suspended_changes_nothing_when_it_wakes(stack, api, target, workflow_id):
+    before, held = f"{workflow_id}-before", f"{workflow_id}-held"
+    await api.create(workflow_id, [http(target, before), http(target, f"{held}?hold=1"), LOG])
+    execution_id = await api.trigger(workflow_id)
+    await arrived(target, held)
+    sleeper = stack.children["runner"]
+    relief = await stack.add_worker("runner", name="relief")
+    if target.count(held) > 1:
+        pytest.fail("a second runner alone must not start it again")
+    sleeper.kill(signal.SIGSTOP)
+    try:
+        await arrived(target, held, times=2)
+        target.release.set()
+        execution = await api.finished(execution_id)
+        assert execution["status"] == "ok"
+    finally:
+        sleeper.kill(signal.SIGCONT)
+    await sleeper.wait_line("run is over; stopping it")
+    assert await api.execution(execution_id) == execution
+    assert (target.count(before), target.count(held)) == (1, 2)
+    again = [await api.trigger(workflow_id)]
+    assert (await api.finished(again[0]))["status"] == "ok"
+    await sleeper.wait_ready()
+    await stack.remove_worker(relief.name)
+
+
+async def test_with_kafka_away_triggers_are_accepted_and_run_when_it_is_back(stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    kafka = stack.children["kafka"]
+    kafka.supervised = False
+    kafka.kill(signal.SIGKILL)
+    await kafka.wait_exit()
+    try:
+        execution_id = await api.trigger(workflow_id)
+        assert (await api.execution(execution_id))["status"] == "pending"
+    finally:
+        kafka.supervised = True
+        await kafka.start()
+        await kafka.wait_ready()
+    assert (await api.finished(execution_id))["status"] == "ok"
+
+
+async def test_with_the_database_away_everybody_waits_for_it(stack, api, target, workflow_id):
+    await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1"), LOG])
+    execution_id = await api.trigger(workflow_id)
+    await arrived(target, workflow_id)
+    pids = {name: stack.children[name].pid for name in ("workflows", "scheduler", "runner")}
+    mongodb = stack.children["mongodb"]
+    mongodb.supervised = False
+    mongodb.kill(signal.SIGKILL)
+    await mongodb.wait_exit()
+    try:
+        target.release.set()
+        async with api.session.post(f"{api.url}/workflows/{workflow_id}/trigger") as response:
+            assert response.status == 503
+            assert int(response.headers["Retry-After"]) > 0
+            assert (await response.json())["type"] == "urn:problem-type:database-unavailable"
+        late = await stack.start_unready("runner", name="late")
+        await late.wait_line("waiting for a dependency")
+    finally:
+        mongodb.supervised = True
+        await mongodb.start()
+        await mongodb.wait_ready()
+    assert (await api.finished(execution_id))["status"] == "ok"
+    assert {name: stack.children[name].pid for name in pids} == pids, "a service died"
+    assert target.count(workflow_id) == 1
+    await late.wait_ready()
+    await stack.remove_worker("late")
+
+
+async def test_with_all_of_kafkas_data_gone_every_open_execution_finishes(stack, api, target, workflow_id, record_property):
+    running, waiting, periodic = (f"{workflow_id}-{name}" for name in ("running", "waiting", "periodic"))
+    await api.create(running, [http(target, f"{running}?hold=1"), LOG])
+    await api.create(
+        waiting,
+        [http(target, f"{waiting}?fail=1")],
+        backoff={"base": "8s", "cap": "8s", "jitter": "none"},
+    )
+    await api.create(periodic, [LOG], trigger={"type": "periodic", "interval": "1s"})
+    ids = [await api.trigger(running), await api.trigger(waiting)]
+    await asyncio.gather(arrived(target, running), arrived(target, waiting))
+    began = time.monotonic()
+    await stack.dependencies.wipe_kafka()
+    target.release.set()
+    ids.append(await api.trigger((await api.create(f"{workflow_id}-new", [LOG]))["workflowId"]))
+    for execution_id in ids:
+        assert (await api.finished(execution_id))["status"] == "ok"
+    record_property("seconds_to_recover", round(time.monotonic() - began, 1))
+    wiped_at = (await api.execution(ids[-1]))["createdAt"]
+
+    async def ticks_again():
+        return [e for e in await api.executions(periodic) if e["status"] == "ok" and e["createdAt"] > wiped_at]
+
+    await until(ticks_again, "the periodic one ticks again")
+    await api.call("DELETE", f"/workflows/{periodic}")
+
+
+async def test_dead_letters_are_listed_shown_and_sent_again(stack, api, producer, workflow_id):
+    bad = b'{"workflow_id": "%s"' % workflow_id.encode()
+    sent = [await producer.send_and_wait("workflow.execution", bad, key=workflow_id.encode()) for _ in range(3)]
+    await api.create(workflow_id, [LOG])
+
+    async def ours():
+        status, answer = await api.call("GET", "/dead-letters?limit=500")
+        assert status == 200, answer
+        letters = [each for each in answer["items"] if each["key"] == workflow_id]
+        return letters if len(letters) == 3 else None
+
+    letters = await until(ours, "three dead letters are there")
+    assert [each["offset"] for each in letters] == [record.offset for record in reversed(sent)]
+    assert {each["value"] for each in letters} == {bad.decode()}
+
+    seen, cursor = [], ""
+    while cursor is not None:
+        _, page = await api.call("GET", f"/dead-letters?limit=2{cursor and f'&cursor={cursor}'}")
+        seen += [each["id"] for each in page["items"]]
+        cursor = page["nextCursor"]
+    assert len(set(seen)) == len(seen)
+    assert {each["id"] for each in letters} <= set(seen)
+
+    status, letter = await api.call("GET", f"/dead-letters/{letters[0]['id']}")
+    assert (status, letter) == (200, letters[0])
+    status, answer = await api.call("POST", f"/dead-letters/{letter['id']}/resend", {"value": {"workflow_id": workflow_id}})
+    assert (status, answer["topic"]) == (202, "workflow.execution")
+
+    async def ran():
+        return [e for e in await api.executions(workflow_id) if e["status"] == "ok"]
+
+    await until(ran, "the mended record has started an execution")
+    for letter_id, expected in (("7-999999999", 404), ("99-1", 404), ("nonsense", 400)):
+        assert (await api.call("GET", f"/dead-letters/{letter_id}"))[0] == expected

@@ -1,0 +1,140 @@
+"""One attempt: results in order, timeouts, deadlines, and what must not be done twice."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Literal
+
+import pytest
+
+from actions import registry
+from actions.registry import WorkflowDefinition
+from actions.running import Context, Failed, Outcome, Resources, Succeeded
+from apps.runner import attempts
+from apps.runner.attempts import Run, now, run_attempt
+from domain.action import Action
+from domain.retry import Backoff
+
+RUN = Run(
+    execution_id="00000000-0000-7000-8000-000000000000",
+    workflow_id="w",
+    version=1,
+    epoch=1,
+    attempt=1,
+    retries_left=2,
+    resume_index=0,
+    total_actions=2,
+    cause="manual",
+)
+RESOURCES = Resources(http=None)  # type: ignore[arg-type]
+
+
+class Step(Action):
+    """Takes the place of an action; what it does is told by ``does``."""
+
+    type: Literal["step"] = "step"
+    does: str = "succeed"
+    on_unknown: Literal["retry", "fail"] = "retry"
+
+
+class World:
+    """What the attempt did, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.current = True
+
+    async def run(self, step: Step, context: Context) -> Outcome:
+        self.events.append(("run", context.action_id))
+        if step.does == "hang":
+            await asyncio.Event().wait()
+        if step.does == "time out by itself":
+            raise asyncio.TimeoutError
+        if step.does == "raise":
+            raise RuntimeError("oops")
+        return Failed("connection", "refused") if step.does == "fail" else Succeeded()
+
+    async def publish(self, workflow_id: str, result: Any) -> None:
+        self.events.append(result)
+
+    async def intend(self, run: Run, key: str) -> bool:
+        self.events.append(("intend", key))
+        return self.current
+
+    async def attempt(self, *steps: Step, run: Run = RUN) -> None:
+        named = tuple(step.model_copy(update={"action_id": f"a{number}"}) for number, step in enumerate(steps))
+        definition = WorkflowDefinition.model_construct(workflow_id="w", actions=named, retries=2, backoff=Backoff())
+        await run_attempt(run, definition, runner="r", resources=RESOURCES, publish=self.publish, intend=self.intend)
+
+    @property
+    def results(self) -> list[tuple[str, str, str]]:
+        return [(e.action_id, e.status, e.execution_status) for e in self.events if not isinstance(e, tuple)]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setitem(registry.KINDS, Step, world.run)
+    monkeypatch.setattr(attempts, "TIMEOUT_GRACE", 0.0)
+    return world
+
+
+async def test_the_results_of_an_attempt(world: World) -> None:
+    await world.attempt(Step(), Step())
+    assert world.results == [("a0", "ok", "running"), ("a1", "ok", "ok")]
+
+
+@pytest.mark.parametrize(
+    ("does", "error_class"),
+    [("fail", "connection"), ("hang", "timeout"), ("time out by itself", "timeout"), ("raise", "internal")],
+)
+async def test_a_failure_of_any_kind_is_retried_later(world: World, does: str, error_class: str) -> None:
+    await world.attempt(Step(does=does, timeout="1s"), Step())
+    (result,) = (event for event in world.events if not isinstance(event, tuple))
+    assert (result.status, result.execution_status, result.error["class"]) == ("failed", "waiting", error_class)
+    assert result.retries_left == 1
+
+
+async def test_no_retry_is_planned_beyond_the_deadline(world: World) -> None:
+    await world.attempt(Step(does="fail"), run=replace(RUN, deadline=now() - timedelta(seconds=1)))
+    (result,) = (event for event in world.events if not isinstance(event, tuple))
+    assert (result.execution_status, result.wake_at) == ("failed", None)
+    assert "its time is over" in result.reason
+    await world.attempt(Step(does="fail"), run=replace(RUN, deadline=now() + timedelta(hours=1)))
+    assert world.results[-1][2] == "waiting"
+
+
+async def test_what_must_not_be_repeated_is_begun_only_after_the_intent(world: World) -> None:
+    await world.attempt(Step(), Step(onUnknown="fail"))
+    assert [event for event in world.events if isinstance(event, tuple)] == [
+        ("run", "a0"),
+        ("intend", "1_1"),
+        ("run", "a1"),
+    ]
+
+
+async def test_a_run_that_is_not_current_does_not_begin_it(world: World) -> None:
+    world.current = False
+    await world.attempt(Step(onUnknown="fail"))
+    assert world.events == [("intend", "1_0")]
+
+
+async def test_a_begun_action_without_a_result_ends_unknown_and_is_not_repeated(world: World) -> None:
+    await world.attempt(Step(onUnknown="fail"), Step(), run=replace(RUN, epoch=3, in_doubt=frozenset({0})))
+    assert world.results == [("a0", "unknown", "failed")]
+    assert world.events[0].error["class"] == "unknown-outcome"
+
+
+async def test_a_begun_action_that_may_be_repeated_is(world: World) -> None:
+    await world.attempt(Step(), run=replace(RUN, epoch=3, in_doubt=frozenset({0})))
+    assert world.results == [("a0", "ok", "ok")]
+
+
+async def test_only_the_interrupted_action_is_in_doubt(world: World) -> None:
+    await world.attempt(Step(), Step(onUnknown="fail"), run=replace(RUN, epoch=3, in_doubt=frozenset({0})))
+    assert world.results == [("a0", "ok", "running"), ("a1", "ok", "ok")]
+
+
+async def test_an_answer_that_came_too_late_leaves_the_outcome_unknown(world: World) -> None:
+    await world.attempt(Step(does="hang", timeout="1s", onUnknown="fail"))
+    assert world.results == [("a0", "unknown", "failed")]
