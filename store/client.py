@@ -5,7 +5,7 @@ The driver is PyMongo's asyncio client, the successor of Motor, which is past it
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pymongo
@@ -105,6 +105,13 @@ class MongoStore:
                 if absent:
                     missing[collection] = absent
         return missing
+
+    async def time(self) -> datetime:
+        """Return what the server's clock shows; raises StoreUnavailable."""
+        async with translated():
+            answer = await self._client.admin.command("hello")
+        found: datetime = answer["localTime"]  # in UTC, whatever the driver makes of it
+        return found.replace(tzinfo=timezone.utc)
 
     async def ensure_indexes(self) -> None:
         """Create the indexes that are missing; safe from several services at once."""

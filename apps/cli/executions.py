@@ -12,7 +12,7 @@ from apps.cli.client import Client
 from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url, chosen
 from apps.cli.workflows import MORE
 
-OPEN = ("pending", "running")
+OPEN = ("queued", "pending", "running")
 
 
 def executions(
@@ -20,7 +20,8 @@ def executions(
     status: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="STATUS", help="Only pending, running, ok, failed, cancelled or skipped; may be given several times."
+            metavar="STATUS",
+            help="Only queued, pending, running, ok, failed, cancelled or skipped; may be given several times.",
         ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, with a line for every change, until Ctrl-C.")] = False,

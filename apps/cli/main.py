@@ -18,6 +18,7 @@ from apps.cli import (
     logs,
     profiles,
     projection,
+    schedules,
     tokens,
     trigger,
     workflows,
@@ -72,7 +73,7 @@ def wf(
     Commands talk to the service at http://127.0.0.1:8081; --url, WF_URL and profiles name another.
     """
     found = profiles.caller(token, profile)
-    context.obj = found
+    profiles.choose(found)
     if found.profile_url:
         context.default_map = profiles.defaults(context.command, found.profile_url)
 
@@ -113,6 +114,13 @@ app.command(
 app.command("delete", rich_help_panel=DEFINITIONS, epilog=examples("wf delete nightly", "wf delete nightly --yes"))(
     workflows.delete
 )
+app.command("pause", rich_help_panel=DEFINITIONS, epilog=examples("wf pause nightly"))(schedules.pause)
+app.command("resume", rich_help_panel=DEFINITIONS, epilog=examples("wf resume nightly"))(schedules.resume)
+app.command(
+    "occurrences",
+    rich_help_panel=EXECUTIONS,
+    epilog=examples("wf occurrences nightly", "wf occurrences nightly --json | jq '.[].disposition'"),
+)(schedules.occurrences)
 app.command(
     "trigger",
     rich_help_panel=EXECUTIONS,

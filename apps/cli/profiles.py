@@ -12,6 +12,7 @@ A profile's token is sent to the profile's address alone: whoever names another 
 
 import os
 import sys
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,18 @@ def caller(token: str, profile: str) -> Caller:
     return Caller(token=token, profile_url=found["url"].rstrip("/"), profile_token=_token(file, found))
 
 
+# A process runs one command for one caller; what the options before it said is kept for the client that it makes.
+_chosen: ContextVar[Caller] = ContextVar("caller")
+
+
+def choose(found: Caller) -> None:
+    """Keep what was chosen for the command that follows."""
+    _chosen.set(found)
+
+
 def current() -> Caller:
     """Return what the command that is running was told."""
-    import click
-
-    context = click.get_current_context(silent=True)
-    found = context.find_root().obj if context is not None else None
-    return found if isinstance(found, Caller) else Caller()
+    return _chosen.get(Caller())
 
 
 def defaults(group: Any, url: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from apps.scheduler.passes import Passes
 from apps.scheduler.publishing import KafkaPublisher
 from apps.scheduler.retries import Retries
 from apps.scheduler.settings import SchedulerSettings
+from apps.scheduler.skew import Skew
 from apps.scheduler.ticks import KIND as TICK
 from apps.scheduler.ticks import Ticks
 from apps.service import ServiceApp
@@ -121,6 +122,9 @@ class SchedulerApp(ServiceApp):
             line=line,
             orphans=orphans,
             endings=endings,
+            skew=Skew(
+                server_time=self.store.time, clock=wall_clock, monotonic=time.monotonic, metrics=self.scheduler_metrics
+            ),
             monotonic=time.monotonic,
             metrics=self.scheduler_metrics,
         )

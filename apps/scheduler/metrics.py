@@ -21,6 +21,10 @@ class Metrics:
         self.failed_passes = Counter("scheduler_failed_passes", "Passes that could not be finished.", registry=registry)
         self.pass_seconds = Gauge("scheduler_pass_seconds", "Duration of the last pass.", registry=registry)
         self.armed = Gauge("scheduler_armed", "Entries of the agenda that wait for their instant.", registry=registry)
+        self.skew = timedelta()  # how far our clock was ahead when it was last compared
+        Gauge(
+            "scheduler_clock_skew_seconds", "How far our clock is ahead of the database server's.", registry=registry
+        ).set_function(lambda: self.skew.total_seconds())
         self.in_flight = Gauge("scheduler_in_flight", "Entries of the agenda being worked on.", registry=registry)
         self._lateness = Histogram(
             "scheduler_release_lateness_seconds",

@@ -16,6 +16,7 @@ from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.retries import Retries
+from apps.scheduler.skew import Skew
 from apps.scheduler.ticks import Ticks
 from store.interfaces import StoreUnavailable
 
@@ -34,6 +35,7 @@ class Passes:
         line: Line,
         orphans: Orphans,
         endings: Endings,
+        skew: Skew,
         monotonic: Monotonic,
         metrics: Metrics,
     ) -> None:
@@ -43,6 +45,7 @@ class Passes:
         self._line = line
         self._orphans = orphans
         self._endings = endings
+        self._skew = skew
         self._monotonic = monotonic
         self._metrics = metrics
         self._passing = asyncio.Lock()
@@ -58,6 +61,7 @@ class Passes:
             await self._attempt("line", self._line.read)
             await self._attempt("unclaimed", self._orphans.read_unclaimed)
             await self._attempt("untold", self._endings.read_untold)
+            await self._attempt("skew", self._skew.look)
             self._metrics.pass_seconds.set(self._monotonic() - began)
 
     async def watch_deadlines(self) -> None:

@@ -22,6 +22,7 @@ def summary(agenda: Agenda, metrics: Metrics) -> dict[str, Any]:
         "nextDue": next_due.isoformat() if next_due else None,
         "lateness": {name: round(value * 1000, 3) for name, value in found.items() if value is not None},
         "recent": len(metrics.recent),
+        "clockSkewMs": round(metrics.skew.total_seconds() * 1000, 1),
     }
 
 

@@ -29,7 +29,21 @@ async def test_help_shows_examples_and_exit_codes(wf: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["apply", "validate", "list", "show", "delete", "trigger", "executions", "execution", "up"]
+    "command",
+    [
+        "apply",
+        "validate",
+        "list",
+        "show",
+        "delete",
+        "pause",
+        "resume",
+        "trigger",
+        "executions",
+        "execution",
+        "occurrences",
+        "up",
+    ],
 )
 def test_each_command_has_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"], prog_name="wf", env={"COLUMNS": "80"})
@@ -85,6 +99,28 @@ async def test_show(api: FakeApi, wf: Run) -> None:
         assert words in result.out
     as_yaml = await wf("show", "nightly", "--output", "yaml")
     assert yaml.safe_load(as_yaml.out) == api.workflows["nightly"]
+
+
+async def test_pause_and_resume(api: FakeApi, wf: Run) -> None:
+    api.add("nightly", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-10))
+    assert "nightly paused" in (await wf("pause", "nightly")).out
+    assert "nightly resumed; next run: " in (await wf("resume", "nightly")).out
+    assert api.requests == ["POST /workflows/nightly/pause", "POST /workflows/nightly/resume"]
+    missing = await wf("pause", "nobody")
+    assert "there is no workflow nobody" in missing.err
+
+
+async def test_occurrences(api: FakeApi, wf: Run) -> None:
+    fired = {"disposition": "fired", "executionId": execution_id(1), "status": "ok", "latenessMs": 7}
+    missed = {"disposition": "missed", "until": seconds_ago(20), "ticks": None, "openExecutionId": None}
+    api.occurrences = {
+        each["dueAt"]: each for each in ({**fired, "dueAt": seconds_ago(5)}, {**missed, "dueAt": seconds_ago(60)})
+    }
+    result = await wf("occurrences", "nightly")
+    assert result.code == 0
+    for shown in ("fired", "7 ms", execution_id(1), "missed", "many"):
+        assert shown in result.out
+    assert len(json.loads((await wf("occurrences", "nightly", "--json")).out)) == 2
 
 
 async def test_executions(api: FakeApi, wf: Run) -> None:

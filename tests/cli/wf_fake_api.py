@@ -28,7 +28,7 @@ def outcome(action_id: str, status: str, attempt: int = 1, **more: Any) -> Json:
 
 def execution(number: int, workflow_id: str, status: str, **more: Any) -> Json:
     """Return an execution."""
-    is_open = status in ("pending", "running")
+    is_open = status in ("queued", "pending", "running")
     return {
         "executionId": execution_id(number),
         "workflowId": workflow_id,
@@ -56,6 +56,7 @@ class FakeApi:
     def __init__(self) -> None:
         self.workflows: dict[str, Json] = {}
         self.executions: dict[str, Json] = {}
+        self.occurrences: dict[str, Json] = {}
         self.requests: list[str] = []
         self.refusals: dict[str, web.Response] = {}  # by "METHOD /path", instead of the answer
         self.states: list[Json] = []  # what a started execution is, question by question; the last one stays
@@ -99,6 +100,9 @@ class FakeApi:
                 web.put("/v1/workflows/{id}", self._replace),
                 web.delete("/v1/workflows/{id}", self._delete),
                 web.post("/v1/workflows/{id}/trigger", self._trigger),
+                web.post("/v1/workflows/{id}/pause", self._show),
+                web.post("/v1/workflows/{id}/resume", self._show),
+                web.get("/v1/workflows/{id}/occurrences", self._list(lambda: self.occurrences, "dueAt")),
                 web.get("/v1/executions", self._list(lambda: self.executions, "executionId")),
                 web.get("/v1/executions/{id}", self._execution),
             ]
@@ -114,7 +118,7 @@ class FakeApi:
                     item
                     for item in kept().values()
                     if item[key] > cursor
-                    and item["workflowId"].startswith(request.query.get("prefix", ""))
+                    and item.get("workflowId", "").startswith(request.query.get("prefix", ""))
                     and all(item[name] in values.split(",") for name, values in wanted.items())
                 ),
                 key=lambda item: item[key],

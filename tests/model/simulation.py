@@ -29,11 +29,13 @@ from apps.runner.definitions import Definitions
 from apps.runner.metrics import Metrics as RunnerMetrics
 from apps.runner.projection import Projection
 from apps.scheduler.agenda import Agenda
+from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
 from apps.scheduler.retries import Retries
+from apps.scheduler.skew import Skew
 from apps.scheduler.ticks import Ticks
 from apps.workflows import admission
 from apps.workflows.errors import InProgress
@@ -344,7 +346,7 @@ class Runner(Process):
         metrics = RunnerMetrics(CollectorRegistry())
         self.runs = runs.Runs(executions, runner=self.name, limit=50, mark_delay=0.1, hand_back=self._hand_back)
         self.strays = strays.Strays(executions, runs=self.runs, runner=self.name, hand_back=self._hand_back)
-        self.projection = Projection(executions, positions=self.positions, announce=self._announce, metrics=metrics)
+        self.projection = Projection(executions, announce=self._announce, metrics=metrics)
         self.intake = intake.Intake(
             runner=self.name,
             executions=executions,
@@ -365,6 +367,7 @@ class Runner(Process):
             projection=self.projection,
             runs=self.runs,
             refuse=self.intake.refuse,
+            positions=self.positions,
             announce_end=self._announce_end,
         )
         self.beats = 0
@@ -503,6 +506,7 @@ class Scheduler(Process):
             **shared,
         )
         self.retries = Retries(executions=executions, lookahead=lookahead, page=100, **shared)
+        endings = Endings(executions=executions, page=100, **shared)
         orphans = Orphans(
             executions=executions,
             runners=Facade(self, world.runners_store),
@@ -512,6 +516,7 @@ class Scheduler(Process):
             watch_interval=2,
             full_look_every=5,
             max_lost_attempts=3,
+            endings=endings,
             page=100,
             **shared,
         )
@@ -521,9 +526,14 @@ class Scheduler(Process):
             retries=self.retries,
             line=Line(executions=executions, page=100, **shared),
             orphans=orphans,
+            endings=endings,
+            skew=Skew(server_time=self._server_time, clock=clock, monotonic=world.loop.time, metrics=metrics),
             monotonic=world.loop.time,
             metrics=metrics,
         )
+
+    async def _server_time(self) -> datetime:
+        return self.world.now
 
     async def start(self) -> None:
         self.agenda.start()

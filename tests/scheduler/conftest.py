@@ -13,6 +13,7 @@ from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
 from apps.scheduler.retries import Retries
+from apps.scheduler.skew import Skew
 from apps.scheduler.ticks import Ticks
 from tests.fakes.stores import FakeOccurrences
 from tests.scheduler.memory import ALL_SHARDS, Clock, Executions, Faults, Published, Runners, Workflows
@@ -29,6 +30,9 @@ class World:
         self.runners = Runners(self.faults)
         self.occurrences = FakeOccurrences()
         self.published = Published(self.faults)
+
+    async def server_time(self) -> datetime:
+        return self.clock.wall()
 
     @property
     def requested(self) -> list[str]:
@@ -81,6 +85,12 @@ class Scheduler:
             page=100,
             **shared,
         )
+        self.skew = Skew(
+            server_time=world.server_time,
+            clock=clock or world.clock.wall,
+            monotonic=world.clock.monotonic,
+            metrics=self.metrics,
+        )
         self.passes = Passes(
             agenda=self.agenda,
             ticks=self.ticks,
@@ -88,6 +98,7 @@ class Scheduler:
             line=self.line,
             orphans=self.orphans,
             endings=self.endings,
+            skew=self.skew,
             monotonic=world.clock.monotonic,
             metrics=self.metrics,
         )

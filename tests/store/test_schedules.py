@@ -202,3 +202,29 @@ async def test_what_is_due_is_found_by_an_index(real, mongodb):
     assert "IXSCAN" in stages(plan["queryPlanner"]["winningPlan"])
     assert "COLLSCAN" not in stages(plan["queryPlanner"]["winningPlan"])
     await client.close()
+
+
+async def test_many_schedules_advance_together_and_each_by_its_own_condition(store):
+    for number in range(40):
+        await store.workflows.create(workflow(workflow_id=f"w{number}", next_run=at(number)))
+    answers = await asyncio.gather(
+        *(
+            store.workflows.advance(f"w{number}", at(number if number % 2 else 99), Advance(at(100 + number)))
+            for number in range(40)
+        ),
+        store.workflows.advance("nobody", at(1), Advance(at(2))),
+    )
+    assert answers == [bool(number % 2) for number in range(40)] + [False]
+    assert {due.next_run async for due in store.workflows.due(at(60), ALL)} == {at(number) for number in range(0, 40, 2)}
+
+
+async def test_a_server_without_transactions_is_written_to_all_the_same(real):
+    for number in range(3):
+        await real.workflows.create(workflow(workflow_id=f"w{number}"))
+    real.workflows._has_transactions = False
+    answers = [real.workflows.advance(f"w{number}", at(10), Advance(at(20))) for number in range(3)]
+    assert await asyncio.gather(*answers) == [True] * 3
+
+
+async def test_the_servers_clock_is_read(real):
+    assert abs(await real.time() - datetime.now(timezone.utc)) < timedelta(seconds=30)
