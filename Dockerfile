@@ -11,7 +11,7 @@ FROM python:3.13-slim AS service
 RUN useradd --system --uid 10001 --create-home --home-dir /home/service service \
     && install --directory --owner service --group service /data
 COPY --from=build /opt/venv /opt/venv
-# Inside a container loopback reaches nobody; what is published, and to whom, is the host's decision.
+# Inside a container loopback reaches nobody, so the services listen everywhere; they start with AUTH=tokens or AUTH=open only.
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 WEB_HOST=0.0.0.0 DATA_DIR=/data
 USER service
 WORKDIR /home/service

@@ -7,14 +7,31 @@ partitions) is ready: it has nothing to do until somebody stops.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from faust import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from pydantic import BaseModel, Field
 
 from apps.metrics import LagCollector, StreamMonitor
+from apps.operations import Answer, Operation
 from apps.service import ServiceApp
+from domain.access import Scope
 from store.interfaces import StoreError
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str = Field(description="ok, or what is wrong.")
+    service: str
+
+
+class Readiness(BaseModel):
+    """Whether the service can do its work."""
+
+    ready: bool
+    checks: dict[str, str] = Field(description="ok, or what is wrong, by what was looked at.")
 
 
 async def checks(app: ServiceApp) -> dict[str, str]:
@@ -58,6 +75,17 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
 
     @app.page("/health")
     class Health(web.View):
+        operations: ClassVar = {
+            "get": Operation(
+                "getHealth",
+                "Whether the process answers",
+                {200: Answer("It does.", Alive), 503: Answer("Its consumer stands still.", Alive)},
+                tag="service",
+                scope=Scope.PUBLIC,
+                uses_database=False,
+            )
+        }
+
         async def get(self, request: web.Request) -> web.Response:
             problem = app.liveness.problem
             body = {"status": "ok" if problem is None else problem, "service": app.conf.name}
@@ -65,6 +93,17 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
 
     @app.page("/ready")
     class Ready(web.View):
+        operations: ClassVar = {
+            "get": Operation(
+                "getReadiness",
+                "Whether the service can do its work",
+                {200: Answer("It can.", Readiness), 503: Answer("It cannot.", Readiness)},
+                tag="service",
+                scope=Scope.PUBLIC,
+                uses_database=False,
+            )
+        }
+
         async def get(self, request: web.Request) -> web.Response:
             found: dict[str, Any] = await checks(app)
             ready = all(state == "ok" for state in found.values())
@@ -76,5 +115,15 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
 
     @app.page("/metrics")
     class Exposition(web.View):
+        operations: ClassVar = {
+            "get": Operation(
+                "getMetrics",
+                "Metrics for Prometheus",
+                {200: Answer("Metrics in the text format.", content_type="text/plain")},
+                tag="service",
+                uses_database=False,
+            )
+        }
+
         async def get(self, request: web.Request) -> web.Response:
             return self.bytes(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

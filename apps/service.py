@@ -12,11 +12,14 @@ from typing import Any
 
 import faust
 import structlog
+from aiohttp import web
 from aiokafka.errors import KafkaError
 from faust.types import TransportT
 from mode import Service, ServiceT
 from yarl import URL
 
+from apps import kafka_security
+from apps.access import Gate, is_loopback, refusal
 from apps.liveness import Liveness
 from apps.logs import logging_config
 from apps.settings import ServiceSettings
@@ -29,6 +32,16 @@ from store.interfaces import StoreUnavailable
 log = structlog.get_logger(__name__)
 
 START_RETRY_DELAY = 1.0  # seconds
+
+
+class Exposed(SystemExit):
+    """Ends the process with a message rather than a traceback: it is a matter of settings."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"error: without authentication this service listens on loopback only, not on {address}. Set AUTH=tokens and "
+            "make a token (wf tokens create --bootstrap), or AUTH=open if everybody who can reach it may do everything."
+        )
 
 
 async def patiently(what: str, start: Callable[[], Awaitable[None]], retry_on: tuple[type[Exception], ...]) -> None:
@@ -56,6 +69,7 @@ class Topics(Service):
         await ensure_topics(
             settings.kafka_bootstrap,
             replication_factor=settings.kafka_replication_factor,
+            connection=kafka_security.connection(settings),
             changelogs=[table.changelog_topic.get_topic_name() for table in self.app.tables.values()],
         )
 
@@ -79,7 +93,9 @@ class Database(Service):
 
 
 class ServiceApp(faust.App):
-    """A Faust app with the house's settings, store and transport."""
+    """A Faust app with the house's settings, store, transport and access check."""
+
+    login_path = ""  # where browsers are sent to log in; empty where there is no such page
 
     def __init__(
         self,
@@ -97,10 +113,23 @@ class ServiceApp(faust.App):
             settings.mongodb_database,
             timeout=settings.mongodb_timeout,
             retention_days=settings.retention_days,
+            audit_retention_days=settings.audit_retention_days,
+            credentials=settings.mongodb_credentials,
             ledger_retention_days=settings.ledger_retention_days,
         )
+        self.gate = Gate(
+            mode=settings.auth,
+            hosts=frozenset(filter(None, (settings.web_host, settings.web_name))),
+            views=lambda: self.web.views,
+            tokens=lambda: self.store.tokens,
+            answer=self.refuse,
+            login_path=self.login_path,
+            origins=self.origins(),
+        )
+        web_options = {"middlewares": self.middlewares(), **options.pop("web_application_options", {})}
         super().__init__(
             name,
+            broker_credentials=kafka_security.credentials(settings),
             broker=[URL(f"kafka://{server.strip()}") for server in settings.kafka_bootstrap.split(",")],
             store="memory://",
             datadir=str(settings.data_dir / name),
@@ -110,6 +139,7 @@ class ServiceApp(faust.App):
             web_bind=settings.web_host,
             web_port=web_port,
             web_tables_enabled=False,
+            web_application_options=web_options,
             topic_partitions=PARTITIONS,
             topic_replication_factor=settings.kafka_replication_factor,
             topic_allow_declare=True,
@@ -123,8 +153,28 @@ class ServiceApp(faust.App):
             broker_heartbeat_interval=settings.kafka_session_timeout / 3.5,
             **options,
         )
-
         self.liveness = Liveness(self, beacon=self.beacon)
+
+    def middlewares(self) -> list[Any]:
+        """Return what every request passes, from the outermost on."""
+        return [self.gate.middleware]
+
+    def refuse(self, error: Exception) -> web.Response:
+        """Return the answer to a request that the gate turns away."""
+        return refusal(error)
+
+    def origins(self) -> frozenset[str]:
+        """Return the other origins whose pages may ask for changes."""
+        return frozenset()
+
+    def _check_exposure(self) -> None:
+        """Refuse to serve everybody by accident.
+
+        Raises:
+            Exposed: the service would listen beyond this machine, and nobody would have to say who they are.
+        """
+        if self.settings.auth == "none" and not is_loopback(str(self.conf.web_bind)):
+            raise Exposed(str(self.conf.web_bind))
 
     def _new_transport(self) -> TransportT:
         return Transport(self.conf.broker_consumer, self)
@@ -146,6 +196,7 @@ class ServiceApp(faust.App):
         return []
 
     async def on_start(self) -> None:
+        self._check_exposure()
         # What is loaded by now lives as long as the process: the collector need not look at it again. Measured on the
         # API at 64 clients: longest pause 57 ms before, 10 ms after.
         gc.collect()

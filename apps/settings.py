@@ -1,10 +1,11 @@
 """Settings that every service reads from its environment."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing_extensions import Self
 
 
 class ServiceSettings(BaseSettings):
@@ -20,7 +21,27 @@ class ServiceSettings(BaseSettings):
     kafka_session_timeout: float = Field(
         default=10.0, ge=1, description="Seconds after which Kafka gives the partitions of a silent worker to another."
     )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="How to talk to Kafka: encrypted or not, with a password or not."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="PLAIN", description="How the password is proved; for SASL_PLAINTEXT and SASL_SSL."
+    )
+    kafka_username: str = Field(default="", description="For SASL_PLAINTEXT and SASL_SSL.")
+    kafka_password: SecretStr = Field(default=SecretStr(""), description="For SASL_PLAINTEXT and SASL_SSL.")
+    kafka_ca_file: str = Field(
+        default="", description="PEM file of the authorities that sign the brokers' certificates; the system's where empty."
+    )
+    kafka_certificate_file: str = Field(
+        default="", description="PEM file of this client's certificate, if Kafka asks for it."
+    )
+    kafka_key_file: str = Field(default="", description="PEM file of its key, where it is not in the same file.")
     mongodb_url: str = Field(default="mongodb://127.0.0.1:27017", description="MongoDB connection string.")
+    mongodb_username: str = Field(default="", description="User of the database; may also stand in MONGODB_URL.")
+    mongodb_password: SecretStr = Field(default=SecretStr(""), description="Password of that user.")
+    mongodb_ca_file: str = Field(
+        default="", description="PEM file of the authorities that sign the database's certificate; turns TLS on."
+    )
     mongodb_database: str = Field(default="workflows", description="Name of the database.")
     mongodb_timeout: float = Field(default=3.0, gt=0, description="Seconds until an unreachable database is an error.")
     republish_after: float = Field(
@@ -53,7 +74,31 @@ class ServiceSettings(BaseSettings):
     secrets_dir: Path | None = Field(
         default=None, description="Directory of mounted secrets: each file's name is a secret's, its content the value."
     )
+    auth: Literal["none", "tokens", "open"] = Field(
+        default="none",
+        description="none: everybody on this machine may do everything, and the service listens on loopback only; "
+        "tokens: requests need a token (`wf tokens create`); open: everybody who can reach the service may do everything.",
+    )
+    audit_retention_days: float = Field(default=365.0, gt=0, description="How long the audit log is kept.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe level logged.")
     log_format: Literal["auto", "text", "json"] = Field(
         default="auto", description="text on a terminal and JSON elsewhere, or always one of them."
     )
+
+    @model_validator(mode="after")
+    def _sasl_is_complete(self) -> Self:
+        if self.kafka_security_protocol.startswith("SASL_") and not self.kafka_username:
+            raise ValueError(
+                f"KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs KAFKA_USERNAME and KAFKA_PASSWORD"
+            )
+        return self
+
+    @property
+    def mongodb_credentials(self) -> dict[str, Any]:
+        """What the driver is told beside the URL."""
+        made: dict[str, Any] = {}
+        if self.mongodb_username:
+            made |= {"username": self.mongodb_username, "password": self.mongodb_password.get_secret_value()}
+        if self.mongodb_ca_file:
+            made |= {"tls": True, "tlsCAFile": self.mongodb_ca_file}
+        return made

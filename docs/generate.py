@@ -10,6 +10,7 @@ from apps.scheduler.settings import SchedulerSettings
 from apps.settings import ServiceSettings
 from apps.standalone.settings import StandaloneSettings
 from apps.workflows.settings import WorkflowsSettings
+from docs.reference import api_page, cli_page, definition_page
 
 HERE = Path(__file__).parent
 
@@ -47,7 +48,7 @@ def _table(model: type[BaseSettings], names: list[str]) -> str:
     return "\n".join(rows)
 
 
-PAGES = {"settings.md": settings_page}
+PAGES = {"settings.md": settings_page, "api.md": api_page, "cli.md": cli_page, "definition.md": definition_page}
 
 
 def main() -> None:

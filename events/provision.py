@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaTimeoutError, TopicAlreadyExistsError, for_code
@@ -34,8 +34,16 @@ COMPACTED: Final = {
 }
 
 
-async def ensure_topics(bootstrap: str, *, replication_factor: int = 1, changelogs: Sequence[str] = ()) -> None:
+async def ensure_topics(
+    bootstrap: str,
+    *,
+    replication_factor: int = 1,
+    changelogs: Sequence[str] = (),
+    connection: Mapping[str, Any] | None = None,
+) -> None:
     """Create what is missing of the topics on the Kafka at ``bootstrap`` (host:port[,host:port]).
+
+    ``connection`` says how to prove who we are, in aiokafka's words (security_protocol and so on).
 
     ``changelogs`` are the changelog topics of the caller's Faust tables. They are made here, before any consumer asks for
     them, because Faust makes them while its consumer joins: one that is not yet in the cluster's metadata then counts as
@@ -45,7 +53,7 @@ async def ensure_topics(bootstrap: str, *, replication_factor: int = 1, changelo
         WrongPartitionCount: a topic exists with another number of partitions.
         aiokafka.errors.KafkaError: the broker cannot be reached or refuses.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **(connection or {}))
     await admin.start()
     try:
         existing = set(await admin.list_topics())

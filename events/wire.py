@@ -40,6 +40,14 @@ def _shape(record: type[Event]) -> Any:
     return with_config(ConfigDict(strict=True, extra="ignore"))(shape)
 
 
+def json_schema(record: type[Event]) -> dict[str, Any]:
+    """Return the JSON Schema of what is read as ``record``."""
+    schema = TypeAdapter(_shape(record)).json_schema()
+    # Unknown fields are ignored, so that neighbouring versions understand each other.
+    schema.pop("additionalProperties", None)
+    return schema
+
+
 class Decoder:
     """Decodes the values of one topic, which holds records of the given types; several are told apart by ``event``."""
 

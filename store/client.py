@@ -4,17 +4,21 @@ The driver is PyMongo's asyncio client, the successor of Motor, which is past it
 ``w=majority, journal=true``: an acknowledged admission or terminal state survives the death of the server.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pymongo
 from pymongo import AsyncMongoClient
 
+from store.audit import MongoAudit
 from store.executions import MongoExecutions
 from store.failures import translated
+from store.idempotency import MongoIdempotency
 from store.occurrences import MongoOccurrences
 from store.runners import MongoRunners
 from store.secrets import MongoSecrets
+from store.tokens import MongoTokens
 from store.workflows import MongoWorkflows
 
 # Building an index over a collection that is large already takes minutes, where every other operation takes milliseconds.
@@ -27,6 +31,9 @@ class MongoStore:
     executions: MongoExecutions
     workflows: MongoWorkflows
     runners: MongoRunners
+    tokens: MongoTokens
+    audit: MongoAudit
+    idempotency: MongoIdempotency
     occurrences: MongoOccurrences
     secrets: MongoSecrets
 
@@ -37,7 +44,9 @@ class MongoStore:
         *,
         timeout: float = 3.0,
         retention_days: float = 30.0,
+        audit_retention_days: float = 365.0,
         ledger_retention_days: float = 90.0,
+        credentials: Mapping[str, Any] | None = None,
     ) -> None:
         """Prepare a store; ``timeout`` (seconds) bounds every operation, the others say how long what is finished lives."""
         milliseconds = int(timeout * 1000)
@@ -55,6 +64,7 @@ class MongoStore:
             socketTimeoutMS=milliseconds,
             timeoutMS=milliseconds * 2,
             appname="workflow-automation",
+            **(credentials or {}),
         )
         self._database = self._client[database]
         self.executions = MongoExecutions(
@@ -62,6 +72,9 @@ class MongoStore:
         )
         self.workflows = MongoWorkflows(self._database.workflows, self._database.workflow_versions)
         self.runners = MongoRunners(self._database.runners)
+        self.tokens = MongoTokens(self._database.tokens)
+        self.audit = MongoAudit(self._database.audit, retention=timedelta(days=audit_retention_days))
+        self.idempotency = MongoIdempotency(self._database.idempotency_keys)
         self.occurrences = MongoOccurrences(self._database.occurrences, retention=timedelta(days=ledger_retention_days))
         self.secrets = MongoSecrets(self._database.secrets)
 
@@ -78,6 +91,24 @@ class MongoStore:
         async with translated():
             await self._client.admin.command("ping")
 
+    async def missing_indexes(self) -> dict[str, list[str]]:
+        """Return the names of the indexes that :meth:`ensure_indexes` would make, by collection."""
+        wanted = {
+            "open_executions": {"lock_key", "waking", "deadline", "owner"},
+            "executions": {"by_workflow", "by_status", "retention"},
+            "workflows": {"next_run"},
+            "occurrences": {"retention"},
+            "audit": {"retention"},
+            "idempotency_keys": {"retention"},
+        }
+        missing: dict[str, list[str]] = {}
+        async with translated():
+            for collection, names in wanted.items():
+                absent = sorted(names - set(await self._database[collection].index_information()))
+                if absent:
+                    missing[collection] = absent
+        return missing
+
     async def time(self) -> datetime:
         """Return what the server's clock shows; raises StoreUnavailable."""
         async with translated():
@@ -93,3 +124,5 @@ class MongoStore:
                 await self.executions.ensure_indexes()
                 await self.workflows.ensure_indexes()
                 await self.occurrences.ensure_indexes()
+                await self.audit.ensure_indexes()
+                await self.idempotency.ensure_indexes()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from domain.access import Token
 from domain.execution import ActionFinished, Admission, Ended, Execution, Restart, Status
 from domain.occurrence import Unfired
 from vault.keys import Sealed
@@ -303,3 +304,89 @@ class Secrets(Protocol):
 
     async def delete(self, name: str) -> bool:
         """Delete a secret; False where there is none."""
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One change that somebody made."""
+
+    entry_id: str  # sorts by time
+    at: datetime
+    who: str  # name of the token; anonymous without authentication
+    token_id: str | None
+    operation: str  # as in the API's document, such as replaceWorkflow
+    path: str
+    status: int
+    request_id: str
+    address: str | None = None
+    changes: Sequence[Mapping[str, Any]] = ()  # path, before, after
+
+
+@dataclass(frozen=True)
+class AuditFilter:
+    """Which entries to list; None means any."""
+
+    path: str | None = None
+    who: str | None = None
+    operation: str | None = None
+
+
+@dataclass(frozen=True)
+class KeptAnswer:
+    """What a request with an Idempotency-Key was answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class KeyClaim:
+    """What is known of an Idempotency-Key."""
+
+    is_ours: bool  # the caller is to carry out the request
+    first_at: datetime  # when the key was first seen
+    fingerprint: str  # of the first request
+    answer: KeptAnswer | None = None
+
+
+class Tokens(Protocol):
+    """API tokens."""
+
+    async def add(self, token: Token) -> None:
+        """Store a new token."""
+
+    async def get(self, token_id: str) -> Token | None:
+        """Return a token, good or not."""
+
+    async def all(self) -> Sequence[Token]:
+        """Return every token, oldest first."""
+
+    async def revoke(self, token_id: str, at: datetime) -> bool:
+        """Revoke; False where there is none that is not revoked already."""
+
+    async def note_use(self, token_id: str, at: datetime) -> None:
+        """Write when a token was last used."""
+
+
+class Audit(Protocol):
+    """The audit log."""
+
+    async def write(self, entry: AuditEntry) -> None:
+        """Add an entry."""
+
+    async def list(self, where: AuditFilter, *, before: str | None, limit: int) -> Sequence[AuditEntry]:
+        """Return entries, newest first, with ids smaller than ``before``."""
+
+
+class Idempotency(Protocol):
+    """Answers to requests with an Idempotency-Key."""
+
+    async def claim(self, key: str, fingerprint: str, now: datetime) -> KeyClaim:
+        """Claim a key, or return what is known of it."""
+
+    async def keep(self, key: str, answer: KeptAnswer) -> None:
+        """Keep the answer of a claimed key."""
+
+    async def release(self, key: str) -> None:
+        """Forget a claimed key: its request changed nothing."""

@@ -9,9 +9,11 @@ import json
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from apps.cli import profiles
 from apps.cli.errors import ExitCode, Unreachable, WfError
 
 PREFIX = "/v1"
@@ -58,6 +60,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._token = profiles.current().token_for(url)
         parts = urlsplit(url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
@@ -77,9 +80,9 @@ class Client:
         """Send ``body`` and return the answer."""
         return self._request("POST", path, body=body, missing=missing)
 
-    def put(self, *path: str, body: Any) -> Any:
-        """Replace the resource at ``path``."""
-        return self._request("PUT", path, body=body)
+    def put(self, *path: str, body: Any, version: int | None = None) -> Any:
+        """Replace the resource at ``path``, where it is still at ``version``."""
+        return self._request("PUT", path, body=body, if_match=f'"{version}"' if version is not None else "")
 
     def delete(self, *path: str, missing: str = "") -> None:
         """Remove the resource at ``path``."""
@@ -105,12 +108,13 @@ class Client:
         query: Mapping[str, object] | None = None,
         body: Any = None,
         missing: str = "",
+        if_match: str = "",
     ) -> Any:
         target = "/".join([self._base, *(quote(part, safe="") for part in path)])
         given = {name: value for name, value in (query or {}).items() if value is not None}
         if given:
             target += "?" + urlencode(given)
-        response, payload = self._exchange(method, target, body)
+        response, payload = self._exchange(method, target, body, if_match)
         kind = response.headers.get_content_type()
         if 300 <= response.status < 400:
             raise self._other_server(f"redirects to {response.headers.get('Location', 'another address')}")
@@ -134,8 +138,17 @@ class Client:
             )
         raise self._other_server(f"answered {response.status} {response.reason}")
 
-    def _exchange(self, method: str, target: str, body: Any) -> tuple[http.client.HTTPResponse, bytes]:
+    def look(self, path: str) -> tuple[int, Message, Any]:
+        """Return status, headers and JSON of any address of the service, whatever it answers."""
+        response, payload = self._exchange("GET", self._base.removesuffix(PREFIX) + path, None)
+        return response.status, response.headers, _parsed(payload)
+
+    def _exchange(self, method: str, target: str, body: Any, if_match: str = "") -> tuple[http.client.HTTPResponse, bytes]:
         headers = {"Accept": "application/json, application/problem+json", "User-Agent": "wf"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        if if_match:
+            headers["If-Match"] = if_match
         content = None
         if body is not None:
             content = json.dumps(body).encode()

@@ -130,7 +130,7 @@ def _apply_one(client: Client, document: "Document") -> dict[str, Any]:
             return _result(document, "created", created)
     if is_same(document.value, stored):
         return _result(document, "unchanged", stored)
-    updated = client.put("workflows", document.workflow_id, body=document.value)
+    updated = client.put("workflows", document.workflow_id, body=document.value, version=stored.get("version"))
     return _result(document, "updated" if updated.get("version") != stored.get("version") else "unchanged", updated)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from apps.cli import output
+from apps.cli import logs, output
 from apps.cli.client import Client
 from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url, chosen
 from apps.cli.workflows import MORE
@@ -24,6 +24,7 @@ def executions(
             help="Only queued, pending, running, ok, failed, cancelled or skipped; may be given several times.",
         ),
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, with a line for every change, until Ctrl-C.")] = False,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
@@ -31,10 +32,11 @@ def executions(
 ) -> None:
     """List executions, newest first."""
     form = chosen(output_format, as_json)
+    query = {"workflowId": workflow, "status": ",".join(status) if status else None}
     with Client(url) as client:
-        page = client.page(
-            "executions", limit=limit, query={"workflowId": workflow, "status": ",".join(status) if status else None}
-        )
+        if watch:
+            logs.watch(client, query, form)
+        page = client.page("executions", limit=limit, query=query)
     if form is not Format.TABLE:
         output.data(page.items, form)
     elif not page.items:

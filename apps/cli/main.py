@@ -9,7 +9,22 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import dead_letters, definitions, dry_run, executions, projection, schedules, secrets, trigger, workflows
+from apps.cli import (
+    dead_letters,
+    definitions,
+    differences,
+    doctor,
+    dry_run,
+    executions,
+    logs,
+    profiles,
+    projection,
+    schedules,
+    secrets,
+    tokens,
+    trigger,
+    workflows,
+)
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import examples, exit_codes, section
 
@@ -48,14 +63,21 @@ def _print_version(wanted: bool) -> None:
     )
 )
 def wf(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    token: Annotated[str, profiles.Token] = "",
+    profile: Annotated[str, profiles.Profile] = "",
 ) -> None:
     """Define workflows, run them, and see what happened.
 
-    Commands talk to the service at http://127.0.0.1:8081; --url and WF_URL name another.
+    Commands talk to the service at http://127.0.0.1:8081; --url, WF_URL and profiles name another.
     """
+    found = profiles.caller(token, profile)
+    profiles.choose(found)
+    if found.profile_url:
+        context.default_map = profiles.defaults(context.command, found.profile_url)
 
 
 DEFINITIONS, EXECUTIONS, SERVICE = "Definitions", "Executions", "Service"
@@ -80,6 +102,16 @@ app.command(
     rich_help_panel=DEFINITIONS,
     epilog=examples("""wf dry-run nightly.yaml --input '{"name": "Ada"}'""", "wf dry-run nightly.yaml --json"),
 )(dry_run.dry_run)
+app.command(
+    "diff",
+    rich_help_panel=DEFINITIONS,
+    epilog=examples("wf diff workflows/", "wf diff workflows/ && echo nothing to apply"),
+)(differences.diff)
+app.command(
+    "export",
+    rich_help_panel=DEFINITIONS,
+    epilog=examples("wf export nightly", "wf export --directory workflows/", "wf export --prefix billing- > billing.yaml"),
+)(differences.export)
 app.command(
     "list", rich_help_panel=DEFINITIONS, epilog=examples("wf list", "wf list --prefix billing- --json | jq '.[].workflowId'")
 )(workflows.list_workflows)
@@ -121,6 +153,16 @@ app.command(
     epilog=examples("wf execution 01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f", "wf execution ID --json | jq .status"),
 )(executions.execution)
 
+app.command(
+    "logs",
+    rich_help_panel=EXECUTIONS,
+    epilog=examples("wf logs 01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f", "wf logs -f 01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f"),
+)(logs.logs)
+app.add_typer(tokens.tokens, name="tokens", rich_help_panel=SERVICE)
+app.command("audit", rich_help_panel=SERVICE, epilog=examples("wf audit", "wf audit --path /workflows/nightly --json"))(
+    tokens.audit
+)
+app.command("doctor", rich_help_panel=SERVICE, epilog=examples("wf doctor", "wf doctor --api-only --json"))(doctor.doctor)
 app.command(
     "cancel",
     rich_help_panel=EXECUTIONS,

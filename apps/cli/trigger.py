@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from apps.cli import output
+from apps.cli import logs, output
 from apps.cli.client import Client, Problem
 from apps.cli.errors import ExitCode, Interrupted, Unreachable, WfError
 from apps.cli.executions import OPEN, show_execution, unknown
@@ -37,6 +37,9 @@ def _seconds(text: str) -> float | None:
 def trigger(
     workflow_id: WorkflowId,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end of the execution, retries included.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show what the actions log as it comes, until the end.")
+    ] = False,
     timeout: Annotated[
         str | None,
         typer.Option(
@@ -57,6 +60,11 @@ def trigger(
     form = chosen(output_format, as_json)
     with Client(url) as client:
         execution_id, answer = _start(client, workflow_id, read_json_object(given, "--input") if given else None)
+        if follow:
+            output.note(f"{workflow_id} triggered: execution {execution_id}")
+            if logs.show_as_it_comes(client, execution_id, follow=True).get("status") != "ok":
+                raise typer.Exit(ExitCode.FAILED)
+            return
         if not wait:
             if form is not Format.TABLE:
                 output.data(answer, form)

@@ -23,7 +23,7 @@ from domain.inputs import InputSchema, check_size
 from domain.overlap import Overlap
 from domain.trigger import Trigger, allows_manual
 from events.folding import ended_record, request_record
-from store.interfaces import Executions, Locked, Workflows
+from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflows
 
 _TRIGGER: TypeAdapter[Any] = TypeAdapter(Trigger)
 
@@ -76,6 +76,12 @@ async def trigger(
         tell_ended=lambda ended: publish_end(workflow_id, ended_record(ended)),
         now=now,
     )
+    if isinstance(answer, AlreadyAdmitted):
+        # A repetition under the same Idempotency-Key. It publishes nothing: a runner believes what is published a first time
+        # without a look at the database, and whatever was not published then, the scheduler publishes.
+        found = await executions.get(answer.execution_id)
+        if found is not None:
+            return found
     if not isinstance(answer, Opened):
         holder = answer if isinstance(answer, Locked) else Locked(answer.execution_id, Status.PENDING)
         raise InProgress(workflow_id, holder.execution_id, holder.status)

@@ -4,14 +4,16 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from aiohttp import web
 from faust.app.base import BootStrategy
 from faust.types import ServiceT
+from faust.types.web import ResourceOptions
 from prometheus_client import CollectorRegistry
 
 from apps import health
 from apps.secret_values import key_source, secret_values
 from apps.service import ServiceApp
-from apps.workflows import problems, v1
+from apps.workflows import documents, problems, request_ids, sessions, v1
 from apps.workflows.publishing import Publish, Publisher
 from apps.workflows.settings import WorkflowsSettings
 from domain.instants import instant
@@ -36,6 +38,7 @@ class WorkflowsApp(ServiceApp):
     """The workflows service: it publishes and consumes nothing."""
 
     BootStrategy = ProducerBeforeWeb
+    login_path = "/login"
     producer_only = True
 
     settings: WorkflowsSettings
@@ -52,9 +55,13 @@ class WorkflowsApp(ServiceApp):
             settings,
             web_port=settings.web_port,
             web_router_enabled=False,
-            web_application_options={
-                "client_max_size": settings.workflows_body_limit,
-                "middlewares": [problems.middleware],
+            web_application_options={"client_max_size": settings.workflows_body_limit},
+            # Without credentials: a page of another origin brings a token, never the cookie of the dashboard.
+            web_cors_options={
+                origin: ResourceOptions(
+                    allow_credentials=False, allow_headers="*", allow_methods="*", expose_headers="*", max_age=600
+                )
+                for origin in settings.origins
             },
             **options,
         )
@@ -70,14 +77,28 @@ class WorkflowsApp(ServiceApp):
             for spec in (EXECUTION, ACTION_RESULT, SCHEDULE)
         }
 
+    def middlewares(self) -> list[Any]:
+        return [request_ids.middleware, problems.middleware, *super().middlewares()]
+
+    def refuse(self, error: Exception) -> web.Response:
+        return problems.answer(error)
+
+    def origins(self) -> frozenset[str]:
+        return self.settings.origins
+
 
 def create_app(settings: WorkflowsSettings, store: MongoStore | None = None) -> WorkflowsApp:
     """Return the app with its routes; ``store`` stands in for the one that the settings name."""
     app = WorkflowsApp(settings)
     if store is not None:
         app.store = store
+    web_server: Any = app.web
+    web_server.web_app.on_response_prepare.append(request_ids.name_answer)
     v1.install(app)
+    for view in sessions.VIEWS:
+        app.web.add_view(view)
     health.install(app, CollectorRegistry())
+    documents.install(app)
     return app
 
 

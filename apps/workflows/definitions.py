@@ -7,7 +7,7 @@ import dataclasses
 from datetime import datetime
 
 from actions.registry import WorkflowDefinition
-from apps.workflows.errors import BadRequest, FieldError, UnknownWorkflow
+from apps.workflows.errors import BadRequest, FieldError, PreconditionFailed, UnknownWorkflow
 from apps.workflows.holding import fresh, record_held, trigger_of
 from apps.workflows.publishing import Publish
 from domain.trigger import ManualTrigger, OnceTrigger, Trigger, next_due, schedule_of
@@ -49,15 +49,21 @@ async def replace(
     occurrences: Occurrences,
     announce: Publish,
     now: datetime,
+    expected: int | None = None,
 ) -> Workflow:
     """Store the next version of a workflow; its grid goes on unless the schedule has changed.
 
+    ``expected`` is the version that the change was made to, if that matters.
+
     Raises:
+        PreconditionFailed: it is not at the expected version.
         BadRequest: the new schedule would never run.
         UnknownWorkflow: there is none, or it is archived.
         VersionConflict: somebody else stored a version in between.
     """
     current = await current_workflow(definition.workflow_id, workflows)
+    if expected is not None and current.version != expected:
+        raise PreconditionFailed(definition.workflow_id, current.version)
     changed = dataclasses.replace(
         current,
         version=current.version + 1,

@@ -59,6 +59,14 @@ class UnknownExecution(ApiError):
         self.execution_id = execution_id
 
 
+class UnknownToken(ApiError):
+    """There is no token of that id, or it is revoked already."""
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"There is no good token {token_id[:100]}; GET /tokens lists them.")
+        self.token_id = token_id
+
+
 class AlreadyFinished(ApiError):
     """The execution has ended, so that nothing can be done to it any more."""
 
@@ -105,6 +113,32 @@ class InProgress(ApiError):
         self.workflow_id = workflow_id
         self.execution_id = execution_id
         self.status = status
+
+
+class PreconditionFailed(ApiError):
+    """The workflow is not at the version that If-Match names."""
+
+    def __init__(self, workflow_id: str, version: int) -> None:
+        super().__init__(
+            f"Workflow {workflow_id} has changed since you read it: it is at version {version}. "
+            "Read it and make your change again."
+        )
+        self.workflow_id = workflow_id
+        self.version = version
+
+
+class KeyInUse(ApiError):
+    """The first request with this Idempotency-Key is still being answered."""
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is being answered; send it again in a moment.")
+
+
+class KeyReused(ApiError):
+    """The Idempotency-Key belongs to another request."""
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was sent with another body; use a new key for a new request.")
 
 
 class NoTicks(ApiError):

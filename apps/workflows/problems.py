@@ -14,7 +14,8 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from apps.workflows import errors, representations
+from apps import access
+from apps.workflows import errors, representations, request_ids
 from domain.inputs import BadInput
 from events.letter_box import LettersUnreadable
 from store.interfaces import StoreUnavailable, VersionConflict, WorkflowExists
@@ -39,6 +40,8 @@ KINDS: dict[type[Exception], Kind] = {
     errors.BadRequest: Kind(400, "bad-request", "The request is not valid"),
     errors.UnknownWorkflow: Kind(404, "unknown-workflow", "Unknown workflow"),
     errors.UnknownExecution: Kind(404, "unknown-execution", "Unknown execution"),
+    errors.UnknownToken: Kind(404, "unknown-token", "Unknown token"),
+    web.HTTPNotFound: Kind(404, "not-found", "Not Found"),
     errors.NotTriggeredByHand: Kind(409, "not-triggered-by-hand", "Not triggered by hand"),
     errors.NoTicks: Kind(409, "no-ticks", "No ticks to come"),
     errors.UnknownDeadLetter: Kind(404, "unknown-dead-letter", "Unknown dead letter"),
@@ -54,17 +57,22 @@ KINDS: dict[type[Exception], Kind] = {
     errors.UnknownSecret: Kind(404, "unknown-secret", "Unknown secret"),
     errors.SecretsNotEncrypted: Kind(409, "no-key-for-secrets", "No key for secrets"),
     BadInput: Kind(400, "bad-input", "Bad input"),
+    access.NotAuthenticated: Kind(401, "not-authenticated", "Not authenticated"),
+    access.NotAllowed: Kind(403, "not-allowed", "Not allowed"),
+    errors.KeyInUse: Kind(409, "idempotency-key-in-use", "Being answered"),
+    errors.PreconditionFailed: Kind(412, "precondition-failed", "Changed in the meantime"),
+    errors.KeyReused: Kind(422, "idempotency-key-reused", "Key of another request"),
     StoreUnavailable: Kind(503, "database-unavailable", "Database unavailable"),
 }
 
 
 def answer(error: Exception) -> web.Response:
     """Return the answer to what went wrong; what was not foreseen is logged, and told without its internals."""
+    if isinstance(error, web.HTTPException):
+        return _of_the_router(error)
     kind = KINDS.get(type(error)) or next((KINDS[base] for base in type(error).__mro__ if base in KINDS), None)
     if kind is not None:
         return _response(kind.status, _members(kind, error), _headers(error))
-    if isinstance(error, web.HTTPException):
-        return _of_the_router(error)
     log.error("request_failed", exc_info=error)
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     detail = "The service failed; its log says why. Send the request again later."
@@ -123,6 +131,12 @@ def _headers(error: Exception) -> dict[str, str]:
         return {"Retry-After": RETRY_AFTER}
     if isinstance(error, errors.NotJson):
         return {"Accept": "application/json"}
+    if isinstance(error, access.NotAuthenticated):
+        return {"WWW-Authenticate": 'Bearer realm="workflow-automation"'}
+    if isinstance(error, errors.KeyInUse):
+        return {"Retry-After": "1"}
+    if isinstance(error, errors.PreconditionFailed):
+        return {"ETag": f'"{error.version}"'}
     return {}
 
 
@@ -146,4 +160,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _response(status: int, members: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:
+    request_id = request_ids.current()
+    if request_id:
+        members = {**members, "requestId": request_id}
     return web.Response(body=orjson.dumps(members), status=status, headers={"Content-Type": CONTENT_TYPE, **(headers or {})})

@@ -6,13 +6,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from actions.registry import WorkflowDefinition
+from domain.access import Token
 from domain.execution import ActionOutcome, Cause, Execution, Status
 from domain.instants import MILLISECOND
 from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
 from domain.trigger import CronTrigger, Trigger
 from events.letter_box import StoredLetter
-from store.interfaces import Workflow
+from store.interfaces import AuditEntry, Workflow
 
 
 def workflow(stored: Workflow, holder: Execution | None) -> dict[str, Any]:
@@ -151,6 +152,35 @@ def _outcome(outcome: ActionOutcome) -> dict[str, Any]:
     if outcome.continued:
         shown["continued"] = True
     return shown
+
+
+def token(stored: Token) -> dict[str, Any]:
+    """Return a token without its digest."""
+    return {
+        "tokenId": stored.token_id,
+        "name": stored.name,
+        "scope": stored.scope.value,
+        "createdAt": instant(stored.created_at),
+        "expiresAt": instant(stored.expires_at),
+        "revokedAt": instant(stored.revoked_at),
+        "lastUsedAt": instant(stored.last_used_at),
+    }
+
+
+def audit_entry(entry: AuditEntry) -> dict[str, Any]:
+    """Return an entry of the audit log."""
+    return {
+        "entryId": entry.entry_id,
+        "at": instant(entry.at),
+        "who": entry.who,
+        "tokenId": entry.token_id,
+        "operation": entry.operation,
+        "path": entry.path,
+        "status": entry.status,
+        "requestId": entry.request_id,
+        "address": entry.address,
+        "changes": [dict(change) for change in entry.changes],
+    }
 
 
 def dead_letter(stored: StoredLetter) -> dict[str, Any]:

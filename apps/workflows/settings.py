@@ -15,3 +15,13 @@ class WorkflowsSettings(ServiceSettings):
         gt=0,
         description="Seconds to wait for Kafka's acknowledgement; the scheduler sees to what was not acknowledged.",
     )
+    session_hours: float = Field(default=12.0, gt=0, description="Hours after which a browser must log in again.")
+    cors_origins: str = Field(
+        default="",
+        description="Other origins whose pages may use the API with a token, as in https://ui.example.org; comma-separated.",
+    )
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The origins, one by one."""
+        return frozenset(filter(None, (origin.strip().rstrip("/") for origin in self.cors_origins.split(","))))

@@ -1,21 +1,28 @@
 """The base of the web views: errors become problems, JSON is written by orjson."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import orjson
 from aiohttp import web as aiohttp_web
 from faust import web
 
-from apps.workflows import problems
+from apps.access import SAFE
+from apps.operations import Operation, operation_of
+from apps.workflows import auditing, idempotency, problems
 
 if TYPE_CHECKING:
     from apps.workflows.app import WorkflowsApp
+
+
+COMPRESSED_FROM: Final = 2048  # bytes; what is shorter fits into a packet or two anyway
 
 
 class Resource(web.View):
     """A view of one resource; ``view_path`` is relative to the prefix that it is added under."""
 
     app: "WorkflowsApp"
+    operations: ClassVar[Mapping[str, Operation]] = {}
 
     def get_methods(self) -> set[str]:
         """Return the methods that this view takes; Faust would add HEAD where there is no GET."""
@@ -29,16 +36,42 @@ class Resource(web.View):
         state = sensors.on_web_request_start(self.app, request, view=self)
         response: Any = None
         try:
-            response = await self.methods[request.method.lower()](request, **request.match_info)
+            response = await (self._read if request.method in SAFE else self._change)(request)
         except Exception as error:
             response = problems.answer(error)
         finally:
             sensors.on_web_request_end(self.app, request, response, state, view=self)
         return response
 
-    def answer(self, value: Any, *, status: int = 200, location: str | None = None) -> aiohttp_web.Response:
+    async def _read(self, request: Any) -> Any:
+        response = await self.methods[request.method.lower()](request, **request.match_info)
+        body = getattr(response, "body", None)
+        if isinstance(body, bytes) and len(body) > COMPRESSED_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+            response.enable_compression(aiohttp_web.ContentCoding.gzip)
+            response.headers["Vary"] = "Accept-Encoding"
+        return response
+
+    async def _change(self, request: Any) -> Any:
+        """Carry out a change: once for each Idempotency-Key, and into the audit log."""
+        operation = operation_of(self, request.method)
+
+        async def carry_out() -> Any:
+            response = await self.methods[request.method.lower()](request, **request.match_info)
+            await auditing.record(request, response, operation, audit=self.app.store.audit, now=self.app.clock())
+            return response
+
+        takes_key = operation is None or operation.takes_key
+        if request.method == "POST" and idempotency.HEADER in request.headers and takes_key:
+            return await idempotency.once(request, carry_out, keys=self.app.store.idempotency, now=self.app.clock())
+        return await carry_out()
+
+    def answer(
+        self, value: Any, *, status: int = 200, location: str | None = None, version: int | None = None
+    ) -> aiohttp_web.Response:
         """Return ``value`` as JSON."""
         headers = {"Content-Type": "application/json"}
         if location is not None:
             headers["Location"] = location
+        if version is not None:
+            headers["ETag"] = f'"{version}"'
         return aiohttp_web.Response(body=orjson.dumps(value), status=status, headers=headers)

@@ -58,7 +58,7 @@ async def ran(resources, actions, *, given=None, outcomes=(), resume_index=0, re
     async def publish(workflow_id, result):
         results.append(result)
 
-    await asyncio.wait_for(run_attempt(run, definition, runner="r", resources=resources, publish=publish), 30)
+    await asyncio.wait_for(run_attempt(run, definition, runner="r", resources=resources, publish=publish, intend=None), 30)
     return results
 
 

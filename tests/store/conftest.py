@@ -12,6 +12,7 @@ import pytest_asyncio
 from apps.standalone.mongodb import MongoDB
 from apps.standalone.ports import free_port
 from store.client import MongoStore
+from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
 from tests.fakes.stores import FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
 
 
@@ -38,7 +39,13 @@ async def real(mongodb):
 @pytest.fixture
 def fake():
     return SimpleNamespace(
-        executions=FakeExecutions(), workflows=FakeWorkflows(), runners=FakeRunners(), occurrences=FakeOccurrences()
+        executions=FakeExecutions(),
+        workflows=FakeWorkflows(),
+        runners=FakeRunners(),
+        occurrences=FakeOccurrences(),
+        tokens=FakeTokens(),
+        audit=FakeAudit(),
+        idempotency=FakeIdempotency(),
     )
 
 

@@ -21,6 +21,7 @@ from store.interfaces import (
     WorkflowExists,
     WorkflowFilter,
 )
+from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
 from tests.fakes.stores import FakeOccurrences
 
 
@@ -199,6 +200,9 @@ class MemoryStore:
         self.network = Network()
         self.executions: Any = MemoryExecutions(self.network)
         self.workflows: Any = MemoryWorkflows(self.network)
+        self.tokens = FakeTokens(self.network.cross)
+        self.audit = FakeAudit(self.network.cross)
+        self.idempotency = FakeIdempotency(self.network.cross)
         self.occurrences: Any = FakeOccurrences()
 
     async def ping(self) -> None:

@@ -8,10 +8,17 @@ from typing import Final
 
 from faust.types import AppT
 
-from apps.workflows.v1 import dead_letters, executions, schedules, secrets, workflows
+from apps.workflows.v1 import dead_letters, executions, schedules, secrets, tokens, workflows
 
 PREFIX: Final = "/v1"
-VIEWS: Final = (*workflows.VIEWS, *schedules.VIEWS, *executions.VIEWS, *secrets.VIEWS, *dead_letters.VIEWS)
+VIEWS: Final = (
+    *workflows.VIEWS,
+    *schedules.VIEWS,
+    *executions.VIEWS,
+    *secrets.VIEWS,
+    *dead_letters.VIEWS,
+    *tokens.VIEWS,
+)
 
 
 def install(app: AppT) -> None:

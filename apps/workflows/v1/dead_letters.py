@@ -2,20 +2,22 @@
 
 import base64
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import orjson
 from aiohttp import web
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
-from apps.workflows import representations
+from apps.operations import Answer, Operation
+from apps.workflows import answers, representations
 from apps.workflows.bodies import read_object
 from apps.workflows.errors import BadRequest, FieldError, KafkaUnavailable, NotResendable, UnknownDeadLetter
 from apps.workflows.field_errors import field_errors
 from apps.workflows.queries import Page, read_query
 from apps.workflows.views import Resource
+from domain.access import Scope
 from domain.model import Model
-from events.letter_box import StoredLetter
+from events.letter_box import LettersUnreadable, StoredLetter
 
 _ID: Final = re.compile(r"([0-9]{1,4})-([0-9]{1,18})")
 _REST: Final = re.compile(r"([0-9]{1,4}\.[0-9]{1,18})(,[0-9]{1,4}\.[0-9]{1,18})*")
@@ -49,6 +51,17 @@ class DeadLetters(Resource):
 
     view_name = "dead-letters"
     view_path = "/dead-letters"
+    operations: ClassVar = {
+        "get": Operation(
+            "listDeadLetters",
+            "List records that no service could take, newest first",
+            {200: Answer("A page of the list.", answers.DeadLetterPage)},
+            tag="dead letters",
+            query=DeadLetterQuery,
+            refusals=(LettersUnreadable,),
+            uses_database=False,
+        )
+    }
 
     async def get(self, request: web.Request) -> web.Response:
         """Return a page of dead letters, newest first."""
@@ -66,6 +79,16 @@ class OneDeadLetter(Resource):
 
     view_name = "dead-letter"
     view_path = "/dead-letters/{letter_id}"
+    operations: ClassVar = {
+        "get": Operation(
+            "getDeadLetter",
+            "Show a record that no service could take",
+            {200: Answer("The dead letter.", answers.DeadLetterShown)},
+            tag="dead letters",
+            refusals=(UnknownDeadLetter, LettersUnreadable),
+            uses_database=False,
+        )
+    }
 
     async def get(self, request: web.Request, letter_id: str) -> web.Response:
         """Return a dead letter."""
@@ -83,6 +106,18 @@ class DeadLetterResend(Resource):
 
     view_name = "dead-letter-resend"
     view_path = "/dead-letters/{letter_id}/resend"
+    operations: ClassVar = {
+        "post": Operation(
+            "resendDeadLetter",
+            "Send a record again, as it came or mended",
+            {202: Answer("Kafka has it.", answers.Resent)},
+            tag="dead letters",
+            scope=Scope.OPERATOR,
+            body=Replacement,
+            body_is_required=False,
+            refusals=(UnknownDeadLetter, NotResendable, KafkaUnavailable, LettersUnreadable),
+        )
+    }
 
     async def post(self, request: web.Request, letter_id: str) -> web.Response:
         """Send the record, or its replacement, to the topic it came from, under its key."""

@@ -12,15 +12,18 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 
-from apps.workflows import cancellation, cursors, representations
+from apps.operations import Answer, Operation
+from apps.workflows import answers, cancellation, cursors, representations
 from apps.workflows.bodies import read_object
-from apps.workflows.errors import BadRequest, FieldError, UnknownExecution
+from apps.workflows.errors import AlreadyFinished, BadRequest, FieldError, UnknownExecution
 from apps.workflows.field_errors import EXECUTION_ID_RULE, field_errors
 from apps.workflows.queries import Page, read_query
 from apps.workflows.views import Resource
+from domain.access import Scope
 from domain.execution import Status
 from domain.identifiers import WORKFLOW_ID_PATTERN, is_execution_id
 from domain.instants import EPOCH, INSTANT_RULE, instant
@@ -57,6 +60,11 @@ def _statuses(text: str) -> frozenset[Status]:
 Instant = Annotated[AwareDatetime, BeforeValidator(_is_written_out), AfterValidator(_in_range)]
 
 
+_NAMED: Final = WithJsonSchema(
+    {"type": "array", "items": {"type": "string", "enum": list(dict.fromkeys(status.shown for status in Status))}}
+)
+
+
 class ExecutionQuery(Page):
     """Which executions to list."""
 
@@ -64,7 +72,7 @@ class ExecutionQuery(Page):
 
     cursor: cursors.ExecutionCursor | None = None
     workflow_id: Annotated[str, Field(pattern=WORKFLOW_ID_PATTERN)] | None = None
-    statuses: Annotated[frozenset[Status], BeforeValidator(_statuses)] | None = Field(
+    statuses: Annotated[frozenset[Status], BeforeValidator(_statuses), _NAMED] | None = Field(
         default=None, alias="status", description="One or several, as a comma list or repeated."
     )
     created_from: Instant | None = Field(default=None, alias="from", description="Asked for at this instant or later.")
@@ -93,6 +101,15 @@ class Executions(Resource):
 
     view_name = "executions"
     view_path = "/executions"
+    operations: ClassVar = {
+        "get": Operation(
+            "listExecutions",
+            "List executions, newest first",
+            {200: Answer("A page of the list.", answers.ExecutionPage)},
+            tag="executions",
+            query=ExecutionQuery,
+        )
+    }
 
     async def get(self, request: web.Request) -> web.Response:
         """Return a page of executions, newest first."""
@@ -112,6 +129,15 @@ class OneExecution(Resource):
 
     view_name = "execution"
     view_path = "/executions/{execution_id}"
+    operations: ClassVar = {
+        "get": Operation(
+            "getExecution",
+            "Show an execution with every attempt of every action",
+            {200: Answer("The execution.", answers.ExecutionInFull)},
+            tag="executions",
+            refusals=(UnknownExecution,),
+        )
+    }
 
     async def get(self, request: web.Request, execution_id: str) -> web.Response:
         """Return an execution with what its actions did."""
@@ -133,6 +159,18 @@ class ExecutionCancel(Resource):
 
     view_name = "execution-cancel"
     view_path = "/executions/{execution_id}/cancel"
+    operations: ClassVar = {
+        "post": Operation(
+            "cancelExecution",
+            "Cancel an open execution",
+            {200: Answer("It has ended.", answers.ExecutionInFull)},
+            tag="executions",
+            scope=Scope.OPERATOR,
+            body=Cancellation,
+            body_is_required=False,
+            refusals=(UnknownExecution, AlreadyFinished),
+        )
+    }
 
     async def post(self, request: web.Request, execution_id: str) -> web.Response:
         """End an open execution at once; a run of it is stopped within two seconds."""

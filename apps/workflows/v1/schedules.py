@@ -1,22 +1,25 @@
 """``/workflows/{id}/schedule``, ``…/occurrences``, ``…/pause``, ``…/resume`` and ``/schedules/preview``."""
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from apps.workflows import cursors, definitions, representations, schedules
+from apps.operations import Answer, Operation
+from apps.workflows import answers, cursors, definitions, representations, schedules
 from apps.workflows.bodies import read_object
-from apps.workflows.errors import BadRequest, FieldError
+from apps.workflows.errors import BadRequest, FieldError, NoTicks, UnknownWorkflow
 from apps.workflows.field_errors import field_errors
 from apps.workflows.holding import trigger_of
 from apps.workflows.queries import Page, read_query
-from apps.workflows.v1.workflows import check_id, in_full
+from apps.workflows.v1.workflows import EmptyBody, check_id, in_full
 from apps.workflows.views import Resource
+from domain.access import Scope
 from domain.identifiers import asked_at, earliest_execution_id
 from domain.instants import WrittenInstant
 from domain.model import Model
 from domain.trigger import Trigger, next_due
+from store.interfaces import VersionConflict
 
 MOST_TICKS: Final = 500
 
@@ -46,6 +49,16 @@ class Schedule(Resource):
 
     view_name = "workflow-schedule"
     view_path = "/workflows/{workflow_id}/schedule"
+    operations: ClassVar = {
+        "get": Operation(
+            "getSchedule",
+            "Show when a workflow runs next",
+            {200: Answer("The next ticks; none while it is paused.", answers.ScheduleShown)},
+            tag="schedules",
+            query=ScheduleQuery,
+            refusals=(UnknownWorkflow,),
+        )
+    }
 
     async def get(self, request: web.Request, workflow_id: str) -> web.Response:
         """Return the next ticks; none while the workflow is paused."""
@@ -61,6 +74,19 @@ class SchedulePreview(Resource):
 
     view_name = "schedule-preview"
     view_path = "/schedules/preview"
+    operations: ClassVar = {
+        "post": Operation(
+            "previewSchedule",
+            "Show when a trigger would run, without storing it",
+            {200: Answer("The ticks.", answers.TicksShown)},
+            tag="schedules",
+            body=Preview,
+            example={"trigger": {"type": "periodic", "interval": "1h"}, "count": 3},
+            uses_database=False,
+            takes_key=False,
+            changes=False,
+        )
+    }
 
     async def post(self, request: web.Request) -> web.Response:
         """Return the ticks that a trigger would have if it were stored now."""
@@ -79,6 +105,16 @@ class Occurrences(Resource):
 
     view_name = "workflow-occurrences"
     view_path = "/workflows/{workflow_id}/occurrences"
+    operations: ClassVar = {
+        "get": Operation(
+            "listOccurrences",
+            "List what became of the ticks that were due, newest first",
+            {200: Answer("A page of the list.", answers.OccurrencePage)},
+            tag="schedules",
+            query=OccurrenceQuery,
+            refusals=(UnknownWorkflow,),
+        )
+    }
 
     async def get(self, request: web.Request, workflow_id: str) -> web.Response:
         """Return a page of occurrences, newest first."""
@@ -105,6 +141,18 @@ class Pause(Resource):
 
     view_name = "workflow-pause"
     view_path = "/workflows/{workflow_id}/pause"
+    operations: ClassVar = {
+        "post": Operation(
+            "pauseWorkflow",
+            "Hold the ticks of a workflow from now on",
+            {200: Answer("The workflow.", answers.WorkflowInFull)},
+            tag="schedules",
+            scope=Scope.OPERATOR,
+            body=EmptyBody,
+            body_is_required=False,
+            refusals=(UnknownWorkflow, NoTicks, VersionConflict),
+        )
+    }
 
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Hold the ticks from now on; what is open goes on, and a trigger by hand still works."""
@@ -124,6 +172,18 @@ class Resume(Resource):
 
     view_name = "workflow-resume"
     view_path = "/workflows/{workflow_id}/resume"
+    operations: ClassVar = {
+        "post": Operation(
+            "resumeWorkflow",
+            "Let a workflow tick again, on the grid it always had",
+            {200: Answer("The workflow.", answers.WorkflowInFull)},
+            tag="schedules",
+            scope=Scope.OPERATOR,
+            body=EmptyBody,
+            body_is_required=False,
+            refusals=(UnknownWorkflow, VersionConflict),
+        )
+    }
 
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Let the workflow tick again, on the grid it always had."""

@@ -1,17 +1,27 @@
 """``/secrets``: set, listed by name and deleted; no address returns a value."""
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
+from pydantic import Field
 
-from apps.workflows import representations
+from apps.operations import Answer, Operation
+from apps.workflows import answers, representations
 from apps.workflows.bodies import read_object
 from apps.workflows.errors import BadRequest, FieldError, SecretsNotEncrypted, UnknownSecret
 from apps.workflows.views import Resource
+from domain.access import Scope
+from domain.model import Model
 from vault.keys import KeyRing, VaultError
 from vault.values import LONGEST_VALUE, is_secret_name
 
 NAME_RULE: Final = "must be 1 to 128 letters, digits, '-' or '_', the first a letter or '_'"
+
+
+class SecretValue(Model):
+    """A secret's value; it is never shown again."""
+
+    value: str = Field(min_length=1, max_length=LONGEST_VALUE)
 
 
 class Secrets(Resource):
@@ -19,6 +29,11 @@ class Secrets(Resource):
 
     view_name = "secrets"
     view_path = "/secrets"
+    operations: ClassVar = {
+        "get": Operation(
+            "listSecrets", "List the names of the secrets", {200: Answer("The names.", answers.SecretList)}, tag="secrets"
+        )
+    }
 
     async def get(self, request: web.Request) -> web.Response:
         """Return the names of the stored secrets, and of those that the service found in its environment and files."""
@@ -37,6 +52,28 @@ class OneSecret(Resource):
 
     view_name = "secret"
     view_path = "/secrets/{name}"
+    operations: ClassVar = {
+        "put": Operation(
+            "setSecret",
+            "Set a secret",
+            {
+                200: Answer("It was there and has a new value.", answers.SecretShown),
+                201: Answer("It is stored.", answers.SecretShown),
+            },
+            tag="secrets",
+            scope=Scope.ADMIN,
+            body=SecretValue,
+            refusals=(BadRequest, SecretsNotEncrypted),
+        ),
+        "delete": Operation(
+            "deleteSecret",
+            "Delete a secret",
+            {204: Answer("It is gone.", content_type=None)},
+            tag="secrets",
+            scope=Scope.ADMIN,
+            refusals=(BadRequest, UnknownSecret),
+        ),
+    }
 
     async def put(self, request: web.Request, name: str) -> web.Response:
         """Set the value."""
@@ -75,6 +112,16 @@ class Rotation(Resource):
 
     view_name = "secrets-rotation"
     view_path = "/secrets-rotation"
+    operations: ClassVar = {
+        "post": Operation(
+            "rotateSecrets",
+            "Encrypt every secret with the first key",
+            {200: Answer("What was encrypted anew.", answers.Rotated)},
+            tag="secrets",
+            scope=Scope.ADMIN,
+            refusals=(SecretsNotEncrypted,),
+        )
+    }
 
     async def post(self, request: web.Request) -> web.Response:
         """Encrypt with the first key what was encrypted with another."""

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from aiohttp import web
 from pydantic import Field, ValidationError
@@ -11,17 +11,33 @@ from pydantic import Field, ValidationError
 from actions.checking import problems, uses_secrets
 from actions.dry_run import dry_run
 from actions.registry import WorkflowDefinition
-from apps.workflows import admission, cursors, definitions, representations
+from apps.operations import Answer, Operation
+from apps.workflows import admission, answers, auditing, cursors, definitions, idempotency, representations
 from apps.workflows.bodies import read_object
-from apps.workflows.errors import BadRequest, FieldError
+from apps.workflows.errors import (
+    BadRequest,
+    FieldError,
+    InProgress,
+    NotTriggeredByHand,
+    PreconditionFailed,
+    UnknownWorkflow,
+)
 from apps.workflows.field_errors import WORKFLOW_ID_RULE, field_errors
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import execution_address
 from apps.workflows.views import Resource
+from domain.access import Scope
 from domain.execution import Execution, Status
 from domain.identifiers import WORKFLOW_ID_PATTERN, execution_id, is_workflow_id
+from domain.inputs import BadInput
+from domain.model import Model
 from domain.overlap import Overlap
-from store.interfaces import Executions, Workflow, WorkflowFilter
+from store.interfaces import Executions, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+
+_LOCATION: Final = {"Location": "Where it is found."}
+_ETAG: Final = {"ETag": "Its version, for If-Match."}
+_IF_MATCH: Final = "If-Match"
+_EXAMPLE: Final = {"workflowId": "hello", "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "hello"}]}
 
 if TYPE_CHECKING:
     from apps.workflows.app import WorkflowsApp
@@ -37,11 +53,46 @@ class WorkflowQuery(Page):
     trigger_type: Literal["manual", "periodic", "cron", "once"] | None = None
 
 
+class EmptyBody(Model):
+    """Nothing, as an object."""
+
+
+class TriggerBody(Model):
+    """What may be said with a trigger."""
+
+    input: dict[str, Any] | None = Field(default=None, description="What templates see as input.")
+
+
+class DryRunBody(TriggerBody):
+    """What may be said with a dry run."""
+
+    actions: dict[str, Any] | None = Field(
+        default=None, description='What to take for the answers of actions, by their id: {"output": {…}}.'
+    )
+
+
 class Workflows(Resource):
     """The list, and where a workflow is created."""
 
     view_name = "workflows"
     view_path = "/workflows"
+    operations: ClassVar = {
+        "get": Operation(
+            "listWorkflows",
+            "List workflows by id",
+            {200: Answer("A page of the list.", answers.WorkflowPage)},
+            query=WorkflowQuery,
+        ),
+        "post": Operation(
+            "createWorkflow",
+            "Create a workflow",
+            {201: Answer("The workflow.", answers.WorkflowInFull, headers={**_LOCATION, **_ETAG})},
+            scope=Scope.OPERATOR,
+            body=WorkflowDefinition,
+            example=_EXAMPLE,
+            refusals=(WorkflowExists,),
+        ),
+    }
 
     async def get(self, request: web.Request) -> web.Response:
         """Return a page of workflows by id."""
@@ -65,7 +116,9 @@ class Workflows(Resource):
             announce=self.app.announce_change,
             now=self.app.clock(),
         )
-        return self.answer(representations.workflow_in_full(stored, None, None), status=201, location=_address(stored))
+        auditing.note(request, None, _definition(stored))
+        shown = representations.workflow_in_full(stored, None, None)
+        return self.answer(shown, status=201, location=_address(stored), version=stored.version)
 
 
 class OneWorkflow(Resource):
@@ -73,12 +126,40 @@ class OneWorkflow(Resource):
 
     view_name = "workflow"
     view_path = "/workflows/{workflow_id}"
+    operations: ClassVar = {
+        "get": Operation(
+            "getWorkflow",
+            "Show a workflow and where it stands",
+            {200: Answer("The workflow.", answers.WorkflowInFull, headers=_ETAG)},
+            refusals=(UnknownWorkflow,),
+        ),
+        "put": Operation(
+            "replaceWorkflow",
+            "Store the next version of a workflow",
+            {200: Answer("The workflow.", answers.WorkflowInFull, headers=_ETAG)},
+            scope=Scope.OPERATOR,
+            description="An open execution finishes with the version that it began with.",
+            body=WorkflowDefinition,
+            example=_EXAMPLE,
+            refusals=(UnknownWorkflow, VersionConflict),
+            is_conditional=True,
+        ),
+        "delete": Operation(
+            "archiveWorkflow",
+            "Archive a workflow",
+            {204: Answer("It is archived.", content_type=None)},
+            scope=Scope.OPERATOR,
+            description="It runs no more and leaves the list; an open execution finishes, the history stays.",
+            refusals=(UnknownWorkflow,),
+            is_conditional=True,
+        ),
+    }
 
     async def get(self, request: web.Request, workflow_id: str) -> web.Response:
         """Return the current version and where its schedule stands."""
         check_id(workflow_id)
         stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
-        return self.answer(await in_full(stored, self.app.store.executions))
+        return self.answer(await in_full(stored, self.app.store.executions), version=stored.version)
 
     async def put(self, request: web.Request, workflow_id: str) -> web.Response:
         """Store the next version."""
@@ -89,23 +170,43 @@ class OneWorkflow(Resource):
                 "The workflow is not valid.",
                 [FieldError("workflowId", f"must be {workflow_id} as in the address, or absent")],
             )
+        definition = await _read_definition(body, self.app)
+        before = await self._expected(request, workflow_id)
         stored = await definitions.replace(
-            await _read_definition(body, self.app),
+            definition,
             workflows=self.app.store.workflows,
             executions=self.app.store.executions,
             occurrences=self.app.store.occurrences,
             announce=self.app.announce_change,
             now=self.app.clock(),
+            expected=before.version if _IF_MATCH in request.headers else None,
         )
-        return self.answer(await in_full(stored, self.app.store.executions))
+        auditing.note(request, _definition(before), _definition(stored))
+        return self.answer(await in_full(stored, self.app.store.executions), version=stored.version)
 
     async def delete(self, request: web.Request, workflow_id: str) -> web.Response:
         """Archive the workflow."""
         check_id(workflow_id)
+        before = await self._expected(request, workflow_id)
         await definitions.archive(
             workflow_id, workflows=self.app.store.workflows, announce=self.app.announce_change, now=self.app.clock()
         )
+        auditing.note(request, _definition(before), None)
         return web.Response(status=204)
+
+    async def _expected(self, request: web.Request, workflow_id: str) -> Workflow:
+        """Return the workflow as it is before a change.
+
+        Raises:
+            PreconditionFailed: it is not at the version that If-Match names.
+        """
+        current = await definitions.current_workflow(workflow_id, self.app.store.workflows)
+        wanted = request.headers.get(_IF_MATCH)
+        if wanted is not None:
+            versions = {each.strip() for each in wanted.split(",")}
+            if "*" not in versions and f'"{current.version}"' not in versions:
+                raise PreconditionFailed(workflow_id, current.version)
+        return current
 
 
 class WorkflowTrigger(Resource):
@@ -113,20 +214,34 @@ class WorkflowTrigger(Resource):
 
     view_name = "workflow-trigger"
     view_path = "/workflows/{workflow_id}/trigger"
+    operations: ClassVar = {
+        "post": Operation(
+            "triggerWorkflow",
+            "Start an execution now",
+            {202: Answer("It is accepted and will run.", answers.Triggered, headers=_LOCATION)},
+            scope=Scope.OPERATOR,
+            description="Two executions of one workflow never run at once: 409 while one is open.",
+            body=TriggerBody,
+            body_is_required=False,
+            refusals=(UnknownWorkflow, NotTriggeredByHand, InProgress, BadInput),
+            is_routine=True,
+        )
+    }
 
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Start one execution."""
         check_id(workflow_id)
         body = await read_object(request, optional=True)
         given = _read_members(body, "input").get("input", {})
+        now, entropy = idempotency.asked(request, self.app.clock(), os.urandom(10))
         execution = await admission.trigger(
             workflow_id,
             workflows=self.app.store.workflows,
             executions=self.app.store.executions,
             publish=self.app.request_execution,
             publish_end=self.app.announce_end,
-            now=self.app.clock(),
-            entropy=os.urandom(10),
+            now=now,
+            entropy=entropy,
             given=given,
         )
         return self.answer(
@@ -144,6 +259,18 @@ class WorkflowDryRun(Resource):
 
     view_name = "workflow-dry-run"
     view_path = "/workflows/{workflow_id}/dry-run"
+    operations: ClassVar = {
+        "post": Operation(
+            "dryRunWorkflow",
+            "Tell what a workflow would do, and send nothing",
+            {200: Answer("What each step would do.", answers.DryRun)},
+            body=DryRunBody,
+            body_is_required=False,
+            refusals=(UnknownWorkflow, BadInput),
+            takes_key=False,
+            changes=False,
+        )
+    }
 
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Render and check everything, and send nothing."""
@@ -195,6 +322,10 @@ def _read_members(body: dict[str, Any], *names: str) -> dict[str, dict[str, Any]
     if found:
         raise BadRequest("The body is not valid.", found)
     return body
+
+
+def _definition(stored: Workflow) -> dict[str, Any]:
+    return WorkflowDefinition.from_document(dict(stored.definition)).to_wire()
 
 
 async def in_full(stored: Workflow, executions: Executions) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""``wf diff`` and ``wf export``: definitions in files beside those in the service."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from apps.cli import output
+from apps.cli.client import Client, Problem
+from apps.cli.definitions import Files
+from apps.cli.errors import WfError
+from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
+
+DIFFERS = 2  # as diff(1) has 1 for "differs"; 1 is taken by "failed"
+
+
+def diff(files: Files, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False) -> None:
+    """Show what `wf apply` would change; exit code 2 where something differs.
+
+    Lines with - are in the service, lines with + in the file. Both with their defaults filled in.
+    """
+    from apps.cli import definition_files
+
+    form = chosen(output_format, as_json)
+    documents, flaws = definition_files.read(files)
+    for document in documents:
+        flaws += definition_files.check(document)
+    if flaws:
+        raise WfError("the definitions are not valid", details=definition_files.in_order(flaws))
+    results: list[dict[str, Any]] = []
+    with Client(url) as client:
+        for document in documents:
+            stored = _stored(client, document.workflow_id)
+            before = "" if stored is None else _text(_definition(stored))
+            after = _text(_normal(document.value))
+            lines = list(
+                difflib.unified_diff(
+                    before.splitlines(),
+                    after.splitlines(),
+                    f"{document.workflow_id} (version {stored['version']})" if stored else "/dev/null",
+                    f"{document.workflow_id} ({document.file})",
+                    lineterm="",
+                )
+            )
+            result = "unchanged" if not lines else "created" if stored is None else "updated"
+            results.append({"workflowId": document.workflow_id, "result": result, "file": document.file, "diff": lines})
+    if form is not Format.TABLE:
+        output.data(results, form)
+    else:
+        styles = {"+": "green", "-": "red", "@": "cyan"}
+        for found in results:
+            for line in found["diff"]:
+                output.render(output.styled(output.printable(line), styles.get(line[:1], "")))
+        changed = sum(1 for found in results if found["diff"])
+        output.note(f"{changed} of {len(results)} would change." if changed else "Nothing would change.")
+    if any(found["diff"] for found in results):
+        raise typer.Exit(DIFFERS)
+
+
+def export(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", show_default=False, help="These workflows; all without.")
+    ] = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--directory", "-d", file_okay=False, show_default=False, help="Write ID.yaml files here."),
+    ] = None,
+    prefix: Annotated[str | None, typer.Option(metavar="PREFIX", show_default=False, help="Only ids that begin so.")] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Write definitions as YAML that `wf apply` takes: to standard output, or as files.
+
+    Exporting twice writes the same; a file that says it already is left alone.
+    """
+    with Client(url) as client:
+        if ids:
+            found = [client.get("workflows", each, missing=f"there is no workflow {each}") for each in ids]
+        else:
+            found = client.page("workflows", limit=0, query={"prefix": prefix}).items
+    texts = {str(each["workflowId"]): _text(_definition(each)) for each in found}
+    if directory is None:
+        typer.echo("---\n".join(texts.values()), nl=False)
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    written = 0
+    for workflow_id, text in texts.items():
+        file = directory / f"{workflow_id}.yaml"
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+            written += 1
+    output.note(f"{len(texts)} workflows in {directory}, {written} files written.")
+
+
+def _stored(client: Client, workflow_id: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = client.get("workflows", workflow_id)
+    except Problem as problem:
+        if problem.status == 404:
+            return None
+        raise
+    return found
+
+
+def _definition(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return what the author wrote of what the service shows."""
+    from actions.registry import WorkflowDefinition
+
+    names = {info.alias for info in WorkflowDefinition.model_fields.values()}
+    kept = {name: value for name, value in stored.items() if name in names}
+    kept["trigger"] = {name: value for name, value in kept["trigger"].items() if name != "status"}
+    return kept
+
+
+def _normal(value: dict[str, Any]) -> dict[str, Any]:
+    from actions.registry import WorkflowDefinition
+
+    return WorkflowDefinition.model_validate(value).to_wire()
+
+
+def _text(value: dict[str, Any]) -> str:
+    from apps.cli.yaml12 import dump
+
+    return dump(value)

@@ -1,0 +1,191 @@
+"""``wf doctor``: looks at everything that the system needs, and says how to mend what is wrong.
+
+Kafka and MongoDB are asked directly, as the services would be, with the settings of this environment (``KAFKA_BOOTSTRAP``,
+``MONGODB_URL``): run it where the services run, or leave them out with ``--api-only``.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from apps.cli import output
+from apps.cli.client import Client
+from apps.cli.errors import ExitCode, WfError
+from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
+
+if TYPE_CHECKING:
+    from apps.settings import ServiceSettings
+
+CLOCKS_MAY_DIFFER = 3.0  # seconds
+TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look found."""
+
+    what: str
+    result: str  # ok, warning or failed
+    detail: str
+    mend: str = ""
+
+
+def doctor(
+    api_only: Annotated[bool, typer.Option("--api-only", help="Do not ask Kafka and MongoDB themselves.")] = False,
+    url: Url = DEFAULT_URL,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
+) -> None:
+    """Check connectivity, topics, indexes, clocks and versions, and say how to mend what is wrong."""
+    form = chosen(output_format, as_json)
+    with output.progress("looking"):
+        findings = _api(url)
+        if not api_only:
+            findings += asyncio.run(_dependencies())
+    if form is not Format.TABLE:
+        output.data([vars(finding) for finding in findings], form)
+    else:
+        styles = {"ok": "green", "warning": "yellow", "failed": "red"}
+        for finding in findings:
+            head = output.styled(f"{finding.result:<8}", styles[finding.result])
+            output.render(head.append(output.printable(f"{finding.what}: {finding.detail}"), "none"))
+            if finding.mend:
+                output.indented(finding.mend, 8, "dim")
+    failed = sum(1 for finding in findings if finding.result == "failed")
+    if failed:
+        raise WfError(
+            f"{failed} of {len(findings)} checks failed",
+            hint="Each says how to mend it." if form is Format.TABLE else "",
+            code=ExitCode.FAILED,
+        )
+
+
+def _api(url: str) -> list[Finding]:
+    findings: list[Finding] = []
+    try:
+        with Client(url) as client:
+            asked = datetime.now(timezone.utc)
+            status, headers, answer = client.look("/ready")
+            findings.append(Finding("service", "ok", f"{url} answers"))
+            for name, state in (answer or {}).get("checks", {}).items():
+                good = state == "ok"
+                mend = "" if good else "See the log of the workflows service; it waits for what is missing."
+                findings.append(Finding(f"service: {name}", "ok" if good else "failed", state, mend))
+            findings.append(_clock(headers.get("Date"), asked))
+            status, _, who = client.look("/session")
+            if status != 200:
+                detail = str((who or {}).get("detail", status))
+                findings.append(Finding("access", "failed", detail, "Give a token with --token, WF_TOKEN or a profile."))
+            else:
+                findings.append(Finding("access", "ok", f"{who['name']}, scope {who['scope']}"))
+                status, _, document = client.look("/openapi.json")
+                findings.append(_versions(((document or {}).get("info") or {}).get("version") if status == 200 else None))
+    except WfError as error:
+        findings.append(Finding("service", "failed", error.message, error.hint))
+    return findings
+
+
+def _clock(theirs: str | None, asked: datetime) -> Finding:
+    if not theirs:
+        return Finding("clock", "warning", "the service does not tell its time")
+    # Its answer names whole seconds.
+    apart = max(0.0, abs((parsedate_to_datetime(theirs) - asked).total_seconds()) - 1)
+    if apart > CLOCKS_MAY_DIFFER:
+        mend = "Set the clocks by NTP (timedatectl set-ntp true): schedules follow the scheduler's clock."
+        return Finding("clock", "warning", f"{apart:.0f} s apart from the service's", mend)
+    return Finding("clock", "ok", "agrees with the service's")
+
+
+def _versions(theirs: str | None) -> Finding:
+    mine = version("workflow-automation")
+    if theirs == mine:
+        return Finding("version", "ok", f"{mine}, as the service")
+    return Finding("version", "warning", f"wf is {mine}, the service {theirs}", "Install the same version here.")
+
+
+async def _dependencies() -> list[Finding]:
+    from pydantic import ValidationError
+
+    from apps.settings import ServiceSettings
+
+    try:
+        settings = ServiceSettings()
+    except ValidationError as error:
+        return [Finding("settings", "failed", str(each["msg"])) for each in error.errors()]
+    return [*await _bounded("kafka", _kafka, settings), *await _bounded("mongodb", _mongodb, settings)]
+
+
+async def _bounded(
+    name: str, look: "Callable[[ServiceSettings], Awaitable[list[Finding]]]", settings: "ServiceSettings"
+) -> list[Finding]:
+    variable = {"kafka": "KAFKA_BOOTSTRAP", "mongodb": "MONGODB_URL"}[name]
+    try:
+        return await asyncio.wait_for(look(settings), TIMEOUT)
+    except Exception as error:
+        detail = str(error) or type(error).__name__
+        mend = f"Start it (wf up, docker compose up), name it with {variable}, or leave it out with --api-only."
+        return [Finding(name, "failed", detail[:300], mend)]
+
+
+async def _kafka(settings: "ServiceSettings") -> list[Finding]:
+    import logging
+
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    from apps import kafka_security
+    from events.topics import ALL, PARTITIONS
+
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **kafka_security.connection(settings))
+    await admin.start()
+    try:
+        there = set(await admin.list_topics())
+        findings = [Finding("kafka", "ok", f"{settings.kafka_bootstrap} answers")]
+        wanted = [topic.name for topic in ALL]
+        missing = [name for name in wanted if name not in there]
+        if missing:
+            findings.append(Finding("topics", "failed", f"missing: {', '.join(missing)}", "Start a service: it makes them."))
+        for description in await admin.describe_topics([name for name in wanted if name in there]):
+            found = len(description["partitions"])
+            leaderless = [each for each in description["partitions"] if each["leader"] < 0]
+            if found != PARTITIONS:
+                mend = "Stop the services, delete the topic and start them: open executions are published anew."
+                detail = f"{found} partitions, expected {PARTITIONS}"
+                findings.append(Finding(f"topic {description['topic']}", "failed", detail, mend))
+            elif leaderless:
+                detail = f"{len(leaderless)} partitions have no leader"
+                findings.append(Finding(f"topic {description['topic']}", "failed", detail, "Look at the brokers' logs."))
+            else:
+                findings.append(Finding(f"topic {description['topic']}", "ok", f"{found} partitions"))
+        return findings
+    finally:
+        await admin.close()
+
+
+async def _mongodb(settings: "ServiceSettings") -> list[Finding]:
+    from store.client import MongoStore
+
+    store = MongoStore(
+        settings.mongodb_url,
+        settings.mongodb_database,
+        timeout=settings.mongodb_timeout,
+        credentials=settings.mongodb_credentials,
+    )
+    try:
+        await store.ping()
+        findings = [Finding("mongodb", "ok", f"database {settings.mongodb_database} answers")]
+        missing: dict[str, Any] = await store.missing_indexes()
+        for collection, names in missing.items():
+            mend = "Start a service: it makes them. If it cannot, its log says why."
+            findings.append(Finding(f"indexes of {collection}", "failed", f"missing: {', '.join(names)}", mend))
+        if not missing:
+            findings.append(Finding("indexes", "ok", "all there"))
+        return findings
+    finally:
+        await store.stop()

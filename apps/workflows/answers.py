@@ -1,0 +1,344 @@
+"""The shapes of what the API answers, for its documents; :mod:`apps.workflows.representations` makes them.
+
+Not used to write answers: building models for a page of 500 would cost more than reading it. A test holds every
+representation against its model, and schemathesis the running service.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args
+
+from pydantic import ConfigDict, Field, JsonValue, WithJsonSchema, create_model
+
+from actions.registry import WorkflowDefinition
+from domain.access import Scope
+from domain.execution import Status
+from domain.identifiers import EXECUTION_ID_PATTERN, WORKFLOW_ID_PATTERN
+from domain.model import Model
+from domain.trigger import Trigger
+
+ExecutionId = Annotated[str, Field(pattern=EXECUTION_ID_PATTERN)]
+WorkflowId = Annotated[str, Field(pattern=WORKFLOW_ID_PATTERN)]
+TriggerStatus = Literal["idle", "busy", "pending", "paused"]
+ShownStatus = Annotated[
+    str, WithJsonSchema({"type": "string", "enum": list(dict.fromkeys(status.shown for status in Status))})
+]
+
+
+def _is_open_ended(schema: dict[str, Any]) -> None:
+    """Let clients meet members that they do not know: a later version may add some."""
+    schema.pop("additionalProperties", None)
+
+
+class Shown(Model):
+    """Base of the answers; fields that are not there are null, unless said otherwise."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_is_open_ended)
+
+
+def _shown(kind: type[Model]) -> type[Model]:
+    status: Any = (
+        TriggerStatus,
+        Field(description="busy: actions run; pending: accepted or in backoff; paused: its ticks are held; idle: none."),
+    )
+    return create_model(
+        f"Shown{kind.__name__}",
+        __base__=kind,
+        __doc__=kind.__doc__,
+        status=status,
+    )
+
+
+_KINDS = get_args(get_args(Trigger)[0])
+ShownTrigger: Any = Annotated[Union[tuple(_shown(kind) for kind in _KINDS)], Field(discriminator="type")]
+
+
+class ExecutionSummary(Shown):
+    """An execution as lists show it."""
+
+    execution_id: ExecutionId
+    workflow_id: WorkflowId
+    version: int = Field(description="Of the definition that it runs.")
+    status: ShownStatus
+    cause: str = Field(description="manual, schedule or event.")
+    created_at: datetime
+    due_at: datetime | None = Field(description="When its tick was due.")
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempt: int
+    retries_left: int
+    deadline: datetime | None = Field(description="When its timeout is over.")
+    next_attempt_at: datetime | None = Field(description="When its retry or delay is over.")
+    last_failed_action: str | None
+    reason: str | None = Field(description="Why it ended, or was skipped.")
+    total_actions: int
+
+
+class Outcome(Shown):
+    """What one attempt of one action did."""
+
+    action_id: str
+    status: Literal["ok", "failed"]
+    logs: list[str]
+    started_at: datetime
+    finished_at: datetime
+    attempt: int
+    error: dict[str, JsonValue] | None = Field(default=None, description="class and message; only of what failed.")
+    output: dict[str, JsonValue] | None = Field(default=None, description="Only where the action has one.")
+
+
+class ExecutionInFull(ExecutionSummary):
+    """An execution with every attempt of every action."""
+
+    executed_actions: list[Outcome]
+
+
+class WorkflowSummary(WorkflowDefinition):
+    """A workflow as lists show it: its definition, defaults filled in, and where it stands."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_is_open_ended)
+
+    trigger: ShownTrigger
+    version: int = Field(description="Counts up with every change; also the ETag.")
+    created_at: datetime
+    updated_at: datetime
+    next_run: datetime | None
+    paused_at: datetime | None = Field(default=None, description="Only of a workflow that is paused.")
+
+
+class Waits(Shown):
+    """The waits that a retry policy comes to, in seconds."""
+
+    attempts: int
+    longest_waits: list[float]
+    longest_total: float
+    jitter: str
+    budget: float | None
+
+
+class RetrySchedule(Waits):
+    """The waits of the workflow's policy, and of the actions that have one of their own."""
+
+    actions: dict[str, Waits]
+
+
+class WorkflowInFull(WorkflowSummary):
+    """A workflow with its newest execution."""
+
+    retry_schedule: RetrySchedule
+
+    last_execution: ExecutionSummary | None
+
+
+class WorkflowPage(Shown):
+    """A part of the list of workflows."""
+
+    items: list[WorkflowSummary]
+    next_cursor: str | None = Field(description="Give it as cursor to get what follows; null at the end.")
+
+
+class ExecutionPage(Shown):
+    """A part of the list of executions."""
+
+    items: list[ExecutionSummary]
+    next_cursor: str | None = Field(description="Give it as cursor to get what follows; null at the end.")
+
+
+class Tick(Shown):
+    """An instant at which a workflow is due."""
+
+    due_at: datetime
+    local_time: datetime = Field(description="As the clocks of the schedule's zone show it.")
+
+
+class TicksShown(Shown):
+    """Ticks to come."""
+
+    timezone: str
+    items: list[Tick]
+
+
+class ScheduleShown(TicksShown):
+    """When a workflow runs next."""
+
+    paused_at: datetime | None
+
+
+class Occurrence(Shown):
+    """What became of a tick, or of consecutive ticks that were not fired."""
+
+    disposition: str = Field(description="fired, backfilled, skipped, missed or held.")
+    due_at: datetime | None
+    until: datetime | None = Field(default=None, description="The last of the ticks; only of those that were not fired.")
+    ticks: int | None = Field(default=None, description="How many; only of those that were not fired.")
+    open_execution_id: str | None = Field(
+        default=None, description="What was in the way; only of those that were not fired."
+    )
+    execution_id: ExecutionId | None = Field(default=None, description="Only of a tick that was fired.")
+    status: ShownStatus | None = Field(default=None, description="Only of a tick that was fired.")
+    started_at: datetime | None = Field(default=None, description="Only of a tick that was fired.")
+    lateness_ms: int | None = Field(default=None, description="From due to start; only of a tick that was fired.")
+
+
+class OccurrencePage(Shown):
+    """A part of the ledger."""
+
+    items: list[Occurrence]
+    next_cursor: str | None
+
+
+class DeadLetterShown(Shown):
+    """A record that no service could take."""
+
+    id: str
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    at: datetime
+    key: str | None
+    value: str | None
+    key_base64: str | None = Field(default=None, description="Only where the key is not text.")
+    value_base64: str | None = Field(default=None, description="Only where the value is not text.")
+
+
+class DeadLetterPage(Shown):
+    """A part of the list of dead letters."""
+
+    items: list[DeadLetterShown]
+    next_cursor: str | None
+
+
+class Resent(Shown):
+    """The record was sent again."""
+
+    status: Literal["resent"]
+    id: str
+    topic: str
+
+
+class Triggered(Shown):
+    """The execution is accepted and will run."""
+
+    status: Literal["workflow triggered", "workflow queued"]
+    execution_id: ExecutionId
+
+
+class ProblemField(Shown):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(Shown):
+    """An error, as RFC 9457 has it; some kinds have further members."""
+
+    type: str
+    title: str
+    status: int | Literal["workflow in progress"] = Field(
+        description='The status code; where an execution is open already, the words "workflow in progress".'
+    )
+    detail: str
+    errors: list[ProblemField] | None = Field(default=None, description="Each field that is wrong.")
+    request_id: str | None = Field(default=None, description="Also in the header X-Request-Id and in the log.")
+    trigger_status: TriggerStatus | None = Field(default=None, description="Only of workflow-in-progress.")
+    execution_id: ExecutionId | None = Field(default=None, description="The open execution; only of workflow-in-progress.")
+
+
+class TokenShown(Shown):
+    """A token, without its secret."""
+
+    token_id: str
+    name: str
+    scope: Scope
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute.")
+
+
+class TokenCreated(TokenShown):
+    """A new token. Its secret is shown this once."""
+
+    token: str
+
+
+class TokenList(Shown):
+    """Every token that is kept."""
+
+    items: list[TokenShown]
+
+
+class Session(Shown):
+    """Who the caller is."""
+
+    name: str
+    scope: Scope
+    token_id: str | None
+    csrf_token: str | None = Field(description="To send as X-CSRF-Token with every change; null without a cookie.")
+
+
+class Change(Shown):
+    """One place where a document differs from the one before."""
+
+    path: str
+    before: JsonValue = None
+    after: JsonValue = None
+
+
+class AuditEntry(Shown):
+    """One change that somebody made."""
+
+    entry_id: str
+    at: datetime
+    who: str = Field(description="Name of the token; anonymous without authentication.")
+    token_id: str | None
+    operation: str = Field(description="As in this document, such as replaceWorkflow.")
+    path: str
+    status: int
+    request_id: str
+    address: str | None
+    changes: list[Change]
+
+
+class AuditPage(Shown):
+    """A part of the audit log, newest first."""
+
+    items: list[AuditEntry]
+    next_cursor: str | None
+
+
+class SecretShown(Shown):
+    """A secret, without its value."""
+
+    name: str
+    source: Literal["stored", "mounted"] | None = Field(default=None, description="Where it is kept.")
+    key_id: str | None = Field(default=None, description="The key that it is encrypted with.")
+    updated_at: datetime | None = None
+
+
+class SecretList(Shown):
+    """The names of the secrets."""
+
+    items: list[SecretShown]
+
+
+class SecretProblem(Shown):
+    """A secret that could not be encrypted anew."""
+
+    name: str
+    message: str
+
+
+class Rotated(Shown):
+    """What was encrypted anew."""
+
+    key_id: str
+    rotated: list[str]
+    failed: list[SecretProblem]
+
+
+class DryRun(Shown):
+    """What each step would do; nothing was sent."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", json_schema_extra=_is_open_ended)

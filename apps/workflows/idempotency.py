@@ -1,0 +1,95 @@
+"""``Idempotency-Key``: a POST that is repeated with its key is carried out once, and answered the same.
+
+Life cycle: the key is claimed in the database, the request is carried out, its answer is kept for a day. Only success is
+kept: what was refused changed nothing, so its key is released and a repetition is tried anew (a trigger that met an open
+execution may be repeated with the same key until it is accepted). A key belongs to its caller, method and address; the same
+key with another body is refused.
+
+A crash between carrying out and keeping leaves a claim without an answer. For a trigger that is harmless: the execution's id
+derives from the key and from the instant at which the key was first seen, so the repetition meets the execution that is
+there. For other requests it may be answered with the conflict that it meets (such as workflow-exists).
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from apps.access import principal_of
+from apps.workflows.errors import BadRequest, FieldError, KeyInUse, KeyReused
+from store.interfaces import Idempotency, KeptAnswer, StoreError
+
+log = structlog.get_logger(__name__)
+
+HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotency-Replayed"
+ASKED: Final = web.RequestKey("asked", tuple[datetime, bytes])
+_KEY: Final = re.compile(r"[!-~]{1,255}")
+_KEPT_HEADERS: Final = ("Content-Type", "Location", "ETag")
+
+
+async def once(
+    request: web.Request, carry_out: Callable[[], Awaitable[web.Response]], *, keys: Idempotency, now: datetime
+) -> web.Response:
+    """Carry out the request unless it has been, and answer as the first time.
+
+    Raises:
+        BadRequest: the key is empty, too long or not printable.
+        KeyReused: the key came with another body before.
+        KeyInUse: the first request with it is being carried out.
+    """
+    given = request.headers[HEADER]
+    if not _KEY.fullmatch(given):
+        raise BadRequest(
+            "A header is not valid.", [FieldError(HEADER, "must be 1 to 255 printable ASCII characters without blanks")]
+        )
+    path = request.path.removeprefix("/v1")
+    caller = principal_of(request).token_id or ""
+    key = hashlib.sha256("\0".join((caller, request.method, path, given)).encode()).hexdigest()
+    # Read here so that a body that is too large is refused before anything is stored; it is kept for the handler.
+    fingerprint = hashlib.sha256(await request.read()).hexdigest() if request.body_exists else ""
+    claim = await keys.claim(key, fingerprint, now)
+    if claim.fingerprint != fingerprint:
+        raise KeyReused
+    if claim.answer is not None:
+        return web.Response(
+            status=claim.answer.status,
+            headers={**claim.answer.headers, REPLAYED: "true"},
+            body=claim.answer.body,
+        )
+    if not claim.is_ours:
+        raise KeyInUse
+    request[ASKED] = (claim.first_at, hashlib.sha256(f"key\0{key}".encode()).digest())
+    try:
+        response = await carry_out()
+    except BaseException:
+        await _release(keys, key)
+        raise
+    if response.status >= 400:
+        await _release(keys, key)
+        return response
+    headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+    body = response.body if isinstance(response.body, bytes) else b""
+    try:
+        await keys.keep(key, KeptAnswer(response.status, headers, body))
+    except StoreError as error:
+        # It is done, and the caller is told so; a repetition will find the claim without an answer.
+        log.warning("idempotency_answer_not_kept", error=str(error))
+    return response
+
+
+async def _release(keys: Idempotency, key: str) -> None:
+    try:
+        await keys.release(key)
+    except StoreError as error:
+        log.warning("idempotency_key_not_released", error=str(error))
+
+
+def asked(request: web.BaseRequest, now: datetime, entropy: bytes) -> tuple[datetime, bytes]:
+    """Return the instant and the bytes that an id is made of: those of the key where one was given."""
+    found: tuple[datetime, bytes] = request.get(ASKED, (now, entropy))
+    return found

@@ -1,0 +1,231 @@
+"""``/login``, ``/logout`` and ``/session``: how a browser comes to be somebody.
+
+The cookie holds the token itself, out of reach of scripts and of other sites: revoking the token ends its sessions at once,
+and nothing about them is stored. A second cookie, which scripts can read, holds what they must send with every change.
+"""
+
+from html import escape
+from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from pydantic import Field, ValidationError
+
+from apps.access import ANYBODY, CSRF_COOKIE, SESSION_COOKIE, NotAuthenticated, Principal, principal_of
+from apps.operations import Answer, Operation
+from apps.workflows import answers
+from apps.workflows.bodies import read_object
+from apps.workflows.errors import BadRequest
+from apps.workflows.field_errors import field_errors
+from apps.workflows.views import Resource
+from domain.access import Scope, csrf_of
+from domain.model import Model
+
+_FORM: Final = "application/x-www-form-urlencoded"
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_STYLE: Final = """\
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { min-height: 100vh; margin: 0; display: grid; place-items: center; }
+main { width: min(24rem, 90vw); }
+h1 { font-size: 1.25rem; }
+label { display: block; margin-bottom: .25rem; }
+input, button { font: inherit; box-sizing: border-box; width: 100%; padding: .6rem .75rem; border-radius: .4rem; }
+input { border: 1px solid GrayText; background: Field; color: FieldText; }
+button { margin-top: .75rem; border: 0; background: #2f5fd0; color: #fff; cursor: pointer; }
+:focus-visible { outline: 3px solid #7aa2ff; outline-offset: 2px; }
+.error { color: #c5221f; } @media (prefers-color-scheme: dark) { .error { color: #ff8a80; } }
+code { font-family: ui-monospace, monospace; }
+"""
+_PAGE: Final = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Log in: Workflow automation</title>
+<link rel="stylesheet" href="/login/style.css">
+</head>
+<body>
+<main>
+<h1>Workflow automation</h1>
+{error}<form method="post" action="/login">
+<label for="token">Token</label>
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<input name="next" type="hidden" value="{next}">
+<button>Log in</button>
+</form>
+<p>A token is made with <code>wf tokens create</code>.</p>
+</main>
+</body>
+</html>
+"""
+
+
+class LoginBody(Model):
+    """A token."""
+
+    token: str = Field(max_length=200, description="As `wf tokens create` has shown it.")
+
+
+class Login(Resource):
+    """Where a browser logs in."""
+
+    view_name = "login"
+    view_path = "/login"
+    operations: ClassVar = {
+        "get": Operation(
+            "showLogin",
+            "The page to log in",
+            {200: Answer("The page.", content_type="text/html")},
+            tag="access",
+            scope=Scope.PUBLIC,
+            uses_database=False,
+        ),
+        "post": Operation(
+            "login",
+            "Log in with a token",
+            {200: Answer("The cookies are set.", answers.Session), 303: Answer("The same, for a form.", content_type=None)},
+            tag="access",
+            scope=Scope.PUBLIC,
+            body=LoginBody,
+            refusals=(NotAuthenticated,),
+            is_routine=True,
+        ),
+    }
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Return the page."""
+        return _page(request.query.get("next", "/"))
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Check the token and set the cookies."""
+        if request.content_type == _FORM:
+            form = await request.post()
+            target = str(form.get("next", "/"))
+            try:
+                text, principal = await self._enter(str(form.get("token", "")).strip())
+            except NotAuthenticated:
+                return _page(target, "This token is unknown, revoked or expired.")
+            response = web.Response(status=303, headers={"Location": _local(target), "Cache-Control": "no-store"})
+        else:
+            body = await read_object(request)
+            try:
+                text, principal = await self._enter(LoginBody.model_validate(body).token)
+            except ValidationError as error:
+                raise BadRequest("The body is not valid.", field_errors(error, body)) from None
+            response = self.answer(_shown(principal))
+        if principal.csrf is not None:
+            self._set(request, response, SESSION_COOKIE, text, httponly=True)
+            self._set(request, response, CSRF_COOKIE, principal.csrf, httponly=False)
+        return response
+
+    async def _enter(self, text: str) -> tuple[str, Principal]:
+        found = await self.app.gate.recognize(text)
+        if found is ANYBODY:
+            return text, found
+        return text, Principal(found.name, found.scope, found.token_id, csrf_of(text))
+
+    def _set(self, request: web.Request, response: web.Response, name: str, value: str, *, httponly: bool) -> None:
+        is_encrypted = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
+        hours = self.app.settings.session_hours
+        response.set_cookie(
+            name, value, max_age=int(hours * 3600), path="/", httponly=httponly, samesite="Strict", secure=is_encrypted
+        )
+
+
+class LoginStyle(Resource):
+    """How the page to log in looks."""
+
+    view_name = "login-style"
+    view_path = "/login/style.css"
+    operations: ClassVar = {
+        "get": Operation(
+            "showLoginStyle",
+            "How the page to log in looks",
+            {200: Answer("A style sheet.", content_type="text/css")},
+            tag="access",
+            scope=Scope.PUBLIC,
+            uses_database=False,
+        )
+    }
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Return the style sheet."""
+        return web.Response(text=_STYLE, content_type="text/css", headers={"Cache-Control": "max-age=3600"})
+
+
+class Logout(Resource):
+    """Where a browser logs out."""
+
+    view_name = "logout"
+    view_path = "/logout"
+    operations: ClassVar = {
+        "post": Operation(
+            "logout",
+            "Log out",
+            {204: Answer("The cookies are removed.", content_type=None)},
+            tag="access",
+            is_routine=True,
+        )
+    }
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Remove the cookies."""
+        response = web.Response(status=204)
+        for name in (SESSION_COOKIE, CSRF_COOKIE):
+            response.del_cookie(name, path="/", samesite="Strict")
+        return response
+
+
+class Session(Resource):
+    """Who the caller is."""
+
+    view_name = "session"
+    view_path = "/session"
+    operations: ClassVar = {
+        "get": Operation(
+            "getSession",
+            "Tell who the caller is and what they may do",
+            {200: Answer("The caller.", answers.Session)},
+            tag="access",
+            uses_database=False,
+        )
+    }
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Tell who the caller is."""
+        return self.answer(_shown(principal_of(request)))
+
+
+VIEWS: Final[tuple[Any, ...]] = (Login, LoginStyle, Logout, Session)
+
+
+def _shown(principal: Principal) -> dict[str, Any]:
+    return {
+        "name": principal.name,
+        "scope": principal.scope.value,
+        "tokenId": principal.token_id,
+        "csrfToken": principal.csrf,
+    }
+
+
+def _page(target: str, error: str = "") -> web.Response:
+    shown = f'<p class="error" role="alert">{escape(error)}</p>\n' if error else ""
+    text = _PAGE.format(error=shown, next=escape(_local(target), quote=True))
+    return web.Response(text=text, content_type="text/html", status=401 if error else 200, headers=_HEADERS)
+
+
+def _local(target: str) -> str:
+    """Return an address on this service: a link must not send people elsewhere once they are logged in."""
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return "/"
+    is_local = not parts.scheme and not parts.netloc and target.startswith("/") and target[1:2] not in ("/", "\\")
+    return target if is_local and target.isprintable() else "/"

@@ -1,0 +1,94 @@
+"""The audit log in MongoDB: one document per change, found by time, removed when its retention is over.
+
+Ids sort by time, as those of executions do, so listing needs no index but the primary one.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
+
+from store.failures import refused, translated
+from store.group_commit import GroupCommit
+from store.interfaces import AuditEntry, AuditFilter
+
+
+class MongoAudit:
+    """See :class:`store.interfaces.Audit`."""
+
+    def __init__(self, collection: AsyncCollection[dict[str, Any]], *, retention: timedelta) -> None:
+        self._collection = collection
+        self._retention = retention
+        self._writes: GroupCommit[AuditEntry, None] = GroupCommit(self._write_all)
+
+    async def ensure_indexes(self) -> None:
+        """Create the index that removes what is too old."""
+        await self._collection.create_indexes(
+            [IndexModel([("expire_at", ASCENDING)], name="retention", expireAfterSeconds=0)]
+        )
+
+    async def write(self, entry: AuditEntry) -> None:
+        """Add an entry; concurrent calls share one round trip."""
+        await self._writes.submit(entry)
+
+    async def _write_all(self, entries: Sequence[AuditEntry]) -> Sequence[BaseException | None]:
+        documents = [self._to_document(entry) for entry in entries]
+        async with translated():
+            try:
+                await self._collection.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                unavailable = refused(error)
+                if unavailable is not None:
+                    raise unavailable from error
+        return [None] * len(entries)
+
+    async def list(self, where: AuditFilter, *, before: str | None, limit: int) -> Sequence[AuditEntry]:
+        """Return entries, newest first, with ids smaller than ``before``."""
+        query: dict[str, Any] = {}
+        if before is not None:
+            query["_id"] = {"$lt": before}
+        if where.path is not None:
+            query["path"] = where.path
+        if where.who is not None:
+            query["who"] = where.who
+        if where.operation is not None:
+            query["operation"] = where.operation
+        async with translated():
+            cursor = self._collection.find(query, limit=limit).sort([("_id", DESCENDING)])
+            return [_from_document(document) async for document in cursor]
+
+    def _to_document(self, entry: AuditEntry) -> dict[str, Any]:
+        document = {
+            "_id": entry.entry_id,
+            "at": entry.at,
+            "who": entry.who,
+            "token_id": entry.token_id,
+            "operation": entry.operation,
+            "path": entry.path,
+            "status": entry.status,
+            "request_id": entry.request_id,
+            "address": entry.address,
+            # As text: the keys in it may hold dots and dollars.
+            "changes": json.dumps(entry.changes) if entry.changes else None,
+            "expire_at": entry.at + self._retention,
+        }
+        return {name: value for name, value in document.items() if value is not None}
+
+
+def _from_document(document: dict[str, Any]) -> AuditEntry:
+    return AuditEntry(
+        entry_id=document["_id"],
+        at=document["at"],
+        who=document["who"],
+        token_id=document.get("token_id"),
+        operation=document["operation"],
+        path=document["path"],
+        status=document["status"],
+        request_id=document["request_id"],
+        address=document.get("address"),
+        changes=json.loads(document["changes"]) if "changes" in document else [],
+    )

@@ -1,0 +1,109 @@
+"""``wf`` against the running stack: differences, export, doctor, logs, tokens, profiles."""
+
+import asyncio
+import json
+
+import pytest
+import pytest_asyncio
+
+from tests.cli.wf_process import COMMAND, environment
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture
+def wf(stack, tmp_path):
+    async def run(*args, url=stack.api_url, code=0, **variables):
+        connections = {"KAFKA_BOOTSTRAP": stack.kafka_bootstrap, "MONGODB_URL": stack.mongodb_url}
+        own = {"WF_CONFIG": str(tmp_path / "config.yaml"), **connections, **variables}
+        env = {**environment(url, 200), **own}
+        if not url:
+            del env["WF_URL"]
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            *args,
+            cwd=tmp_path,
+            env=env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 120)
+        assert process.returncode == code, (out + err).decode()
+        return out.decode()
+
+    return run
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def guarded(stack):
+    """One more API on the same data, which asks for tokens."""
+    worker = await stack.add_worker("workflows", environment={"AUTH": "tokens"})
+    yield worker.url
+    await stack.remove_worker(worker.name)
+
+
+async def test_what_is_exported_makes_no_difference(wf, api, workflow_id, tmp_path):
+    await api.create(workflow_id, [{"type": "log", "message": "one: yes\nno"}], retries=1)
+    await wf("export", workflow_id, "--directory", "defs")
+    file = tmp_path / "defs" / f"{workflow_id}.yaml"
+    before = file.stat().st_mtime_ns
+    await wf("export", workflow_id, "--directory", "defs")
+    assert file.stat().st_mtime_ns == before
+    await wf("diff", "defs")
+    assert "unchanged" in await wf("apply", "defs")
+    file.write_text(file.read_text().replace("retries: 1", "retries: 2"))
+    changed = await wf("diff", "defs", code=2)
+    assert "-retries: 1" in changed
+    assert "+retries: 2" in changed
+
+
+async def test_doctor_finds_a_sound_system_sound(wf):
+    findings = json.loads(await wf("doctor", "--json"))
+    assert [finding for finding in findings if finding["result"] != "ok"] == []
+    looked_at = {finding["what"] for finding in findings}
+    assert {"service", "kafka", "mongodb", "indexes", "clock", "version", "topic workflow.execution"} <= looked_at
+
+
+async def test_doctor_says_how_to_mend(wf):
+    findings = json.loads(await wf("doctor", "--json", code=1, KAFKA_BOOTSTRAP="127.0.0.1:1"))
+    (failed,) = [finding for finding in findings if finding["result"] == "failed"]
+    assert failed["what"] == "kafka"
+    assert "KAFKA_BOOTSTRAP" in failed["mend"]
+
+
+async def test_logs_follow_to_the_end(wf, api, workflow_id):
+    await api.create(workflow_id, [{"type": "log", "message": "first"}, {"type": "log", "message": "second"}])
+    shown = await wf("trigger", workflow_id, "--follow")
+    assert shown.index("first") < shown.index("second")
+    (execution,) = await api.executions(workflow_id)
+    assert await wf("logs", "-f", execution["executionId"]) == shown
+
+
+async def test_the_first_token_opens_the_door_for_the_others(wf, guarded, tmp_path, workflow_id):
+    await wf("list", url=guarded, code=1)
+    admin = (await wf("tokens", "create", "root", "--scope", "admin", "--bootstrap")).split()[0]
+    operator = json.loads(
+        await wf("--token", admin, "tokens", "create", "ci", "--scope", "operator", "--expires", "1h", "--json", url=guarded)
+    )
+    definition = {"workflowId": workflow_id, "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "x"}]}
+    (tmp_path / "a.json").write_text(json.dumps(definition))
+    await wf("apply", "a.json", url=guarded, WF_TOKEN=operator["token"])
+    await wf("tokens", "list", url=guarded, code=1, WF_TOKEN=operator["token"])
+    listed = await wf("tokens", "list", url=guarded, WF_TOKEN=admin)
+    assert operator["token"] not in listed
+    audited = json.loads(await wf("audit", "--path", "/workflows", "--who", "ci", "--json", url=guarded, WF_TOKEN=admin))
+    assert [entry["operation"] for entry in audited] == ["createWorkflow"]
+
+    (tmp_path / "token").write_text(operator["token"])
+    (tmp_path / "config.yaml").write_text(f"profiles:\n  guarded: {{url: '{guarded}', tokenFile: {tmp_path / 'token'}}}\n")
+    assert workflow_id in await wf("--profile", "guarded", "show", workflow_id, url="")
+    # Its token goes to its address alone.
+    await wf("--profile", "guarded", "show", workflow_id, url=guarded.replace("127.0.0.1", "localhost"), code=1)
+
+    await wf("tokens", "revoke", operator["tokenId"], url=guarded, WF_TOKEN=admin)
+
+
+async def test_the_command_completes(wf):
+    script = await wf("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert "complete" in script

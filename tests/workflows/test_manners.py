@@ -1,0 +1,180 @@
+"""Idempotency-Key, ETag and If-Match, request ids, compression, pages of other origins."""
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestServer
+
+from apps.workflows import idempotency
+from apps.workflows.app import WorkflowsApp, create_app
+from apps.workflows.settings import WorkflowsSettings
+from domain.execution import Ended, Status
+from tests.workflows.client import LOG, Client
+from tests.workflows.clock import Clock
+from tests.workflows.fake_topic import FakeTopic
+from tests.workflows.memory import MemoryStore
+
+BODY = {"workflowId": "a", "trigger": {"type": "manual"}, "actions": [LOG]}
+KEY = {"Idempotency-Key": "5f0c"}
+
+
+class TestIdempotencyKey:
+    async def test_creating_twice_creates_once_and_answers_the_same(self, api: Client) -> None:
+        first = await api.send("POST", "/workflows", json=BODY, headers=KEY)
+        second = await api.send("POST", "/v1/workflows", json=BODY, headers=KEY)
+        assert (first.status, second.status) == (201, 201)
+        assert first.body == second.body
+        assert second.headers["Idempotency-Replayed"] == "true"
+        assert second.headers["Location"] == first.headers["Location"]
+        assert second.headers["ETag"] == first.headers["ETag"]
+
+    async def test_triggering_twice_starts_once(self, api: Client, requests: FakeTopic) -> None:
+        await api.create("a")
+        answers = [await api.send("POST", "/workflows/a/trigger", headers=KEY) for _ in range(3)]
+        assert {answer.status for answer in answers} == {202}
+        assert len({answer.body["executionId"] for answer in answers}) == 1
+        assert len(requests.sent) == 1
+
+    async def test_another_key_is_another_request(self, api: Client) -> None:
+        await api.create("a")
+        await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        (await api.send("POST", "/workflows/a/trigger", headers={"Idempotency-Key": "6"})).problem(409)
+
+    async def test_the_key_of_another_body(self, api: Client) -> None:
+        await api.send("POST", "/workflows", json=BODY, headers=KEY)
+        (await api.send("POST", "/workflows", json={**BODY, "workflowId": "b"}, headers=KEY)).problem(422)
+
+    async def test_the_same_key_elsewhere_is_another_key(self, api: Client) -> None:
+        await api.create("a")
+        await api.create("b")
+        one = await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        other = await api.send("POST", "/workflows/b/trigger", headers=KEY)
+        assert one.body["executionId"] != other.body["executionId"]
+
+    async def test_what_was_refused_may_be_tried_again(self, api: Client, store: MemoryStore, clock: Clock) -> None:
+        await api.create("a")
+        running = await api.trigger("a")
+        (await api.send("POST", "/workflows/a/trigger", headers=KEY)).problem(409)
+        store.executions.apply(
+            Ended(execution_id=running, workflow_id="a", status=Status.CANCELLED, at=clock.now, reason="asked")
+        )
+        assert (await api.send("POST", "/workflows/a/trigger", headers=KEY)).status == 202
+
+    async def test_at_the_same_time(self, api: Client, store: MemoryStore) -> None:
+        await api.create("a")
+        answers = await asyncio.gather(*(api.send("POST", "/workflows/a/trigger", headers=KEY) for _ in range(5)))
+        assert sorted({answer.status for answer in answers}) in ([202], [202, 409])
+        assert all(answer.headers["Retry-After"] for answer in answers if answer.status == 409)
+        assert len(store.executions.documents) == 1
+
+    async def test_a_crash_before_the_answer_is_kept_starts_nothing_twice(
+        self, api: Client, store: MemoryStore, clock: Clock, requests: FakeTopic
+    ) -> None:
+        await api.create("a")
+        first = await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        # As if the process had died before it kept the answer.
+        (key,) = store.idempotency.keys
+        claim, at = store.idempotency.keys[key]
+        store.idempotency.keys[key] = (type(claim)(False, claim.first_at, claim.fingerprint), at)
+        (await api.send("POST", "/workflows/a/trigger", headers=KEY)).problem(409)
+        clock.move(31)
+        again = await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        assert again.body == first.body
+        assert len(store.executions.documents) == len(requests.sent) == 1
+
+    @pytest.mark.parametrize("key", ["", "x" * 256, "with blank"])
+    async def test_what_is_no_key(self, api: Client, key: str) -> None:
+        await api.create("a")
+        answer = await api.send("POST", "/workflows/a/trigger", headers={"Idempotency-Key": key})
+        assert answer.fields() == [idempotency.HEADER]
+
+
+class TestIfMatch:
+    async def test_the_version_that_was_read(self, api: Client) -> None:
+        await api.create("a")
+        read = await api.get("/workflows/a")
+        assert read.headers["ETag"] == '"1"'
+        changed = await api.send("PUT", "/workflows/a", json=BODY, headers={"If-Match": '"1"'})
+        assert changed.headers["ETag"] == '"2"'
+
+    @pytest.mark.parametrize("method", ["PUT", "DELETE"])
+    async def test_somebody_was_faster(self, api: Client, method: str) -> None:
+        await api.create("a")
+        await api.send("PUT", "/workflows/a", json=BODY)
+        answer = await api.send(method, "/workflows/a", json=BODY, headers={"If-Match": '"1"'})
+        answer.problem(412)
+        assert answer.headers["ETag"] == '"2"'
+        assert (await api.get("/workflows/a")).body["version"] == 2
+
+    @pytest.mark.parametrize("value", ["*", '"7", "1"'])
+    async def test_one_of_several_or_any(self, api: Client, value: str) -> None:
+        await api.create("a")
+        assert (await api.send("PUT", "/workflows/a", json=BODY, headers={"If-Match": value})).status == 200
+
+    async def test_it_is_not_required(self, api: Client) -> None:
+        await api.create("a")
+        assert (await api.send("PUT", "/workflows/a", json=BODY)).status == 200
+
+
+class TestRequestId:
+    @pytest.mark.parametrize("path", ["/workflows", "/health", "/nothing", "/docs/swagger-ui.css", "/workflows/none"])
+    async def test_every_answer_has_one(self, api: Client, path: str) -> None:
+        async with api.session.get(api.server.make_url(path)) as response:
+            assert re.fullmatch("[0-9a-f]{16}", response.headers["X-Request-Id"])
+
+    async def test_that_of_the_caller_is_taken(self, api: Client) -> None:
+        answer = await api.send("GET", "/workflows/none", headers={"X-Request-Id": "trace/7:a"})
+        assert answer.headers["X-Request-Id"] == "trace/7:a"
+        assert answer.problem(404)["requestId"] == "trace/7:a"
+
+    @pytest.mark.parametrize("given", ["two words", "x" * 101, 'quote"'])
+    async def test_unless_it_is_insane(self, api: Client, given: str) -> None:
+        answer = await api.send("GET", "/health", headers={"X-Request-Id": given})
+        assert answer.status == 400 or answer.headers["X-Request-Id"] != given
+
+
+async def test_large_answers_are_compressed_for_those_who_can_read_it(api: Client) -> None:
+    await api.create("a", actions=[{"type": "log", "message": "x" * 3000}])
+    plain = await api.send("GET", "/workflows/a", headers={"Accept-Encoding": "identity"})
+    packed = await api.send("GET", "/workflows/a", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert packed.headers["Vary"] == "Accept-Encoding"
+    assert packed.body == plain.body
+    small = await api.send("GET", "/session", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in small.headers
+
+
+PREFLIGHT = {
+    "Origin": "https://ui.example.org",
+    "Access-Control-Request-Method": "PUT",
+    "Access-Control-Request-Headers": "content-type, authorization",
+}
+
+
+class TestOtherOrigins:
+    async def test_none_is_allowed_unless_it_is_named(self, api: Client) -> None:
+        answer = await api.send("GET", "/workflows", headers={"Origin": "https://ui.example.org"})
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        assert (await api.send("OPTIONS", "/workflows/a", headers=PREFLIGHT)).status == 405
+
+    @pytest.fixture
+    def open_app(self, tmp_path: Any, store: MemoryStore, clock: Clock) -> WorkflowsApp:
+        settings = WorkflowsSettings(data_dir=tmp_path, auth="tokens", cors_origins="https://ui.example.org")
+        app = create_app(settings, store=store)  # type: ignore[arg-type]
+        app.web.init_server()
+        return app
+
+    async def test_one_that_is_named(self, open_app: WorkflowsApp, api: Client) -> None:
+        async with TestServer(open_app.web.web_app) as server:
+            url = server.make_url("/v1/workflows/a")
+            async with api.session.options(url, headers=PREFLIGHT) as response:
+                assert response.status == 200, await response.text()
+                assert response.headers["Access-Control-Allow-Origin"] == "https://ui.example.org"
+                assert "PUT" in response.headers["Access-Control-Allow-Methods"]
+                assert "Access-Control-Allow-Credentials" not in response.headers
+            async with api.session.get(url, headers={"Origin": "https://ui.example.org"}) as response:
+                assert response.status == 401
+                assert response.headers["Access-Control-Allow-Origin"] == "https://ui.example.org"
