@@ -58,6 +58,9 @@ FAILURES = frozenset({"failed", "unknown"})
 CLOSED = 2**31 - 1
 """Sequence number of a terminal execution: the fence alone keeps every result out."""
 
+CARRIED = 0
+"""Attempt number of what was taken over from another execution; an execution's own attempts count from 1."""
+
 
 class Cause(str, Enum):
     """What asked for an execution."""
@@ -119,6 +122,8 @@ class Admission:
     queued: bool = False  # the lock is a place in the line, not the right to run
     reason: str | None = None  # why skipped
     deadline: datetime | None = None  # when it is ended as failed, whatever it is doing
+    origin_id: str | None = None  # the finished execution that this one repeats, or takes up where it failed
+    carried: Mapping[str, ActionOutcome] = field(default_factory=dict)  # see carry_over
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,7 @@ class Execution:
     reason: str | None = None
     deadline: datetime | None = None  # while open
     intents: tuple[str, ...] = ()  # keys of outcomes that a runner was about to bring about; see Executions.intend
+    origin_id: str | None = None
     results: Mapping[str, ActionOutcome] = field(default_factory=dict)
 
     @property
@@ -266,7 +272,16 @@ def admit(admission: Admission) -> Execution:
         lock_key=admission.lock_key,
         reason=admission.reason,
         deadline=admission.deadline if locked else None,
+        origin_id=admission.origin_id,
+        results=admission.carried,
     )
+
+
+def carry_over(origin: Execution) -> Mapping[str, ActionOutcome]:
+    """Return the successes of ``origin`` as a retry of it begins with them: as of attempt 0, so as not to be run again."""
+    successes = (outcome for outcome in origin.ordered_results if outcome.status == "ok")
+    carried = (replace(outcome, attempt=CARRIED) for outcome in successes)
+    return {outcome.key: outcome for outcome in carried}
 
 
 def apply(execution: Execution, transition: Transition) -> Execution:

@@ -1,6 +1,6 @@
 """What the records mean to the core: conversions between wire records and the transitions of an execution."""
 
-from domain.execution import ActionFinished, ActionOutcome, Cause, Ended, Execution, Status
+from domain.execution import CARRIED, ActionFinished, ActionOutcome, Cause, Ended, Execution, Status
 from domain.instants import instant
 from events.records import ActionResult, ExecutionEnded, ExecutionRequest
 
@@ -86,4 +86,6 @@ def request_record(execution: Execution) -> ExecutionRequest:
         recorded=len(execution.results) if execution.epoch > 1 else None,
         started_at=execution.started_at,
         deadline=execution.deadline,
+        origin_id=execution.origin_id,
+        carried=sum(outcome.attempt == CARRIED for outcome in execution.results.values()) or None,
     )

@@ -124,6 +124,7 @@ def _handed_out(before: Execution | None, request: ExecutionRequest) -> Executio
             shard=partition_of(request.workflow_id),
             due_at=request.due_at and instant(request.due_at),
             lock_key=request.workflow_id,
+            origin_id=request.origin_id,
         )
     )
     if first and request.epoch == 1:

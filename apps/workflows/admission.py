@@ -6,6 +6,7 @@ execution exists and will run: when Kafka does not acknowledge in time, the sche
 fence of ``epoch`` drops whichever of the two comes second. That is why the caller is told "accepted" either way.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -48,19 +49,39 @@ async def trigger(
     if not allows_manual(_TRIGGER.validate_python(workflow.definition["trigger"], by_alias=False, by_name=True)):
         raise NotTriggeredByHand(workflow_id)
     definition = workflow.definition
+    admission = Admission(
+        execution_id=execution_id(now, entropy),
+        workflow_id=workflow_id,
+        version=workflow.version,
+        cause=Cause.MANUAL,
+        created_at=now,
+        retries_left=definition["retries"],
+        total_actions=workflow.total_actions,
+        shard=workflow.shard,
+        deadline=deadline_of(now, definition.get("timeout")),
+    )
+    return await start(admission, definition, executions=executions, publish=publish, publish_end=publish_end, now=now)
+
+
+async def start(
+    admission: Admission,
+    definition: Mapping[str, Any],
+    *,
+    executions: Executions,
+    publish: Publish,
+    publish_end: Publish,
+    now: datetime,
+) -> Execution:
+    """Admit an execution that somebody asks for by hand under the overlap policy of its definition, and publish it.
+
+    Raises:
+        InProgress: an execution of the workflow is open, and its overlap policy gives this one no place.
+        StoreUnavailable: whether the execution exists is not known; if it does, it will run.
+    """
+    workflow_id = admission.workflow_id
     answer = await admit_under(
         Overlap.from_document(definition["overlap"]) if definition.get("overlap") else Overlap(),
-        Admission(
-            execution_id=execution_id(now, entropy),
-            workflow_id=workflow_id,
-            version=workflow.version,
-            cause=Cause.MANUAL,
-            created_at=now,
-            retries_left=definition["retries"],
-            total_actions=workflow.total_actions,
-            shard=workflow.shard,
-            deadline=deadline_of(now, definition.get("timeout")),
-        ),
+        admission,
         executions=executions,
         tell_ended=lambda ended: publish_end(workflow_id, ended_record(ended)),
         now=now,

@@ -38,6 +38,8 @@ KINDS: dict[type[Exception], Kind] = {
     errors.BadRequest: Kind(400, "bad-request", "The request is not valid"),
     errors.UnknownWorkflow: Kind(404, "unknown-workflow", "Unknown workflow"),
     errors.UnknownExecution: Kind(404, "unknown-execution", "Unknown execution"),
+    errors.UnknownVersion: Kind(404, "unknown-version", "Unknown version"),
+    errors.NothingToRetry: Kind(409, "nothing-to-retry", "Nothing to retry"),
     errors.NotTriggeredByHand: Kind(409, "not-triggered-by-hand", "Not triggered by hand"),
     errors.NoTicks: Kind(409, "no-ticks", "No ticks to come"),
     errors.UnknownDeadLetter: Kind(404, "unknown-dead-letter", "Unknown dead letter"),

@@ -8,10 +8,19 @@ from typing import Final
 
 from faust.types import AppT
 
-from apps.workflows.v1 import dead_letters, executions, schedules, workflows
+from apps.workflows.v1 import dead_letters, executions, schedules, stream, system, validation, versions, workflows
 
 PREFIX: Final = "/v1"
-VIEWS: Final = (*workflows.VIEWS, *schedules.VIEWS, *executions.VIEWS, *dead_letters.VIEWS)
+VIEWS: Final = (
+    *workflows.VIEWS,
+    *validation.VIEWS,
+    *versions.VIEWS,
+    *schedules.VIEWS,
+    *executions.VIEWS,
+    *dead_letters.VIEWS,
+    *stream.VIEWS,
+    *system.VIEWS,
+)
 
 
 def install(app: AppT) -> None:
