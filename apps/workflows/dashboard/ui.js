@@ -129,6 +129,11 @@ export function intervalOf(trigger) {
   return parts ? Number(parts[1]) * { s: 1000, m: 60_000, h: 3_600_000 }[parts[2]] : null;
 }
 
+/** Whether a workflow that is asked to run now would be turned away. */
+export function isTaken(workflow) {
+  return ["busy", "pending"].includes(workflow.trigger.status) && (workflow.overlap?.policy ?? "skip") === "skip";
+}
+
 export function heading(title, ...rest) {
   return h("div", { class: "head" }, h("h1", { tabindex: "-1" }, title), rest);
 }

@@ -6,7 +6,7 @@ import { calmly, looking, watch } from "../live.js";
 import { duration, time, took } from "../time.js";
 import { attempt, badge, button, CAUSES, confirmed, heading, kindOf, loading, shortId, sign, toast, trouble } from "../ui.js";
 
-const OPEN = ["pending", "running"];
+const OPEN = ["queued", "pending", "running"];
 
 export function execution(root, id) {
   document.title = "Execution – Workflows";

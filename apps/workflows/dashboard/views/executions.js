@@ -63,12 +63,12 @@ export function executionList(root, { workflowId = null, search = "", statuses =
     if (!state.items || !data.executionId) return;
     const known = state.items.find((each) => each.executionId === data.executionId);
     if (known) {
-      if (!["pending", "running"].includes(known.status) || !data.status) return;
+      if (!["queued", "pending", "running"].includes(known.status) || !data.status) return;
       known.status = data.status;
       known.nextAttemptAt = data.nextAttemptAt ?? null;
       if (data.attempt) known.attempt = data.attempt;
       known.startedAt ??= data.action?.startedAt ?? null;
-      if (!["pending", "running"].includes(data.status)) known.finishedAt = data.finishedAt ?? data.action?.finishedAt ?? null;
+      if (!["queued", "pending", "running"].includes(data.status)) known.finishedAt = data.finishedAt ?? data.action?.finishedAt ?? null;
       if (data.reason) known.reason = data.reason;
       redraw();
     } else if (name === "execution-requested" && (!state.workflowId || state.workflowId === data.workflowId)) {
@@ -79,7 +79,7 @@ export function executionList(root, { workflowId = null, search = "", statuses =
         state.news += 1;
       }
       redraw();
-    } else if (state.statuses.has(data.status) && !["pending", "running"].includes(data.status)) {
+    } else if (state.statuses.has(data.status) && !["queued", "pending", "running"].includes(data.status)) {
       // One that has come to be what is filtered for.
       settled();
     }
@@ -138,7 +138,7 @@ export function executionList(root, { workflowId = null, search = "", statuses =
 
   read();
   const reread = calmly(1000, () => read(true));
-  const look = looking(() => state.items?.some((each) => ["pending", "running"].includes(each.status)) && (compact || atRest()), () => read(true));
+  const look = looking(() => state.items?.some((each) => ["queued", "pending", "running"].includes(each.status)) && (compact || atRest()), () => read(true));
   end = watch({ workflowId }, note, () => {
     reread();
     look();

@@ -4,11 +4,11 @@ import { get, post, remove, validate } from "../api.js";
 import { h, show } from "../dom.js";
 import { calmly, watch } from "../live.js";
 import { exactly, shortly, time } from "../time.js";
-import { attempt, badge, button, confirmed, heading, intervalOf, loading, toast, triggerWords, trouble } from "../ui.js";
+import { attempt, badge, button, confirmed, heading, isTaken, loading, toast, triggerWords, trouble } from "../ui.js";
 import { diff } from "./diff.js";
 import { executionList } from "./executions.js";
 
-const SET_BY_THE_SERVICE = ["version", "createdAt", "updatedAt", "nextRun", "lastExecution", "pausedAt", "runs", "schedule", "recentExecutions"];
+const SET_BY_THE_SERVICE = ["version", "createdAt", "updatedAt", "nextRun", "lastExecution", "pausedAt", "recentExecutions", "retrySchedule"];
 
 /** The definition as its author writes it, of what the API shows. */
 export function definitionOf(workflow) {
@@ -25,7 +25,7 @@ export async function asYaml(definition) {
 export function workflow(root, id) {
   document.title = `${id} – Workflows`;
   const path = `/v1/workflows/${encodeURIComponent(id)}`;
-  const state = { found: null, yaml: "", versions: null, next: null, error: null, busy: false, compared: null };
+  const state = { found: null, ticks: [], yaml: "", versions: null, next: null, error: null, busy: false, compared: null };
   const history = h("div", { opaque: true, key: "history" });
   let ended = false;
   let endList = null;
@@ -35,6 +35,9 @@ export function workflow(root, id) {
       const found = await get(path);
       if (ended) return;
       const isNew = state.found?.version !== found.version;
+      if (found.trigger.type !== "manual" && (isNew || state.found.nextRun !== found.nextRun)) {
+        state.ticks = (await get(`${path}/schedule?count=5`)).items.map((tick) => tick.dueAt);
+      }
       state.found = found;
       state.error = null;
       if (isNew) {
@@ -118,19 +121,20 @@ export function workflow(root, id) {
   }
 
   function coming(found) {
-    const times = found.schedule?.next ?? found.schedule?.nextRuns ?? (found.nextRun ? nextOf(found) : []);
-    if (!times.length) return null;
+    const times = state.ticks;
+    if (found.trigger.type === "manual") return null;
+    if (!times.length) return h("section", { class: "card pad", key: "coming" }, h("div", { class: "section-head" }, h("h2", null, "Next runs")), h("p", { class: "quiet" }, found.pausedAt ? "None while it is paused." : "None."));
     return h("section", { class: "card pad", key: "coming" }, h("div", { class: "section-head" }, h("h2", null, "Next runs")),
       h("ol", { class: "ticks" }, times.slice(0, 5).map((instant) => h("li", { key: instant }, h("span", { title: exactly(instant) }, shortly(instant)), h("span", { class: "quiet" }, time(instant, "until"))))));
   }
 
   function actions(found) {
     const byHand = found.trigger.type === "manual" || found.trigger.allowManual;
-    const open = found.trigger.status !== "idle";
+    const open = isTaken(found);
     return [
       byHand ? button("Run now", () => run(), { kind: "primary", disabled: open || state.busy, key: "run", title: open ? "An execution is open; it can run again when that has ended." : null }) : null,
       byHand && found.inputSchema ? button("Run with input", runWithInput, { disabled: open || state.busy, key: "input" }) : null,
-      "pausedAt" in found && found.trigger.type !== "manual"
+      found.trigger.type !== "manual"
         ? button(found.pausedAt ? "Resume" : "Pause", () => change(found.pausedAt ? "resume" : "pause"), { disabled: state.busy, key: "pause" }) : null,
       h("a", { class: "button", href: `#/workflows/${encodeURIComponent(id)}/edit`, key: "edit" }, "Edit"),
       button("Archive", archive, { kind: "plain", key: "archive" }),
@@ -182,11 +186,4 @@ export function workflow(root, id) {
     endList?.();
     settled.stop();
   };
-}
-
-/** The next instants of a periodic workflow; those of other schedules are the service's to say. */
-function nextOf(found) {
-  const step = intervalOf(found.trigger);
-  if (!step) return [found.nextRun];
-  return Array.from({ length: 5 }, (_, count) => new Date(Date.parse(found.nextRun) + count * step).toISOString());
 }

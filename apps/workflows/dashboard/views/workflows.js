@@ -4,7 +4,7 @@ import { get, post, query } from "../api.js";
 import { h, show } from "../dom.js";
 import { calmly, looking, watch } from "../live.js";
 import { time } from "../time.js";
-import { attempt, badge, button, empty, heading, intervalOf, kindOf, loading, strip, toast, triggerWords, trouble } from "../ui.js";
+import { attempt, badge, button, empty, heading, intervalOf, isTaken, kindOf, loading, strip, toast, triggerWords, trouble } from "../ui.js";
 
 const PAGE = 25;
 const PLACES = 12;
@@ -64,13 +64,13 @@ export function workflows(root, _, parameters) {
     if (!workflow || !data.status) return;
     const known = workflow.recentExecutions.find((each) => each.executionId === data.executionId);
     const now = { ...(known ?? { createdAt: data.createdAt, startedAt: data.action?.startedAt ?? null }), executionId: data.executionId, status: data.status, nextAttemptAt: data.nextAttemptAt ?? null };
-    if (known && !["pending", "running"].includes(known.status)) return;
-    if (!["pending", "running"].includes(data.status)) now.finishedAt = data.finishedAt ?? data.action?.finishedAt ?? null;
+    if (known && !["queued", "pending", "running"].includes(known.status)) return;
+    if (!["queued", "pending", "running"].includes(data.status)) now.finishedAt = data.finishedAt ?? data.action?.finishedAt ?? null;
     if (known) Object.assign(known, now);
     else workflow.recentExecutions = [now, ...workflow.recentExecutions].sort((a, b) => (a.executionId < b.executionId ? 1 : -1)).slice(0, PLACES);
     // A request that is published is taken up at once; whether a runner has begun is read when things have settled.
-    const open = workflow.recentExecutions.find((each) => ["pending", "running"].includes(each.status));
-    workflow.trigger.status = !open ? "idle" : open.status === "running" ? "busy" : "pending";
+    const open = workflow.recentExecutions.find((each) => ["queued", "pending", "running"].includes(each.status));
+    workflow.trigger.status = !open ? (workflow.pausedAt ? "paused" : "idle") : open.status === "running" ? "busy" : "pending";
     if (data.cause === "schedule" && workflow.nextRun && data.dueAt && workflow.nextRun <= data.dueAt) {
       const step = intervalOf(workflow.trigger);
       // A grid goes on by itself; when other schedules come next is the service's to say.
@@ -90,8 +90,8 @@ export function workflows(root, _, parameters) {
 
   function row(workflow) {
     const id = workflow.workflowId;
-    const open = workflow.recentExecutions.find((each) => ["pending", "running"].includes(each.status));
-    const last = workflow.recentExecutions.find((each) => !["pending", "running"].includes(each.status));
+    const open = workflow.recentExecutions.find((each) => ["queued", "pending", "running"].includes(each.status));
+    const last = workflow.recentExecutions.find((each) => !["queued", "pending", "running"].includes(each.status));
     const kind = workflow.trigger.status === "busy" ? "running" : workflow.trigger.status === "pending" ? (open ? kindOf(open) : "queued") : workflow.pausedAt ? "cancelled" : "idle";
     const byHand = workflow.trigger.type === "manual" || workflow.trigger.allowManual;
     return h("li", { class: "row workflow-row", key: id, "data-workflow": id },
@@ -101,7 +101,7 @@ export function workflows(root, _, parameters) {
       h("div", { class: "cell-last" }, last ? [badge(kindOf(last)), h("span", { class: "sub" }, time(last.finishedAt ?? last.createdAt))] : h("span", { class: "nothing" }, "Never ran")),
       h("div", { class: "cell-strip" }, strip(workflow.recentExecutions, PLACES)),
       h("div", { class: "cell-run right" }, byHand
-        ? button("Run", () => run(workflow), { kind: "small", disabled: Boolean(open), title: open ? "An execution is open; it can run again when that has ended." : `Run ${id} now` })
+        ? button("Run", () => run(workflow), { kind: "small", disabled: isTaken(workflow), title: isTaken(workflow) ? "An execution is open; it can run again when that has ended." : `Run ${id} now` })
         : null));
   }
 
@@ -126,12 +126,12 @@ export function workflows(root, _, parameters) {
       h("div", { class: "filters", role: "search", key: "filters" },
         h("input", { type: "search", class: "grow", placeholder: "Search by id", "aria-label": "Search workflows by id", value: state.search, on: { input: (event) => { state.search = event.target.value.trim(); search(); } } }),
         h("select", { "aria-label": "Trigger", value: state.type, on: { change: (event) => { state.type = event.target.value; search(); } } },
-          [["", "Any trigger"], ["manual", "By hand"], ["periodic", "Periodic"]].map(([value, label]) => h("option", { value }, label)))),
+          [["", "Any trigger"], ["manual", "By hand"], ["periodic", "Periodic"], ["cron", "Cron"], ["once", "Once"]].map(([value, label]) => h("option", { value }, label)))),
       h("div", { key: "list" }, list()));
   }
 
   read();
-  const look = looking(() => state.items?.some((each) => each.trigger.status !== "idle"), () => read(true));
+  const look = looking(() => state.items?.some((each) => ["busy", "pending"].includes(each.trigger.status)), () => read(true));
   const end = watch({}, note, () => {
     changed();
     look();
