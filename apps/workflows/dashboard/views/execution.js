@@ -17,6 +17,11 @@ export function execution(root, id) {
     try {
       const found = await get(`/v1/executions/${encodeURIComponent(id)}`);
       if (ended) return;
+      if (state.found?.unconfirmed && OPEN.includes(found.status)) {
+        // The log is ahead of the database: what it told holds, and is confirmed in a moment.
+        settled();
+        return;
+      }
       state.found = found;
       state.error = null;
       document.title = `${found.workflowId} – Execution`;
@@ -50,6 +55,7 @@ export function execution(root, id) {
         if (data.retriesLeft !== undefined) found.retriesLeft = data.retriesLeft;
         if (data.reason) found.reason = data.reason;
         if (!OPEN.includes(data.status)) {
+          found.unconfirmed = true;
           found.finishedAt = data.finishedAt ?? data.action?.finishedAt ?? null;
           if (data.status === "ok") found.reason = null;
         }
@@ -90,8 +96,8 @@ export function execution(root, id) {
     if (OPEN.includes(found.status)) return [button("Cancel", cancel, { kind: "danger", disabled: state.busy, key: "cancel" })];
     const failed = found.status !== "ok" && found.status !== "skipped";
     return [
-      failed ? button("Retry from the failed action", () => start("retry"), { kind: "primary", disabled: state.busy, key: "retry" }) : null,
-      button("Run again", () => start("run-again"), { kind: failed ? "" : "primary", disabled: state.busy, key: "again" }),
+      failed ? button("Retry from the failed action", () => start("retry"), { kind: "primary", disabled: state.busy || found.unconfirmed, key: "retry" }) : null,
+      button("Run again", () => start("run-again"), { kind: failed ? "" : "primary", disabled: state.busy || found.unconfirmed, key: "again" }),
     ];
   }
 
