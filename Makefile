@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test chaos lint bench bench-schedules docs clean
+.PHONY: run test chaos lint bench bench-schedules docs screenshots clean
 
 run: $(VENV)/installed ## Start Kafka, the database and the three services.
 	$(BIN)/wf up
@@ -33,6 +33,9 @@ bench-schedules: $(VENV)/installed ## Punctuality, throughput, take-over and siz
 
 docs: $(VENV)/installed ## Write the reference pages that are made from the code.
 	$(BIN)/python -m docs.generate
+
+screenshots: $(VENV)/installed ## Make the pictures in docs/images; needs Chromium.
+	$(BIN)/python -m docs.screenshots
 
 clean: ## Remove the virtual environment and the caches.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

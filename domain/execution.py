@@ -58,6 +58,9 @@ FAILURES = frozenset({"failed", "unknown"})
 CLOSED = 2**31 - 1
 """Sequence number of a terminal execution: the fence alone keeps every result out."""
 
+CARRIED = 0
+"""Attempt number of what was taken over from another execution; an execution's own attempts count from 1."""
+
 
 class Cause(str, Enum):
     """What asked for an execution."""
@@ -129,6 +132,8 @@ class Admission:
     reason: str | None = None  # why skipped
     deadline: datetime | None = None  # when it is ended as failed, whatever it is doing
     input: Mapping[str, Any] | None = None  # what it was given when it was asked for
+    origin_id: str | None = None  # the finished execution that this one repeats, or takes up where it failed
+    carried: Mapping[str, ActionOutcome] = field(default_factory=dict)  # see carry_over
 
 
 @dataclass(frozen=True)
@@ -221,6 +226,7 @@ class Execution:
     deadline: datetime | None = None  # while open
     intents: tuple[str, ...] = ()  # keys of outcomes that a runner was about to bring about; see Executions.intend
     input: Mapping[str, Any] | None = None
+    origin_id: str | None = None
     results: Mapping[str, ActionOutcome] = field(default_factory=dict)
 
     @property
@@ -290,7 +296,23 @@ def admit(admission: Admission) -> Execution:
         reason=admission.reason,
         deadline=admission.deadline if locked else None,
         input=admission.input,
+        origin_id=admission.origin_id,
+        results=admission.carried,
     )
+
+
+def carry_over(origin: Execution) -> Mapping[str, ActionOutcome]:
+    """Return what is done of ``origin`` as a retry of it begins with it: as of attempt 0, so as not to be run again.
+
+    Handlers (``onFailure``, ``finally``) are not among it: they are for the end of the new execution.
+    """
+    done = (
+        outcome
+        for outcome in origin.ordered_results
+        if outcome.index < origin.total_actions and (outcome.status in ("ok", "skipped") or outcome.continued)
+    )
+    carried = (replace(outcome, attempt=CARRIED) for outcome in done)
+    return {outcome.key: outcome for outcome in carried}
 
 
 def apply(execution: Execution, transition: Transition) -> Execution:

@@ -1,6 +1,6 @@
 """What the records mean to the core: conversions between wire records and the transitions of an execution."""
 
-from domain.execution import ActionFinished, ActionOutcome, Cause, Ended, Execution, Status
+from domain.execution import CARRIED, ActionFinished, ActionOutcome, Cause, Ended, Execution, Status
 from domain.instants import instant
 from events.records import ActionResult, ExecutionEnded, ExecutionRequest
 
@@ -89,4 +89,6 @@ def request_record(execution: Execution) -> ExecutionRequest:
         started_at=execution.started_at,
         deadline=execution.deadline,
         input=None if execution.input is None else dict(execution.input),
+        origin_id=execution.origin_id,
+        carried=sum(outcome.attempt == CARRIED for outcome in execution.results.values()) or None,
     )

@@ -125,6 +125,7 @@ def _handed_out(before: Execution | None, request: ExecutionRequest) -> Executio
             due_at=request.due_at and instant(request.due_at),
             input=request.input,
             lock_key=request.workflow_id,
+            origin_id=request.origin_id,
         )
     )
     if first and request.epoch == 1:

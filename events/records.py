@@ -34,6 +34,8 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     created_at: Optional[datetime] = None
     requested_at: Optional[datetime] = None
     due_at: Optional[datetime] = None
+    origin_id: Optional[str] = None  # the finished execution that this one repeats or takes up
+    carried: Optional[int] = None  # how many results were taken over from it: those actions are not run
     # Where the execution stood when it was handed out anew; None: as in the beginning.
     lost_attempts: Optional[int] = None
     recorded: Optional[int] = None  # results recorded so far

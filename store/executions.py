@@ -35,6 +35,7 @@ import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -90,6 +91,13 @@ _LOCK_INDEX = "lock_key"
 
 # How far each window of a list reaches back. The first ones hold little even at a thousand executions a second, and a list
 # that finds nothing asks no more often than there are windows.
+_RECENT_REACHES: Sequence[timedelta | None] = (
+    timedelta(minutes=2),
+    timedelta(hours=1),
+    timedelta(days=1),
+    timedelta(days=8),
+    None,
+)
 _REACHES = tuple(timedelta(seconds=seconds) for seconds in (4, 60, 960, 4 * 3600, 3 * 86400, 45 * 86400))
 
 
@@ -511,6 +519,40 @@ class MongoExecutions:
         found = await self.list(ExecutionFilter(workflow_id=workflow_id), before=None, limit=1)
         return found[0] if found else None
 
+    async def recent(self, workflow_ids: Sequence[str], limit: int) -> Mapping[str, Sequence[Execution]]:
+        """Return the newest executions of each workflow; see the contract."""
+        if not workflow_ids:
+            return {}
+
+        now = datetime.now(timezone.utc)
+
+        async def ended(workflow_id: str) -> Found:
+            found: Found = []
+            high: str | None = None
+            # Windows for the same reason as in list; coarser ones, because what is shown is little and of many workflows.
+            for reach in _RECENT_REACHES:
+                low = None if reach is None else earliest_execution_id(now - reach)
+                bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
+                query: Document = {"workflow_id": workflow_id, **({"_id": bounds} if bounds else {})}
+                cursor = self._finished.find(query, {"results": 0}, limit=limit).sort([("_id", DESCENDING)])
+                found += [from_document(document) async for document in cursor]
+                if len(found) >= limit:
+                    break
+                high = low
+            return found
+
+        # The open ones last: what ends in between is shown as open rather than not at all.
+        async with translated():
+            finished = await asyncio.gather(*(ended(workflow_id) for workflow_id in workflow_ids))
+        holders = await self.holders(workflow_ids)
+        found: dict[str, Found] = {}
+        for workflow_id, executions in zip(workflow_ids, finished, strict=True):
+            holder = holders.get(workflow_id)
+            others = [each for each in executions if holder is None or each.execution_id != holder.execution_id]
+            newest = [replace(holder, results={}), *others] if holder is not None else others
+            found[workflow_id] = sorted(newest, key=lambda each: each.execution_id, reverse=True)[:limit]
+        return found
+
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return waiting executions with ``wake_at`` up to ``until``, soonest first."""
         query = {"wake_at": {"$lte": until}, "shard": {"$in": sorted(shards)}}
@@ -683,7 +725,7 @@ def _is_lock(problem: Mapping[str, Any]) -> bool:
 
 _FIELDS = (
     "attempt", "created_at", "deadline", "due_at", "epoch", "finished_at", "last_failed_action", "lock_key", "lost",
-    "owner", "reason", "requested_at", "retries_left", "seq", "shard", "started_at", "total_actions", "version",
+    "origin_id", "owner", "reason", "requested_at", "retries_left", "seq", "shard", "started_at", "total_actions", "version",
     "wake_at", "workflow_id",
 )  # fmt: skip
 

@@ -111,6 +111,7 @@ class WorkflowFilter:
     """Which workflows to list; None means any."""
 
     prefix: str | None = None
+    contains: str | None = None  # anywhere in the id, whatever the case
     trigger_type: str | None = None
     archived: bool = False
 
@@ -208,6 +209,9 @@ class Executions(Protocol):
     async def latest(self, workflow_id: str) -> Execution | None:
         """Return the newest execution of a workflow."""
 
+    async def recent(self, workflow_ids: Sequence[str], limit: int) -> Mapping[str, Sequence[Execution]]:
+        """Return the newest executions of each workflow, newest first, without the results of their actions."""
+
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return waiting executions with ``wake_at`` up to ``until``, soonest first."""
 
@@ -242,6 +246,12 @@ class Workflows(Protocol):
     async def get_version(self, workflow_id: str, version: int) -> Mapping[str, Any] | None:
         """Return the stored definition of one version (snake_case)."""
 
+    async def versions(self, workflow_id: str, *, before: int | None, limit: int) -> Sequence[Workflow]:
+        """Return the current and the superseded versions, newest first, with numbers smaller than ``before``.
+
+        Of each, ``updated_at`` is when it was stored.
+        """
+
     async def archive(self, workflow_id: str, at: datetime) -> bool:
         """Archive: it runs no more and leaves the list; False where there is none."""
 
@@ -250,6 +260,9 @@ class Workflows(Protocol):
 
     def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
         """Yield the workflows with ``next_run`` up to ``until``, soonest first."""
+
+    async def overdue_since(self, now: datetime) -> datetime | None:
+        """Return the earliest ``next_run`` that is not later than ``now``: the scheduler is late by that much."""
 
     async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
         """Set where the schedule stands, where its next run is still ``due``; False where it moved on.

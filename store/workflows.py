@@ -9,6 +9,7 @@ The definition is kept as JSON text, because its keys may hold dots and dollars 
 """
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -95,6 +96,22 @@ class MongoWorkflows:
             document = await self._versions.find_one({"_id": f"{workflow_id}@{version}"})
         return None if document is None else json.loads(document["definition"])
 
+    async def versions(self, workflow_id: str, *, before: int | None, limit: int) -> Sequence[Workflow]:
+        """Return versions, newest first; see the contract."""
+        head = await self.get(workflow_id)
+        if head is None:
+            return []
+        newest = head.version if before is None else min(head.version, before - 1)
+        # Numbers have no gaps, so a page is a list of ids, and needs no index but the primary one.
+        numbers = range(newest, max(newest - limit, 0), -1)
+        async with translated():
+            found = {
+                document["version"]: _from_document({**document, "_id": workflow_id})
+                async for document in self._versions.find({"_id": {"$in": [f"{workflow_id}@{n}" for n in numbers]}})
+            }
+        found[head.version] = head
+        return [found[number] for number in numbers if number in found]
+
     async def archive(self, workflow_id: str, at: datetime) -> bool:
         """Archive; see the contract."""
         async with translated():
@@ -126,6 +143,9 @@ class MongoWorkflows:
             bounds = {"$gte": where.prefix, "$lt": f"{where.prefix}\x7f"}
         if after is not None:
             bounds["$gt"] = after
+        if where.contains:
+            bounds["$regex"] = re.escape(where.contains)
+            bounds["$options"] = "i"
         if bounds:
             query["_id"] = bounds
         if where.trigger_type is not None:
@@ -169,6 +189,15 @@ class MongoWorkflows:
                     unfired=unfired(document["_id"], document.get("unfired")),
                     timeout=document.get("timeout"),
                 )
+
+    async def overdue_since(self, now: datetime) -> datetime | None:
+        """Return the earliest ``next_run`` up to ``now``; see the contract."""
+        query = {"next_run": {"$lte": now}}
+        async with translated():
+            async for document in self._heads.find(query, {"next_run": 1}, limit=1).sort([("next_run", ASCENDING)]):
+                due: datetime = document["next_run"]
+                return due
+        return None
 
     async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
         """Set where the schedule stands; see the contract."""

@@ -91,6 +91,15 @@ def read(paths: Iterable[Path]) -> tuple[list[Document], list[Flaw]]:
     return documents, [*flaws, *_given_twice(documents)]
 
 
+def parse(name: str, text: str, *, is_json: bool) -> list[Document]:
+    """Return the definitions in a text that is called ``name``.
+
+    Raises:
+        FlawedFile: it cannot be read any further.
+    """
+    return list(_documents(name, text, is_json=is_json))
+
+
 def in_order(flaws: Iterable[Flaw]) -> list[str]:
     """Return flaws as text, from the top of each file to its end."""
     return [str(flaw) for flaw in sorted(flaws, key=lambda flaw: (flaw.file, flaw.line or 0))]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from apps.cli.errors import ExitCode, Unreachable, WfError
-from domain.identifiers import is_workflow_id
 
 if TYPE_CHECKING:  # read only when a command runs: the drivers of Kafka and MongoDB take longer to load than most commands
     from apps.cli.progress import Bars
@@ -105,6 +104,7 @@ def _target(
 ) -> Target:
     from apps.projection.session import Target
     from apps.settings import ServiceSettings
+    from domain.identifiers import is_workflow_id
 
     if workflow is not None and not is_workflow_id(workflow):
         raise typer.BadParameter(f"{workflow[:200]!r} is not a workflow id", param_hint="--workflow")

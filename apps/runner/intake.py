@@ -145,6 +145,8 @@ class Intake:
         message = ticket.event.message
         return (
             request.epoch == 1
+            # What was taken over from another execution stands in the document alone.
+            and not request.carried
             and request.requested_at is not None
             and now() - instant(request.requested_at) < self._young
             and self.positions.is_new(message.tp, message.offset)

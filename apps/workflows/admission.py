@@ -58,20 +58,40 @@ async def trigger(
     if schema is not None:
         _schema(json.dumps(schema)).check(given or {})
     definition = workflow.definition
+    admission = Admission(
+        execution_id=execution_id(now, entropy),
+        workflow_id=workflow_id,
+        version=workflow.version,
+        cause=Cause.MANUAL,
+        created_at=now,
+        retries_left=definition["retries"],
+        total_actions=workflow.total_actions,
+        shard=workflow.shard,
+        deadline=deadline_of(now, definition.get("timeout")),
+        input=given or None,
+    )
+    return await start(admission, definition, executions=executions, publish=publish, publish_end=publish_end, now=now)
+
+
+async def start(
+    admission: Admission,
+    definition: Mapping[str, Any],
+    *,
+    executions: Executions,
+    publish: Publish,
+    publish_end: Publish,
+    now: datetime,
+) -> Execution:
+    """Admit an execution that somebody asks for by hand under the overlap policy of its definition, and publish it.
+
+    Raises:
+        InProgress: an execution of the workflow is open, and its overlap policy gives this one no place.
+        StoreUnavailable: whether the execution exists is not known; if it does, it will run.
+    """
+    workflow_id = admission.workflow_id
     answer = await admit_under(
         Overlap.from_document(definition["overlap"]) if definition.get("overlap") else Overlap(),
-        Admission(
-            execution_id=execution_id(now, entropy),
-            workflow_id=workflow_id,
-            version=workflow.version,
-            cause=Cause.MANUAL,
-            created_at=now,
-            retries_left=definition["retries"],
-            total_actions=workflow.total_actions,
-            shard=workflow.shard,
-            deadline=deadline_of(now, definition.get("timeout")),
-            input=given or None,
-        ),
+        admission,
         executions=executions,
         tell_ended=lambda ended: publish_end(workflow_id, ended_record(ended)),
         now=now,

@@ -71,6 +71,7 @@ class ExecutionSummary(Shown):
     last_failed_action: str | None
     reason: str | None = Field(description="Why it ended, or was skipped.")
     total_actions: int
+    origin_id: ExecutionId | None = Field(description="The execution that this one repeats.")
 
 
 class Outcome(Shown):
@@ -221,6 +222,7 @@ class Triggered(Shown):
 
     status: Literal["workflow triggered", "workflow queued"]
     execution_id: ExecutionId
+    origin_id: ExecutionId | None = Field(default=None, description="The execution that is repeated.")
 
 
 class ProblemField(Shown):
@@ -340,5 +342,42 @@ class Rotated(Shown):
 
 class DryRun(Shown):
     """What each step would do; nothing was sent."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", json_schema_extra=_is_open_ended)
+
+
+class FieldProblem(Shown):
+    """What is wrong with one field, and where it stands."""
+
+    field: str
+    message: str
+    line: int | None
+
+
+class Validated(Shown):
+    """What validation found."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", json_schema_extra=_is_open_ended)
+
+    errors: list[FieldProblem]
+
+
+class VersionShown(Shown):
+    """One version of a workflow."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", json_schema_extra=_is_open_ended)
+
+    version: int
+
+
+class VersionPage(Shown):
+    """A page of versions."""
+
+    items: list[VersionShown]
+    next_cursor: str | None
+
+
+class SystemShown(Shown):
+    """How the services are."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", json_schema_extra=_is_open_ended)

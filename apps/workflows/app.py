@@ -1,10 +1,12 @@
 """Puts the HTTP API together."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from aiohttp import web
+from aiokafka import AIOKafkaConsumer
 from faust.app.base import BootStrategy
 from faust.types import ServiceT
 from faust.types.web import ResourceOptions
@@ -13,9 +15,11 @@ from prometheus_client import CollectorRegistry
 from apps import health
 from apps.secret_values import key_source, secret_values
 from apps.service import ServiceApp
-from apps.workflows import documents, problems, request_ids, sessions, v1
+from apps.workflows import assets, documents, kafka_state, problems, request_ids, sessions, v1
+from apps.workflows.live import LiveFeed
 from apps.workflows.publishing import Publish, Publisher
 from apps.workflows.settings import WorkflowsSettings
+from apps.workflows.system import System
 from domain.instants import instant
 from events.letter_box import LetterBox
 from events.topics import ACTION_RESULT, EXECUTION, SCHEDULE
@@ -76,6 +80,22 @@ class WorkflowsApp(ServiceApp):
             spec.name: Publisher(spec.bind(self), settings.workflows_publish_timeout)
             for spec in (EXECUTION, ACTION_RESULT, SCHEDULE)
         }
+        self.live = LiveFeed(self._new_live_consumer)
+        self.system = System(
+            lambda: kafka_state.look(settings.kafka_bootstrap), timeout=settings.mongodb_timeout, clock=time.monotonic
+        )
+
+    def _new_live_consumer(self) -> AIOKafkaConsumer:
+        # No group: nothing is committed, nobody waits for a rebalance.
+        return AIOKafkaConsumer(
+            bootstrap_servers=self.settings.kafka_bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            fetch_max_wait_ms=100,
+        )
+
+    async def _close_live(self, _: Any) -> None:
+        await self.live.close()
 
     def middlewares(self) -> list[Any]:
         return [request_ids.middleware, problems.middleware, *super().middlewares()]
@@ -94,6 +114,9 @@ def create_app(settings: WorkflowsSettings, store: MongoStore | None = None) -> 
         app.store = store
     web_server: Any = app.web
     web_server.web_app.on_response_prepare.append(request_ids.name_answer)
+    # The web server waits for its open answers when it stops: those that never end by themselves are ended first.
+    web_server.web_app.on_shutdown.append(app._close_live)
+    assets.install(app)
     v1.install(app)
     for view in sessions.VIEWS:
         app.web.add_view(view)

@@ -6,6 +6,7 @@ surrogate pair, a number beyond 64 bits, nesting beyond what orjson writes.
 
 import json
 import math
+from collections.abc import Collection
 from typing import Any, Final
 
 from aiohttp import hdrs, web
@@ -36,12 +37,26 @@ async def read_object(request: web.Request, *, optional: bool = False) -> dict[s
     return value
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_text(request: web.Request, *, also: Collection[str] = ()) -> str:
+    """Return the body as it was sent: JSON, or one of the media types ``also``.
+
+    Raises:
+        BadRequest: the body is not what its headers declare, or not UTF-8.
+        BodyTooLarge: it is longer than the limit of the application.
+        NotJson: it is declared to be something else.
+    """
+    try:
+        return (await _read(request, also)).decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"The body is not UTF-8 at byte {error.start}.") from None
+
+
+async def _read(request: web.Request, also: Collection[str] = ()) -> bytes:
     # Without a body its type says nothing: clients send what they like, aiohttp for one application/octet-stream.
     if not request.body_exists:
         return b""
     charset = (request.charset or "utf-8").lower()
-    if request.content_type != "application/json" or charset not in ("utf-8", "utf8"):
+    if request.content_type not in ("application/json", *also) or charset not in ("utf-8", "utf8"):
         raise NotJson(request.headers.get(hdrs.CONTENT_TYPE))
     limit = request.client_max_size
     if (request.content_length or 0) > limit:

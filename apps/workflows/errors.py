@@ -76,6 +76,29 @@ class AlreadyFinished(ApiError):
         self.status = status
 
 
+class UnknownVersion(ApiError):
+    """The workflow has no version of that number."""
+
+    def __init__(self, workflow_id: str, version: int) -> None:
+        super().__init__(
+            f"Workflow {workflow_id} has no version {version}; GET /workflows/{workflow_id}/versions lists those it has."
+        )
+        self.workflow_id = workflow_id
+        self.version = version
+
+
+class NothingToRetry(ApiError):
+    """The execution has no failed action to take up."""
+
+    def __init__(self, execution_id: str, status: Status) -> None:
+        super().__init__(
+            f"Execution {execution_id} is {status.shown} and has no failed action to take up; "
+            f"POST /executions/{execution_id}/run-again starts the workflow from its first action."
+        )
+        self.execution_id = execution_id
+        self.status = status
+
+
 class UnknownDeadLetter(ApiError):
     """There is no dead letter at that place, or its retention is over."""
 

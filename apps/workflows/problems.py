@@ -42,6 +42,8 @@ KINDS: dict[type[Exception], Kind] = {
     errors.UnknownExecution: Kind(404, "unknown-execution", "Unknown execution"),
     errors.UnknownToken: Kind(404, "unknown-token", "Unknown token"),
     web.HTTPNotFound: Kind(404, "not-found", "Not Found"),
+    errors.UnknownVersion: Kind(404, "unknown-version", "Unknown version"),
+    errors.NothingToRetry: Kind(409, "nothing-to-retry", "Nothing to retry"),
     errors.NotTriggeredByHand: Kind(409, "not-triggered-by-hand", "Not triggered by hand"),
     errors.NoTicks: Kind(409, "no-ticks", "No ticks to come"),
     errors.UnknownDeadLetter: Kind(404, "unknown-dead-letter", "Unknown dead letter"),

@@ -10,18 +10,22 @@ from apps.workflows.field_errors import field_errors
 from domain.model import Model
 
 
-class Page(Model):
-    """What every list takes; each adds its cursor and filters."""
+class Query(Model):
+    """What an address may ask for."""
 
     REPEATABLE: ClassVar[frozenset[str]] = frozenset()  # parameters that may be given several times, joined by commas
+
+
+class Page(Query):
+    """What every list takes; each adds its cursor and filters."""
 
     limit: int = Field(default=50, ge=1, le=500, description="Most items in one answer.")
 
 
-P = TypeVar("P", bound=Page)
+Q = TypeVar("Q", bound=Query)
 
 
-def read_query(model: type[P], request: web.Request) -> P:
+def read_query(model: type[Q], request: web.Request) -> Q:
     """Return the query parameters.
 
     Raises:

@@ -1,13 +1,13 @@
 """What the API shows of workflows and executions: camelCase, instants in RFC 3339, absent values as null."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from actions.registry import WorkflowDefinition
 from domain.access import Token
-from domain.execution import ActionOutcome, Cause, Execution, Status
+from domain.execution import CARRIED, ActionOutcome, Cause, Execution, Status
 from domain.instants import MILLISECOND
 from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
@@ -63,6 +63,36 @@ def _schedule(policy: RetryPolicy) -> dict[str, Any]:
     }
 
 
+def version(stored: Workflow) -> dict[str, Any]:
+    """Return one version of a workflow: its number, when it was stored, and the definition."""
+    return {
+        "version": stored.version,
+        "createdAt": instant(stored.updated_at),
+        "archivedAt": instant(stored.archived_at),
+        "definition": definition(stored.definition),
+    }
+
+
+def definition(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored definition as its author would write it."""
+    return WorkflowDefinition.from_document(dict(document)).to_wire()
+
+
+def recent(executions: Sequence[Execution]) -> list[dict[str, Any]]:
+    """Return executions as the strip of recent results shows them, newest first."""
+    return [
+        {
+            "executionId": found.execution_id,
+            "status": found.status.shown,
+            "createdAt": instant(found.created_at),
+            "startedAt": instant(found.started_at),
+            "finishedAt": instant(found.finished_at),
+            "nextAttemptAt": instant(found.wake_at),
+        }
+        for found in executions
+    ]
+
+
 def trigger_status(open_execution: Status | None) -> str:
     """Return ``busy`` while actions run, ``pending`` while an execution is accepted or in backoff, else ``idle``."""
     if open_execution is None:
@@ -88,6 +118,7 @@ def execution(found: Execution) -> dict[str, Any]:
         "deadline": instant(found.deadline),
         "lastFailedAction": found.last_failed_action,
         "reason": found.reason,
+        "originId": found.origin_id,
         "totalActions": found.total_actions,
     }
 
@@ -145,6 +176,8 @@ def _outcome(outcome: ActionOutcome) -> dict[str, Any]:
         "finishedAt": instant(outcome.finished_at),
         "attempt": outcome.attempt,
     }
+    if outcome.attempt == CARRIED:
+        shown["carriedOver"] = True
     if outcome.error is not None:
         shown["error"] = dict(outcome.error)
     if outcome.output is not None:

@@ -20,9 +20,6 @@ import pytest_asyncio
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from apps.standalone.settings import StandaloneSettings
-from apps.standalone.stack import Stack, on_free_ports
-
 DEADLINE = 60.0
 
 
@@ -95,17 +92,6 @@ class Target:
 
     def count(self, key: str) -> int:
         return len(self.requests[key])
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stack(tmp_path_factory):
-    settings = on_free_ports(StandaloneSettings(data_dir=tmp_path_factory.mktemp("stack")))
-    lines: list[str] = []
-    async with Stack(
-        settings, environment={"SCHEDULER_INTERVAL": "1"}, sink=lambda name, line: lines.append(f"{name}: {line}")
-    ) as running:
-        running.lines = lines  # what the services and their dependencies say
-        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")

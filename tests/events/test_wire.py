@@ -27,6 +27,10 @@ RECORDS: dict[str, Event] = {
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="schedule", attempt=1, retries_left=3,
         total_actions=2, created_at=NOON, requested_at=NOON, due_at=NOON,
     ),
+    "execution-request-of-a-retry": ExecutionRequest(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="manual", attempt=1, retries_left=3,
+        total_actions=2, created_at=NOON, requested_at=NOON, origin_id="019ab5d0-0000-7000-8000-000000000000", carried=1,
+    ),
     "execution-request-by-hand": ExecutionRequest(workflow_id="w"),
     "action-result": ActionResult(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, seq=1, version=2, runner="host-1-ab", attempt=1,

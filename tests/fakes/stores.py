@@ -153,6 +153,15 @@ class FakeExecutions:
         found = await self.list(ExecutionFilter(workflow_id=workflow_id), before=None, limit=1)
         return found[0] if found else None
 
+    async def recent(self, workflow_ids: Sequence[str], limit: int) -> Mapping[str, Sequence[Execution]]:
+        return {
+            each: [
+                replace(execution, results={})
+                for execution in await self.list(ExecutionFilter(workflow_id=each), before=None, limit=limit)
+            ]
+            for each in workflow_ids
+        }
+
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         found = [e for e in self.found.values() if e.wake_at and e.wake_at <= until and e.shard in shards]
         return sorted(found, key=lambda e: e.wake_at or until)[:limit]
@@ -184,7 +193,7 @@ class FakeWorkflows:
 
     def __init__(self) -> None:
         self.heads: dict[str, Workflow] = {}
-        self.versions: dict[tuple[str, int], Mapping[str, Any]] = {}
+        self.kept: dict[tuple[str, int], Workflow] = {}
 
     async def create(self, workflow: Workflow) -> Workflow:
         existing = self.heads.get(workflow.workflow_id)
@@ -199,7 +208,7 @@ class FakeWorkflows:
         existing = self.heads.get(workflow.workflow_id)
         if existing is None or existing.version != workflow.version - 1 or existing.paused_at != workflow.paused_at:
             raise VersionConflict(workflow.workflow_id, workflow.version - 1)
-        self.versions[existing.workflow_id, existing.version] = existing.definition
+        self.kept[existing.workflow_id, existing.version] = existing
         self.heads[workflow.workflow_id] = workflow
         return workflow
 
@@ -210,13 +219,20 @@ class FakeWorkflows:
         head = self.heads.get(workflow_id)
         if head is not None and head.version == version:
             return head.definition
-        return self.versions.get((workflow_id, version))
+        kept = self.kept.get((workflow_id, version))
+        return kept.definition if kept else None
+
+    async def versions(self, workflow_id: str, *, before: int | None, limit: int) -> Sequence[Workflow]:
+        head = self.heads.get(workflow_id)
+        found = [kept for (of, _), kept in self.kept.items() if of == workflow_id] + ([head] if head else [])
+        found = [workflow for workflow in found if before is None or workflow.version < before]
+        return sorted(found, key=lambda workflow: workflow.version, reverse=True)[:limit]
 
     async def archive(self, workflow_id: str, at: datetime) -> bool:
         head = self.heads.get(workflow_id)
         if head is None or head.archived_at is not None:
             return False
-        self.versions[workflow_id, head.version] = head.definition
+        self.kept[workflow_id, head.version] = head
         self.heads[workflow_id] = replace(head, archived_at=at, updated_at=at, next_run=None, version=head.version + 1)
         return True
 
@@ -224,6 +240,7 @@ class FakeWorkflows:
         def matches(workflow: Workflow) -> bool:
             return (
                 (not where.prefix or workflow.workflow_id.startswith(where.prefix))
+                and (not where.contains or where.contains.lower() in workflow.workflow_id.lower())
                 and (where.trigger_type is None or workflow.definition["trigger"]["type"] == where.trigger_type)
                 and (workflow.archived_at is not None) == where.archived
                 and (after is None or workflow.workflow_id > after)
@@ -248,6 +265,9 @@ class FakeWorkflows:
                     unfired=head.unfired,
                     timeout=head.definition.get("timeout"),
                 )
+
+    async def overdue_since(self, now: datetime) -> datetime | None:
+        return min((head.next_run for head in self.heads.values() if head.next_run and head.next_run <= now), default=None)
 
     async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
         head = self.heads.get(workflow_id)

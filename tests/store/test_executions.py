@@ -7,7 +7,18 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from domain.execution import ActionFinished, ActionOutcome, Admission, Cause, Ended, Restart, Status, admit, apply
+from domain.execution import (
+    ActionFinished,
+    ActionOutcome,
+    Admission,
+    Cause,
+    Ended,
+    Restart,
+    Status,
+    admit,
+    apply,
+    carry_over,
+)
 from domain.identifiers import execution_id
 from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter, Locked, Started
 
@@ -331,3 +342,32 @@ async def test_whole_executions_can_be_written_and_scanned(real):
     assert [each async for each in real.executions.scan(workflow_id="w1")] == [ended[1], ended[3]]
     await real.executions.replace_all([ended[2]])
     assert [each async for each in real.executions.scan()] == ended
+
+
+async def test_an_execution_that_takes_up_another_begins_with_its_successes(store):
+    origin = admission()
+    await store.executions.admit(origin)
+    await store.executions.project([finished(origin), finished(origin, 1, Status.FAILED, seq=2, ok=False)])
+    ended = await store.executions.get(origin.execution_id)
+    retry = replace(admission(seconds=1), origin_id=origin.execution_id, carried=carry_over(ended))
+    await store.executions.admit(retry)
+    started = await store.executions.claim(retry.execution_id, 1, "r1", at(2))
+    assert (started.origin_id, started.resume_index) == (origin.execution_id, 1)
+    assert [(each.attempt, each.index, each.output) for each in started.ordered_results] == [
+        (0, 0, ended.ordered_results[0].output)
+    ]
+    assert await store.executions.get(retry.execution_id) == started
+
+
+async def test_the_recent_executions_of_several_workflows(store):
+    done = [admission("a", seconds=seconds) for seconds in range(4)]
+    for asked in done:
+        await store.executions.admit(asked)
+        await store.executions.project([finished(asked, 1, Status.OK)])
+    running = admission("a", seconds=9)
+    await store.executions.admit(running)
+    recent = await store.executions.recent(["a", "b"], 3)
+    assert [each.execution_id for each in recent["a"]] == [each.execution_id for each in (running, done[3], done[2])]
+    assert [each.status for each in recent["a"]] == [Status.PENDING, Status.OK, Status.OK]
+    assert all(not each.results for each in recent["a"])
+    assert list(recent["b"]) == []

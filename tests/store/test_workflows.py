@@ -121,3 +121,40 @@ async def test_heartbeats(store):
     assert {beat.runner: beat.beat for beat in await store.runners.all()} == {"r1": 2, "r2": 1}
     await store.runners.remove("r1")
     assert [beat.runner for beat in await store.runners.all()] == ["r2"]
+
+
+async def test_versions_are_listed_newest_first_in_pages(store):
+    await store.workflows.create(workflow())
+    for version in (2, 3, 4):
+        await store.workflows.replace(workflow(version=version, retries=version))
+    await store.workflows.create(workflow("w@2".replace("@", "-")))
+    first = await store.workflows.versions("w", before=None, limit=3)
+    assert [(each.workflow_id, each.version, each.definition["retries"]) for each in first] == [
+        ("w", 4, 4),
+        ("w", 3, 3),
+        ("w", 2, 2),
+    ]
+    assert [each.updated_at for each in first] == [at(4), at(3), at(2)]
+    assert [each.version for each in await store.workflows.versions("w", before=2, limit=3)] == [1]
+    assert await store.workflows.versions("nobody", before=None, limit=3) == []
+
+
+@pytest.mark.parametrize(
+    ("contains", "prefix", "found"),
+    [("REPORT", None, ["nightly-report", "weekly.Report"]), ("y.r", None, ["weekly.Report"]), ("t", "imp", ["import"])],
+)
+async def test_a_list_is_searched_by_a_part_of_the_id(store, contains, prefix, found):
+    for workflow_id in ("nightly-report", "weekly.Report", "import", "other"):
+        await store.workflows.create(workflow(workflow_id))
+    where = WorkflowFilter(contains=contains, prefix=prefix)
+    assert [each.workflow_id for each in await store.workflows.list(where, after=None, limit=10)] == found
+    after = await store.workflows.list(where, after=found[0], limit=10)
+    assert [each.workflow_id for each in after] == found[1:]
+
+
+async def test_what_is_overdue_is_found(store):
+    await store.workflows.create(workflow("later", next_run=at(30)))
+    await store.workflows.create(workflow("manual"))
+    assert await store.workflows.overdue_since(at(29)) is None
+    await store.workflows.create(workflow("sooner", next_run=at(20)))
+    assert await store.workflows.overdue_since(at(31)) == at(20)

@@ -14,6 +14,7 @@ from store.interfaces import (
     Advance,
     AlreadyAdmitted,
     ExecutionFilter,
+    Heartbeat,
     Locked,
     StoreUnavailable,
     VersionConflict,
@@ -83,6 +84,15 @@ class MemoryExecutions:
         await self.network.cross()
         return next((found for found in self._newest_first() if found.workflow_id == workflow_id), None)
 
+    async def recent(self, workflow_ids: Sequence[str], limit: int) -> dict[str, Sequence[Execution]]:
+        return {
+            each: [
+                replace(found, results={})
+                for found in await self.list(ExecutionFilter(workflow_id=each), before=None, limit=limit)
+            ]
+            for each in workflow_ids
+        }
+
     async def list(self, where: ExecutionFilter, *, before: str | None, limit: int) -> Sequence[Execution]:
         await self.network.cross()
         found = [
@@ -95,6 +105,11 @@ class MemoryExecutions:
             and (where.created_to is None or execution.execution_id < earliest_execution_id(where.created_to))
         ]
         return found[:limit]
+
+    async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
+        await self.network.cross()
+        found = [found for found in self.documents.values() if found.wake_at and found.wake_at <= until]
+        return sorted(found, key=lambda found: found.wake_at or until)[:limit]
 
     def _holder(self, lock_key: str | None) -> Execution | None:
         locked = (found for found in self.documents.values() if found.lock_key is not None)
@@ -130,6 +145,7 @@ class MemoryWorkflows:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.documents: dict[str, Workflow] = {}
+        self.kept: dict[tuple[str, int], Workflow] = {}
 
     async def create(self, workflow: Workflow) -> Workflow:
         await self.network.cross()
@@ -145,8 +161,21 @@ class MemoryWorkflows:
         await self.network.cross()
         if self.documents[workflow.workflow_id].version != workflow.version - 1:
             raise VersionConflict(workflow.workflow_id, workflow.version - 1)
+        superseded = self.documents[workflow.workflow_id]
+        self.kept[superseded.workflow_id, superseded.version] = superseded
         self.documents[workflow.workflow_id] = workflow
         return workflow
+
+    async def get_version(self, workflow_id: str, version: int) -> Any:
+        found = [each for each in await self.versions(workflow_id, before=None, limit=1000) if each.version == version]
+        return found[0].definition if found else None
+
+    async def versions(self, workflow_id: str, *, before: int | None, limit: int) -> Sequence[Workflow]:
+        await self.network.cross()
+        found = [kept for (of, _), kept in self.kept.items() if of == workflow_id]
+        found += [self.documents[workflow_id]] if workflow_id in self.documents else []
+        found = [workflow for workflow in found if before is None or workflow.version < before]
+        return sorted(found, key=lambda workflow: workflow.version, reverse=True)[:limit]
 
     async def get(self, workflow_id: str) -> Workflow | None:
         await self.network.cross()
@@ -170,6 +199,11 @@ class MemoryWorkflows:
         )
         return True
 
+    async def overdue_since(self, now: datetime) -> datetime | None:
+        await self.network.cross()
+        found = (head.next_run for head in self.documents.values() if head.next_run and head.next_run <= now)
+        return min(found, default=None)
+
     async def archive(self, workflow_id: str, at: datetime) -> bool:
         await self.network.cross()
         existing = self.documents.get(workflow_id)
@@ -183,7 +217,9 @@ class MemoryWorkflows:
         found = [
             self.documents[key]
             for key in sorted(self.documents)
-            if (after is None or key > after) and key.startswith(where.prefix or "")
+            if (after is None or key > after)
+            and key.startswith(where.prefix or "")
+            and (where.contains or "").lower() in key.lower()
         ]
         return [
             workflow
@@ -191,6 +227,18 @@ class MemoryWorkflows:
             if (workflow.archived_at is not None) == where.archived
             and where.trigger_type in (None, workflow.definition["trigger"]["type"])
         ][:limit]
+
+
+class MemoryRunners:
+    """Heartbeats."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.beats: list[Heartbeat] = []
+
+    async def all(self) -> Sequence[Heartbeat]:
+        await self.network.cross()
+        return self.beats
 
 
 class MemoryStore:
@@ -204,6 +252,7 @@ class MemoryStore:
         self.audit = FakeAudit(self.network.cross)
         self.idempotency = FakeIdempotency(self.network.cross)
         self.occurrences: Any = FakeOccurrences()
+        self.runners: Any = MemoryRunners(self.network)
 
     async def ping(self) -> None:
         await self.network.cross()

@@ -65,6 +65,7 @@ async def test_a_new_execution(api: Client) -> None:
         "deadline": None,
         "lastFailedAction": None,
         "reason": None,
+        "originId": None,
         "totalActions": 2,
         "executedActions": [],
     }

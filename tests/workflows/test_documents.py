@@ -16,7 +16,7 @@ from events.topics import ALL
 from tests.workflows.client import LOG, Client
 from tests.workflows.memory import MemoryStore
 
-OF_FAUST = {"/"}
+OF_FAUST = {"/", "/ui/{digest}/{path}"}  # and the dashboard: pages, not an interface
 
 
 @pytest.fixture

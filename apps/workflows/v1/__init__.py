@@ -8,16 +8,31 @@ from typing import Final
 
 from faust.types import AppT
 
-from apps.workflows.v1 import dead_letters, executions, schedules, secrets, tokens, workflows
+from apps.workflows.v1 import (
+    dead_letters,
+    executions,
+    schedules,
+    secrets,
+    stream,
+    system,
+    tokens,
+    validation,
+    versions,
+    workflows,
+)
 
 PREFIX: Final = "/v1"
 VIEWS: Final = (
     *workflows.VIEWS,
+    *validation.VIEWS,
+    *versions.VIEWS,
     *schedules.VIEWS,
     *executions.VIEWS,
     *secrets.VIEWS,
     *dead_letters.VIEWS,
     *tokens.VIEWS,
+    *stream.VIEWS,
+    *system.VIEWS,
 )
 
 

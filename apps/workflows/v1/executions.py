@@ -1,5 +1,6 @@
 """``/executions``: what ran, runs or waits."""
 
+import os
 import re
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final
@@ -19,9 +20,20 @@ from pydantic import (
 from apps.operations import Answer, Operation
 from apps.workflows import answers, cancellation, cursors, representations
 from apps.workflows.bodies import read_object
-from apps.workflows.errors import AlreadyFinished, BadRequest, FieldError, UnknownExecution
+from apps.workflows.errors import (
+    AlreadyFinished,
+    BadRequest,
+    FieldError,
+    InProgress,
+    NothingToRetry,
+    NotTriggeredByHand,
+    UnknownExecution,
+    UnknownVersion,
+    UnknownWorkflow,
+)
 from apps.workflows.field_errors import EXECUTION_ID_RULE, field_errors
 from apps.workflows.queries import Page, read_query
+from apps.workflows.repetition import Repeat
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.execution import Status
@@ -190,7 +202,88 @@ class ExecutionCancel(Resource):
         return self.answer(representations.execution_in_full(cancelled))
 
 
-VIEWS: Final[tuple[Any, ...]] = (Executions, OneExecution, ExecutionCancel)
+class NoBody(Model):
+    """Nothing, as an object."""
+
+
+class Repetition(Resource):
+    """Where a finished execution is taken up again, as a new one."""
+
+    async def post(self, request: web.Request, execution_id: str) -> web.Response:
+        """Start a new execution that names this one as its origin."""
+        _check_id(execution_id)
+        unknown = await read_object(request, optional=True)
+        if unknown:
+            raise BadRequest(
+                "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
+            )
+        repeat = Repeat(
+            workflows=self.app.store.workflows,
+            executions=self.app.store.executions,
+            publish=self.app.request_execution,
+            publish_end=self.app.announce_end,
+            now=self.app.clock(),
+            entropy=os.urandom(10),
+        )
+        started = await self.start(repeat, execution_id)
+        return self.answer(
+            {"status": "workflow triggered", "executionId": started, "originId": execution_id},
+            status=202,
+            location=execution_address(started),
+        )
+
+    async def start(self, repeat: Repeat, origin_id: str) -> str:
+        """Return the id of the new execution."""
+        raise NotImplementedError
+
+
+class ExecutionRetry(Repetition):
+    """Takes up an execution where it failed."""
+
+    view_name = "execution-retry"
+    view_path = "/executions/{execution_id}/retry"
+    operations: ClassVar = {
+        "post": Operation(
+            "retryExecution",
+            "Take up an execution where it failed",
+            {202: Answer("It is accepted and will run.", answers.Triggered, headers={"Location": "Where it is found."})},
+            tag="executions",
+            scope=Scope.OPERATOR,
+            body=NoBody,
+            body_is_required=False,
+            refusals=(BadRequest, UnknownExecution, UnknownWorkflow, InProgress, NothingToRetry, UnknownVersion),
+        )
+    }
+
+    async def start(self, repeat: Repeat, origin_id: str) -> str:
+        """Return the id of the new execution."""
+        return await repeat.retry(origin_id)
+
+
+class ExecutionRunAgain(Repetition):
+    """Starts the workflow of an execution once more, from its first action."""
+
+    view_name = "execution-run-again"
+    view_path = "/executions/{execution_id}/run-again"
+    operations: ClassVar = {
+        "post": Operation(
+            "runExecutionAgain",
+            "Start the workflow of an execution once more",
+            {202: Answer("It is accepted and will run.", answers.Triggered, headers={"Location": "Where it is found."})},
+            tag="executions",
+            scope=Scope.OPERATOR,
+            body=NoBody,
+            body_is_required=False,
+            refusals=(BadRequest, UnknownExecution, UnknownWorkflow, InProgress, NotTriggeredByHand),
+        )
+    }
+
+    async def start(self, repeat: Repeat, origin_id: str) -> str:
+        """Return the id of the new execution."""
+        return await repeat.run_again(origin_id)
+
+
+VIEWS: Final[tuple[Any, ...]] = (Executions, OneExecution, ExecutionCancel, ExecutionRetry, ExecutionRunAgain)
 
 
 def _check_id(execution_id: str) -> None:

@@ -50,7 +50,11 @@ class WorkflowQuery(Page):
     prefix: Annotated[str, Field(pattern=WORKFLOW_ID_PATTERN)] | None = Field(
         default=None, description="What the id begins with."
     )
+    search: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
+        default=None, description="What the id contains, whatever the case."
+    )
     trigger_type: Literal["manual", "periodic", "cron", "once"] | None = None
+    recent: int = Field(default=0, ge=0, le=30, description="How many of its newest executions each workflow shows.")
 
 
 class EmptyBody(Model):
@@ -97,13 +101,18 @@ class Workflows(Resource):
     async def get(self, request: web.Request) -> web.Response:
         """Return a page of workflows by id."""
         query = read_query(WorkflowQuery, request)
-        where = WorkflowFilter(prefix=query.prefix, trigger_type=query.trigger_type)
+        where = WorkflowFilter(prefix=query.prefix, contains=query.search, trigger_type=query.trigger_type)
         found = await self.app.store.workflows.list(where, after=query.cursor, limit=query.limit + 1)
         page = found[: query.limit]
         holders = await self.app.store.executions.holders([place for stored in page for place in _places(stored)])
+        items = [representations.workflow(stored, _busiest(stored, holders)) for stored in page]
+        if query.recent:
+            recent = await self.app.store.executions.recent([stored.workflow_id for stored in page], query.recent)
+            for item in items:
+                item["recentExecutions"] = representations.recent(recent[item["workflowId"]])
         return self.answer(
             {
-                "items": [representations.workflow(stored, _busiest(stored, holders)) for stored in page],
+                "items": items,
                 "nextCursor": cursors.encode(page[-1].workflow_id) if len(found) > len(page) else None,
             }
         )

@@ -1,0 +1,110 @@
+// Elements, and bringing what is shown up to date in place: whatever has not changed is left alone, so that focus,
+// selection, scroll positions and open disclosures survive every update. Elements with the same key stay the same element.
+
+const HANDLERS = Symbol("handlers");
+const STYLE = Symbol("style");
+const KEY = Symbol("key");
+const OPAQUE = Symbol("opaque");
+const SVG = "http://www.w3.org/2000/svg";
+const SVG_TAGS = new Set(["svg", "path", "circle", "rect", "line", "g", "title"]);
+
+function dispatch(event) {
+  event.currentTarget[HANDLERS]?.[event.type]?.(event);
+}
+
+function listen(node, handlers) {
+  const known = node[HANDLERS] ?? {};
+  for (const type of Object.keys(handlers)) if (!(type in known)) node.addEventListener(type, dispatch);
+  node[HANDLERS] = { ...Object.fromEntries(Object.keys(known).map((type) => [type, undefined])), ...handlers };
+}
+
+function append(node, children) {
+  for (const child of children.flat(Infinity)) {
+    if (child === null || child === undefined || child === false || child === "") continue;
+    node.append(child instanceof Node ? child : String(child));
+  }
+}
+
+/** Make an element. Special attributes: key, on (handlers by event), style (properties by name), opaque (never updated). */
+export function h(tag, attributes, ...children) {
+  const node = SVG_TAGS.has(tag) ? document.createElementNS(SVG, tag) : document.createElement(tag);
+  const { key, on, style, opaque, value, ...plain } = attributes ?? {};
+  node[KEY] = key;
+  if (opaque) node[OPAQUE] = true;
+  for (const [name, setting] of Object.entries(plain)) {
+    if (setting === null || setting === undefined || setting === false) continue;
+    node.setAttribute(name, setting === true ? "" : String(setting));
+  }
+  if (style) {
+    node[STYLE] = style;
+    for (const [name, setting] of Object.entries(style)) node.style.setProperty(name, setting);
+  }
+  if (on) listen(node, on);
+  append(node, children);
+  if (value !== undefined && value !== null) node.value = value;
+  return node;
+}
+
+/** Show `children` in `root`, changing no more than has changed. */
+export function show(root, ...children) {
+  const next = document.createElement(root.localName);
+  append(next, children);
+  syncChildren(root, next);
+}
+
+function isSame(one, other) {
+  return one.nodeType === other.nodeType && one.nodeName === other.nodeName && one[KEY] === other[KEY];
+}
+
+function sync(old, next) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== next.data) old.data = next.data;
+    return;
+  }
+  if (old[OPAQUE]) return;
+  for (const { name, value } of [...next.attributes]) {
+    if (name !== "style" && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  for (const { name } of [...old.attributes]) {
+    // People open and close disclosures and dialogs themselves.
+    if (name === "style" || (name === "open" && ["DETAILS", "DIALOG"].includes(old.nodeName))) continue;
+    if (!next.hasAttribute(name)) old.removeAttribute(name);
+  }
+  for (const [name, setting] of Object.entries(next[STYLE] ?? {})) {
+    if (old.style.getPropertyValue(name) !== setting) old.style.setProperty(name, setting);
+  }
+  for (const name of Object.keys(old[STYLE] ?? {})) if (!(name in (next[STYLE] ?? {}))) old.style.removeProperty(name);
+  old[STYLE] = next[STYLE];
+  if (next[HANDLERS] || old[HANDLERS]) listen(old, next[HANDLERS] ?? {});
+  syncChildren(old, next);
+  if (["INPUT", "SELECT", "TEXTAREA"].includes(old.nodeName) && document.activeElement !== old && old.value !== next.value) {
+    old.value = next.value;
+  }
+}
+
+function syncChildren(old, next) {
+  const keyed = new Map();
+  for (const child of old.childNodes) if (child[KEY] !== undefined) keyed.set(child[KEY], child);
+  let place = old.firstChild;
+  for (const wanted of [...next.childNodes]) {
+    let match = null;
+    if (wanted[KEY] !== undefined) {
+      const found = keyed.get(wanted[KEY]);
+      if (found && isSame(found, wanted)) match = found;
+    } else if (place && isSame(place, wanted)) {
+      match = place;
+    }
+    if (match === null) {
+      old.insertBefore(wanted, place);
+      continue;
+    }
+    if (match === place) place = place.nextSibling;
+    else old.insertBefore(match, place);
+    sync(match, wanted);
+  }
+  while (place) {
+    const rest = place.nextSibling;
+    place.remove();
+    place = rest;
+  }
+}

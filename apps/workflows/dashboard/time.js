@@ -1,0 +1,84 @@
+// Instants and durations as people read them; relative times are kept up to date by one clock for the whole page.
+
+import { h } from "./dom.js";
+
+const exact = new Intl.DateTimeFormat(undefined, {
+  weekday: "short", year: "numeric", month: "short", day: "numeric",
+  hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, timeZoneName: "short",
+});
+const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
+
+/** A duration in milliseconds, as in 8 ms, 2.4 s, 3 min 5 s, 2 h 10 min, 4 d. */
+export function duration(ms) {
+  if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
+  if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  const s = Math.round(ms / 1000);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return s % 60 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${s / 60} min`;
+  if (s < 86_400) return s % 3600 >= 60 ? `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min` : `${Math.floor(s / 3600)} h`;
+  return `${Math.floor(s / 86_400)} d`;
+}
+
+function coarse(ms) {
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 86_400) return `${Math.floor(s / 3600)} h`;
+  if (s < 30 * 86_400) return `${Math.floor(s / 86_400)} d`;
+  return null;
+}
+
+const WORDS = {
+  ago(at, now) {
+    const ms = now - at;
+    if (ms < 0) return WORDS.until(at, now);
+    if (ms < 1500) return "just now";
+    const text = coarse(ms);
+    return text ? `${text} ago` : day.format(at);
+  },
+  until(at, now) {
+    const ms = at - now;
+    if (ms <= 0) return "due now";
+    // A countdown shows seconds as long as they mean something.
+    if (ms < 3_600_000 && ms >= 60_000) return `in ${Math.floor(ms / 60_000)} min ${String(Math.floor((ms % 60_000) / 1000)).padStart(2, "0")} s`;
+    const text = coarse(Math.ceil(ms / 1000) * 1000);
+    return text ? `in ${text}` : day.format(at);
+  },
+  since(at, now) {
+    return duration(Math.floor(Math.max(0, now - at) / 1000) * 1000 || 0).replace("0 ms", "0 s");
+  },
+};
+
+/** An instant: relative, the exact one on hover. `mode` is ago, until or since (a running duration). */
+export function time(instant, mode = "ago", attributes = {}) {
+  if (!instant) return h("span", { class: "nothing" }, "–");
+  const at = Date.parse(instant);
+  const words = WORDS[mode](at, Date.now());
+  return h("time", { datetime: instant, title: exact.format(at), "data-live": mode, ...attributes }, words);
+}
+
+/** How long something took or has been taking. */
+export function took(from, to) {
+  if (!from) return h("span", { class: "nothing" }, "–");
+  if (!to) return time(from, "since");
+  return h("span", { title: `${exact.format(Date.parse(from))} to ${exact.format(Date.parse(to))}` }, duration(Date.parse(to) - Date.parse(from)));
+}
+
+const short = new Intl.DateTimeFormat(undefined, { weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+export function shortly(instant) {
+  return short.format(Date.parse(instant));
+}
+
+export function exactly(instant) {
+  return exact.format(Date.parse(instant));
+}
+
+setInterval(() => {
+  if (document.hidden) return;
+  const now = Date.now();
+  for (const node of document.querySelectorAll("time[data-live]")) {
+    const words = WORDS[node.dataset.live](Date.parse(node.dateTime), now);
+    if (node.textContent !== words) node.textContent = words;
+  }
+}, 1000);

@@ -1,0 +1,144 @@
+"""``/workflows/{id}/versions``: what a workflow was, and the way back to it."""
+
+from typing import Annotated, Any, ClassVar, Final
+
+from aiohttp import web
+from pydantic import Field, ValidationError
+
+from actions.registry import WorkflowDefinition
+from apps.operations import Answer, Operation
+from apps.workflows import answers, definitions, representations
+from apps.workflows.bodies import read_object
+from apps.workflows.errors import BadRequest, FieldError, UnknownVersion, UnknownWorkflow
+from apps.workflows.field_errors import WORKFLOW_ID_RULE, field_errors
+from apps.workflows.queries import Page, read_query
+from apps.workflows.views import Resource
+from domain.access import Scope
+from domain.identifiers import is_workflow_id
+from domain.model import Model
+from store.interfaces import VersionConflict
+
+Number = Annotated[int, Field(ge=1, le=2**31)]
+
+
+class VersionQuery(Page):
+    """Which versions to list."""
+
+    limit: int = Field(default=20, ge=1, le=100, description="Most items in one answer.")
+    cursor: Number | None = Field(default=None, description="As nextCursor was answered.")
+
+
+class Versions(Resource):
+    """The list."""
+
+    view_name = "workflow-versions"
+    view_path = "/workflows/{workflow_id}/versions"
+    operations: ClassVar = {
+        "get": Operation(
+            "listVersions",
+            "List the versions of a workflow, newest first",
+            {200: Answer("A page of the list.", answers.VersionPage)},
+            query=VersionQuery,
+            refusals=(UnknownWorkflow,),
+        )
+    }
+
+    async def get(self, request: web.Request, workflow_id: str) -> web.Response:
+        """Return a page of versions, newest first."""
+        _check_id(workflow_id)
+        query = read_query(VersionQuery, request)
+        current = await definitions.current_workflow(workflow_id, self.app.store.workflows)
+        found = await self.app.store.workflows.versions(workflow_id, before=query.cursor, limit=query.limit)
+        last = found[-1].version if found else 1
+        return self.answer(
+            {
+                "current": current.version,
+                "items": [representations.version(stored) for stored in found],
+                "nextCursor": str(last) if last > 1 else None,
+            }
+        )
+
+
+class OneVersion(Resource):
+    """One version."""
+
+    view_name = "workflow-version"
+    view_path = "/workflows/{workflow_id}/versions/{version}"
+    operations: ClassVar = {
+        "get": Operation(
+            "getVersion",
+            "Show one version of a workflow",
+            {200: Answer("The version.", answers.VersionShown)},
+            refusals=(BadRequest, UnknownWorkflow, UnknownVersion),
+        )
+    }
+
+    async def get(self, request: web.Request, workflow_id: str, version: str) -> web.Response:
+        """Return one version."""
+        _check_id(workflow_id)
+        number = _number(version)
+        await definitions.current_workflow(workflow_id, self.app.store.workflows)
+        found = await self.app.store.workflows.versions(workflow_id, before=number + 1, limit=1)
+        if not found or found[0].version != number:
+            raise UnknownVersion(workflow_id, number)
+        return self.answer(representations.version(found[0]))
+
+
+class RollBack(Model):
+    """Where to go back to."""
+
+    version: Number
+
+
+class WorkflowRollback(Resource):
+    """Where a former version is made the current one again."""
+
+    view_name = "workflow-rollback"
+    view_path = "/workflows/{workflow_id}/rollback"
+    operations: ClassVar = {
+        "post": Operation(
+            "rollBackWorkflow",
+            "Store an earlier version as the newest",
+            {200: Answer("The workflow as it is now.", answers.WorkflowSummary)},
+            scope=Scope.OPERATOR,
+            body=RollBack,
+            refusals=(UnknownWorkflow, UnknownVersion, VersionConflict),
+        )
+    }
+
+    async def post(self, request: web.Request, workflow_id: str) -> web.Response:
+        """Store the definition of a former version as the next version: history is never rewritten."""
+        _check_id(workflow_id)
+        body = await read_object(request)
+        try:
+            given = RollBack.model_validate(body)
+        except ValidationError as error:
+            raise BadRequest("The body is not valid.", field_errors(error, body)) from None
+        definition = await self.app.store.workflows.get_version(workflow_id, given.version)
+        if definition is None:
+            await definitions.current_workflow(workflow_id, self.app.store.workflows)
+            raise UnknownVersion(workflow_id, given.version)
+        stored = await definitions.replace(
+            WorkflowDefinition.from_document(dict(definition)),
+            workflows=self.app.store.workflows,
+            executions=self.app.store.executions,
+            occurrences=self.app.store.occurrences,
+            announce=self.app.announce_change,
+            now=self.app.clock(),
+        )
+        holder = await self.app.store.executions.holder(workflow_id)
+        return self.answer(representations.workflow(stored, holder))
+
+
+VIEWS: Final[tuple[Any, ...]] = (Versions, OneVersion, WorkflowRollback)
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:12]) <= 2**31:
+        raise BadRequest("The address is not valid.", [FieldError("version", "must be a whole number from 1 on")])
+    return int(text)
+
+
+def _check_id(workflow_id: str) -> None:
+    if not is_workflow_id(workflow_id):
+        raise BadRequest("The address is not valid.", [FieldError("workflowId", WORKFLOW_ID_RULE)])

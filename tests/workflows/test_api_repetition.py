@@ -1,0 +1,153 @@
+"""Retry from the failed action, and run again: new executions that name their origin."""
+
+from typing import Any
+
+import pytest
+
+from apps.workflows.app import WorkflowsApp
+from domain.execution import ActionFinished, ActionOutcome, Ended, Execution, Status
+from events.records import ExecutionRequest
+from tests.workflows.client import LOG, Client
+from tests.workflows.clock import START, Clock
+from tests.workflows.fake_topic import FakeTopic
+from tests.workflows.memory import MemoryStore
+
+THREE: list[dict[str, Any]] = [LOG, {**LOG, "message": "second"}, {**LOG, "message": "third"}]
+NOBODY = "019ab5d0-0000-7000-8000-000000000001"
+
+
+def finish(store: MemoryStore, execution_id: str, *statuses: str) -> Execution:
+    """Have a runner run the actions; a failure ends the execution."""
+    execution = store.executions.documents[execution_id]
+    if execution.owner is None:
+        execution = store.executions.start(execution_id, START)
+    first = execution.resume_index
+    for seq, status in enumerate(statuses, start=1):
+        index = first + seq - 1
+        last = index + 1 == execution.total_actions
+        execution = store.executions.apply(
+            ActionFinished(
+                execution_id=execution_id,
+                workflow_id=execution.workflow_id,
+                epoch=execution.epoch,
+                seq=seq,
+                outcome=ActionOutcome(f"log-{index + 1}", index, 1, status, START, START, logs=(f"line {index}",)),
+                status=Status.FAILED if status == "failed" else Status.OK if last else Status.RUNNING,
+                retries_left=0,
+            )
+        )
+    return execution
+
+
+async def test_a_retry_takes_up_the_execution_at_the_failed_action(
+    api: Client, store: MemoryStore, requests: FakeTopic, clock: Clock
+) -> None:
+    await api.create("w", actions=THREE, retries=2)
+    origin = await api.trigger("w")
+    finish(store, origin, "ok", "failed")
+    clock.move(5)
+    answer = await api.send("POST", f"/executions/{origin}/retry")
+    assert answer.status == 202
+    assert answer.body["originId"] == origin
+    started = answer.body["executionId"]
+    assert answer.headers["Location"] == f"/v1/executions/{started}"
+    shown = (await api.get(f"/executions/{started}")).body
+    assert (shown["status"], shown["originId"], shown["attempt"], shown["retriesLeft"]) == ("pending", origin, 1, 2)
+    assert [(a["actionId"], a["attempt"], a["carriedOver"], a["logs"]) for a in shown["executedActions"]] == [
+        ("log-1", 0, True, ["line 0"])
+    ]
+    assert store.executions.documents[started].resume_index == 1
+    key, request = requests.sent[-1]
+    assert isinstance(request, ExecutionRequest)
+    assert (key, request.execution_id, request.origin_id, request.carried) == ("w", started, origin, 1)
+    finish(store, started, "ok", "ok")
+    assert (await api.get(f"/executions/{started}")).body["status"] == "ok"
+    assert (await api.get(f"/executions/{origin}")).body["status"] == "failed"
+
+
+async def test_a_retry_of_a_retry_carries_over_what_both_achieved(api: Client, store: MemoryStore) -> None:
+    await api.create("w", actions=THREE)
+    origin = await api.trigger("w")
+    finish(store, origin, "ok", "failed")
+    second = (await api.send("POST", f"/executions/{origin}/retry")).body["executionId"]
+    finish(store, second, "ok", "failed")
+    third = (await api.send("POST", f"/executions/{second}/retry")).body["executionId"]
+    assert store.executions.documents[third].resume_index == 2
+    assert (await api.get(f"/executions/{third}")).body["originId"] == second
+
+
+async def test_a_retry_runs_the_version_that_failed_and_run_again_the_current_one(api: Client, store: MemoryStore) -> None:
+    await api.create("w", actions=THREE)
+    origin = await api.trigger("w")
+    finish(store, origin, "ok", "failed")
+    await api.send("PUT", "/workflows/w", json={"trigger": {"type": "manual"}, "actions": [LOG]})
+    retried = (await api.send("POST", f"/executions/{origin}/retry")).body["executionId"]
+    assert (await api.get(f"/executions/{retried}")).body["version"] == 1
+    assert (await api.get(f"/executions/{retried}")).body["totalActions"] == 3
+    finish(store, retried, "ok", "ok")
+    again = (await api.send("POST", f"/executions/{retried}/run-again")).body["executionId"]
+    shown = (await api.get(f"/executions/{again}")).body
+    assert (shown["version"], shown["totalActions"], shown["originId"], shown["executedActions"]) == (2, 1, retried, [])
+
+
+@pytest.mark.parametrize("how", ["retry", "run-again"])
+async def test_only_one_execution_of_a_workflow_is_open(api: Client, store: MemoryStore, how: str) -> None:
+    await api.create("w", actions=THREE)
+    origin = await api.trigger("w")
+    problem = (await api.send("POST", f"/executions/{origin}/{how}")).problem(409)
+    assert (problem["status"], problem["executionId"]) == ("workflow in progress", origin)
+    finish(store, origin, "failed")
+    open_one = await api.trigger("w")
+    problem = (await api.send("POST", f"/executions/{origin}/{how}")).problem(409)
+    assert (problem["status"], problem["executionId"]) == ("workflow in progress", open_one)
+
+
+async def test_a_success_is_not_retried_but_run_again(api: Client, store: MemoryStore) -> None:
+    await api.create("w")
+    origin = await api.trigger("w")
+    finish(store, origin, "ok")
+    problem = (await api.send("POST", f"/executions/{origin}/retry")).problem(409)
+    assert "run-again" in problem["detail"]
+    assert (await api.send("POST", f"/executions/{origin}/run-again")).status == 202
+
+
+async def test_a_cancelled_execution_is_retried_from_where_it_stood(api: Client, store: MemoryStore) -> None:
+    await api.create("w", actions=THREE)
+    origin = await api.trigger("w")
+    finish(store, origin, "ok")
+    store.executions.apply(Ended(origin, "w", Status.CANCELLED, "asked", START))
+    started = (await api.send("POST", f"/executions/{origin}/retry")).body["executionId"]
+    assert store.executions.documents[started].resume_index == 1
+
+
+async def test_a_workflow_that_runs_on_its_schedule_alone_is_retried_but_not_run_again(
+    api: Client, store: MemoryStore
+) -> None:
+    await api.create("w")
+    origin = await api.trigger("w")
+    finish(store, origin, "failed")
+    await api.send("PUT", "/workflows/w", json={"trigger": {"type": "periodic", "interval": "1h"}, "actions": [LOG]})
+    assert "allowManual" in (await api.send("POST", f"/executions/{origin}/run-again")).problem(409)["detail"]
+    assert (await api.send("POST", f"/executions/{origin}/retry")).status == 202
+
+
+@pytest.mark.parametrize("how", ["retry", "run-again"])
+async def test_what_is_not_there_is_not_repeated(api: Client, store: MemoryStore, how: str) -> None:
+    assert (await api.send("POST", f"/executions/{NOBODY}/{how}")).problem(404)
+    assert (await api.send("POST", f"/executions/7/{how}")).fields() == ["executionId"]
+    await api.create("w")
+    origin = await api.trigger("w")
+    finish(store, origin, "failed")
+    assert (await api.send("POST", f"/executions/{origin}/{how}", json={"force": True})).fields() == ["force"]
+    await api.send("DELETE", "/workflows/w")
+    assert (await api.send("POST", f"/executions/{origin}/{how}")).problem(404)
+
+
+async def test_without_kafka_it_is_accepted_all_the_same(
+    app: WorkflowsApp, api: Client, store: MemoryStore, requests: FakeTopic
+) -> None:
+    await api.create("w")
+    origin = await api.trigger("w")
+    finish(store, origin, "failed")
+    requests.broker = "refusing"
+    assert (await api.send("POST", f"/executions/{origin}/retry")).status == 202

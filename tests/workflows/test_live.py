@@ -1,0 +1,144 @@
+"""Live updates: what watchers are told, and what becomes of those who are slow or come back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+
+from apps.workflows.app import WorkflowsApp
+from apps.workflows.live import QUEUE, LiveFeed, Watcher
+from events.records import ActionResult, ExecutionEnded, ExecutionRequest, WorkflowChanged
+from tests.workflows.client import Client
+from tests.workflows.clock import START
+from tests.workflows.fake_consumer import FakeConsumer
+
+ONE = "019ab5d0-0000-7000-8000-000000000001"
+TWO = "019ab5d0-0000-7000-8000-000000000002"
+
+
+def request(execution_id: str | None = ONE, workflow_id: str = "w", epoch: int = 1) -> ExecutionRequest:
+    return ExecutionRequest(
+        workflow_id=workflow_id, execution_id=execution_id, epoch=epoch, created_at=START, total_actions=1
+    )
+
+
+def result(execution_id: str = ONE, logs: tuple[str, ...] = ("line",)) -> ActionResult:
+    return ActionResult(
+        workflow_id="w", execution_id=execution_id, epoch=1, seq=1, version=1, runner="r", attempt=1, action_id="call",
+        index=0, status="failed", execution_status="waiting", retries_left=2, total_actions=1, started_at=START,
+        finished_at=START, logs=list(logs), error={"class": "status", "message": "503"}, wake_at=START, reason="503",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def consumer() -> FakeConsumer:
+    return FakeConsumer()
+
+
+@pytest.fixture
+async def feed(consumer: FakeConsumer) -> AsyncIterator[LiveFeed]:
+    feed = LiveFeed(consumer, linger=0.05)
+    yield feed
+    await feed.close()
+
+
+async def told(watcher: Watcher, count: int) -> list[Any]:
+    found: list[Any] = []
+    while len(found) < count:
+        found += await asyncio.wait_for(watcher.take(10), 10)
+    return found
+
+
+async def test_watchers_are_told_what_they_watch(feed: LiveFeed, consumer: FakeConsumer) -> None:
+    async with feed.watch() as everything, feed.watch("w") as one_workflow, feed.watch(None, TWO) as one_execution:
+        consumer.give("workflow.execution", request())
+        consumer.give("workflow.execution", request(TWO, "other"))
+        consumer.give("workflow.schedule", WorkflowChanged(workflow_id="w", version=2))
+        assert [each.name for each in await told(everything, 3)] == [
+            "execution-requested",
+            "execution-requested",
+            "workflow-changed",
+        ]
+        assert [each.execution_id for each in await told(one_workflow, 2)] == [ONE, None]
+        assert [each.workflow_id for each in await told(one_execution, 1)] == ["other"]
+
+
+async def test_what_is_malformed_or_not_admitted_is_passed_over(feed: LiveFeed, consumer: FakeConsumer) -> None:
+    async with feed.watch() as watcher:
+        consumer.give("workflow.execution", b"{oops")
+        consumer.give("workflow.execution", request(None, epoch=0))
+        consumer.give(
+            "workflow.action-result", ExecutionEnded(workflow_id="w", execution_id=ONE, ended="x", at=START, reason="")
+        )
+        consumer.give("workflow.action-result", result())
+        names = [each.name for each in await told(watcher, 2)]
+        assert names == ["execution-ended", "action-result"]
+
+
+async def test_it_reads_only_while_somebody_watches(feed: LiveFeed, consumer: FakeConsumer) -> None:
+    assert consumer.running == 0
+    async with feed.watch():
+        await asyncio.wait_for(feed.positioned.wait(), 5)
+        assert consumer.running == 1
+    for _ in range(200):
+        if not consumer.running:
+            break
+        await asyncio.sleep(0.01)
+    assert consumer.running == 0
+
+
+async def test_a_slow_watcher_is_told_that_it_missed_something(feed: LiveFeed, consumer: FakeConsumer) -> None:
+    async with feed.watch() as slow, feed.watch() as quick:
+        await asyncio.wait_for(feed.positioned.wait(), 5)
+        await slow.take(0.01)
+        slow.missed = quick.missed = False
+        for _ in range(QUEUE + 1):
+            consumer.give("workflow.execution", request())
+        await told(quick, QUEUE + 1)
+        assert slow.missed and not quick.missed
+        assert len(await slow.take(1)) == QUEUE
+
+
+async def test_who_comes_back_in_time_is_told_what_happened_meanwhile(feed: LiveFeed, consumer: FakeConsumer) -> None:
+    async with feed.watch() as other:
+        await asyncio.wait_for(feed.positioned.wait(), 5)
+        async with feed.watch() as watcher:
+            consumer.give("workflow.execution", request())
+            (seen,) = await told(watcher, 1)
+            last = feed.id_of(seen)
+        consumer.give("workflow.action-result", result())
+        await told(other, 2)
+        async with feed.watch(last_id=last) as back:
+            assert [each.name for each in await told(back, 1)] == ["action-result"]
+            assert not back.missed
+        for stranger in ("", "elsewhere-3", last.replace("-1", "-x")):
+            async with feed.watch(last_id=stranger) as lost:
+                assert lost.missed
+
+
+async def test_the_stream_speaks_server_sent_events(app: WorkflowsApp, api: Client, consumer: FakeConsumer) -> None:
+    app.live = LiveFeed(consumer)
+    async with api.session.get(api.server.make_url(f"/v1/events/stream?executionId={ONE}")) as response:
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        assert response.headers["Cache-Control"] == "no-store"
+        consumer.give("workflow.execution", request(TWO))
+        consumer.give("workflow.action-result", result(logs=("x" * 10_000,)))
+        lines: list[str] = []
+        while not any(line.startswith("event: action-result") for line in lines):
+            lines.append((await asyncio.wait_for(response.content.readline(), 10)).decode().strip())
+        number = (await response.content.readline()).decode()
+        data = orjson.loads((await response.content.readline()).decode().removeprefix("data: "))
+        assert lines[0] == "retry: 1000"
+        assert "event: execution-requested" not in lines
+        assert number.startswith("id: ")
+        assert (data["workflowId"], data["status"], data["nextAttemptAt"]) == ("w", "pending", "2026-01-31T12:00:00.000Z")
+        assert len(data["action"]["logs"][0]) == 2000
+        # A service that stops ends its streams.
+        await app.live.close()
+        await asyncio.wait_for(response.content.read(), 10)
+
+
+async def test_a_wrong_filter_is_named(api: Client) -> None:
+    assert (await api.get("/events/stream?workflowId=a%20b&executionId=7")).fields() == ["workflowId", "executionId"]
