@@ -66,7 +66,7 @@ class ServiceSettings(BaseSettings):
         default="", description="Name by which other workers reach this one; web_host where empty. Set it in containers."
     )
     secrets_key: str = Field(
-        default="", description="Keys that secrets are encrypted with (32 bytes in base64, the first encrypts)."
+        default="", repr=False, description="Keys that secrets are encrypted with (32 bytes in base64, the first encrypts)."
     )
     secrets_key_file: Path | None = Field(
         default=None, description="File with the keys, one per line; read anew when it changes, and instead of SECRETS_KEY."

@@ -127,7 +127,7 @@ async def test_an_action_ends_at_its_timeout(api, target, workflow_id):
     await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1", timeout="1s")], retries=0)
     execution = await api.finished(await api.trigger(workflow_id))
     assert execution["status"] == "failed"
-    assert execution["executedActions"][0]["error"]["class"] == "timeout"
+    assert execution["executedActions"][0]["error"]["class"].startswith("timeout")
 
 
 async def test_a_timeout_is_kept_while_the_runner_is_being_replaced(stack, api, target, workflow_id):
@@ -169,7 +169,7 @@ async def test_a_request_in_doubt_is_sent_again_only_where_it_may_be(stack, api,
 async def test_an_action_that_kills_its_runner_is_given_up_and_others_live(stack, api, target, workflow_id):
     poison, other = f"{workflow_id}-poison", f"{workflow_id}-other"
     await api.create(poison, [LOG, {"type": "crash"}])
-    await api.create(other, [http(target, f"{other}?fail=1")], backoff={"base": "4s", "cap": "4s", "jitter": "none"})
+    await api.create(other, [http(target, f"{other}?fail=1")], backoff={"base": "30s", "cap": "30s", "jitter": "none"})
     runner = stack.children["runner"]
     await runner.wait_ready()
     waiting = await api.trigger(other)
