@@ -30,7 +30,6 @@ _IN_PATH: Final[Mapping[str, Schema]] = {
     "token_id": {"description": "Id of the token: the part after wf_.", "pattern": "^[0-9a-f]{16}$"},
     "version": {"description": "Number of the version, from 1.", "pattern": "^[1-9][0-9]{0,8}$"},
     "name": {"description": "Name of the secret.", "pattern": "^[A-Za-z_0-9][A-Za-z0-9_-]{0,127}$"},
-    "version": {"description": "Number of the version.", "pattern": "^[1-9][0-9]{0,8}$"},
     "letter_id": {"description": "Partition and offset of the dead letter.", "pattern": "^[0-9]{1,4}-[0-9]{1,18}$"},
     "asset": {"description": "Name of the file."},
 }

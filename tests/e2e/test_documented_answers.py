@@ -28,7 +28,7 @@ async def test_no_answer_is_undocumented(stack, api, tmp_path):
         "run",
         f"{stack.api_url}/openapi.json",
         f"--checks={CHECKS}",
-        "--phases=examples,coverage,fuzzing",
+        "--phases=examples,fuzzing",
         "--max-examples=5",
         "--generation-deterministic",
         "--suppress-health-check=all",
@@ -39,7 +39,8 @@ async def test_no_answer_is_undocumented(stack, api, tmp_path):
         stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await asyncio.wait_for(process.communicate(), 300)
-    assert process.returncode == 0, output.decode()[-6000:]
+    text = "\n".join(line[:200] for line in output.decode().splitlines())
+    assert process.returncode == 0, text[text.find("= FAILURES") :][:6000]
     # What it created must not tick into the tests that follow.
     for workflow_id in await every_workflow(api) - before:
         await api.call("DELETE", f"/workflows/{workflow_id}")
