@@ -36,7 +36,7 @@ def _is_rest(cursor: str) -> str:
 class DeadLetterQuery(Page):
     """Which dead letters to list."""
 
-    cursor: Annotated[str, Field(max_length=1000), AfterValidator(_is_rest)] | None = None
+    cursor: Annotated[str, Field(max_length=500), AfterValidator(_is_rest)] | None = None
 
     def before(self) -> dict[int, int] | None:
         """Return where each partition is to be read on."""
