@@ -14,5 +14,9 @@ settings.load_profile("house")
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack(tmp_path_factory):
     chosen = on_free_ports(StandaloneSettings(data_dir=tmp_path_factory.mktemp("stack")))
-    async with Stack(chosen, environment={"SCHEDULER_INTERVAL": "1"}) as running:
+    lines: list[str] = []
+    async with Stack(
+        chosen, environment={"SCHEDULER_INTERVAL": "1"}, sink=lambda name, line: lines.append(f"{name}: {line}")
+    ) as running:
+        running.lines = lines  # what the services and their dependencies say
         yield running

@@ -22,7 +22,7 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from actions.registry import WorkflowDefinition
-from actions.running import Failed, Succeeded
+from actions.running import Failed, Resources, Succeeded
 from apps.runner import attempts, intake, positions, runs, strays
 from apps.runner.agents import Results
 from apps.runner.definitions import Definitions
@@ -347,6 +347,7 @@ class Runner(Process):
         self.runs = runs.Runs(executions, runner=self.name, limit=50, mark_delay=0.1, hand_back=self._hand_back)
         self.strays = strays.Strays(executions, runs=self.runs, runner=self.name, hand_back=self._hand_back)
         self.projection = Projection(executions, announce=self._announce, metrics=metrics)
+        self.secrets = Resources(http=None).secrets  # type: ignore[arg-type]
         self.intake = intake.Intake(
             runner=self.name,
             executions=executions,
