@@ -72,7 +72,6 @@ class Run:
     outcomes: tuple[ActionOutcome, ...] = ()  # what was recorded before this run
     deadline: datetime | None = None
     in_doubt: frozenset[int] = frozenset()  # begun by an earlier run that did not live to tell what became of them
-    lost: int = 0  # earlier runs that died with their runner
 
 
 Intend = Callable[[Run, str], Awaitable[bool]]

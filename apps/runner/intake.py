@@ -365,7 +365,6 @@ def _run_of_claimed(execution: Execution) -> Run:
         recorded=len(execution.results),
         deadline=execution.deadline,
         in_doubt=execution.in_doubt,
-        lost=execution.lost,
         created_at=execution.created_at,
         due_at=execution.due_at,
         input=execution.input or {},
