@@ -68,7 +68,6 @@ class Cause(str, Enum):
     MANUAL = "manual"  # POST /workflows/{id}/trigger
     SCHEDULE = "schedule"  # a tick
     EVENT = "event"  # a record published straight to Kafka
-    BACKFILL = "backfill"  # a tick of the past, made up for by hand
 
 
 def outcome_key(attempt: int, index: int) -> str:

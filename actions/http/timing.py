@@ -4,7 +4,7 @@ The parts are ``connect`` (DNS, TCP, TLS), ``first-byte`` (until the headers of 
 piece of its body); ``total`` covers all of them, redirects included.
 
 The connector, the resolver and the TLS context tell the clock of the current task where its request stands. aiohttp's
-``TraceConfig`` would tell the same and took a fifth of the CPU of a small request; a timer per part took another tenth, so
+``TraceConfig`` would tell the same for about 40 µs of CPU a request, in one measurement; a timer per part took about 25, so
 there is one timer, which looks when it fires whether the current part is really over.
 """
 

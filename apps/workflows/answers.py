@@ -167,7 +167,7 @@ class ScheduleShown(TicksShown):
 class Occurrence(Shown):
     """What became of a tick, or of consecutive ticks that were not fired."""
 
-    disposition: str = Field(description="fired, backfilled, skipped, missed or held.")
+    disposition: str = Field(description="fired, skipped, missed or held.")
     due_at: datetime | None
     until: datetime | None = Field(default=None, description="The last of the ticks; only of those that were not fired.")
     ticks: int | None = Field(default=None, description="How many; only of those that were not fired.")

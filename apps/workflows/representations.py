@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from actions.registry import WorkflowDefinition
 from domain.access import Token
-from domain.execution import CARRIED, ActionOutcome, Cause, Execution, Status
+from domain.execution import CARRIED, ActionOutcome, Execution, Status
 from domain.instants import MILLISECOND
 from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
@@ -155,7 +155,7 @@ def occurrence(found: Execution | Unfired) -> dict[str, Any]:
             "openExecutionId": found.holder,
         }
     shown: dict[str, Any] = {
-        "disposition": "backfilled" if found.cause is Cause.BACKFILL else "fired",
+        "disposition": "fired",
         "dueAt": instant(found.due_at),
         "executionId": found.execution_id,
         "status": found.status.shown,
