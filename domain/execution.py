@@ -378,6 +378,9 @@ _RESTARTS_FROM = {
 def _reissue(execution: Execution, request: Reissued) -> Execution:
     if request.epoch <= execution.epoch or execution.status not in _RESTARTS_FROM[request.why]:
         return execution
+    # To wake what waits for a retry would run its failed action again under the same attempt, over its own record.
+    if execution.status is Status.WAITING and (request.why is Restart.WOKEN) != execution.is_delayed:
+        return execution
     return replace(
         execution,
         status=Status.PENDING,

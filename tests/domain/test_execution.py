@@ -76,6 +76,15 @@ def test_a_failed_action_is_retried_from_where_it_failed():
     assert [(o.attempt, o.index, o.status) for o in ended.ordered_results] == [(1, 0, "ok"), (1, 1, "failed"), (2, 1, "ok")]
 
 
+def test_what_waits_for_a_retry_cannot_be_woken_and_what_is_delayed_cannot_be_retried():
+    failed = apply(admitted(), finished(0, Status.WAITING, ok=False, wake_at=at(9)))
+    assert apply(failed, Reissued("e", "w", epoch=2, at=at(9), why=Restart.WOKEN)) == failed
+    assert apply(failed, Reissued("e", "w", epoch=2, at=at(9), why=Restart.RETRY)).attempt == 2
+    delayed = apply(admitted(), finished(0, Status.WAITING, wake_at=at(9)))
+    assert apply(delayed, Reissued("e", "w", epoch=2, at=at(9), why=Restart.RETRY)) == delayed
+    assert apply(delayed, Reissued("e", "w", epoch=2, at=at(9), why=Restart.WOKEN)).attempt == 1
+
+
 def test_a_request_is_claimed_once():
     taken = claim(admitted(), 1, "r1", T0)
     assert taken is not None

@@ -15,7 +15,6 @@ from events.history import fold
 from tests.projection.plausible import START, Life, eventful, settled, smooth
 
 
-@pytest.mark.skip(reason="the random lives do not yet know the flow fields of results (issue 4, verify)")
 @settings(max_examples=400, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_the_fold_of_any_life_agrees_with_its_document(seed, steps):
@@ -29,7 +28,6 @@ def test_the_fold_of_any_life_agrees_with_its_document(seed, steps):
     assert differences(told.execution, life.document) == []
 
 
-@pytest.mark.skip(reason="the random lives do not yet know the flow fields of results (issue 4, verify)")
 @settings(max_examples=400, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_the_fold_of_a_life_that_ended_is_its_document(seed, steps):
