@@ -112,6 +112,9 @@ def _open(resolver: AbstractResolver, make_socket: Callable[[Any], socket.socket
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
     )
+    # aiohttp sends an idempotent request whose connection broke a second time, by itself and unseen. What has left is for
+    # the workflow's retry policy, and for onUnknown, to send again. There is no public way to say so.
+    session._retry_connection = False
     return RetryClient(client_session=session, retry_options=_CONNECTION_RETRIES, raise_for_status=False)
 
 

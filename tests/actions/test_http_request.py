@@ -456,6 +456,21 @@ async def test_a_broken_answer_is_named(sender, error_class, answer):
     assert (outcome.error_class, outcome.maybe_done) == (error_class, True)
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "POST", "PATCH"])
+async def test_what_has_left_is_sent_once_in_an_attempt(sender, method):
+    received = []
+
+    async def hang_up(reader, writer):
+        received.append(await reader.readuntil(b"\r\n"))
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        outcome = await sender.send(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", method=method)
+    assert outcome.error_class == "disconnected"
+    assert received == [f"{method} / HTTP/1.1\r\n".encode()]
+
+
 async def test_header_bytes_that_are_no_text_are_kept_readable(sender):
     server = await raw_server(b"HTTP/1.1 200 OK\r\nServer: \xff\xfe\r\nContent-Length: 0\r\n\r\n")
     async with server:
