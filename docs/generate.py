@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings
 
+from actions.plugins import PluginSettings
 from apps.runner.settings import RunnerSettings
 from apps.scheduler.settings import SchedulerSettings
 from apps.settings import ServiceSettings
@@ -14,14 +15,25 @@ from docs.reference import api_page, cli_page, definition_page
 
 HERE = Path(__file__).parent
 
+# Read by the command line's options and by name, so no settings model lists them.
+_FREE_VARIABLES = """\
+| variable | default | meaning |
+| --- | --- | --- |
+| `WF_URL` | `http://127.0.0.1:8081` | Address of the service that `wf` asks. |
+| `WF_TOKEN` |  | Token that `wf` shows. |
+| `WF_PROFILE` |  | Entry of the configuration file that `wf` uses. |
+| `WF_CONFIG` | the user's configuration directory | The configuration file of `wf`. |
+| `WF_SECRET_<NAME>` |  | The secret `<NAME>`, for every service that reads secrets. |"""
+
 
 def settings_page() -> str:
     """Return the reference of every setting."""
-    own = {
+    own: dict[str, tuple[type[BaseSettings], type[BaseSettings]]] = {
         "All services": (ServiceSettings, ServiceSettings),
         "API (`apps.workflows`)": (WorkflowsSettings, ServiceSettings),
         "Scheduler (`apps.scheduler`)": (SchedulerSettings, ServiceSettings),
         "Runner (`apps.runner`)": (RunnerSettings, ServiceSettings),
+        "Private kinds of actions": (PluginSettings, PluginSettings),
     }
     parts = [
         "# Settings",
@@ -34,6 +46,8 @@ def settings_page() -> str:
         "## Standalone stack (`wf up`)",
         "Also options of the command: `WF_KAFKA_PORT` is `--kafka-port`.",
         _table(StandaloneSettings, list(StandaloneSettings.model_fields)),
+        "## Command line and secrets",
+        _FREE_VARIABLES,
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -1,4 +1,5 @@
 import pytest
+from pydantic_settings import BaseSettings
 
 from docs.generate import HERE, PAGES
 
@@ -13,3 +14,22 @@ def test_every_entry_says_what_it_is(name):
     rows = [line for line in PAGES[name]().splitlines() if line.startswith("| `")]
     assert rows
     assert not [row for row in rows if row.rstrip().endswith("|  |")]
+
+
+def test_every_settings_model_is_in_the_reference():
+    import apps.runner.settings
+    import apps.scheduler.settings
+    import apps.standalone.settings
+    import apps.workflows.settings  # noqa: F401 - defining the models is what the imports are for
+
+    models, found = [BaseSettings], set()
+    while models:
+        models += (below := models.pop().__subclasses__())
+        found |= {
+            f"{model.model_config.get('env_prefix') or ''}{name}".upper()
+            for model in below
+            if model.__module__.startswith(("apps.", "actions."))
+            for name in model.model_fields
+        }
+    page = PAGES["settings.md"]()
+    assert not [name for name in sorted(found) if f"| `{name}` |" not in page]
