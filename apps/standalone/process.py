@@ -238,13 +238,13 @@ class ChildProcess(Service):
 
         await asyncio.wait_for(relaunched(), timeout)
 
-    async def wait_line(self, text: str, timeout: float = 30.0) -> str:
-        """Return the first kept or coming line that contains the text; raises `asyncio.TimeoutError`."""
+    async def wait_line(self, *texts: str, timeout: float = 30.0) -> str:
+        """Return the first kept or coming line that contains all the texts; raises `asyncio.TimeoutError`."""
 
         async def found() -> str:
             while True:
                 for line in self.lines:
-                    if text in line:
+                    if all(text in line for text in texts):
                         return line
                 self._new_line.clear()
                 await self._new_line.wait()

@@ -131,7 +131,8 @@ async def target():
         times = int(request.query.get("fail", "0"))
         if next(failures[key]) < times:
             return web.Response(status=503, text="not yet")
-        if "hold" in request.query:
+        held = request.query.get("hold")  # every request, or the first one alone
+        if held is not None and (held != "first" or target.count(key) == 1):
             try:
                 await target.release.wait()
             except asyncio.CancelledError:
