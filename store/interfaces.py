@@ -176,7 +176,7 @@ class Executions(Protocol):
     async def end(self, ended: Ended) -> Execution | None:
         """End an open execution; None where it is unknown or ended already.
 
-        The end is untold, in the same write, until :meth:`told` says otherwise.
+        The end is untold from then on, until :meth:`told` says otherwise.
         """
 
     async def told(self, ids: Sequence[str]) -> None:

@@ -105,3 +105,27 @@ async def test_open_executions_never_expire_and_finished_ones_do(real):
     assert "expire_at" not in await real.executions._live.find_one({"_id": other.execution_id})
     indexes = await real.executions._live.index_information()
     assert not any("expireAfterSeconds" in index for index in indexes.values())
+
+
+async def test_an_end_that_a_result_has_forestalled_is_never_told(real):
+    """Whoever cancels marks the end, and dies; then the execution fails by itself."""
+    asked = admission()
+    await real.executions.admit(asked)
+    before = await real.executions.get(asked.execution_id)
+    await real.executions._mark_untold(apply(before, Ended("", "w", Status.CANCELLED, "asked", at(3))))
+    assert await real.executions.untold(ALL, 10) == [], "it is still open"
+    await real.executions.project([finished(asked, status=Status.FAILED)])
+    assert await real.executions.untold(ALL, 10) == []
+    assert await real.executions._untold.count_documents({}) == 0
+
+
+async def test_an_end_is_told_though_others_were_about_to_bring_about_theirs(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    before = await real.executions.get(asked.execution_id)
+    for second in (3, 4):
+        await real.executions._mark_untold(apply(before, Ended("", "w", Status.CANCELLED, "somebody else", at(second))))
+    ended = await real.executions.end(Ended(asked.execution_id, "w", Status.CANCELLED, "asked", at(5)))
+    assert await real.executions.untold(ALL, 10) == [ended]
+    await real.executions.told([asked.execution_id])
+    assert await real.executions._untold.count_documents({}) == 0
