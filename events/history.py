@@ -57,6 +57,8 @@ def fold(records: Sequence[Event]) -> Told:
             eras.setdefault(record.epoch, _Era()).results.append(record)
         elif isinstance(record, ExecutionEnded) and end is None:
             end = record
+    if end is not None and end.ended == Status.SKIPPED.value and eras:
+        end = None  # two runners had the same record in hand, and the other one admitted it
     if end is not None and end.ended == Status.SKIPPED.value:
         return Told(_skipped(end), end.created_at is not None, len(records))
     _drop_what_was_turned_away(eras, end)

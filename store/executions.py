@@ -162,7 +162,7 @@ class MongoExecutions:
                 elif holder.execution_id == admissions[index].execution_id:
                     # Perhaps an insert of a repetition whose answer was lost: its lock must not stay.
                     if admissions[index].cause is not Cause.MANUAL:
-                        await self._has_finished(holder.execution_id)
+                        await self._has_finished(holder.execution_id, or_skipped=True)
                     answers[index] = AlreadyAdmitted(holder.execution_id)
                 else:
                     answers[index] = Locked(holder.execution_id, holder.status)
@@ -236,15 +236,19 @@ class MongoExecutions:
         before = await self.get(execution_id)
         if before is None or before.epoch != epoch:
             return None
-        if why in (Restart.UNCLAIMED, Restart.RELEASED) and epoch == 1 and await self._has_finished(execution_id):
+        is_first = why in (Restart.UNCLAIMED, Restart.RELEASED) and epoch == 1
+        # Skipped is not finished here: two runners may have had the same record in hand, and the one that admitted it,
+        # having looked in vain, has published it.
+        if is_first and await self._has_finished(execution_id, or_skipped=False):
             return None
         after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, why))
         return after if after is not before and await self._swap(before, after) else None
 
-    async def _has_finished(self, execution_id: str) -> bool:
-        """Tell whether a first epoch is a repetition of a finished execution, and remove it if so."""
+    async def _has_finished(self, execution_id: str, *, or_skipped: bool) -> bool:
+        """Tell whether a first epoch is a repetition of a finished (or skipped) execution, and remove it if so."""
+        least = 0 if or_skipped else 1  # epoch
         async with translated():
-            if not await self._ids(self._finished, [execution_id]):
+            if not await self._finished.find_one({"_id": execution_id, "epoch": {"$gte": least}}, {"_id": 1}):
                 return False
             await self._live.delete_many({"_id": execution_id, "epoch": 1})
         return True

@@ -129,3 +129,14 @@ async def test_an_end_is_told_though_others_were_about_to_bring_about_theirs(rea
     assert await real.executions.untold(ALL, 10) == [ended]
     await real.executions.told([asked.execution_id])
     assert await real.executions._untold.count_documents({}) == 0
+
+
+async def test_a_record_that_two_runners_had_in_hand_is_not_removed_by_the_one_that_skipped_it(real):
+    """One of them looked in vain for a skip, and published; then the other one, slower, recorded it."""
+    asked = replace(admission(), cause=Cause.EVENT)
+    assert isinstance(await real.executions.admit(asked), Admitted)
+    await real.executions._insert_into(real.executions._finished, [replace(asked, lock_key=None)], [0])
+    reissued = await real.executions.reissue(asked.execution_id, 1, at(9), Restart.UNCLAIMED)
+    assert (reissued.status, reissued.epoch) == (Status.PENDING, 2)
+    await real.executions.project([finished(asked, epoch=2, status=Status.OK)])
+    assert (await real.executions.get(asked.execution_id)).status is Status.OK
