@@ -19,9 +19,10 @@ Two collections rather than one with an update, because of what was measured on 
 execution, batches of 64): 0.72 ms for insert, read, insert and delete, against 1.6 ms for insert and update of a document
 under the five indexes that locking, waking, listing and retention need; here the open collection needs three small ones.
 
-A tick or a record has one id for ever, but a finished execution's id is free again among the open ones. So admission looks,
-after its insert, whether the id has finished already, and takes the insert back if so. A crash before the look is harmless:
-only what was looked up is published, and before the scheduler publishes an unclaimed first epoch anew, it looks as well.
+A tick or a record has one id for ever, but a finished execution's id is free again among the open ones. So admission looks
+whether the id has finished already, before its insert, and again after it, for then it takes the insert back. A crash before
+the second look is harmless: only what was looked up is published, and before an unclaimed first epoch is published anew, or
+claimed by a request that is still in Kafka, somebody looks as well.
 
 Fields are absent rather than null, so that sparse indexes stay small. Arbitrary JSON (errors, outputs) is kept as JSON text:
 its keys may hold dots and dollars.
@@ -116,6 +117,7 @@ class MongoExecutions:
         self._swaps: GroupCommit[Swap, bool] = GroupCommit(self._swap_all)
         self._intents: GroupCommit[tuple[str, int, str, str, datetime], bool] = GroupCommit(self._intend_all)
         self._reads: GroupCommit[str, Execution | None] = GroupCommit(self._get_all)
+        self._looks: GroupCommit[str, int | None] = GroupCommit(self._look_all)
 
     async def ensure_indexes(self) -> None:
         """Create the indexes; each is used by the calls named beside it."""
@@ -161,7 +163,7 @@ class MongoExecutions:
                     left.append(index)  # it ended between the insert and the look: try again
                 elif holder.execution_id == admissions[index].execution_id:
                     # Perhaps an insert of a repetition whose answer was lost: its lock must not stay.
-                    if admissions[index].cause is not Cause.MANUAL:
+                    if not admissions[index].is_unique:
                         await self._has_finished(holder.execution_id, or_skipped=True)
                     answers[index] = AlreadyAdmitted(holder.execution_id)
                 else:
@@ -173,27 +175,32 @@ class MongoExecutions:
     async def _insert(self, admissions: Sequence[Admission]) -> Sequence[AdmissionAnswer | BaseException]:
         locking = [index for index, admission in enumerate(admissions) if admission.lock_key is not None]
         skipped = [index for index, admission in enumerate(admissions) if admission.lock_key is None]
+        again = [index for index in locking if not admissions[index].is_unique]
         answers: dict[int, AdmissionAnswer | BaseException] = {}
         async with translated():
-            answers.update(await self._insert_into(self._live, admissions, locking))
-            again = [
-                index
-                for index in locking
-                if isinstance(answers[index], (Admitted, AlreadyAdmitted)) and admissions[index].cause is not Cause.MANUAL
-            ]
-            if again:
-                ended = await self._ids(self._finished, [admissions[index].execution_id for index in again])
-                if ended:
-                    await self._live.delete_many({"_id": {"$in": sorted(ended)}, "epoch": 1, "seq": 0})
-                for index in again:
-                    if admissions[index].execution_id in ended:
-                        answers[index] = AlreadyAdmitted(admissions[index].execution_id)
+            answers.update(await self._take_back(admissions, again))
+            answers.update(
+                await self._insert_into(self._live, admissions, [index for index in locking if index not in answers])
+            )
+            admitted = [index for index in again if isinstance(answers[index], Admitted)]
+            answers.update(await self._take_back(admissions, admitted))
             if skipped:
                 open_ids = await self._ids(self._live, [admissions[index].execution_id for index in skipped])
                 fresh = [index for index in skipped if admissions[index].execution_id not in open_ids]
                 answers.update({index: AlreadyAdmitted(admissions[index].execution_id) for index in skipped})
                 answers.update(await self._insert_into(self._finished, admissions, fresh))
         return [answers[index] for index in range(len(admissions))]
+
+    async def _take_back(self, admissions: Sequence[Admission], indexes: Sequence[int]) -> dict[int, AlreadyAdmitted]:
+        """Return the answers to those whose id has finished, and remove what an insert of theirs has left."""
+        ended = await self._ids(self._finished, [admissions[index].execution_id for index in indexes])
+        if ended:
+            await self._live.delete_many({"_id": {"$in": sorted(ended)}, "epoch": 1})
+        return {
+            index: AlreadyAdmitted(admissions[index].execution_id)
+            for index in indexes
+            if admissions[index].execution_id in ended
+        }
 
     async def _insert_into(
         self, collection: AsyncCollection[Document], admissions: Sequence[Admission], indexes: Sequence[int]
@@ -227,9 +234,11 @@ class MongoExecutions:
         """Start a doubtful request; see the contract."""
         before = await self.get(execution_id)
         after = claim(before, epoch, runner, at) if before else None
-        if before is None or after is None or not await self._swap(before, after):
+        if before is None or after is None:
             return None
-        return after
+        if epoch == 1 and await self._has_finished(execution_id, or_skipped=False):
+            return None
+        return after if await self._swap(before, after) else None
 
     async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
         """Raise the epoch; see the contract."""
@@ -246,12 +255,18 @@ class MongoExecutions:
 
     async def _has_finished(self, execution_id: str, *, or_skipped: bool) -> bool:
         """Tell whether a first epoch is a repetition of a finished (or skipped) execution, and remove it if so."""
-        least = 0 if or_skipped else 1  # epoch
+        epoch = await self._looks.submit(execution_id)
+        if epoch is None or (epoch == 0 and not or_skipped):
+            return False
         async with translated():
-            if not await self._finished.find_one({"_id": execution_id, "epoch": {"$gte": least}}, {"_id": 1}):
-                return False
             await self._live.delete_many({"_id": execution_id, "epoch": 1})
         return True
+
+    async def _look_all(self, ids: Sequence[str]) -> Sequence[int | None]:
+        """Return the epochs of those that have finished; 0 of those that were skipped."""
+        async with translated():
+            epochs = {each["_id"]: each["epoch"] for each in await self._documents(self._finished, ids, {"epoch": 1})}
+        return [epochs.get(execution_id) for execution_id in ids]
 
     async def end(self, ended: Ended) -> Execution | None:
         """End an open execution; see the contract."""
@@ -622,18 +637,17 @@ class MongoExecutions:
         async with translated():
             return [from_document(document) for document in await self._documents(self._finished, ids)]
 
-    async def _documents(self, collection: AsyncCollection[Document], ids: Sequence[str]) -> Sequence[Document]:
+    async def _documents(
+        self, collection: AsyncCollection[Document], ids: Sequence[str], fields: Mapping[str, int] | None = None
+    ) -> Sequence[Document]:
         found: list[Document] = []
         for start in range(0, len(ids), _CHUNK):
-            found += [each async for each in collection.find({"_id": {"$in": list(ids[start : start + _CHUNK])}})]
+            query = {"_id": {"$in": list(ids[start : start + _CHUNK])}}
+            found += [each async for each in collection.find(query, fields)]
         return found
 
     async def _ids(self, collection: AsyncCollection[Document], ids: Sequence[str]) -> set[str]:
-        found: set[str] = set()
-        for start in range(0, len(ids), _CHUNK):
-            query = {"_id": {"$in": list(ids[start : start + _CHUNK])}}
-            found |= {each["_id"] async for each in collection.find(query, {"_id": 1})}
-        return found
+        return {each["_id"] for each in await self._documents(collection, ids, {"_id": 1})}
 
     async def _find(
         self,

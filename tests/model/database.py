@@ -88,9 +88,6 @@ class View:
     def find(self, query: Mapping[str, Any], projection: Any = None, *, limit: int = 0, batch_size: int = 0) -> "_Cursor":
         return _Cursor(self, query, limit)
 
-    async def find_one(self, query: Mapping[str, Any], projection: Any = None) -> Document | None:
-        return next(iter(await self._command(lambda: self._there.find(query))), None)
-
     async def insert_one(self, document: Document) -> None:
         def insert() -> None:
             if self._there.insert(dict(document)) is not None:

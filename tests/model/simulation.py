@@ -707,6 +707,7 @@ class Api(Process):
                 publish_end=self._publisher(ACTION_RESULT.name),
                 now=world.now,
                 entropy=world.random.randbytes(10),
+                is_unique=True,
             )
         except (InProgress, StoreUnavailable):
             return

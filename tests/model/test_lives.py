@@ -65,3 +65,30 @@ def test_a_request_that_was_sent_twice_is_run_once(lives, slow):
     world.run(20)
     assert world.execution(execution_id).status is Status.OK
     assert world.began == {(execution_id, 1): [(lives.runner.name, 0), (lives.runner.name, 1)]}
+
+
+@pytest.mark.parametrize("forgotten", ["the offsets", "the offsets, by a living runner", "its last hour"])
+def test_what_has_finished_is_not_run_again_when_the_broker_forgets(lives, forgotten):
+    """Every record comes again: those that asked for executions, the requests that were made of them, the results."""
+    world = lives.world
+    for number in range(20):
+        world.define(f"w{number}")
+        Api(world, "producer").publish_straight(f"w{number}", None)
+    world.run(3)
+    world.back_up()
+    before = world.everything
+    began = {key: list(begins) for key, begins in world.began.items()}
+    assert {execution.status for execution in before.values()} == {Status.OK}
+    assert len(before) == 20
+    world.committed.clear()
+    if forgotten == "its last hour":
+        world.restore()
+    if forgotten == "the offsets, by a living runner":
+        for tp in lives.runner.next:
+            lives.runner.next[tp] = lives.runner.acked[tp] = 0
+    else:
+        lives.runner.alive = False
+        lives.start(Runner)
+    world.run(60)
+    assert world.began == began
+    assert world.everything == before

@@ -140,3 +140,21 @@ async def test_a_record_that_two_runners_had_in_hand_is_not_removed_by_the_one_t
     assert (reissued.status, reissued.epoch) == (Status.PENDING, 2)
     await real.executions.project([finished(asked, epoch=2, status=Status.OK)])
     assert (await real.executions.get(asked.execution_id)).status is Status.OK
+
+
+async def test_a_request_of_old_does_not_find_the_repetition_that_is_about_to_be_taken_back(real):
+    """All records come again: one admits the tick anew, the next one is the request that was made of it then."""
+    asked = tick()
+    await real.executions.admit(asked)
+    await real.executions.project([finished(asked, status=Status.OK)])
+    await real.executions._live.insert_one(to_document(admit(asked), RETENTION))  # and has not looked yet
+    assert await real.executions.claim(asked.execution_id, 1, "r1", at(9)) is None
+    assert (await real.executions.get(asked.execution_id)).status is Status.OK
+
+
+async def test_what_is_asked_for_by_hand_with_a_key_is_not_admitted_again_when_it_has_finished(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    await real.executions.project([finished(asked, status=Status.OK)])
+    assert await real.executions.admit(asked) == AlreadyAdmitted(asked.execution_id)
+    assert await real.executions.holder("w") is None
