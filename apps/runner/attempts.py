@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
-import orjson
 import structlog
 from async_timeout import timeout
 
@@ -35,6 +34,7 @@ from domain.instants import instant
 from domain.retry import NoRetry, RetryDecision, decide_retry
 from events.folding import result_transition
 from events.records import ActionResult
+from events.wire import json_bytes
 from store.interfaces import StoreUnavailable
 from templates.errors import RenderError
 from vault.redaction import Redactor
@@ -45,7 +45,11 @@ log = structlog.get_logger(__name__)
 # A kind that keeps its own time says more precisely what was late: it gets this much (seconds) to do so.
 TIMEOUT_GRACE = 0.5
 UNKNOWN_OUTCOME = "unknown-outcome"
-LARGEST_OUTPUT = 400_000  # bytes of JSON; a record with everything around it must stay below the broker's 1 MiB
+# Together they, with everything around them, must stay below the broker's 1 MiB; a character may take six bytes of JSON.
+LARGEST_OUTPUT = 400_000  # bytes of JSON
+LARGEST_LOGS = 50_000  # characters
+LONGEST_TEXT = 10_000  # characters of an error's message
+LARGEST_EXECUTION = 12_000_000  # bytes of all its results; its document must stay below MongoDB's 16 MiB
 
 Publish = Callable[[str, ActionResult], Awaitable[None]]
 
@@ -89,6 +93,7 @@ async def run_attempt(
     """Run the steps of ``run`` from its resume index on, publishing each result."""
     index, seq = run.resume_index, 0
     outcomes = list(run.outcomes)
+    room = LARGEST_EXECUTION - sum(_size(each.output, each.logs, each.error) for each in outcomes)
     while index < definition.plan.total:
         seq += 1
         # The first run of an execution starts with its first action, to the millisecond, whether or not a start mark is
@@ -106,6 +111,10 @@ async def run_attempt(
             outcome = await _run_one(run, step, resources, outcomes)
             if isinstance(outcome, Failed) and outcome.error_class == "timeout" and not may_repeat(action):
                 outcome = Failed(UNKNOWN_OUTCOME, f"{outcome.message}; whether it was done is not known", outcome.logs)
+        size = _size(outcome.output, outcome.logs, outcome.error if isinstance(outcome, Failed) else None)
+        if size > room:
+            outcome = Failed("too-large", f"the results of this execution are more than {LARGEST_EXECUTION} bytes together")
+        room -= min(size, room)
         result = _result(run, definition, index, seq, outcome, started_at, runner, outcomes)
         _redact(result, resources.secrets.redactor)
         await publish(run.workflow_id, result)
@@ -147,6 +156,7 @@ async def _run_one(run: Run, step: Step, resources: Resources, outcomes: Sequenc
             action = step.render(data)
         async with limit:
             outcome = await run_action(action, context)
+        return _bounded(outcome)
     except asyncio.CancelledError:
         raise
     except asyncio.TimeoutError as error:
@@ -161,8 +171,7 @@ async def _run_one(run: Run, step: Step, resources: Resources, outcomes: Sequenc
         return Failed("internal", f"secrets cannot be read: {error}")
     except Exception as error:  # an action kind must not be able to stop a stream
         log.exception("action raised", execution_id=run.execution_id, action_id=action.action_id)
-        return Failed("internal", f"{type(error).__name__}: {error}")
-    return _bounded(outcome)
+        return Failed("internal", f"{type(error).__name__}: {error}"[:LONGEST_TEXT])
 
 
 async def _data(run: Run, step: Step, resources: Resources, outcomes: Sequence[ActionOutcome]) -> dict[str, Any]:
@@ -181,19 +190,49 @@ async def _data(run: Run, step: Step, resources: Resources, outcomes: Sequence[A
 
 
 def _bounded(outcome: Outcome) -> Outcome:
-    """Return ``outcome``, failed where its output is too large to be recorded."""
+    """Return ``outcome`` as it can be recorded, failed where its output cannot.
+
+    What cannot be written, or is more than the broker takes, would never be published, and its execution never end.
+    """
+    if not isinstance(outcome, Outcome):
+        return Failed("internal", f"the action's kind answered with {type(outcome).__name__} rather than an outcome")
+    outcome = replace(outcome, logs=_bounded_logs(outcome.logs))
+    if isinstance(outcome, Failed) and len(outcome.message) > LONGEST_TEXT:
+        outcome = replace(outcome, message=outcome.message[:LONGEST_TEXT])
     if outcome.output is None:
         return outcome
-    try:
-        size = len(orjson.dumps(outcome.output))
-    except TypeError:
-        return outcome  # what orjson refuses and JSON allows is written otherwise, and rare
-    if size <= LARGEST_OUTPUT:
+    error_class, message = "internal", ""
+    if not isinstance(outcome.output, dict):
+        message = f"its output is {type(outcome.output).__name__} rather than an object"
+    else:
+        try:
+            size = len(json_bytes(outcome.output))
+            if size > LARGEST_OUTPUT:
+                error_class, message = "too-large", f"its output of {size} bytes of JSON is more than {LARGEST_OUTPUT}"
+        except (TypeError, ValueError, RecursionError) as error:
+            message = f"its output cannot be written as JSON: {error}"
+    if not message:
         return outcome
-    message = f"its output of {size} bytes of JSON is more than {LARGEST_OUTPUT}"
     if isinstance(outcome, Succeeded):
-        return Failed("too-large", message, logs=outcome.logs)
+        return Failed(error_class, message, logs=outcome.logs)
     return replace(outcome, output=None, logs=(*outcome.logs, message))
+
+
+def _size(output: Mapping[str, Any] | None, logs: Sequence[str], error: Mapping[str, Any] | None) -> int:
+    """Return about how many bytes of the execution's document an outcome takes."""
+    texts = [*logs, *map(str, (error or {}).values())]
+    return 500 + sum(4 * len(text) for text in texts) + (0 if output is None else len(json_bytes(dict(output))))
+
+
+def _bounded_logs(logs: Sequence[str]) -> tuple[str, ...]:
+    kept: list[str] = []
+    left = LARGEST_LOGS
+    for line in map(str, logs):
+        if len(line) > left:
+            return (*kept, line[:left], f"… the first {LARGEST_LOGS} characters are kept")
+        kept.append(line)
+        left -= len(line) + 1
+    return tuple(kept)
 
 
 def _redact(result: ActionResult, redactor: Redactor) -> None:

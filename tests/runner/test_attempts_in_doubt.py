@@ -14,6 +14,9 @@ from apps.runner import attempts
 from apps.runner.attempts import Run, now, run_attempt
 from domain.action import Action
 from domain.retry import Backoff
+from events.folding import result_transition
+from events.records import ActionResult
+from events.wire import Decoder, Malformed, encode
 
 RUN = Run(
     execution_id="00000000-0000-7000-8000-000000000000",
@@ -27,6 +30,8 @@ RUN = Run(
     cause="manual",
 )
 RESOURCES = Resources(http=None)  # type: ignore[arg-type]
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
 
 
 class Step(Action):
@@ -35,6 +40,20 @@ class Step(Action):
     type: Literal["step"] = "step"
     does: str = "succeed"
     on_unknown: Literal["retry", "fail"] = "retry"
+
+
+# What the kind of a plug-in may answer, and no record can hold.
+ANSWERS = {
+    "nothing": None,
+    "a word": "done",
+    "no object": Succeeded(output=["a"]),  # type: ignore[arg-type]
+    "an object of its own": Succeeded(output={"a": object()}),
+    "a circle": Succeeded(output={"a": CIRCLE}),
+    "too much": Succeeded(output={"a": "x" * 400_001}),
+    "too much, and failed": Failed("no", "no" * 10_000, output={"a": "x" * 400_001}),
+    "many words": Succeeded(logs=("\0" * 10_000,) * 1000),
+    "no words": Succeeded(logs=(1, None)),  # type: ignore[arg-type]
+}
 
 
 class World:
@@ -52,6 +71,9 @@ class World:
             raise asyncio.TimeoutError
         if step.does == "raise":
             raise RuntimeError("oops")
+        if step.does in ANSWERS:
+            answer: Any = ANSWERS[step.does]
+            return answer
         return Failed("connection", "refused") if step.does == "fail" else Succeeded()
 
     async def publish(self, workflow_id: str, result: Any) -> None:
@@ -93,6 +115,35 @@ async def test_a_failure_of_any_kind_is_retried_later(world: World, does: str, e
     (result,) = (event for event in world.events if not isinstance(event, tuple))
     assert (result.status, result.execution_status, result.error["class"]) == ("failed", "waiting", error_class)
     assert result.retries_left == 1
+
+
+@pytest.mark.parametrize("does", ANSWERS)
+async def test_whatever_an_action_answers_can_be_recorded(world: World, does: str) -> None:
+    """A result that cannot be published would be tried for ever, and its execution never end."""
+    await world.attempt(Step(does=does))
+    (result,) = (event for event in world.events if not isinstance(event, tuple))
+    raw = encode(result)
+    assert len(raw) < 900_000
+    assert not isinstance(Decoder(ActionResult)(raw), Malformed)
+    expected = (
+        ("ok", None)
+        if "words" in does
+        else ("failed", {"too much": "too-large", "too much, and failed": "no"}.get(does, "internal"))
+    )
+    assert (result.status, result.error and result.error["class"]) == expected
+
+
+async def test_the_results_of_an_execution_fit_into_its_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "LARGEST_EXECUTION", 700_000)
+    monkeypatch.setitem(ANSWERS, "much", Succeeded(output={"a": "x" * 300_000}))
+    await world.attempt(*[Step(does="much")] * 4)
+    assert world.results == [("a0", "ok", "running"), ("a1", "ok", "running"), ("a2", "failed", "failed")]
+    (*kept, last) = (event for event in world.events if not isinstance(event, tuple))
+    assert last.error["class"] == "too-large"
+    world.events.clear()
+    outcomes = tuple(result_transition(result).outcome for result in kept)
+    await world.attempt(*[Step(does="much")] * 4, run=replace(RUN, epoch=3, resume_index=2, outcomes=outcomes))
+    assert world.results == [("a2", "failed", "failed")]
 
 
 async def test_no_retry_is_planned_beyond_the_deadline(world: World) -> None:
