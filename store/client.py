@@ -116,13 +116,16 @@ class MongoStore:
         found: datetime = answer["localTime"]  # in UTC, whatever the driver makes of it
         return found.replace(tzinfo=timezone.utc)
 
-    async def ensure_indexes(self) -> None:
-        """Create the indexes that are missing; safe from several services at once."""
+    async def ensure_indexes(self, *, change: bool = True) -> None:
+        """Create the indexes that are missing; safe from several services at once.
+
+        A retention that is set in the database is changed to that of this store, unless ``change`` is False.
+        """
         await self.ping()  # with the usual timeout
         async with translated():
             with pymongo.timeout(_INDEX_TIMEOUT):
-                await self.executions.ensure_indexes()
+                await self.executions.ensure_indexes(change=change)
                 await self.workflows.ensure_indexes()
-                await self.occurrences.ensure_indexes()
-                await self.audit.ensure_indexes()
+                await self.occurrences.ensure_indexes(change=change)
+                await self.audit.ensure_indexes(change=change)
                 await self.idempotency.ensure_indexes()

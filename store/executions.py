@@ -75,6 +75,7 @@ from store.interfaces import (
     Started,
     StoreUnavailable,
 )
+from store.retention import keep
 
 Document = dict[str, Any]
 Found = list[Execution]  # inside the class, ``list`` is the method
@@ -119,8 +120,8 @@ class MongoExecutions:
         self._reads: GroupCommit[str, Execution | None] = GroupCommit(self._get_all)
         self._looks: GroupCommit[str, int | None] = GroupCommit(self._look_all)
 
-    async def ensure_indexes(self) -> None:
-        """Create the indexes; each is used by the calls named beside it."""
+    async def ensure_indexes(self, *, change: bool = True) -> None:
+        """Create the indexes; each is used by the calls named beside it. ``change`` says whether the retention may."""
         await self._live.create_indexes(
             [
                 # admit, holders, list by workflow. Sparse rather than partial: that means the same here, and SecantusDB does
@@ -135,9 +136,9 @@ class MongoExecutions:
             [
                 IndexModel([("workflow_id", ASCENDING), ("_id", DESCENDING)], name="by_workflow"),  # list, latest
                 IndexModel([("status", ASCENDING), ("_id", DESCENDING)], name="by_status"),  # list
-                IndexModel([("expire_at", ASCENDING)], name="retention", expireAfterSeconds=0),
             ]
         )
+        await keep(self._finished, "finished_at", self._retention, change=change)
 
     # -- admission -----------------------------------------------------------------------------------------------------
 
@@ -212,7 +213,7 @@ class MongoExecutions:
             return answers
         try:
             await collection.bulk_write(
-                [InsertOne(to_document(admit(admissions[index]), self._retention)) for index in indexes], ordered=False
+                [InsertOne(to_document(admit(admissions[index]))) for index in indexes], ordered=False
             )
         except BulkWriteError as error:
             details = error.details or {}
@@ -356,7 +357,7 @@ class MongoExecutions:
         # Two schedulers may want the very same change; the mark tells whose it was, and only that one acts on it.
         marks = [ObjectId() for _ in swaps]
         writes = [
-            ReplaceOne(_state(before), {**to_document(after, self._retention), "swap": mark})
+            ReplaceOne(_state(before), {**to_document(after), "swap": mark})
             for (before, after), mark in zip(swaps, marks, strict=True)
         ]
         async with translated():
@@ -378,7 +379,7 @@ class MongoExecutions:
 
         Answers for each whether the execution is finished now; False where another epoch has taken over.
         """
-        documents = [to_document(after, self._retention) for _, after in swaps]
+        documents = [to_document(after) for _, after in swaps]
         async with translated():
             try:
                 await self._finished.bulk_write([InsertOne(document) for document in documents], ordered=False)
@@ -693,7 +694,7 @@ class MongoExecutions:
         for chosen, collection, other in ((ended, self._finished, self._live), (still_open, self._live, self._finished)):
             for start in range(0, len(chosen), _REPLACED_AT_ONCE):
                 chunk = chosen[start : start + _REPLACED_AT_ONCE]
-                documents = {each.execution_id: to_document(each, self._retention) for each in chunk}
+                documents = {each.execution_id: to_document(each) for each in chunk}
                 async with translated():
                     await self._put(collection, documents)
                     await other.delete_many({"_id": {"$in": list(documents)}})
@@ -772,7 +773,7 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def to_document(execution: Execution, retention: timedelta) -> Document:
+def to_document(execution: Execution) -> Document:
     """Return the document of an execution, without the fields that are None."""
     document: Document = {"_id": execution.execution_id, "status": execution.status.value, "cause": execution.cause.value}
     for name in _FIELDS:
@@ -784,8 +785,6 @@ def to_document(execution: Execution, retention: timedelta) -> Document:
     if execution.input is not None:
         document["input"] = json.dumps(execution.input)
     document["results"] = {key: _outcome_document(outcome) for key, outcome in execution.results.items()}
-    if not execution.status.is_open:
-        document["expire_at"] = (execution.finished_at or EPOCH) + retention
     return document
 
 
