@@ -373,3 +373,20 @@ async def test_dead_letters_are_listed_shown_and_sent_again(stack, api, producer
     await until(ran, "the mended record has started an execution")
     for letter_id, expected in (("7-999999999", 404), ("99-1", 404), ("nonsense", 400)):
         assert (await api.call("GET", f"/dead-letters/{letter_id}"))[0] == expected
+
+
+async def test_a_record_too_large_for_others_is_a_dead_letter_too(api, producer, workflow_id):
+    """It grows by a third in its letter; what the broker refused would hold up everything behind it for ever."""
+    await api.create(workflow_id, [LOG])
+    bad = b'{"workflow_id": "%s", "padding": "%s"' % (workflow_id.encode(), b"x" * 1_000_000)
+    await producer.send_and_wait("workflow.execution", bad, key=workflow_id.encode())
+    good = b'{"workflow_id": "%s"}' % workflow_id.encode()
+    await producer.send_and_wait("workflow.execution", good, key=workflow_id.encode())
+
+    async def ran():
+        return [e for e in await api.executions(workflow_id) if e["status"] == "ok"]
+
+    await until(ran, "the record behind it is taken")
+    _, answer = await api.call("GET", "/dead-letters?limit=1")
+    (letter,) = answer["items"]
+    assert (letter["key"], letter["value"]) == (workflow_id, bad.decode())
