@@ -30,7 +30,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode import Service
 
-from events.provision import ensure_topics
+from apps import kafka_security
 from events.topics import ALL
 from store.interfaces import StoreError
 
@@ -137,12 +137,7 @@ class Liveness(Service):
             cluster_before=self._cluster,
             missing=sorted(missing),
         )
-        settings = self.app.settings
-        await ensure_topics(
-            settings.kafka_bootstrap,
-            replication_factor=settings.kafka_replication_factor,
-            changelogs=sorted(self._topics() - NAMES),
-        )
+        await self.app.ensure_topics()
         self._cluster = cluster
         if not self.app.producer_only:
             self.give_up("Kafka's data are gone")
@@ -162,10 +157,10 @@ class Liveness(Service):
     # -- asking ---------------------------------------------------------------------------------------------------------
 
     def _topics(self) -> frozenset[str]:
-        return NAMES | {table.changelog_topic.get_topic_name() for table in self.app.tables.values()}
+        return NAMES | self.app.changelogs
 
     async def _kafka(self) -> tuple[str, frozenset[str]]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.app.settings.kafka_bootstrap)
+        admin = AIOKafkaAdminClient(**kafka_security.client(self.app.settings))
         await admin.start()
         try:
             return str((await admin.describe_cluster())["cluster_id"]), frozenset(await admin.list_topics())
@@ -180,7 +175,7 @@ class Liveness(Service):
         if not partitions:
             return {}
         asked = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.app.settings.kafka_bootstrap, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(**kafka_security.client(self.app.settings), enable_auto_commit=False)
         await consumer.start()
         try:
             begins, ends = await consumer.beginning_offsets(asked), await consumer.end_offsets(asked)

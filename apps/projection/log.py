@@ -1,7 +1,8 @@
 """Reads both topics from the beginning to where they ended when asked."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -36,10 +37,13 @@ class Log:
         self._begins: dict[TopicPartition, datetime] = {}
 
     @classmethod
-    def consumer(cls, bootstrap: str) -> AIOKafkaConsumer:
-        """Return a consumer that reads as this class needs it; the caller starts and stops it."""
+    def consumer(cls, client: Mapping[str, Any]) -> AIOKafkaConsumer:
+        """Return a consumer that reads as this class needs it; the caller starts and stops it.
+
+        ``client`` says where Kafka is and who asks, in aiokafka's words.
+        """
         return AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
+            **client,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=_FETCH_BYTES,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
+from apps import kafka_security
 from apps.projection.log import Log, LogUnreachable
 from apps.projection.rebuild import Rebuilt, rebuild
 from apps.projection.scratch import Scratch
@@ -54,7 +55,8 @@ async def verify_and_rebuild(target: Target, progress: Progress, *, keep: int, f
         report = await verification.run(keep=keep)
         if report.open and not force:
             return report, None
-        await store.ensure_indexes()
+        # How long is kept what, is the services' affair: the environment of this command need not be theirs.
+        await store.ensure_indexes(change=False)
         now = instant(datetime.now(timezone.utc))
         return report, await rebuild(verification, store.executions, progress=progress, differing=report.differing, now=now)
 
@@ -67,8 +69,9 @@ async def _verification(target: Target, progress: Progress) -> AsyncIterator[tup
         settings.mongodb_database,
         timeout=max(settings.mongodb_timeout, PATIENCE),
         retention_days=settings.retention_days,
+        credentials=settings.mongodb_credentials,
     )
-    consumer = Log.consumer(settings.kafka_bootstrap)
+    consumer = Log.consumer(kafka_security.client(settings))
     try:
         await store.start()
         await consumer.start()
