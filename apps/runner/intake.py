@@ -28,6 +28,7 @@ from apps.runner.attempts import Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion
 from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
+from apps.runner.projection import Followed
 from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.tables import Busy, Tables
 from domain.execution import Admission, Cause, Execution, Status, admit, deadline_of
@@ -37,16 +38,20 @@ from domain.instants import from_millis, instant
 from domain.overlap import Overlap
 from domain.trigger import allows_manual
 from events.dead_letters import send_dead_letter
-from events.folding import ended_record, request_record
+from events.folding import ended_record, request_record, requested_execution
 from events.records import Event, ExecutionRequest
 from events.topics import partition_of
 from events.wire import Malformed
-from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, StoreUnavailable, Workflow, Workflows
+from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, StoreUnavailable, Workflows
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 PublishEvent = Callable[[TopicT, str, Event], Awaitable[None]]
+
+
+class NotStartable(Exception):
+    """The workflow that a request straight from Kafka names cannot be started by it."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Intake:
         definitions: Definitions,
         runs: Runs,
         positions: Positions,
+        followed: Followed,
         tables: Tables,
         topics: Topics,
         publish_event: PublishEvent,
@@ -85,6 +91,7 @@ class Intake:
         self.definitions = definitions
         self.runs = runs
         self.positions = positions
+        self.followed = followed
         self.tables = tables
         self.topics = topics
         self.publish_event = publish_event
@@ -136,6 +143,7 @@ class Intake:
         certain = first and self._is_certainly_new(ticket, request)
         definition = self.definitions.cached(request.workflow_id, request.version)
         if certain and definition is not None:
+            self.followed.begin(requested_execution(request))
             self._start(_run_of(request, len(definition.actions)), definition, marked=False)
             ticket.finish()
         else:
@@ -160,6 +168,7 @@ class Intake:
             # Asked again: reading may have taken long enough for the request to be published anew.
             certain = first and self._is_certainly_new(ticket, request)
             if certain:
+                self.followed.begin(requested_execution(request))
                 run = _run_of(request, len(definition.actions))
             else:
                 await self.positions.caught_up(ticket.event.message.partition)
@@ -175,6 +184,7 @@ class Intake:
                     ticket.finish()
                     return
                 self.runs.cancel(execution_id, below_epoch=execution.epoch)
+                self.followed.begin(execution)
                 run = _run_of_claimed(execution)
             self._start(run, definition, marked=not certain)
             started = True
@@ -226,11 +236,14 @@ class Intake:
     async def _admit_foreign(self, ticket: Ticket, request: ExecutionRequest, execution_id: str) -> None:
         try:
             workflow = await self._stubbornly(lambda: self.workflows.get(request.workflow_id))
-            problem = _why_not(workflow, request.workflow_id)
-            if workflow is None or problem:
-                await self.refuse(ticket, problem)
-                return
-            definition = await self._stubbornly(lambda: self.definitions.get(workflow.workflow_id, workflow.version))
+            if workflow is None or workflow.archived_at is not None:
+                raise NotStartable(f"workflow {request.workflow_id} does not exist; create it first, then publish again")
+            definition = self.definitions.of(workflow)
+            if not allows_manual(definition.trigger):
+                raise NotStartable(
+                    f'workflow {workflow.workflow_id} runs on schedule; set "allowManual": true in its trigger to start it'
+                    " by event"
+                )
             definition.check_input(request.input or {})
             admission = Admission(
                 execution_id=execution_id,
@@ -245,12 +258,20 @@ class Intake:
                 shard=partition_of(workflow.workflow_id),
                 input=request.input or None,
             )
-            await self._admit(admission, definition.overlap)
+            # A producer that sends again what it is not sure of gives the same id. Admission would refuse it as well, but
+            # only after it has held the lock for a moment, in which others would be told that the workflow is busy.
+            if request.execution_id is not None and await self._is_known(execution_id):
+                await self._tell_again(admission)
+            else:
+                await self._admit(admission, definition.overlap)
             ticket.finish()
-        except (UnknownVersion, BadInput) as error:
+        except (NotStartable, BadInput) as error:
             await self.refuse(ticket, str(error))
         finally:
             self.runs.release()
+
+    async def _is_known(self, execution_id: str) -> bool:
+        return await self._stubbornly(lambda: self.executions.get(execution_id)) is not None
 
     async def _admit(self, admission: Admission, overlap: Overlap) -> None:
         async def tell_ended(ended: Execution) -> None:
@@ -316,16 +337,6 @@ async def _log_failure(work: Awaitable[None]) -> None:
         await work
     except Exception:
         log.exception("request broke off; it stays unacknowledged")
-
-
-def _why_not(workflow: Workflow | None, workflow_id: str) -> str:
-    """Return why a request straight from Kafka cannot be admitted; empty where it can."""
-    if workflow is None or workflow.archived_at is not None:
-        return f"workflow {workflow_id} does not exist; create it first, then publish again"
-    definition = WorkflowDefinition.from_document(dict(workflow.definition))
-    if not allows_manual(definition.trigger):
-        return f'workflow {workflow_id} runs on schedule; set "allowManual": true in its trigger to start it by event'
-    return ""
 
 
 def _run_of(request: ExecutionRequest, total_actions: int) -> Run:
