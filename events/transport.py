@@ -48,6 +48,8 @@ class Consumer(driver.Consumer):
         if message.generation_id != self.app.consumer_generation_id:
             self._unacked_messages.discard(message)
             return False
+        # Faust's sensors hear of it from streams that acknowledge by themselves only.
+        self.app.sensors.on_message_out(message.tp, message.offset, message)
         return bool(super().ack(message))
 
     def _new_consumer_thread(self) -> ConsumerThread:

@@ -31,7 +31,7 @@ from apps.service import ServiceApp
 from domain.execution import ActionFinished, Execution
 from events.folding import request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
-from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE
+from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE, partition_of
 from events.transport import Consumer
 from vault.values import SecretValues
 
@@ -172,7 +172,7 @@ class RunnerApp(ServiceApp):
         """Publish ``event``, trying again until the broker has acknowledged it."""
         while True:
             try:
-                sent = await topic.send(key=workflow_id, value=event)
+                sent = await topic.send(key=workflow_id, value=event, partition=partition_of(workflow_id))
                 await asyncio.wait_for(sent, self.settings.runner_publish_timeout)
                 return
             except asyncio.CancelledError:
