@@ -125,5 +125,6 @@ def requested_execution(request: ExecutionRequest) -> Execution:
             input=request.input,
             lock_key=request.workflow_id,
             origin_id=request.origin_id,
+            deadline=request.deadline and instant(request.deadline),
         )
     )

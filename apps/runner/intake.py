@@ -143,8 +143,7 @@ class Intake:
         certain = first and self._is_certainly_new(ticket, request)
         definition = self.definitions.cached(request.workflow_id, request.version)
         if certain and definition is not None:
-            self.followed.begin(requested_execution(request))
-            self._start(_run_of(request, len(definition.actions)), definition, marked=False)
+            self._start(requested_execution(request), definition, marked=False)
             ticket.finish()
         else:
             self._spawn(self._start_carefully(ticket, request, first))
@@ -168,25 +167,23 @@ class Intake:
             # Asked again: reading may have taken long enough for the request to be published anew.
             certain = first and self._is_certainly_new(ticket, request)
             if certain:
-                self.followed.begin(requested_execution(request))
-                run = _run_of(request, len(definition.actions))
+                execution = requested_execution(request)
             else:
                 await self.positions.caught_up(ticket.event.message.partition)
                 execution_id = request.execution_id or ""
                 if execution_id in self.runs.live and self.runs.live[execution_id].run.epoch >= request.epoch:
                     ticket.finish()
                     return
-                execution = await self._stubbornly(
+                claimed = await self._stubbornly(
                     lambda: self.executions.claim(execution_id, request.epoch, self.runner, now())
                 )
-                if execution is None:
+                if claimed is None:
                     log.info("request is stale", execution_id=execution_id, epoch=request.epoch)
                     ticket.finish()
                     return
+                execution = claimed
                 self.runs.cancel(execution_id, below_epoch=execution.epoch)
-                self.followed.begin(execution)
-                run = _run_of_claimed(execution)
-            self._start(run, definition, marked=not certain)
+            self._start(execution, definition, marked=not certain)
             started = True
             ticket.finish()
         except UnknownVersion as error:
@@ -195,8 +192,10 @@ class Intake:
             if not started:
                 self.runs.release()
 
-    def _start(self, run: Run, definition: WorkflowDefinition, *, marked: bool) -> None:
-        self.metrics.starts.labels("claimed" if marked else "certain").inc()
+    def _start(self, execution: Execution, definition: WorkflowDefinition, *, marked: bool) -> None:
+        run = _run_of(execution)
+        self.followed.begin(execution)
+        self.metrics.starts_by("claimed" if marked else "certain").inc()
         self.runs.start_run(
             run,
             lambda: run_attempt(
@@ -339,28 +338,9 @@ async def _log_failure(work: Awaitable[None]) -> None:
         log.exception("request broke off; it stays unacknowledged")
 
 
-def _run_of(request: ExecutionRequest, total_actions: int) -> Run:
-    """Return the first attempt of a certainly new request."""
-    return Run(
-        execution_id=request.execution_id or "",
-        workflow_id=request.workflow_id,
-        version=request.version,
-        epoch=request.epoch,
-        attempt=request.attempt,
-        retries_left=request.retries_left,
-        resume_index=0,
-        total_actions=total_actions,
-        cause=request.cause,
-        started_at=now(),
-        deadline=instant(request.deadline) if request.deadline else None,
-        created_at=instant(request.created_at) if request.created_at else None,
-        due_at=instant(request.due_at) if request.due_at else None,
-        input=request.input or {},
-    )
-
-
-def _run_of_claimed(execution: Execution) -> Run:
-    """Return what is left to run of a claimed execution."""
+def _run_of(execution: Execution) -> Run:
+    """Return what is left to run of an execution that has just been started."""
+    recorded = bool(execution.results)
     return Run(
         execution_id=execution.execution_id,
         workflow_id=execution.workflow_id,
@@ -368,16 +348,16 @@ def _run_of_claimed(execution: Execution) -> Run:
         epoch=execution.epoch,
         attempt=execution.attempt,
         retries_left=execution.retries_left,
-        resume_index=execution.resume_index,
+        resume_index=execution.resume_index if recorded else 0,
         total_actions=execution.total_actions,
         cause=execution.cause.value,
-        failures=execution.failures,
+        failures=execution.failures if recorded else {},
         started_at=execution.started_at or now(),
         recorded=len(execution.results),
         deadline=execution.deadline,
-        in_doubt=execution.in_doubt,
+        in_doubt=execution.in_doubt if execution.intents else frozenset(),
         created_at=execution.created_at,
         due_at=execution.due_at,
         input=execution.input or {},
-        outcomes=tuple(execution.ordered_results),
+        outcomes=tuple(execution.ordered_results) if recorded else (),
     )
