@@ -227,11 +227,13 @@ class World:
         self.tasks = [task for task in self.tasks if not task.done()]
 
     def close(self) -> None:
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
         for process in [*self.runners, *self.schedulers]:
             process.alive = False
-        self.loop.run_until_complete(asyncio.sleep(0))
+        # A task that is cancelled may make another one in its last moment.
+        while tasks := asyncio.all_tasks(self.loop):
+            for task in tasks:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(tasks))
         self.loop.close()
 
     def define(self, workflow_id: str, **more: Any) -> None:
