@@ -19,6 +19,7 @@ from apps.runner import agents, commands, views
 from apps.runner.definitions import Definitions
 from apps.runner.heartbeat import Heartbeats
 from apps.runner.intake import Intake, Topics
+from apps.runner.isolation import Isolation
 from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
@@ -140,6 +141,7 @@ class RunnerApp(ServiceApp):
             publish_event=self.publish,
             publish_result=self._publish_result,
             resources=self.http.resources,
+            isolation=Isolation(after=settings.runner_isolate_after, limit=settings.runner_max_isolated),
             republish_after=settings.republish_after,
             metrics=self.metrics,
         )

@@ -8,6 +8,8 @@ An action that must not be repeated blindly (``onUnknown: fail``) is begun only 
 runner die before the result is recorded, the next run finds the intent without a result, and the action ends ``unknown``
 rather than being sent again.
 
+An action whose runners die one after the other is run in a process of its own (:mod:`apps.runner.isolation`).
+
 Before a step runs, its condition is asked and its templates are rendered with what is known by then. Whatever it answers is
 redacted before it is published, and later steps see it as it was published, in this run or in one that resumes it.
 """
@@ -26,6 +28,7 @@ from actions.registry import WorkflowDefinition, run_action
 from actions.running import Context, Delayed, Failed, Outcome, Resources, Skipped, Succeeded
 from actions.steps import Step
 from apps.runner.data import execution_data
+from apps.runner.isolation import CRASHED, Isolation
 from domain.action import Action
 from domain.durations import parse_duration
 from domain.execution import ActionOutcome, Failures, Status, outcome_key
@@ -75,6 +78,7 @@ class Run:
     outcomes: tuple[ActionOutcome, ...] = ()  # what was recorded before this run
     deadline: datetime | None = None
     in_doubt: frozenset[int] = frozenset()  # begun by an earlier run that did not live to tell what became of them
+    lost: int = 0  # runners in a row that died while they ran it
 
 
 Intend = Callable[[Run, str], Awaitable[bool]]
@@ -88,7 +92,14 @@ def now() -> datetime:
 
 
 async def run_attempt(
-    run: Run, definition: WorkflowDefinition, *, runner: str, resources: Resources, publish: Publish, intend: Intend
+    run: Run,
+    definition: WorkflowDefinition,
+    *,
+    runner: str,
+    resources: Resources,
+    publish: Publish,
+    intend: Intend,
+    isolation: Isolation,
 ) -> None:
     """Run the steps of ``run`` from its resume index on, publishing each result."""
     index, seq = run.resume_index, 0
@@ -108,7 +119,9 @@ async def run_attempt(
             log.info("run is not the current one", execution_id=run.execution_id, epoch=run.epoch)
             return
         else:
-            outcome = await _run_one(run, step, resources, outcomes)
+            # Also the actions that follow: whether a result of this run is recorded before its runner dies is not known.
+            is_suspect = run.lost >= isolation.after or _has_crashed(index, outcomes)
+            outcome = await _run_one(run, step, resources, outcomes, isolation if is_suspect else None)
             if isinstance(outcome, Failed) and outcome.error_class == "timeout" and not may_repeat(action):
                 outcome = Failed(UNKNOWN_OUTCOME, f"{outcome.message}; whether it was done is not known", outcome.logs)
         size = _size(outcome.output, outcome.logs, outcome.error if isinstance(outcome, Failed) else None)
@@ -137,7 +150,13 @@ def _unknown(action: Action) -> Failed:
     )
 
 
-async def _run_one(run: Run, step: Step, resources: Resources, outcomes: Sequence[ActionOutcome]) -> Outcome:
+def _has_crashed(index: int, outcomes: Sequence[ActionOutcome]) -> bool:
+    return any(each.index == index and (each.error or {}).get("class") == CRASHED for each in outcomes)
+
+
+async def _run_one(
+    run: Run, step: Step, resources: Resources, outcomes: Sequence[ActionOutcome], isolation: Isolation | None
+) -> Outcome:
     action = step.action
     context = Context(
         execution_id=run.execution_id,
@@ -154,27 +173,36 @@ async def _run_one(run: Run, step: Step, resources: Resources, outcomes: Sequenc
             if not step.holds(data):
                 return Skipped(logs=(f"skipped: {action.condition} does not hold",))
             action = step.render(data)
-        if action.waits:
+        if isolation is not None:
+            log.warning("action is run apart", execution_id=run.execution_id, action_id=action.action_id, lost=run.lost)
+            async with isolation.process() as process, limit:
+                outcome = await process.run(action, context)
+        elif action.waits:
             async with limit:
                 outcome = await run_action(action, context)
         else:
             outcome = await run_action(action, context)
-        return _bounded(outcome)
+        return bounded(outcome)
     except asyncio.CancelledError:
         raise
     except asyncio.TimeoutError as error:
         if not limit.expired:
             log.warning("action raised", execution_id=run.execution_id, action_id=action.action_id, error=repr(error))
         return Failed("timeout", f"did not finish within {action.timeout}")
-    except RenderError as error:
-        return Failed("template", str(error))
-    except UnknownSecret as error:
-        return Failed("secret", str(error))
-    except StoreUnavailable as error:
-        return Failed("internal", f"secrets cannot be read: {error}")
     except Exception as error:  # an action kind must not be able to stop a stream
-        log.exception("action raised", execution_id=run.execution_id, action_id=action.action_id)
-        return Failed("internal", f"{type(error).__name__}: {error}"[:LONGEST_TEXT])
+        return failed_by(error, run.execution_id, action.action_id)
+
+
+def failed_by(error: Exception, execution_id: str, action_id: str | None) -> Failed:
+    """Return what becomes of an action that raised."""
+    if isinstance(error, RenderError):
+        return Failed("template", str(error))
+    if isinstance(error, UnknownSecret):
+        return Failed("secret", str(error))
+    if isinstance(error, StoreUnavailable):
+        return Failed("internal", f"secrets cannot be read: {error}")
+    log.error("action raised", execution_id=execution_id, action_id=action_id, exc_info=error)
+    return Failed("internal", f"{type(error).__name__}: {error}"[:LONGEST_TEXT])
 
 
 async def _data(run: Run, step: Step, resources: Resources, outcomes: Sequence[ActionOutcome]) -> dict[str, Any]:
@@ -192,14 +220,15 @@ async def _data(run: Run, step: Step, resources: Resources, outcomes: Sequence[A
     return {**data, "secrets": {name: await resources.secrets.get(name) for name in sorted(step.secrets)}}
 
 
-def _bounded(outcome: Outcome) -> Outcome:
+def bounded(outcome: Outcome) -> Outcome:
     """Return ``outcome`` as it can be recorded, failed where its output cannot.
 
     What cannot be written, or is more than the broker takes, would never be published, and its execution never end.
     """
     if not isinstance(outcome, Outcome):
         return Failed("internal", f"the action's kind answered with {type(outcome).__name__} rather than an outcome")
-    outcome = replace(outcome, logs=_bounded_logs(outcome.logs))
+    if not all(type(line) is str for line in outcome.logs) or sum(map(len, outcome.logs)) > LARGEST_LOGS:
+        outcome = replace(outcome, logs=_bounded_logs(outcome.logs))
     if isinstance(outcome, Failed) and len(outcome.message) > LONGEST_TEXT:
         outcome = replace(outcome, message=outcome.message[:LONGEST_TEXT])
     if outcome.output is None:

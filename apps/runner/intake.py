@@ -27,6 +27,7 @@ from apps.admission import admit_under
 from apps.runner.acknowledgement import OrderedAcks, Ticket
 from apps.runner.attempts import Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion
+from apps.runner.isolation import Isolation
 from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed
@@ -83,6 +84,7 @@ class Intake:
         publish_event: PublishEvent,
         publish_result: Publish,
         resources: Callable[[], Resources],
+        isolation: Isolation,
         republish_after: float,
         metrics: Metrics,
     ) -> None:
@@ -98,6 +100,7 @@ class Intake:
         self.publish_event = publish_event
         self.publish_result = publish_result
         self.resources = resources
+        self.isolation = isolation
         self.metrics = metrics
         self.acks = OrderedAcks()
         self._young = timedelta(seconds=republish_after / 2)
@@ -223,6 +226,7 @@ class Intake:
                 resources=self.resources(),
                 publish=self.publish_result,
                 intend=self.runs.intend,
+                isolation=self.isolation,
             ),
             marked=marked,
             show=lambda: self._show(run),
@@ -374,6 +378,7 @@ def _run_of(execution: Execution) -> Run:
         recorded=len(execution.results),
         deadline=execution.deadline,
         in_doubt=execution.in_doubt if execution.intents else frozenset(),
+        lost=execution.lost,
         created_at=execution.created_at,
         due_at=execution.due_at,
         input=execution.input or {},

@@ -10,8 +10,8 @@ process simply never goes on. Executions are kept by the real repository, on col
 import asyncio
 import selectors
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from random import Random
@@ -398,7 +398,7 @@ class World:
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
-    async def act(self, action: Any, context: Any) -> Any:
+    async def act(self, action: Any, context: Any, *, apart: bool = False) -> Any:
         """Run an action; takes the place of ``run_action``."""
         runner: Runner = context.resources
         await runner.step()
@@ -419,14 +419,16 @@ class World:
             self.unrepeatable.add(begun)
         self.running[context.execution_id, runner.name] = runner
         try:
-            return await self._act(action, context, runner)
+            return await self._act(action, runner, apart)
         finally:
             self.running.pop((context.execution_id, runner.name), None)
 
-    async def _act(self, action: Any, context: Any, runner: "Runner") -> Any:
+    async def _act(self, action: Any, runner: "Runner", apart: bool) -> Any:
         if isinstance(action, DelayAction):
             return Delayed(self.now + timedelta(seconds=2), logs=("waits",))
         if getattr(action, "message", "") == "poison":
+            if apart:
+                return Failed("crashed", "exit status 1")
             runner.alive = False
         await asyncio.sleep(self.random.uniform(0.5, 4) if self.random.random() < self.slow else 0.01)
         await runner.step()
@@ -483,6 +485,7 @@ class Runner(Process):
             publish_event=self.publish,
             publish_result=self._publish_result,
             resources=lambda: self,
+            isolation=Apart(self),
             republish_after=REPUBLISH,
             metrics=metrics,
         )
@@ -624,6 +627,22 @@ class Runner(Process):
                 self._commit()
             if not taken:
                 await asyncio.sleep(0.05)
+
+
+class Apart:
+    """Processes of their own, for actions that may kill."""
+
+    after = 2  # lost runners make a suspect
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    @asynccontextmanager
+    async def process(self) -> AsyncIterator["Apart"]:
+        yield self
+
+    async def run(self, action: Any, context: Any) -> Any:
+        return await self.runner.world.act(action, context, apart=True)
 
 
 class Scheduler(Process):

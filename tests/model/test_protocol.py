@@ -27,9 +27,11 @@ WORKFLOWS = {
     "unrepeatable": {
         "actions": [LOG, {"type": "http-request", "url": "http://a", "method": "POST", "onUnknown": "fail"}, LOG]
     },
+    "poison": {"actions": [LOG, {"type": "log", "message": "poison"}]},
     "periodic": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}},
 }
-MANUAL = tuple(workflow_id for workflow_id in WORKFLOWS if workflow_id != "periodic")
+HARMLESS = tuple(workflow_id for workflow_id in WORKFLOWS if workflow_id != "poison")
+MANUAL = tuple(workflow_id for workflow_id in HARMLESS if workflow_id != "periodic")
 PERIODIC = "periodic"
 MOST = 3  # processes of one kind
 QUIET_WITHIN = 600.0  # virtual seconds
@@ -84,8 +86,10 @@ class Protocol(RuleBasedStateMachine):
                 self.cancel(random.choice(self._open()), random.choice((None, random.randint(1, 8))))
             elif random.random() < 0.2:
                 self.publish_straight(random.choice(MANUAL), random.randint(1, 2), random.random() < 0.5)
+            elif random.random() < 0.05:
+                self.trigger("poison", None)
             else:
-                self.trigger(random.choice(tuple(WORKFLOWS)), random.choice((None, random.randint(1, 8))))
+                self.trigger(random.choice(HARMLESS), random.choice((None, random.randint(1, 8))))
 
     def _open(self):
         return [each.execution_id for each in self.world.everything.values() if each.status.is_open]
@@ -224,6 +228,8 @@ class Protocol(RuleBasedStateMachine):
             waited += 5
             if waited >= 30 and not self._open():
                 return
+            if not self.live_runners:
+                self.start_runner()  # as its supervisor does
 
     def _judge(self):
         found = self.world.everything
@@ -232,6 +238,7 @@ class Protocol(RuleBasedStateMachine):
         assert self.world.promised <= set(found)
         for execution_id in self.world.cancelled:
             assert found[execution_id].status is Status.CANCELLED
+        assert not any(each.workflow_id == "poison" and each.status is Status.OK for each in found.values())
         ticks = [(e.workflow_id, e.due_at) for e in found.values() if e.cause is Cause.SCHEDULE]
         assert len(ticks) == len(set(ticks)), "a tick was fired twice"
         if not self.world.wipes:

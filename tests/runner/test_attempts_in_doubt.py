@@ -1,8 +1,11 @@
 """One attempt: results in order, timeouts, deadlines, and what must not be done twice."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -59,9 +62,19 @@ ANSWERS = {
 class World:
     """What the attempt did, in order."""
 
+    after = 2  # lost runners make a suspect
+
     def __init__(self) -> None:
         self.events: list[Any] = []
         self.current = True
+
+    @asynccontextmanager
+    async def process(self) -> AsyncIterator[Any]:
+        async def run(step: Step, context: Context) -> Outcome:
+            self.events.append(("apart", context.action_id))
+            return Failed("crashed", "exit status 1") if step.does == "crash" else Succeeded()
+
+        yield SimpleNamespace(run=run)
 
     async def run(self, step: Step, context: Context) -> Outcome:
         self.events.append(("run", context.action_id))
@@ -86,7 +99,15 @@ class World:
     async def attempt(self, *steps: Step, run: Run = RUN) -> None:
         named = tuple(step.model_copy(update={"action_id": f"a{number}"}) for number, step in enumerate(steps))
         definition = WorkflowDefinition.model_construct(workflow_id="w", actions=named, retries=2, backoff=Backoff())
-        await run_attempt(run, definition, runner="r", resources=RESOURCES, publish=self.publish, intend=self.intend)
+        await run_attempt(
+            run,
+            definition,
+            runner="r",
+            resources=RESOURCES,
+            publish=self.publish,
+            intend=self.intend,
+            isolation=self,  # type: ignore[arg-type]
+        )
 
     @property
     def results(self) -> list[tuple[str, str, str]]:
@@ -189,3 +210,23 @@ async def test_only_the_interrupted_action_is_in_doubt(world: World) -> None:
 async def test_an_answer_that_came_too_late_leaves_the_outcome_unknown(world: World) -> None:
     await world.attempt(Step(does="hang", timeout="1s", onUnknown="fail"))
     assert world.results == [("a0", "unknown", "failed")]
+
+
+@pytest.mark.parametrize(("lost", "how"), [(1, "run"), (2, "apart"), (3, "apart")])
+async def test_what_may_have_killed_its_runners_is_run_apart(world: World, lost: int, how: str) -> None:
+    await world.attempt(Step(), Step(), run=replace(RUN, epoch=9, lost=lost))
+    assert [event for event in world.events if isinstance(event, tuple)] == [(how, "a0"), (how, "a1")]
+
+
+async def test_what_crashes_apart_fails_and_is_run_apart_where_it_is_retried(world: World) -> None:
+    await world.attempt(Step(does="crash"), run=replace(RUN, epoch=9, lost=2))
+    assert world.results == [("a0", "failed", "failed")]
+    result = world.events[-1]
+    assert (result.error["class"], result.reason) == (
+        "crashed",
+        "action a0 failed: exit status 1; errors of class crashed are not retried",
+    )
+    crashed = result_transition(result).outcome
+    world.events.clear()
+    await world.attempt(Step(), run=replace(RUN, epoch=11, attempt=2, outcomes=(crashed,)))
+    assert world.events[0] == ("apart", "a0")
