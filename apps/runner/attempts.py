@@ -6,7 +6,7 @@ scheduler's work. A run that learns that its epoch is no longer the current one 
 
 An action that must not be repeated blindly (``onUnknown: fail``) is begun only when MongoDB knows of the intent. Should the
 runner die before the result is recorded, the next run finds the intent without a result, and the action ends ``unknown``
-rather than being sent again.
+rather than being sent again; so it does where the runner lives to see that no answer comes.
 
 An action whose runners die one after the other is run in a process of its own (:mod:`apps.runner.isolation`).
 
@@ -122,8 +122,10 @@ async def run_attempt(
             # Also the actions that follow: whether a result of this run is recorded before its runner dies is not known.
             is_suspect = run.lost >= isolation.after or _has_crashed(index, outcomes)
             outcome = await _run_one(run, step, resources, outcomes, isolation if is_suspect else None)
-            if isinstance(outcome, Failed) and outcome.error_class == "timeout" and not may_repeat(action):
-                outcome = Failed(UNKNOWN_OUTCOME, f"{outcome.message}; whether it was done is not known", outcome.logs)
+            if isinstance(outcome, Failed) and not may_repeat(action) and _is_in_doubt(outcome):
+                outcome = replace(
+                    outcome, error_class=UNKNOWN_OUTCOME, message=f"{outcome.message}; whether it was done is not known"
+                )
         size = _size(outcome.output, outcome.logs, outcome.error if isinstance(outcome, Failed) else None)
         if size > room:
             outcome = Failed("too-large", f"the results of this execution are more than {LARGEST_EXECUTION} bytes together")
@@ -140,6 +142,10 @@ async def run_attempt(
 def may_repeat(action: Action) -> bool:
     """Tell whether an action that may have been done already may be done again."""
     return getattr(action, "on_unknown", "retry") == "retry"
+
+
+def _is_in_doubt(failed: Failed) -> bool:
+    return failed.is_in_doubt or failed.error_class in ("timeout", CRASHED)
 
 
 def _unknown(action: Action) -> Failed:
@@ -296,15 +302,17 @@ def _result(
         unknown = outcome.error_class == UNKNOWN_OUTCOME
         outcome_status = "unknown" if unknown else "failed"
         before = run.failures.get(index, Failures(0, started_at))
-        decision = decide_retry(
-            definition.retry_policy(action),
-            outcome.failure,
-            retries_left=0 if unknown else run.retries_left,
-            failed_before=before.count,
-            first_started_at=before.since,
-            failed_at=finished_at,
-            uniform=random.random(),
-        )
+        decision = NoRetry("its outcome is unknown")  # whatever the policy covers
+        if not unknown:
+            decision = decide_retry(
+                definition.retry_policy(action),
+                outcome.failure,
+                retries_left=run.retries_left,
+                failed_before=before.count,
+                first_started_at=before.since,
+                failed_at=finished_at,
+                uniform=random.random(),
+            )
         reason = f"action {action.action_id} {'is in doubt' if unknown else 'failed'}: {outcome.message}"
         if isinstance(decision, NoRetry):
             reason = reason if unknown else f"{reason}; {decision.why}"

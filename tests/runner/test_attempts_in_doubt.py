@@ -16,7 +16,7 @@ from actions.running import Context, Failed, Outcome, Resources, Succeeded
 from apps.runner import attempts
 from apps.runner.attempts import Run, now, run_attempt
 from domain.action import Action
-from domain.retry import Backoff
+from domain.retry import Backoff, Retry, RetryOn
 from events.folding import result_transition
 from events.records import ActionResult
 from events.wire import Decoder, Malformed, encode
@@ -43,6 +43,7 @@ class Step(Action):
     type: Literal["step"] = "step"
     does: str = "succeed"
     on_unknown: Literal["retry", "fail"] = "retry"
+    retry: Retry | None = None
 
 
 # What the kind of a plug-in may answer, and no record can hold.
@@ -84,6 +85,8 @@ class World:
             raise asyncio.TimeoutError
         if step.does == "raise":
             raise RuntimeError("oops")
+        if step.does == "be in doubt":
+            return Failed("disconnected", "the connection was lost", is_in_doubt=True)
         if step.does in ANSWERS:
             answer: Any = ANSWERS[step.does]
             return answer
@@ -205,6 +208,17 @@ async def test_a_begun_action_that_may_be_repeated_is(world: World) -> None:
 async def test_only_the_interrupted_action_is_in_doubt(world: World) -> None:
     await world.attempt(Step(), Step(onUnknown="fail"), run=replace(RUN, epoch=3, in_doubt=frozenset({0})))
     assert world.results == [("a0", "ok", "running"), ("a1", "ok", "ok")]
+
+
+@pytest.mark.parametrize(("does", "status"), [("fail", "failed"), ("be in doubt", "unknown"), ("crash", "unknown")])
+async def test_what_is_in_doubt_is_not_repeated_whatever_the_policy_covers(world: World, does: str, status: str) -> None:
+    everything = Retry(attempts=5, on=RetryOn(errors=("*",)))
+    run = replace(RUN, epoch=9, lost=2 if does == "crash" else 0)
+    await world.attempt(Step(does=does, onUnknown="fail", retry=everything), run=run)
+    assert world.results == [("a0", status, "waiting" if status == "failed" else "failed")]
+    world.events.clear()
+    await world.attempt(Step(does=does, retry=everything), run=run)
+    assert world.results == [("a0", "failed", "waiting")]
 
 
 async def test_an_answer_that_came_too_late_leaves_the_outcome_unknown(world: World) -> None:
