@@ -60,6 +60,13 @@ def test_a_skipped_execution_is_told_by_its_end_alone():
     assert told.execution == replace(skipped, shard=told.execution.shard)
 
 
+def test_which_of_several_places_an_execution_has_is_told_by_no_record():
+    life = Life(Random(1), "w")
+    life.publish_request()
+    assert differences(fold(life.records).execution, replace(life.document, lock_key="w#3")) == []
+    assert differences(fold(life.records).execution, replace(life.document, lock_key=None)) != []
+
+
 def test_one_that_another_runner_had_skipped_is_told_by_what_it_did():
     life = Life(Random(1), "w")
     life.publish_request()
