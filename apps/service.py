@@ -107,6 +107,7 @@ class ServiceApp(faust.App):
             audit_retention_days=settings.audit_retention_days,
             credentials=settings.mongodb_credentials,
             ledger_retention_days=settings.ledger_retention_days,
+            user=name,
         )
         self.gate = Gate(
             mode=settings.auth,

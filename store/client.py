@@ -47,8 +47,12 @@ class MongoStore:
         audit_retention_days: float = 365.0,
         ledger_retention_days: float = 90.0,
         credentials: Mapping[str, Any] | None = None,
+        user: str = "wf",
     ) -> None:
-        """Prepare a store; ``timeout`` (seconds) bounds every operation, the others say how long what is finished lives."""
+        """Prepare a store for a ``user``: a service, or the command line.
+
+        ``timeout`` (seconds) bounds every operation, the others say how long what is finished lives.
+        """
         milliseconds = int(timeout * 1000)
         # Connects with the first operation only; a client belongs to the event loop that uses it first.
         self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
@@ -63,7 +67,8 @@ class MongoStore:
             # A frozen server must not hold a caller for longer than an unreachable one.
             socketTimeoutMS=milliseconds,
             timeoutMS=milliseconds * 2,
-            appname="workflow-automation",
+            # By this name the server's own log and currentOp tell whose operations are whose.
+            appname=f"workflow-automation-{user}",
             **(credentials or {}),
         )
         self._database = self._client[database]

@@ -73,6 +73,7 @@ from store.interfaces import (
     ExecutionFilter,
     Locked,
     Started,
+    StoreRefused,
     StoreUnavailable,
 )
 from store.retention import keep
@@ -224,7 +225,7 @@ class MongoExecutions:
             for problem in details.get("writeErrors", ()):
                 index = indexes[problem["index"]]
                 if problem.get("code") != DUPLICATE_KEY:
-                    answers[index] = StoreUnavailable(f"MongoDB refused the write: {problem.get('errmsg')}")
+                    answers[index] = StoreRefused(f"MongoDB refused the write: {problem.get('errmsg')}")
                 elif _is_lock(problem):
                     answers[index] = Locked("", Status.PENDING)
                 else:

@@ -24,6 +24,10 @@ class StoreUnavailable(StoreError):
     """The database cannot be reached or refused the write."""
 
 
+class StoreRefused(StoreUnavailable):
+    """The database was reached and did not do it: its disk is full, say, or it could not make it durable."""
+
+
 class WorkflowExists(StoreError):
     """A workflow of that id is there already."""
 

@@ -175,7 +175,8 @@ class RunnerApp(ServiceApp):
         while True:
             try:
                 sent = await topic.send(key=workflow_id, value=event, partition=partition_of(workflow_id))
-                await asyncio.wait_for(sent, self.settings.runner_publish_timeout)
+                # Shielded: the driver sets the result of this future when the broker answers at last.
+                await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(sent)), self.settings.runner_publish_timeout)
                 return
             except asyncio.CancelledError:
                 raise
@@ -201,9 +202,9 @@ class RunnerApp(ServiceApp):
 
     async def _announce(self, result: ActionFinished) -> None:
         if result.wake_at is not None:
-            await self.event_topics.schedule.send(
-                key=result.workflow_id,
-                value=WakeUp(
+            await self._tell_scheduler(
+                result.workflow_id,
+                WakeUp(
                     workflow_id=result.workflow_id,
                     execution_id=result.execution_id,
                     epoch=result.epoch,
@@ -218,7 +219,14 @@ class RunnerApp(ServiceApp):
         """Tell the scheduler that a place is free, where others may be queued for it; its pass finds what is not told."""
         definition = self.definitions.cached(workflow_id, version)
         if definition is not None and definition.overlap.policy == "queue":
-            await self.event_topics.schedule.send(key=workflow_id, value=HolderEnded(workflow_id=workflow_id))
+            await self._tell_scheduler(workflow_id, HolderEnded(workflow_id=workflow_id))
+
+    async def _tell_scheduler(self, workflow_id: str, record: Event) -> None:
+        """Publish, without waiting for the broker; whatever goes wrong must stop neither the projection nor a stream."""
+        try:
+            await self.event_topics.schedule.send(key=workflow_id, value=record)
+        except Exception as error:
+            log.warning("not announced; left to the scheduler's next pass", workflow_id=workflow_id, error=repr(error))
 
     async def _note_positions(self, app: Any, assigned: set[TP], **_: Any) -> None:
         ours = frozenset(tp for tp in assigned if tp.topic in (EXECUTION.name, ACTION_RESULT.name))

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pymongo import InsertOne, ReplaceOne
-from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 Document = dict[str, Any]
 Watch = Callable[[str, Document | None], None]
@@ -74,12 +74,16 @@ class Collection:
 
 
 class View:
-    """A collection as one process sees it: its driver's collection."""
+    """A collection as one process sees it: its driver's collection.
+
+    The process has ``collections`` by name, ``command`` to have something done there, and ``refuses`` to tell whether the
+    database refuses to write a document.
+    """
 
     def __init__(self, process: Any, name: str) -> None:
         self._process = process
         self._name = name
-        self._there: Collection = process.world.collections[name]
+        self._there: Collection = process.collections[name]
 
     @property
     def database(self) -> Any:
@@ -109,7 +113,7 @@ class View:
         errors: list[Document] = []
         for index, write in enumerate(writes):
             clash: str | None = None
-            if self._process.world.refuses():
+            if self._process.refuses():
                 errors.append({"index": index, "code": OUT_OF_DISK_SPACE, "errmsg": "the disk is full"})
                 continue
             if isinstance(write, InsertOne):
@@ -128,15 +132,7 @@ class View:
         return matched
 
     async def _command(self, do: Callable[[], Any]) -> Any:
-        world = self._process.world
-        await self._process.step()
-        if world.store == "down":
-            raise AutoReconnect("no answer")
-        result = do()
-        if world.store == "doubtful" and world.random.random() < 0.5:
-            raise AutoReconnect("the answer was lost")
-        await self._process.step()
-        return result
+        return await self._process.command(do)
 
 
 class _Database:

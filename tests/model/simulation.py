@@ -21,6 +21,7 @@ from unittest.mock import patch
 
 from faust.types import TP
 from prometheus_client import CollectorRegistry
+from pymongo.errors import AutoReconnect
 
 from actions.delay import DelayAction
 from actions.registry import WorkflowDefinition
@@ -121,6 +122,26 @@ class Process:
         result = do()
         await self.step()
         return result
+
+    @property
+    def collections(self) -> dict[str, Collection]:
+        """The database, for its driver."""
+        return self.world.collections
+
+    async def command(self, do: Callable[[], Any]) -> Any:
+        """Have the database do something."""
+        await self.step()
+        if self.world.store == "down":
+            raise AutoReconnect("no answer")
+        result = do()
+        if self.world.store == "doubtful" and self.world.random.random() < 0.5:
+            raise AutoReconnect("the answer was lost")
+        await self.step()
+        return result
+
+    def refuses(self) -> bool:
+        """Tell whether the database refuses a write."""
+        return self.world.store == "full" and self.world.random.random() < 0.5
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Have something done beside the others."""
@@ -275,10 +296,6 @@ class World:
         return f"{kind}-{self._names}"
 
     # -- the database --------------------------------------------------------------------------------------------------
-
-    def refuses(self) -> bool:
-        """Tell whether the database refuses a write."""
-        return self.store == "full" and self.random.random() < 0.5
 
     def execution(self, execution_id: str) -> Execution | None:
         """Return an execution as anybody sees it: what is open shadows what has finished."""
