@@ -52,6 +52,11 @@ class ServiceSettings(BaseSettings):
     republish_after: float = Field(
         default=10.0, gt=0, description="Seconds until a request that no runner has started is published again."
     )
+    max_lost_attempts: int = Field(
+        default=3,
+        ge=0,
+        description="Runners that an execution may lose in a row, without a result in between; one more ends it as failed.",
+    )
     liveness_interval: float = Field(
         default=5.0, gt=0, description="Seconds between two looks at how far the partitions are read."
     )

@@ -30,7 +30,7 @@ from apps.runner.tables import Tables
 from apps.secret_values import secret_values
 from apps.service import ServiceApp
 from domain.execution import ActionFinished, Execution
-from events.folding import request_record
+from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE, partition_of
 from events.transport import Consumer
@@ -103,6 +103,8 @@ class RunnerApp(ServiceApp):
             limit=settings.runner_max_in_flight,
             mark_delay=settings.runner_write_delay,
             hand_back=self._hand_back,
+            tell_ended=self._tell_ended,
+            max_lost_attempts=settings.max_lost_attempts,
             beacon=self.beacon,
         )
         self.strays = Strays(
@@ -199,6 +201,9 @@ class RunnerApp(ServiceApp):
 
     async def _hand_back(self, execution: Execution) -> None:
         await self.publish(self.event_topics.execution, execution.workflow_id, request_record(execution))
+
+    async def _tell_ended(self, execution: Execution) -> None:
+        await self.publish(self.event_topics.action_result, execution.workflow_id, ended_record(execution))
 
     async def _announce(self, result: ActionFinished) -> None:
         if result.wake_at is not None:

@@ -39,11 +39,6 @@ class SchedulerSettings(ServiceSettings):
     runner_stale_after: float = Field(
         default=10.0, gt=0, description="Seconds without a new heartbeat after which a runner is given up."
     )
-    max_lost_attempts: int = Field(
-        default=3,
-        ge=0,
-        description="Runners that an execution may lose in a row, without a result in between; one more ends it as failed.",
-    )
 
     @property
     def lookahead(self) -> timedelta:

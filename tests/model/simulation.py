@@ -482,7 +482,15 @@ class Runner(Process):
         self.positions = positions.Positions(session_timeout=SESSION)
         tables = SimpleNamespace(busy={}, retries={})
         metrics = RunnerMetrics(CollectorRegistry())
-        self.runs = runs.Runs(executions, runner=self.name, limit=50, mark_delay=0.1, hand_back=self._hand_back)
+        self.runs = runs.Runs(
+            executions,
+            runner=self.name,
+            limit=50,
+            mark_delay=0.1,
+            hand_back=self._hand_back,
+            tell_ended=self._tell_ended,
+            max_lost_attempts=3,
+        )
         self.strays = strays.Strays(executions, runs=self.runs, runner=self.name, hand_back=self._hand_back)
         self.followed = Followed()
         self.projection = Projection(
@@ -535,6 +543,9 @@ class Runner(Process):
 
     async def _hand_back(self, execution: Execution) -> None:
         await self.publish(EXECUTION.name, execution.workflow_id, request_record(execution))
+
+    async def _tell_ended(self, execution: Execution) -> None:
+        await self.publish(ACTION_RESULT.name, execution.workflow_id, ended_record(execution))
 
     async def _announce_end(self, workflow_id: str, version: int) -> None:
         for scheduler in self.world.listening:
