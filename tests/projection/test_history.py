@@ -60,6 +60,15 @@ def test_a_skipped_execution_is_told_by_its_end_alone():
     assert told.execution == replace(skipped, shard=told.execution.shard)
 
 
+def test_the_place_that_an_open_execution_has_is_no_difference_but_having_none_is():
+    life = Life(Random(1), "w")
+    life.publish_request()
+    elsewhere = replace(life.document, lock_key="w#1")
+    assert differences(fold(life.records).execution, elsewhere) == []
+    (found,) = differences(fold(life.records).execution, replace(elsewhere, lock_key=None))
+    assert found.field == "lock_key"
+
+
 @pytest.mark.parametrize("missing", range(1, 4))
 def test_a_life_whose_beginning_is_gone_is_not_complete(missing):
     life = Life(Random(1), "w", actions=3)
