@@ -12,6 +12,7 @@ from faust.types import AppT, TopicT
 
 from events.records import (
     ActionResult,
+    BackfillAsked,
     DeadLetter,
     Event,
     ExecutionEnded,
@@ -50,9 +51,10 @@ ACTION_RESULT: Final = TopicSpec(
 )
 SCHEDULE: Final = TopicSpec(
     "workflow.schedule",
-    (WakeUp, WorkflowChanged, HolderEnded),
+    (WakeUp, WorkflowChanged, HolderEnded, BackfillAsked),
     24,
-    "What the scheduler must hear of at once: executions that wait, definitions that changed, places that are free.",
+    "What the scheduler must hear of at once: executions that wait, definitions that changed, places that are free, "
+    "backfills.",
 )
 DEAD_LETTER: Final = TopicSpec(
     "workflow.dead-letter", (DeadLetter,), 30 * 24, "Records that no service could take, with the reason."
