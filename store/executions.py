@@ -165,7 +165,7 @@ class MongoExecutions:
                         await self._has_finished(holder.execution_id)
                     answers[index] = AlreadyAdmitted(holder.execution_id)
                 else:
-                    answers[index] = Locked(holder.execution_id, holder.status)
+                    answers[index] = Locked(holder.execution_id, holder.status, holder.cause is Cause.BACKFILL)
             if not left:
                 break
         return answers
