@@ -1,5 +1,6 @@
 """Settings that every service reads from its environment."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,6 +93,11 @@ class ServiceSettings(BaseSettings):
                 f"KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs KAFKA_USERNAME and KAFKA_PASSWORD"
             )
         return self
+
+    @property
+    def retention(self) -> timedelta:
+        """How long finished executions are kept."""
+        return timedelta(days=self.retention_days)
 
     @property
     def mongodb_credentials(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from apps.backfilling import seen_to
 from apps.workflows.definitions import current_workflow
 from apps.workflows.errors import NoTicks
 from apps.workflows.holding import first_held, held_by, trigger_of
@@ -18,7 +19,16 @@ from domain.identifiers import earliest_execution_id
 from domain.occurrence import Unfired
 from domain.trigger import Trigger, max_runs_of, next_due
 from events.records import WorkflowChanged
-from store.interfaces import Advance, ExecutionFilter, Executions, Occurrences, VersionConflict, Workflow, Workflows
+from store.interfaces import (
+    Advance,
+    Backfills,
+    ExecutionFilter,
+    Executions,
+    Occurrences,
+    VersionConflict,
+    Workflow,
+    Workflows,
+)
 
 _TRIES = 20  # of a pause, against a schedule that advances at the same time
 _PAGE = 500
@@ -110,25 +120,69 @@ async def occurrences_of(
     *,
     executions: Executions,
     occurrences: Occurrences,
+    backfills: Backfills,
     before: datetime | None,
     limit: int,
     now: datetime,
 ) -> Page:
     """Return what became of the due ticks of a workflow, newest first: executions, and ranges of those not fired."""
-    ranges = {each.first: each for each in await occurrences.list(workflow.workflow_id, before=before, limit=limit + 1)}
-    newest = [workflow.unfired]
-    if workflow.paused_at is not None and (before is None or before > workflow.paused_at):
-        newest.append(held_by(workflow, await first_held(workflow, executions), now))
-    for each in newest:
-        if each is not None and (before is None or each.first < before):
-            known = ranges.get(each.first)
-            ranges[each.first] = each if known is None or known.last < each.last else known
-    found: list[tuple[datetime, Execution | Unfired]] = list(ranges.items())
+    ledger = Ledger(workflow, executions=executions, occurrences=occurrences, backfills=backfills)
+    found: list[tuple[datetime, Execution | Unfired]] = [
+        (each.first, each) for each in await ledger.unfired(before, limit + 1, now)
+    ]
     fired = await _fired(workflow.workflow_id, executions, before, limit + 1)
     found += [(each.due_at, each) for each in fired if each.due_at is not None]
     found.sort(key=lambda pair: pair[0], reverse=True)
     page = found[:limit]
     return Page([each for _, each in page], page[-1][0] if len(found) > limit else None)
+
+
+class Ledger:
+    """The ranges of ticks that were not fired, and not made up for since.
+
+    What a backfill has run is taken out of a range when somebody asks, and not where it is kept: the newest range grows in
+    the workflow's own document, and what a pause holds is kept nowhere as long as it lasts.
+    """
+
+    def __init__(
+        self, workflow: Workflow, *, executions: Executions, occurrences: Occurrences, backfills: Backfills
+    ) -> None:
+        self._workflow = workflow
+        self._executions = executions
+        self._occurrences = occurrences
+        self._backfills = backfills
+
+    async def unfired(self, before: datetime | None, count: int, now: datetime) -> Sequence[Unfired]:
+        """Return the newest ``count`` ranges, or some more, that begin before ``before``, newest first."""
+        workflow = self._workflow
+        newest = [workflow.unfired]
+        if workflow.paused_at is not None and (before is None or before > workflow.paused_at):
+            newest.append(held_by(workflow, await first_held(workflow, self._executions), now))
+        known = {each.first: each for each in newest if each is not None and (before is None or each.first < before)}
+        left: list[Unfired] = []
+        cursor = before
+        while True:
+            kept = await self._occurrences.list(workflow.workflow_id, before=cursor, limit=count)
+            for each in kept:
+                grown = known.get(each.first)
+                known[each.first] = each if grown is None or grown.last < each.last else grown
+            # Part of a range may lie behind ``before``, and was told with the page that ended there.
+            left += [piece for piece in await self._carved(list(known.values())) if before is None or piece.first < before]
+            if len(kept) < count or len(left) >= count:
+                return sorted(left, key=lambda each: each.first, reverse=True)
+            known = {}
+            cursor = kept[-1].first
+
+    async def _carved(self, ranges: Sequence[Unfired]) -> Sequence[Unfired]:
+        """Return the ranges without the ticks that backfills have run."""
+        if not ranges:
+            return []
+        first, last = min(each.first for each in ranges), max(each.last for each in ranges)
+        left = list(ranges)
+        for backfill in await self._backfills.covering(self._workflow.workflow_id, first, last):
+            run_until = await seen_to(backfill, self._executions)
+            left = [piece for each in left for piece in backfill.carved(each, run_until)]
+        return left
 
 
 async def _fired(workflow_id: str, executions: Executions, before: datetime | None, limit: int) -> Sequence[Execution]:

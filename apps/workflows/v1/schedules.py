@@ -124,6 +124,7 @@ class Occurrences(Resource):
             await definitions.current_workflow(workflow_id, self.app.store.workflows),
             executions=self.app.store.executions,
             occurrences=self.app.store.occurrences,
+            backfills=self.app.store.backfills,
             before=None if query.cursor is None else asked_at(query.cursor),
             limit=query.limit,
             now=self.app.clock(),
