@@ -29,6 +29,7 @@ from apps.runner.definitions import Definitions
 from apps.runner.metrics import Metrics as RunnerMetrics
 from apps.runner.projection import Projection
 from apps.scheduler.agenda import Agenda
+from apps.scheduler.backfills import Backfills
 from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
@@ -37,16 +38,18 @@ from apps.scheduler.passes import Passes
 from apps.scheduler.retries import Retries
 from apps.scheduler.skew import Skew
 from apps.scheduler.ticks import Ticks
-from apps.workflows import admission
-from apps.workflows.errors import InProgress
+from apps.workflows import admission, definitions
+from apps.workflows import backfills as asking
+from apps.workflows.errors import BackfillEnded, BackfillInProgress, InProgress, UnknownWorkflow
 from domain.execution import Execution, Status
+from domain.identifiers import execution_id
 from domain.instants import instant
 from events.folding import ended_record, request_record
 from events.records import Event, ExecutionRequest
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
 from events.wire import Decoder, encode
 from store.interfaces import Heartbeat, StoreUnavailable, Workflow
-from tests.fakes.stores import FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 SHARDS = frozenset(range(PARTITIONS))
@@ -90,18 +93,24 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class Documents(dict[str, Execution]):
     """The executions; whatever is stored is held against the rules."""
 
+    broken: Broken | None = None  # the first one; whoever stores may survive what is raised here
+
     def __setitem__(self, execution_id: str, new: Execution) -> None:
         old = self.get(execution_id)
         if old is not None:
-            if old.status not in (Status.PENDING, Status.RUNNING, Status.WAITING) and new != old:
-                raise Broken(f"a terminal state was overwritten: {old} by {new}")
+            if not old.status.is_open and new != old:
+                self._break(f"a terminal state was overwritten: {old} by {new}")
             if new.epoch < old.epoch or not set(old.results) <= set(new.results):
-                raise Broken(f"{old} went back to {new}")
+                self._break(f"{old} went back to {new}")
         if new.lock_key is not None:
             for other in self.values():
                 if other.lock_key == new.lock_key and other.execution_id != execution_id:
-                    raise Broken(f"{other.execution_id} and {execution_id} are both open")
+                    self._break(f"{other.execution_id} and {execution_id} are both open")
         super().__setitem__(execution_id, new)
+
+    def _break(self, what: str) -> None:
+        self.broken = self.broken or Broken(what)
+        raise self.broken
 
 
 class Process:
@@ -192,10 +201,11 @@ class World:
         self.loop = VirtualLoop()
         self.tasks: list[asyncio.Future[Any]] = []
         self.executions = FakeExecutions()
-        self.executions.found = Documents()
+        self.documents = self.executions.found = Documents()
         self.workflows = FakeWorkflows()
         self.runners_store = FakeRunners()
         self.occurrences = FakeOccurrences()
+        self.backfills = FakeBackfills()
         self.log: dict[TP, list[tuple[bytes, float]]] = defaultdict(list)
         self.wipes = 0
         self.store = "up"  # down: no answers; doubtful: answers are lost at times
@@ -220,6 +230,8 @@ class World:
     def run(self, seconds: float) -> None:
         """Let time pass."""
         self.loop.run_until_complete(asyncio.sleep(seconds))
+        if self.documents.broken is not None:
+            raise self.documents.broken
         for task in self.tasks:
             if task.done() and not task.cancelled() and isinstance(task.exception(), Broken):
                 raise task.exception()  # type: ignore[misc]
@@ -233,7 +245,7 @@ class World:
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.close()
 
-    def define(self, workflow_id: str, *, periodic: bool = False) -> None:
+    def define(self, workflow_id: str, *, periodic: bool = False, paused: bool = False) -> None:
         trigger = {"type": "periodic", "interval": "4s", "allowManual": True} if periodic else {"type": "manual"}
         definition = WorkflowDefinition.model_validate(
             {
@@ -253,7 +265,9 @@ class World:
             created_at=self.now,
             updated_at=self.now,
             anchor=self.now,
-            next_run=self.now + INTERVAL if periodic else None,
+            next_run=self.now + INTERVAL if periodic and not paused else None,
+            paused_at=self.now if paused else None,
+            held_from=self.now + INTERVAL if paused else None,
         )
 
     def append(self, topic: str, workflow_id: str, record: Event) -> None:
@@ -521,11 +535,22 @@ class Scheduler(Process):
             page=100,
             **shared,
         )
+        line = Line(executions=executions, page=100, **shared)
         self.passes = Passes(
             agenda=self.agenda,
             ticks=ticks,
             retries=self.retries,
-            line=Line(executions=executions, page=100, **shared),
+            line=line,
+            backfills=Backfills(
+                backfills=Facade(self, world.backfills),
+                executions=executions,
+                workflows=workflows,
+                line=line,
+                lookahead=lookahead,
+                retention=timedelta(days=30),
+                page=100,
+                **shared,
+            ),
             orphans=orphans,
             endings=endings,
             skew=Skew(server_time=self._server_time, clock=clock, monotonic=world.loop.time, metrics=metrics),
@@ -579,6 +604,44 @@ class Api(Process):
         except (InProgress, StoreUnavailable):
             return
         world.promised.add(execution.execution_id)
+
+    async def backfill(self, workflow_id: str, seconds: float) -> None:
+        world = self.world
+        executions, backfills = Facade(self, world.executions), Facade(self, world.backfills)
+
+        async def announce(workflow_id: str, record: Event) -> bool:
+            return False  # the pass finds it
+
+        try:
+            workflow = await definitions.current_workflow(workflow_id, Facade(self, world.workflows))
+            planned = await asking.plan(
+                workflow,
+                asking.Asked.model_validate({"from": world.now - timedelta(seconds=seconds), "rate": "10/s"}),
+                executions=executions,
+                now=world.now,
+                retention=timedelta(days=30),
+            )
+            if planned.to_run:
+                backfill_id = execution_id(world.now, world.random.randbytes(10))
+                await asking.accept(planned, backfill_id, backfills=backfills, announce=announce, now=world.now)
+        except (UnknownWorkflow, BackfillInProgress, StoreUnavailable):
+            return
+
+    async def cancel_backfill(self, workflow_id: str) -> None:
+        executions, backfills = Facade(self, self.world.executions), Facade(self, self.world.backfills)
+        try:
+            running = await backfills.running(workflow_id)
+            if running is not None:
+                await asking.cancel(
+                    workflow_id,
+                    running.backfill_id,
+                    "asked",
+                    backfills=backfills,
+                    executions=executions,
+                    now=self.world.now,
+                )
+        except (BackfillEnded, StoreUnavailable):
+            return
 
     def publish_straight(self, workflow_id: str) -> None:
         self.world.append(EXECUTION.name, workflow_id, ExecutionRequest(workflow_id=workflow_id))

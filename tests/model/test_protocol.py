@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from apps.projection.comparison import differences
+from apps.workflows.schedules import occurrences_of
 from domain.execution import Cause, Status
+from domain.occurrence import Unfired
 from events.history import fold
 from events.records import ExecutionRequest
-from tests.model.simulation import TOPICS, Api, Runner, Scheduler, World, on_virtual_time
+from tests.model.simulation import INTERVAL, TOPICS, Api, Runner, Scheduler, World, on_virtual_time
 
 MANUAL = ("alpha", "beta")
-PERIODIC = "gamma"
+PERIODIC, PAUSED = "gamma", "delta"
 MOST = 3  # processes of one kind
 QUIET_WITHIN = 600.0  # virtual seconds
 FUSE = st.integers(1, 30)
@@ -36,6 +38,7 @@ class Protocol(RuleBasedStateMachine):
         for workflow_id in MANUAL:
             self.world.define(workflow_id)
         self.world.define(PERIODIC, periodic=True)
+        self.world.define(PAUSED, periodic=True, paused=True)
         self.start_runner()
         self.start_scheduler()
         self.world.run(2)
@@ -54,7 +57,7 @@ class Protocol(RuleBasedStateMachine):
 
     # -- the load ------------------------------------------------------------------------------------------------------
 
-    @rule(workflow_id=st.sampled_from((*MANUAL, PERIODIC)), fuse=st.none() | st.integers(1, 8))
+    @rule(workflow_id=st.sampled_from((*MANUAL, PERIODIC, PAUSED)), fuse=st.none() | st.integers(1, 8))
     def trigger(self, workflow_id, fuse):
         api = self._make(Api, "api")
         api.fuse = fuse
@@ -64,6 +67,21 @@ class Protocol(RuleBasedStateMachine):
     def publish_straight(self, workflow_id, times):
         for _ in range(times):
             self._make(Api, "producer").publish_straight(workflow_id)
+
+    @rule(
+        workflow_id=st.sampled_from((PERIODIC, PAUSED)),
+        seconds=st.sampled_from([10.0, 60.0]),
+        fuse=st.none() | st.integers(1, 12),
+    )
+    def backfill(self, workflow_id, seconds, fuse):
+        api = self._make(Api, "api")
+        api.fuse = fuse
+        self.world.tasks.append(asyncio.ensure_future(api.backfill(workflow_id, seconds), loop=self.world.loop))
+
+    @rule(workflow_id=st.sampled_from((PERIODIC, PAUSED)))
+    def cancel_a_backfill(self, workflow_id):
+        api = self._make(Api, "api")
+        self.world.tasks.append(asyncio.ensure_future(api.cancel_backfill(workflow_id), loop=self.world.loop))
 
     @rule(seconds=st.sampled_from([0.02, 0.2, 1.0, 3.0, 7.0, 15.0]))
     def time_passes(self, seconds):
@@ -158,7 +176,8 @@ class Protocol(RuleBasedStateMachine):
         while waited < QUIET_WITHIN:
             world.run(5)
             waited += 5
-            if waited >= 30 and not any(e.status.is_open for e in world.executions.found.values()):
+            still_open = [e for e in world.executions.found.values() if e.status.is_open]
+            if waited >= 30 and not still_open and not any(each.is_open for each in world.backfills.kept.values()):
                 return
 
     def _judge(self):
@@ -166,10 +185,34 @@ class Protocol(RuleBasedStateMachine):
         left = [execution for execution in found.values() if execution.status.is_open]
         assert not left, f"never ended: {left}"
         assert self.world.promised <= set(found)
-        ticks = [(e.workflow_id, e.due_at) for e in found.values() if e.cause is Cause.SCHEDULE]
+        ticks = [(e.workflow_id, e.due_at) for e in found.values() if e.due_at is not None]
         assert len(ticks) == len(set(ticks)), "a tick was fired twice"
+        assert not [each for each in self.world.backfills.kept.values() if each.is_open], "a backfill never ended"
+        for workflow_id in (PERIODIC, PAUSED):
+            self._tell_of_every_tick(workflow_id)
         if not self.world.wipes:
             self._fold()
+
+    def _tell_of_every_tick(self, workflow_id):
+        """Every tick up to the last that was judged has one disposition."""
+        world = self.world
+        head = world.workflows.heads[workflow_id]
+        page = world.loop.run_until_complete(
+            occurrences_of(
+                head,
+                executions=world.executions,
+                occurrences=world.occurrences,
+                backfills=world.backfills,
+                before=None,
+                limit=100_000,
+                now=world.now,
+            )
+        )
+        told = []
+        for each in page.items:
+            first, last = (each.first, each.last) if isinstance(each, Unfired) else (each.due_at, each.due_at)
+            told += [first + number * INTERVAL for number in range((last - first) // INTERVAL + 1)]
+        assert sorted(told) == [head.anchor + number * INTERVAL for number in range(1, len(told) + 1)], page.items
 
     def _fold(self):
         """The documents are what the log says."""
