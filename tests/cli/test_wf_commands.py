@@ -42,6 +42,9 @@ async def test_help_shows_examples_and_exit_codes(wf: Run) -> None:
         "executions",
         "execution",
         "occurrences",
+        "backfill",
+        "backfills",
+        "cancel-backfill",
         "up",
     ],
 )
