@@ -145,7 +145,9 @@ def cancel_backfill(
     if form is not Format.TABLE:
         output.data(found, form)
     else:
-        output.line(f"{workflow_id}: backfill cancelled; {_done(found)} of {found.get('ticks', '-')} ticks have run or are running")
+        output.line(
+            f"{workflow_id}: backfill cancelled; {_done(found)} of {found.get('ticks', '-')} ticks have run or are running"
+        )
 
 
 def _post(client: Client, workflow_id: str, body: Mapping[str, Any]) -> dict[str, Any]:

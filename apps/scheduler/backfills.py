@@ -40,7 +40,7 @@ from store.interfaces import Backfills as Stored
 log = structlog.get_logger(__name__)
 
 KIND = "backfill"
-SOONEST, LATEST = timedelta(milliseconds=200), timedelta(seconds=1)  # of another look while it waits for its turn
+LOOK = timedelta(seconds=1)  # longest time between two looks while it waits for its turn
 _LOOKED_UP: Final = 64  # ticks at once, whether they have run already
 
 
@@ -130,7 +130,7 @@ class Backfills:
             log.warning("backfill left to the next pass", backfill_id=backfill_id, error=str(error))
             return
         if backfill is not None and backfill.wake_at is not None:
-            again = self._clock() + min(max(parse_rate(backfill.rate), SOONEST), LATEST)
+            again = self._clock() + min(parse_rate(backfill.rate), LOOK)
             self._arm(backfill, max(backfill.wake_at, again) if not backfill.open else again)
 
     async def _step(self, backfill: Backfill) -> Backfill | None:

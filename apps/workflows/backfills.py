@@ -24,7 +24,6 @@ from apps.workflows.errors import (
 from apps.workflows.holding import trigger_of
 from apps.workflows.publishing import Publish
 from domain.backfill import MOST_TICKS, Backfill
-from domain.durations import duration_text
 from domain.identifiers import tick_execution_id
 from domain.instants import MILLISECOND, WrittenInstant
 from domain.model import Model
@@ -101,8 +100,8 @@ async def plan(workflow: Workflow, asked: Asked, *, executions: Executions, now:
     if ticks and is_beyond(ticks[0], now, retention) and not asked.beyond_retention:
         raise _wrong(
             "from",
-            f"is longer ago than the {duration_text(retention)} for which executions are kept, so nobody knows whether the "
-            "ticks from then ran; name a later instant, or set beyondRetention to run them in any case",
+            f"is longer ago than the {retention / timedelta(days=1):g} days for which executions are kept, so nobody knows "
+            "whether the ticks from then ran; name a later instant, or set beyondRetention to run them in any case",
         )
     ids = await asyncio.to_thread(lambda: [tick_execution_id(workflow.workflow_id, tick) for tick in ticks])
     known = await executions.states(ids) if ids else {}

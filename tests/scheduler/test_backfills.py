@@ -46,7 +46,7 @@ async def nobody_hears(*_):
 
 
 async def plan(world, first, until, workflow_id="w", **fields):
-    body = {"from": at(first), "to": at(until), "dryRun": False, "rate": "100/s", **fields}
+    body = {"from": at(first), "to": at(until), "dryRun": False, "rate": "20/s", **fields}
     return await asking.plan(
         world.workflows.heads[workflow_id],
         asking.Asked.model_validate(body),
