@@ -97,10 +97,10 @@ class MongoStore:
     async def missing_indexes(self) -> dict[str, list[str]]:
         """Return the names of the indexes that :meth:`ensure_indexes` would make, by collection."""
         wanted = {
-            "open_executions": {"lock_key", "waking", "deadline", "owner"},
+            "open_executions": {"lock_key", "waking", "deadline", "owner", "queued"},
             "executions": {"by_workflow", "by_status", "retention"},
             "workflows": {"next_run"},
-            "occurrences": {"retention"},
+            "occurrences": {"by_workflow", "retention"},
             "backfills": {"by_workflow", "running", "waking", "retention"},
             "audit": {"retention"},
             "idempotency_keys": {"retention"},
