@@ -70,7 +70,9 @@ class _Recurring(_Scheduled):
     end_at: WrittenInstant | None = Field(default=None, description="No tick after this instant.")
     max_runs: int | None = Field(default=None, ge=1, le=1_000_000_000, description="How many ticks are fired in all.")
     jitter: Duration | None = Field(
-        default=None, description="Each tick is released up to this much later, by a delay of its own that never changes."
+        default=None,
+        description="Each tick is released up to this much later, by a delay of its own that never changes; before the "
+        "next one is due.",
     )
 
     @field_validator("end_at")
@@ -224,13 +226,20 @@ def dues(trigger: Trigger, anchor: datetime, after: datetime, until: datetime, l
     return found
 
 
-def jitter_of(trigger: Trigger, workflow_id: str, due: datetime) -> timedelta:
-    """Return by how much the release of a tick is delayed: the same at every look, up to the trigger's jitter."""
-    jitter = getattr(trigger, "jitter", None)
-    if jitter is None:
+def jitter_of(trigger: Trigger, anchor: datetime, workflow_id: str, due: datetime) -> timedelta:
+    """Return by how much the release of a tick is delayed: the same at every look, up to the trigger's jitter.
+
+    A tick is always released before the next one is due: those that wait for it would come late, and be missed.
+    """
+    written = getattr(trigger, "jitter", None)
+    if written is None:
         return timedelta()
+    longest = parse_duration(written)
+    following = next_due(trigger, anchor, due)
+    if following is not None:
+        longest = min(longest, following - due - MILLISECOND)
     drawn = int.from_bytes(hashlib.sha256(f"jitter\0{workflow_id}\0{to_millis(due)}".encode()).digest()[:8], "big")
-    return drawn % (parse_duration(jitter) // MILLISECOND + 1) * MILLISECOND
+    return drawn % (longest // MILLISECOND + 1) * MILLISECOND
 
 
 def max_runs_of(trigger: Trigger) -> int | None:

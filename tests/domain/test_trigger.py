@@ -142,11 +142,23 @@ def test_the_latest_tick_is_the_one_before_the_next(after, seconds, kind):
 
 def test_jitter_is_bounded_and_always_the_same_for_a_tick():
     trigger = read(type="periodic", interval="1m", jitter="10s")
-    drawn = {jitter_of(trigger, "w", ANCHOR + timedelta(minutes=number)) for number in range(500)}
+    drawn = {jitter_of(trigger, ANCHOR, "w", ANCHOR + timedelta(minutes=number)) for number in range(500)}
     assert len(drawn) > 400
     assert all(timedelta(0) <= delay <= timedelta(seconds=10) for delay in drawn)
-    assert jitter_of(trigger, "w", ANCHOR) == jitter_of(trigger, "w", ANCHOR) != jitter_of(trigger, "v", ANCHOR)
-    assert jitter_of(read(type="periodic", interval="1m"), "w", ANCHOR) == timedelta(0)
+    first, again, other = (jitter_of(trigger, ANCHOR, name, ANCHOR) for name in "wwv")
+    assert first == again != other
+    assert jitter_of(read(type="periodic", interval="1m"), ANCHOR, "w", ANCHOR) == timedelta(0)
+
+
+def test_jitter_ends_before_the_next_tick():
+    trigger = read(type="cron", expression=["0,5 * * * *"], jitter="24h", endAt="2026-01-01T03:05:00Z")
+    due = next_due(trigger, ANCHOR, ANCHOR - timedelta(milliseconds=1))
+    while following := next_due(trigger, ANCHOR, due):
+        delays = {jitter_of(trigger, ANCHOR, f"w{number}", due) for number in range(300)}
+        assert timedelta(0) <= min(delays) < max(delays) < following - due
+        assert max(delays) > (following - due) * 0.9
+        due = following
+    assert max(jitter_of(trigger, ANCHOR, f"w{number}", due) for number in range(300)) > timedelta(hours=12)
 
 
 @pytest.mark.parametrize(

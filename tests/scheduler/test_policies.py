@@ -192,8 +192,21 @@ async def test_jitter_delays_the_release_and_not_the_tick(world, scheduler):
     assert [e.due_at for e in world.published.requests] == [at(number) for number in range(10, 60, 10)]
     for execution in world.published.requests:
         delay = execution.created_at - execution.due_at
-        expected = jitter_of(trigger, "w", execution.due_at)
+        expected = jitter_of(trigger, START, "w", execution.due_at)
         assert expected <= delay <= expected + timedelta(seconds=0.1)
+
+
+async def test_a_jitter_longer_than_the_time_between_two_ticks_of_a_cron_loses_none(world, scheduler):
+    finish_at_once(world)
+    cron = {"type": "cron", "expression": ["* * * * *"], "timezone": "UTC", "jitter": "10m"}
+    world.workflows.put("w", definition={"trigger": cron, "retries": 0}, next_run=at(60))
+    await scheduler.run(30 * 60, step=1)
+    due = [e.due_at for e in world.published.requests]
+    assert due == [at(60 * number) for number in range(1, len(due) + 1)]
+    assert len(due) >= 29
+    assert all(timedelta(0) <= e.created_at - e.due_at < timedelta(seconds=61) for e in world.published.requests)
+    assert len({e.created_at - e.due_at for e in world.published.requests}) > 10
+    assert await world.occurrences.list("w", before=None, limit=9) == []
 
 
 # -- the lead ----------------------------------------------------------------------------------------------------------
