@@ -156,6 +156,7 @@ class OnceTrigger(_Scheduled):
 
 
 Trigger = Annotated[Union[ManualTrigger, PeriodicTrigger, CronTrigger, OnceTrigger], Field(discriminator="type")]
+_BOUNDS: Final = {"end_at", "max_runs"}
 TRIGGER_TYPES: Final = ("manual", "periodic", "cron", "once")
 
 
@@ -252,6 +253,11 @@ def allows_manual(trigger: Trigger) -> bool:
     return isinstance(trigger, ManualTrigger) or trigger.allow_manual
 
 
-def schedule_of(trigger: Trigger) -> dict[str, Any]:
-    """Return what decides when a trigger is due; as long as it is the same, the grid goes on over a change."""
-    return trigger.model_dump(exclude={"allow_manual", "misfire", "jitter"})
+def grid_of(trigger: Trigger) -> dict[str, Any]:
+    """Return what decides on which grid a trigger's ticks lie; as long as it is the same, it goes on over a change."""
+    return trigger.model_dump(exclude={"allow_manual", "misfire", "jitter", *_BOUNDS})
+
+
+def bounds_of(trigger: Trigger) -> dict[str, Any]:
+    """Return what decides how far the ticks go on the grid."""
+    return trigger.model_dump(include=_BOUNDS)

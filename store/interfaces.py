@@ -266,9 +266,10 @@ class Workflows(Protocol):
     async def overdue_since(self, now: datetime) -> datetime | None:
         """Return the earliest ``next_run`` that is not later than ``now``: the scheduler is late by that much."""
 
-    async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
+    async def advance(self, workflow_id: str, version: int, due: datetime, advance: Advance) -> bool:
         """Set where the schedule stands, where its next run is still ``due``; False where it moved on.
 
+        It has moved on as well where the definition is at another ``version``: that may have other ticks to come.
         Unfired ticks that the new ones do not continue are forgotten here: record them before (:class:`Occurrences`).
         """
 

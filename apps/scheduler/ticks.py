@@ -296,7 +296,7 @@ class Ticks:
 
     async def _advance(self, due: Due, advance: Advance) -> None:
         """Advance the schedule, and arm the next tick if it is due soon."""
-        if not await self._workflows.advance(due.workflow_id, due.next_run, advance):
+        if not await self._workflows.advance(due.workflow_id, due.version, due.next_run, advance):
             await self.refresh(due.workflow_id)
         elif advance.next_run is not None:
             runs = due.runs if advance.runs is None else advance.runs

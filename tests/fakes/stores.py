@@ -271,9 +271,9 @@ class FakeWorkflows:
     async def overdue_since(self, now: datetime) -> datetime | None:
         return min((head.next_run for head in self.heads.values() if head.next_run and head.next_run <= now), default=None)
 
-    async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
+    async def advance(self, workflow_id: str, version: int, due: datetime, advance: Advance) -> bool:
         head = self.heads.get(workflow_id)
-        if head is None or head.next_run != due:
+        if head is None or (head.version, head.next_run) != (version, due):
             return False
         self.heads[workflow_id] = _advanced(head, advance)
         return True

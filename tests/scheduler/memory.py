@@ -164,9 +164,9 @@ class Workflows(FakeWorkflows):
         async for due in super().due(until, shards):
             yield due
 
-    async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
+    async def advance(self, workflow_id: str, version: int, due: datetime, advance: Advance) -> bool:
         self.faults.before("advance")
-        answer = await super().advance(workflow_id, due, advance)
+        answer = await super().advance(workflow_id, version, due, advance)
         self.faults.after("advance")
         return answer
 

@@ -177,6 +177,22 @@ async def test_max_runs_counts_what_was_fired_and_nothing_else(world, scheduler)
     assert world.workflows.heads["w"].runs == 2
 
 
+async def test_a_bound_that_is_widened_while_the_last_run_is_being_fired_counts(world, scheduler):
+    finish_at_once(world)
+    world.workflows.put("w", **periodic(max_runs=1))
+    publish = world.published.request
+
+    async def widened_meanwhile(execution):
+        if world.workflows.heads["w"].version == 1:
+            world.workflows.put("w", **periodic(max_runs=2), version=2, next_run=at(10))
+        return await publish(execution)
+
+    world.published.request = widened_meanwhile
+    await scheduler.run(40)
+    assert world.requested == [tick("w", 10), tick("w", 20)]
+    assert (world.workflows.heads["w"].runs, world.workflows.heads["w"].next_run) == (2, None)
+
+
 async def test_once_runs_once(world, scheduler):
     world.workflows.put("w", definition={"trigger": {"type": "once", "at": "2026-01-31T12:00:10Z"}, "retries": 0})
     await scheduler.run(30)

@@ -99,7 +99,7 @@ QUESTIONS = {
     "ticks that are due": lambda store: every(store.workflows.due(at(5), ALL)),
     "ticks of some shards that are due": lambda store: every(store.workflows.due(at(5), SOME)),
     "how late the scheduler is": lambda store: store.workflows.overdue_since(at(5)),
-    "a schedule that advances": lambda store: store.workflows.advance("w1", at(1), Advance(at(99))),
+    "a schedule that advances": lambda store: store.workflows.advance("w1", 1, at(1), Advance(at(99))),
     "a workflow": lambda store: store.workflows.get("w1"),
     "retries and delays that are due": lambda store: store.executions.waking(at(5), SOME, 9),
     "executions whose time is over": lambda store: store.executions.expiring(at(5), SOME, 9),

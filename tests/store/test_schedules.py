@@ -126,12 +126,12 @@ SKIPPED = Unfired("w", Disposition.SKIPPED, at(10), at(20), 2, "x")
 
 async def test_unfired_ticks_and_runs_stand_with_the_schedule(store):
     await store.workflows.create(workflow())
-    assert await store.workflows.advance("w", at(10), Advance(at(20), 7, SKIPPED))
+    assert await store.workflows.advance("w", 1, at(10), Advance(at(20), 7, SKIPPED))
     (due,) = [due async for due in store.workflows.due(at(60), ALL)]
     assert (due.runs, due.unfired, due.overlap) == (7, SKIPPED, {"policy": "allow"})
     stored = await store.workflows.get("w")
     assert (stored.runs, stored.unfired, stored.next_run) == (7, SKIPPED, at(20))
-    assert await store.workflows.advance("w", at(20), Advance(at(30)))
+    assert await store.workflows.advance("w", 1, at(20), Advance(at(30)))
     stored = await store.workflows.get("w")
     assert (stored.runs, stored.unfired) == (7, None)
 
@@ -183,10 +183,10 @@ async def test_many_schedules_advance_together_and_each_by_its_own_condition(sto
         await store.workflows.create(workflow(workflow_id=f"w{number}", next_run=at(number)))
     answers = await asyncio.gather(
         *(
-            store.workflows.advance(f"w{number}", at(number if number % 2 else 99), Advance(at(100 + number)))
+            store.workflows.advance(f"w{number}", 1, at(number if number % 2 else 99), Advance(at(100 + number)))
             for number in range(40)
         ),
-        store.workflows.advance("nobody", at(1), Advance(at(2))),
+        store.workflows.advance("nobody", 1, at(1), Advance(at(2))),
     )
     assert answers == [bool(number % 2) for number in range(40)] + [False]
     assert {due.next_run async for due in store.workflows.due(at(60), ALL)} == {at(number) for number in range(0, 40, 2)}
@@ -196,7 +196,7 @@ async def test_a_server_without_transactions_is_written_to_all_the_same(real):
     for number in range(3):
         await real.workflows.create(workflow(workflow_id=f"w{number}"))
     real.workflows._has_transactions = False
-    answers = [real.workflows.advance(f"w{number}", at(10), Advance(at(20))) for number in range(3)]
+    answers = [real.workflows.advance(f"w{number}", 1, at(10), Advance(at(20))) for number in range(3)]
     assert await asyncio.gather(*answers) == [True] * 3
 
 
