@@ -47,6 +47,12 @@ async def test_a_schedule_is_previewed_in_its_zone(api):
     }
 
 
+@pytest.mark.parametrize(("more", "ticks"), [({"maxRuns": 2}, 2), ({"endAt": "2026-01-31T12:00:30Z"}, 3), ({}, 5)])
+async def test_a_preview_ends_where_the_schedule_does(api, more, ticks):
+    answer = await api.send("POST", "/schedules/preview", json={"trigger": {**PERIODIC, **more}, "count": 5})
+    assert len(answer.body["items"]) == ticks
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
