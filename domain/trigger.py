@@ -27,7 +27,8 @@ class Misfire(Model):
 
     policy: Literal["last", "skip", "all"] = Field(
         default="last",
-        description="last: the last one is run and stands for all; skip: none is run; all: the last `max` are run in order.",
+        description="last: the last one is run and stands for all; skip: none is run; all: the last `max` are run in order, "
+        "each under the overlap policy (skip would skip all but the first; queue lets them wait their turn).",
     )
     max: int = Field(default=100, ge=1, le=1000, description="Most ticks that `all` makes up for; earlier ones are missed.")
     window: Duration | None = Field(default=None, description="Ticks that are late by more than this are missed.")
@@ -68,7 +69,12 @@ class _Recurring(_Scheduled):
 
     start_at: WrittenInstant | None = Field(default=None, description="No tick before this instant.")
     end_at: WrittenInstant | None = Field(default=None, description="No tick after this instant.")
-    max_runs: int | None = Field(default=None, ge=1, le=1_000_000_000, description="How many ticks are fired in all.")
+    max_runs: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="How many ticks are fired in all; those of a backfill do not count.",
+    )
     jitter: Duration | None = Field(
         default=None,
         description="Each tick is released up to this much later, by a delay of its own that never changes; before the "

@@ -1,7 +1,9 @@
 """``wf backfill``, ``wf backfills``, ``wf cancel-backfill``: ticks of the past that are made up for."""
 
+import re
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +22,9 @@ def backfill(
     workflow_id: WorkflowId,
     since: Annotated[
         str,
-        typer.Option("--from", metavar="INSTANT", show_default=False, help="Ticks due from here on, 2026-01-31T00:00:00Z."),
+        typer.Option(
+            "--from", metavar="INSTANT", show_default=False, help="Ticks due from then on: 2026-01-31T00:00:00Z, or 4d ago."
+        ),
     ],
     until: Annotated[
         str | None,
@@ -52,10 +56,10 @@ def backfill(
     if dry_run and (wait or yes):
         raise typer.BadParameter("nothing is run; leave out --wait and --yes", param_hint="--dry-run")
     form = chosen(output_format, as_json)
-    body = {"from": since, "rate": rate, "atOnce": at_once, "beyondRetention": beyond_retention}
+    body = {"from": _instant(since), "rate": rate, "atOnce": at_once, "beyondRetention": beyond_retention}
     with Client(url) as client:
         # Fixed now, so that what is run is what was counted.
-        plan = _post(client, workflow_id, {**body, "dryRun": True} | ({} if until is None else {"to": until}))
+        plan = _post(client, workflow_id, {**body, "dryRun": True} | ({} if until is None else {"to": _instant(until)}))
         if form is Format.TABLE:
             _show_plan(plan)
         if dry_run or not plan.get("toRun"):
@@ -148,6 +152,15 @@ def cancel_backfill(
         output.line(
             f"{workflow_id}: backfill cancelled; {_done(found)} of {found.get('ticks', '-')} ticks have run or are running"
         )
+
+
+def _instant(text: str) -> str:
+    """Return an instant as the service takes it; a length of time is so long ago."""
+    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    if match is None:
+        return text
+    at = output.now() - timedelta(seconds=int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
+    return at.isoformat(timespec="milliseconds")
 
 
 def _post(client: Client, workflow_id: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -136,8 +136,8 @@ app.command(
         [
             examples(
                 "wf backfill nightly --from 2026-01-01T00:00:00Z --dry-run",
-                "wf backfill nightly --from 2026-01-01T00:00:00Z --rate 6/m",
-                "wf backfill nightly --from 2026-01-01T00:00:00Z --yes --wait",
+                "wf backfill nightly --from 7d --to 1d --rate 6/m",
+                "wf backfill nightly --from 7d --yes --wait",
             ),
             exit_codes(),
         ]

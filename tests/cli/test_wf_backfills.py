@@ -1,6 +1,7 @@
 """``wf backfill`` and what belongs to it: the count first, then the question, then the run."""
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -37,6 +38,13 @@ class TestBackfill:
         assert started["to"] == api.backfills[0]["to"]
         assert started == {**counted, "dryRun": False, "to": started["to"]}
         assert (started["atOnce"], started["beyondRetention"]) == (2, True)
+
+    async def test_an_instant_may_be_so_long_ago(self, api: FakeApi, wf: Run) -> None:
+        await wf("backfill", "nightly", "--from", "4d", "--to", "90m", "--yes")
+        counted, started = api.bodies
+        since, until = (datetime.fromisoformat(counted[name]) for name in ("from", "to"))
+        assert abs(until - since - (timedelta(days=4) - timedelta(minutes=90))) < timedelta(minutes=1)
+        assert (started["from"], started["to"]) == (counted["from"], counted["to"])
 
     async def test_without_a_terminal_to_ask_on_nothing_is_started(self, api: FakeApi, wf: Run) -> None:
         result = await wf("backfill", "nightly", "--from", SINCE)
