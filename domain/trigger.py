@@ -8,7 +8,9 @@ drift. Jitter delays the release of a tick and leaves its due instant, and so it
 
 import difflib
 import hashlib
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice, takewhile
 from typing import Annotated, Any, Final, Literal, Union
 
 from pydantic import Field, ValidationInfo, field_serializer, field_validator
@@ -178,13 +180,18 @@ def next_due(trigger: Trigger, anchor: datetime, after: datetime) -> datetime | 
     if isinstance(trigger, PeriodicTrigger):
         due = _next_on_grid(trigger, anchor, after)
     else:
-        # The tick at startAt itself counts, and due instants are later than what is asked for.
-        since = after if trigger.start_at is None else max(after, trigger.start_at - MILLISECOND)
-        due = min(
-            next_instant(expression, trigger.timezone, since, gap=trigger.daylight.gap, overlap=trigger.daylight.overlap)
-            for expression in trigger.expression
-        )
+        since = _since(trigger, after)
+        due = min(_next_of(trigger, expression, since) for expression in trigger.expression)
     return None if trigger.end_at is not None and due > trigger.end_at else due
+
+
+def _since(trigger: CronTrigger, after: datetime) -> datetime:
+    # The tick at startAt itself counts, and due instants are later than what is asked for.
+    return after if trigger.start_at is None else max(after, trigger.start_at - MILLISECOND)
+
+
+def _next_of(trigger: CronTrigger, expression: str, after: datetime) -> datetime:
+    return next_instant(expression, trigger.timezone, after, gap=trigger.daylight.gap, overlap=trigger.daylight.overlap)
 
 
 def _next_on_grid(trigger: PeriodicTrigger, anchor: datetime, after: datetime) -> datetime:
@@ -225,12 +232,32 @@ def latest_due(trigger: Trigger, anchor: datetime, due: datetime, now: datetime)
 
 def dues(trigger: Trigger, anchor: datetime, after: datetime, until: datetime, limit: int) -> list[datetime]:
     """Return the first ``limit`` due instants later than ``after`` and not later than ``until``."""
-    found: list[datetime] = []
+    return list(islice(takewhile(lambda due: due <= until, ticks(trigger, anchor, after)), limit))
+
+
+def ticks(trigger: Trigger, anchor: datetime, after: datetime) -> Iterator[datetime]:
+    """Yield the due instants later than ``after``, in order."""
+    if isinstance(trigger, CronTrigger) and len(trigger.expression) > 1:
+        yield from _merged(trigger, after)
+        return
     due = next_due(trigger, anchor, after)
-    while due is not None and due <= until and len(found) < limit:
-        found.append(due)
+    while due is not None:
+        yield due
         due = next_due(trigger, anchor, due)
-    return found
+
+
+def _merged(trigger: CronTrigger, after: datetime) -> Iterator[datetime]:
+    """Yield the instants of several expressions, each of which is asked once for each of its own."""
+    since = _since(trigger, after)
+    coming = {expression: _next_of(trigger, expression, since) for expression in trigger.expression}
+    while True:
+        due = min(coming.values())
+        if trigger.end_at is not None and due > trigger.end_at:
+            return
+        yield due
+        for expression, instant in coming.items():
+            if instant == due:
+                coming[expression] = _next_of(trigger, expression, due)
 
 
 def jitter_of(trigger: Trigger, anchor: datetime, workflow_id: str, due: datetime) -> timedelta:

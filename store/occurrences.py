@@ -25,7 +25,7 @@ from store.group_commit import GroupCommit
 Document = dict[str, Any]
 Found = list[Unfired]  # inside the class, ``list`` is the method
 
-_REACHES = (timedelta(minutes=15), timedelta(hours=3), timedelta(days=1), timedelta(days=8), None)
+_REACHES = (timedelta(hours=1), timedelta(days=1), timedelta(days=8), None)
 
 
 class MongoOccurrences:

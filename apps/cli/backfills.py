@@ -141,11 +141,12 @@ def cancel_backfill(
     """Start no more executions of the backfill that is running; what is open goes on."""
     form = chosen(output_format, as_json)
     with Client(url) as client:
-        newest = client.page("workflows", workflow_id, "backfills", limit=1, query={}, missing=unknown(workflow_id)).items
-        if not newest or newest[0].get("status") != RUNNING:
+        page = client.page("workflows", workflow_id, "backfills", limit=50, query={}, missing=unknown(workflow_id))
+        running = next((each for each in page.items if each.get("status") == RUNNING), None)
+        if running is None:
             raise WfError(f"no backfill of {workflow_id} is running", code=ExitCode.CONFLICT)
         body = {} if reason is None else {"reason": reason}
-        found = client.post("workflows", workflow_id, "backfills", str(newest[0]["backfillId"]), "cancel", body=body)
+        found = client.post("workflows", workflow_id, "backfills", str(running["backfillId"]), "cancel", body=body)
     if form is not Format.TABLE:
         output.data(found, form)
     else:

@@ -8,6 +8,7 @@ instant of the schedule, as if there had been no pause.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, islice
 
 from apps.backfilling import seen_to
 from apps.workflows.definitions import current_workflow
@@ -17,7 +18,7 @@ from apps.workflows.publishing import Publish
 from domain.execution import Execution
 from domain.identifiers import earliest_execution_id
 from domain.occurrence import Unfired
-from domain.trigger import Trigger, max_runs_of, next_due
+from domain.trigger import Trigger, max_runs_of, next_due, ticks
 from events.records import WorkflowChanged
 from store.interfaces import (
     Advance,
@@ -36,11 +37,7 @@ _PAGE = 500
 
 def coming(trigger: Trigger, anchor: datetime, first: datetime | None, count: int) -> list[datetime]:
     """Return the next ``count`` due instants, from ``first`` on, which is one."""
-    found: list[datetime] = []
-    while first is not None and len(found) < count:
-        found.append(first)
-        first = next_due(trigger, anchor, first)
-    return found
+    return [] if first is None else list(islice(chain([first], ticks(trigger, anchor, first)), max(0, count)))
 
 
 def coming_of(workflow: Workflow, count: int) -> list[datetime]:

@@ -114,6 +114,23 @@ def test_several_expressions_are_one_schedule_without_doubles():
     assert dues(trigger, ANCHOR, ANCHOR, day(3), 9) == [day(1, 12), day(2), day(2, 6), day(2, 12), day(3)]
 
 
+@given(after=INSTANTS, kind=st.integers(0, 2))
+def test_the_ticks_in_a_row_are_those_asked_for_one_by_one(after, kind):
+    trigger = [
+        read(type="cron", expression=["*/20 * * * *", "0 * * * *", "30 2 * * *", "@daily"], timezone="Europe/Berlin"),
+        read(
+            type="cron", expression=["30 2 * * *", "40 2 * * sun"], timezone="America/New_York", daylight={"overlap": "both"}
+        ),
+        read(type="periodic", interval="7m"),
+    ][kind]
+    one_by_one = []
+    due = after
+    for _ in range(60):
+        due = next_due(trigger, ANCHOR, due)
+        one_by_one.append(due)
+    assert dues(trigger, ANCHOR, after, one_by_one[-1], 100) == one_by_one
+
+
 def test_once_is_due_once():
     trigger = read(type="once", at="2026-01-02T01:00:00+01:00")
     assert next_due(trigger, ANCHOR, ANCHOR) == day(2)
