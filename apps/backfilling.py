@@ -26,14 +26,3 @@ async def ended_since(backfill: Backfill, executions: Executions) -> Mapping[dat
         for execution_id, tick in ids.items()
         if execution_id not in known or not known[execution_id][1].is_open
     }
-
-
-async def seen_to(backfill: Backfill, executions: Executions) -> datetime:
-    """Return up to where the range has run: the tick that is just being given its execution counts where it has it."""
-    if backfill.position is None:
-        return backfill.until
-    given = await executions.get(tick_execution_id(backfill.workflow_id, backfill.position))
-    if given is None:
-        return backfill.position
-    following = backfill.coming(2)[1:]
-    return following[0] if following else backfill.until

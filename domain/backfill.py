@@ -111,11 +111,12 @@ class Backfill:
         """Return it given up; what it has started goes on."""
         return self._changed(status=BackfillStatus.CANCELLED, finished_at=now, wake_at=None, reason=reason)
 
-    def carved(self, unfired: Unfired, seen_to: datetime) -> list[Unfired]:
-        """Return what is left of a range of unfired ticks, those of the backfill before ``seen_to`` having run.
+    def carved(self, unfired: Unfired) -> list[Unfired]:
+        """Return what is left of a range of unfired ticks, those that the backfill has seen to having run.
 
         A range that was told of another schedule, which the workflow had before or has now, is left as it is.
         """
+        seen_to = self.position or self.until
         if unfired.last < self.first or unfired.first >= seen_to or not unfired.is_of(self.trigger, self.anchor):
             return [unfired]
         return unfired.without(self.trigger, self.anchor, self.first, seen_to)

@@ -5,18 +5,19 @@ are computed when somebody asks, and recorded as one range when it ends. The gri
 instant of the schedule, as if there had been no pause.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 
-from apps.backfilling import seen_to
 from apps.workflows.definitions import current_workflow
 from apps.workflows.errors import NoTicks
 from apps.workflows.holding import first_held, held_by, trigger_of
 from apps.workflows.publishing import Publish
 from domain.execution import Execution
 from domain.identifiers import earliest_execution_id
+from domain.instants import MILLISECOND
 from domain.occurrence import Unfired
 from domain.trigger import Trigger, max_runs_of, next_due, ticks
 from events.records import WorkflowChanged
@@ -123,12 +124,16 @@ async def occurrences_of(
     now: datetime,
 ) -> Page:
     """Return what became of the due ticks of a workflow, newest first: executions, and ranges of those not fired."""
-    ledger = Ledger(workflow, executions=executions, occurrences=occurrences, backfills=backfills)
+    fired = {
+        each.due_at: each
+        for each in await _fired(workflow.workflow_id, executions, before, limit + 1)
+        if each.due_at is not None
+    }
+    ledger = Ledger(workflow, sorted(fired), executions=executions, occurrences=occurrences, backfills=backfills)
     found: list[tuple[datetime, Execution | Unfired]] = [
         (each.first, each) for each in await ledger.unfired(before, limit + 1, now)
     ]
-    fired = await _fired(workflow.workflow_id, executions, before, limit + 1)
-    found += [(each.due_at, each) for each in fired if each.due_at is not None]
+    found += fired.items()
     found.sort(key=lambda pair: pair[0], reverse=True)
     page = found[:limit]
     return Page([each for _, each in page], page[-1][0] if len(found) > limit else None)
@@ -137,14 +142,25 @@ async def occurrences_of(
 class Ledger:
     """The ranges of ticks that were not fired, and not made up for since.
 
-    What a backfill has run is taken out of a range when somebody asks, and not where it is kept: the newest range grows in
-    the workflow's own document, and what a pause holds is kept nowhere as long as it lasts.
+    A tick that has an execution was fired, whatever a range says of it: a backfill made up for it, or a scheduler that was
+    suspended came to it after another one had called it missed. That is taken out of a range when somebody asks, and not
+    where it is kept: the newest range grows in the workflow's own document, and what a pause holds is kept nowhere as long
+    as it lasts. What a backfill has run is remembered by the backfill too, for its executions go with their retention.
     """
 
     def __init__(
-        self, workflow: Workflow, *, executions: Executions, occurrences: Occurrences, backfills: Backfills
+        self,
+        workflow: Workflow,
+        fired: Sequence[datetime],
+        *,
+        executions: Executions,
+        occurrences: Occurrences,
+        backfills: Backfills,
     ) -> None:
+        """Prepare; ``fired`` are the newest ticks that have an execution, in order."""
         self._workflow = workflow
+        self._trigger = trigger_of(workflow)
+        self._fired = fired
         self._executions = executions
         self._occurrences = occurrences
         self._backfills = backfills
@@ -163,23 +179,37 @@ class Ledger:
             for each in kept:
                 grown = known.get(each.first)
                 known[each.first] = each if grown is None or grown.last < each.last else grown
-            # Part of a range may lie behind ``before``, and was told with the page that ended there.
-            left += [piece for piece in await self._carved(list(known.values())) if before is None or piece.first < before]
+            left += [each for each in await self._carved(list(known.values()), before) if not before or each.first < before]
             if len(kept) < count or len(left) >= count:
                 return sorted(left, key=lambda each: each.first, reverse=True)
             known = {}
             cursor = kept[-1].first
 
-    async def _carved(self, ranges: Sequence[Unfired]) -> Sequence[Unfired]:
-        """Return the ranges without the ticks that backfills have run."""
+    async def _carved(self, ranges: Sequence[Unfired], before: datetime | None) -> Sequence[Unfired]:
+        """Return the ranges without the ticks that were fired, and without what the page that ended ``before`` has told."""
         if not ranges:
             return []
         first, last = min(each.first for each in ranges), max(each.last for each in ranges)
-        left = list(ranges)
+        left = [piece for each in ranges for piece in self._without_fired(each, before)]
         for backfill in await self._backfills.covering(self._workflow.workflow_id, first, last):
-            run_until = await seen_to(backfill, self._executions)
-            left = [piece for each in left for piece in backfill.carved(each, run_until)]
+            left = [piece for each in left for piece in backfill.carved(each)]
         return left
+
+    def _without_fired(self, unfired: Unfired, before: datetime | None) -> Sequence[Unfired]:
+        fired = self._fired[bisect_left(self._fired, unfired.first) : bisect_right(self._fired, unfired.last)]
+        gone = [(tick, tick + MILLISECOND) for tick in fired]
+        if before is not None and unfired.first < before <= unfired.last and self._is_tick(before):
+            gone.append((before, unfired.last + MILLISECOND))
+        # A range that was told of another schedule is left as it is.
+        if not gone or not unfired.is_of(self._trigger, self._workflow.anchor):
+            return [unfired]
+        left = [unfired]
+        for start, end in gone:
+            left = [piece for each in left for piece in each.without(self._trigger, self._workflow.anchor, start, end)]
+        return left
+
+    def _is_tick(self, at: datetime) -> bool:
+        return next_due(self._trigger, self._workflow.anchor, at - MILLISECOND) == at
 
 
 async def _fired(workflow_id: str, executions: Executions, before: datetime | None, limit: int) -> Sequence[Execution]:

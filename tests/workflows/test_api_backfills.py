@@ -312,6 +312,16 @@ async def test_a_backfilled_tick_is_gone_with_its_execution_and_never_called_unf
     assert await occurrences(api) == [("missed", 1, text(10), text(10)), ("missed", 2, text(40), text(50))]
 
 
+async def test_a_tick_that_a_suspended_scheduler_fired_after_another_one_had_missed_it_is_fired(
+    api: Client, clock: Clock, store: MemoryStore
+) -> None:
+    await api.create("a", trigger=PERIODIC)
+    clock.move(105)
+    await store.occurrences.record(Unfired("a", Disposition.MISSED, at(10), at(50), 5))
+    run(store, 10)
+    assert await occurrences(api, 1) == [("fired", "schedule", text(10), text(10)), ("missed", 4, text(20), text(50))]
+
+
 async def test_a_cancelled_backfill_has_fired_what_it_came_to(api: Client, clock: Clock, store: MemoryStore) -> None:
     await api.create("a", trigger=PERIODIC)
     clock.move(105)
