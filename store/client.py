@@ -12,6 +12,7 @@ import pymongo
 from pymongo import AsyncMongoClient
 
 from store.audit import MongoAudit
+from store.backfills import MongoBackfills
 from store.executions import MongoExecutions
 from store.failures import translated
 from store.idempotency import MongoIdempotency
@@ -35,6 +36,7 @@ class MongoStore:
     audit: MongoAudit
     idempotency: MongoIdempotency
     occurrences: MongoOccurrences
+    backfills: MongoBackfills
     secrets: MongoSecrets
 
     def __init__(
@@ -81,6 +83,7 @@ class MongoStore:
         self.audit = MongoAudit(self._database.audit, retention=timedelta(days=audit_retention_days))
         self.idempotency = MongoIdempotency(self._database.idempotency_keys)
         self.occurrences = MongoOccurrences(self._database.occurrences, retention=timedelta(days=ledger_retention_days))
+        self.backfills = MongoBackfills(self._database.backfills, retention=timedelta(days=ledger_retention_days))
         self.secrets = MongoSecrets(self._database.secrets)
 
     async def start(self) -> None:
@@ -99,10 +102,11 @@ class MongoStore:
     async def missing_indexes(self) -> dict[str, list[str]]:
         """Return the names of the indexes that :meth:`ensure_indexes` would make, by collection."""
         wanted = {
-            "open_executions": {"lock_key", "waking", "deadline", "owner"},
+            "open_executions": {"lock_key", "waking", "deadline", "owner", "queued"},
             "executions": {"by_workflow", "by_status", "retention"},
             "workflows": {"next_run"},
-            "occurrences": {"retention"},
+            "occurrences": {"by_workflow", "retention"},
+            "backfills": {"by_workflow", "running", "waking", "retention"},
             "audit": {"retention"},
             "idempotency_keys": {"retention"},
         }
@@ -132,5 +136,6 @@ class MongoStore:
                 await self.executions.ensure_indexes(change=change)
                 await self.workflows.ensure_indexes()
                 await self.occurrences.ensure_indexes(change=change)
+                await self.backfills.ensure_indexes(change=change)
                 await self.audit.ensure_indexes(change=change)
                 await self.idempotency.ensure_indexes()

@@ -3,13 +3,17 @@
 The newest range of a workflow grows in the workflow's own document, in the very update that advances its schedule, so that a
 tick and its disposition can never be told apart by a crash. It is moved here when the next tick is fired, or not fired for
 another reason; should that be repeated, the id is the same.
+
+The ledger of a workflow that is skipped every other second has millions of rows. SecantusDB uses no index for a range of
+ids, and sorts whatever a filter finds before it cuts to the limit; hence an index of its own, and lists in windows of time,
+each reaching further back than the last.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from pymongo import DESCENDING, InsertOne, UpdateOne
+from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
@@ -20,6 +24,9 @@ from store.group_commit import GroupCommit
 from store.retention import keep
 
 Document = dict[str, Any]
+Found = list[Unfired]  # inside the class, ``list`` is the method
+
+_REACHES = (timedelta(hours=1), timedelta(days=1), timedelta(days=8), None)
 
 
 class MongoOccurrences:
@@ -31,7 +38,10 @@ class MongoOccurrences:
         self._records: GroupCommit[Unfired, None] = GroupCommit(self._record_all)
 
     async def ensure_indexes(self, *, change: bool = True) -> None:
-        """Create the index of the retention; what is asked for is found by its id."""
+        """Create the indexes."""
+        await self._collection.create_indexes(
+            [IndexModel([("workflow_id", ASCENDING), ("first", DESCENDING)], name="by_workflow")]  # list
+        )
         await keep(self._collection, "last", self._retention, change=change)
 
     async def record(self, unfired: Unfired) -> None:
@@ -39,7 +49,10 @@ class MongoOccurrences:
         await self._records.submit(unfired)
 
     async def _record_all(self, ranges: Sequence[Unfired]) -> Sequence[None]:
-        documents = [{"_id": _id(each.workflow_id, each.first), **unfired_document(each)} for each in ranges]
+        documents = [
+            {"_id": _id(each.workflow_id, each.first), "workflow_id": each.workflow_id, **unfired_document(each)}
+            for each in ranges
+        ]
         async with translated():
             try:
                 await self._collection.bulk_write([InsertOne(document) for document in documents], ordered=False)
@@ -62,11 +75,20 @@ class MongoOccurrences:
 
     async def list(self, workflow_id: str, *, before: datetime | None, limit: int) -> Sequence[Unfired]:
         """Return ranges of a workflow that begin before ``before``, newest first."""
-        # The sign after @ sorts behind every id of this workflow.
-        bounds = {"$gte": f"{workflow_id}@", "$lt": f"{workflow_id}A" if before is None else _id(workflow_id, before)}
-        async with translated():
-            cursor = self._collection.find({"_id": bounds}, limit=limit).sort([("_id", DESCENDING)])
-            return [found async for document in cursor if (found := unfired(workflow_id, document)) is not None]
+        found: Found = []
+        # The first window is open to the future: clocks may be apart.
+        top = before or datetime.now(timezone.utc)
+        bounds: Document = {} if before is None else {"$lt": before}
+        for reach in _REACHES:
+            low = None if reach is None else top - reach
+            query = {"workflow_id": workflow_id, "first": {**bounds, **({} if low is None else {"$gte": low})}}
+            async with translated():
+                cursor = self._collection.find(query, limit=limit - len(found)).sort([("first", DESCENDING)])
+                found += [each async for document in cursor if (each := unfired(workflow_id, document)) is not None]
+            if len(found) >= limit:
+                break
+            bounds = {"$lt": low}
+        return found
 
 
 def _id(workflow_id: str, first: datetime) -> str:

@@ -138,4 +138,4 @@ export function heading(title, ...rest) {
   return h("div", { class: "head" }, h("h1", { tabindex: "-1" }, title), rest);
 }
 
-export const CAUSES = { manual: "By hand", schedule: "On schedule", event: "By event" };
+export const CAUSES = { manual: "By hand", schedule: "On schedule", backfill: "By backfill", event: "By event" };
