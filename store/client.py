@@ -69,6 +69,8 @@ class MongoStore:
             # A frozen server must not hold a caller for longer than an unreachable one.
             socketTimeoutMS=milliseconds,
             timeoutMS=milliseconds * 2,
+            # How long a server that took itself for no primary is left alone: less than an operation is given.
+            heartbeatFrequencyMS=milliseconds // 2,
             # By this name the server's own log and currentOp tell whose operations are whose.
             appname=f"workflow-automation-{user}",
             **(credentials or {}),

@@ -444,7 +444,7 @@ async def test_what_the_database_does_not_do_is_told_and_done_once_when_it_is_as
     assert detail in problem["detail"]
     # What was stored, though that could not be made sure of, is in progress; whatever else was not.
     status, answer = await api.call("POST", f"/workflows/{workflow_id}/trigger")
-    assert status == (409 if "writeConcernError" in how else 202)
+    assert status == (409 if "writeConcernError" in how else 202), answer
     assert (await api.finished(answer["executionId"]))["status"] == "ok"
     assert [each["executionId"] for each in await api.executions(workflow_id)] == [answer["executionId"]]
     assert target.count(workflow_id) == 1
