@@ -19,6 +19,12 @@ export function duration(ms) {
   return `${Math.floor(s / 86_400)} d`;
 }
 
+/** The milliseconds of a duration as definitions write it: 10s, 5m or 1h. */
+export function millisOf(text) {
+  const [, count, unit] = /^(\d+)([smh])$/.exec(text);
+  return Number(count) * { s: 1000, m: 60_000, h: 3_600_000 }[unit];
+}
+
 function coarse(ms) {
   const s = Math.max(0, Math.round(ms / 1000));
   if (s < 60) return `${s} s`;
@@ -66,12 +72,10 @@ export function took(from, to) {
 
 const short = new Intl.DateTimeFormat(undefined, { weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
+/** An instant as it is written in lists of them; the exact one on hover. */
 export function shortly(instant) {
-  return short.format(Date.parse(instant));
-}
-
-export function exactly(instant) {
-  return exact.format(Date.parse(instant));
+  const at = Date.parse(instant);
+  return h("time", { datetime: instant, title: exact.format(at) }, short.format(at));
 }
 
 setInterval(() => {
