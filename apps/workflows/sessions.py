@@ -4,6 +4,7 @@ The cookie holds the token itself, out of reach of scripts and of other sites: r
 and nothing about them is stored. A second cookie, which scripts can read, holds what they must send with every change.
 """
 
+from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from pydantic import Field, ValidationError
 from apps.access import ANYBODY, CSRF_COOKIE, SESSION_COOKIE, NotAuthenticated, Principal, principal_of
 from apps.operations import Answer, Operation
 from apps.workflows import answers
-from apps.workflows.assets import ASSETS, TYPES
+from apps.workflows.assets import ASSETS, SECURITY, TYPES
 from apps.workflows.bodies import read_object
 from apps.workflows.errors import BadRequest
 from apps.workflows.field_errors import field_errors
@@ -22,6 +23,7 @@ from domain.access import Scope, csrf_of
 from domain.model import Model
 
 _FORM: Final = "application/x-www-form-urlencoded"
+_FILES: Final = frozenset({"style.css", "icon.svg"})
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
@@ -103,26 +105,29 @@ class Login(Resource):
         )
 
 
-class LoginStyle(Resource):
-    """How the page to log in looks: as the dashboard does, whose files are for those who are logged in."""
+class LoginFile(Resource):
+    """What the page to log in loads: it looks as the dashboard does, whose files are for those who are logged in."""
 
-    view_name = "login-style"
-    view_path = "/login/style.css"
+    view_name = "login-file"
+    view_path = "/login/{asset}"
     operations: ClassVar = {
         "get": Operation(
-            "showLoginStyle",
-            "How the page to log in looks",
-            {200: Answer("A style sheet.", content_type="text/css")},
+            "readLoginFile",
+            "A file that the page to log in loads",
+            {200: Answer("The file.", content_type="*/*")},
             tag="access",
             scope=Scope.PUBLIC,
             uses_database=False,
+            refusals=(web.HTTPNotFound,),
         )
     }
 
-    async def get(self, request: web.Request) -> web.Response:
-        """Return the style sheet."""
-        headers = {"Content-Type": TYPES[".css"], "Cache-Control": "max-age=3600"}
-        return web.Response(body=ASSETS.files["style.css"], headers=headers)
+    async def get(self, request: web.Request, asset: str) -> web.Response:
+        """Return a file of the page."""
+        if asset not in _FILES:
+            raise web.HTTPNotFound
+        headers = {"Content-Type": TYPES[Path(asset).suffix], "Cache-Control": "max-age=3600", **SECURITY}
+        return web.Response(body=ASSETS.files[asset], headers=headers)
 
 
 class Logout(Resource):
@@ -168,7 +173,7 @@ class Session(Resource):
         return self.answer(_shown(principal_of(request)))
 
 
-VIEWS: Final[tuple[Any, ...]] = (Login, LoginStyle, Logout, Session)
+VIEWS: Final[tuple[Any, ...]] = (Login, LoginFile, Logout, Session)
 
 
 def _shown(principal: Principal) -> dict[str, Any]:

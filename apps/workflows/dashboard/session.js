@@ -18,7 +18,7 @@ export async function begin() {
   if (!who.tokenId) return;
   account.replaceChildren(
     h("span", { class: "who", title: `Logged in as ${who.name}, who may ${MAY[who.scope]}` }, h("span", { class: "who-name" }, who.name), h("span", { class: "quiet" }, who.scope)),
-    h("button", { type: "button", class: "button plain small", on: { click: logOut } }, "Log out"));
+    h("button", { type: "button", class: "button plain small", title: `Log out ${who.name}`, on: { click: logOut } }, "Log out"));
 }
 
 const MAY = { viewer: "look and change nothing", operator: "change workflows and start executions", admin: "do everything" };

@@ -25,6 +25,8 @@ const WORDS = {
   cancelled: "Cancelled", skipped: "Skipped", idle: "Idle", unknown: "Unknown", paused: "Paused",
 };
 
+const MANY = 14; // lines from which a text has a height of its own
+
 export const OPEN = ["queued", "pending", "running"];
 
 /** Whether an execution may still change. */
@@ -86,6 +88,15 @@ export function copier(text, label = "Copy") {
   }, { kind: "plain tiny" });
 }
 
+/** A text that may be long: of its own height, with a way to copy it. */
+export function block(text, label) {
+  const lines = text.split("\n").length;
+  const isLong = lines > MANY;
+  return h("div", { class: "block" },
+    isLong ? h("div", { class: "block-head" }, h("span", { class: "quiet" }, plural(lines, "line")), copier(() => text)) : null,
+    h("pre", { class: `log ${isLong ? "log-long" : ""}`, tabindex: isLong ? "0" : null, role: isLong ? "region" : null, "aria-label": isLong ? label : null }, text));
+}
+
 export function empty(title, text, ...actions) {
   return h("div", { class: "empty" }, h("h2", null, title), h("p", null, text), actions.length ? h("div", { class: "actions" }, actions) : null);
 }
@@ -137,7 +148,7 @@ export function shortId(id) {
 }
 
 export function crumbs(...path) {
-  return h("nav", { class: "crumbs", "aria-label": "Where this is", key: "crumbs" }, path.filter(Boolean).map((each, place) => [place ? h("span", { "aria-hidden": "true" }, " / ") : null, each]));
+  return h("nav", { class: "crumbs", "aria-label": "Where this is", key: "crumbs" }, path.filter(Boolean).map((each, place) => [place ? h("span", { "aria-hidden": "true" }, "/") : null, each]));
 }
 
 /** What starts a workflow, in words. */

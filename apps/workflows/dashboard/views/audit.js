@@ -1,12 +1,12 @@
 // Who changed what, when, and the difference.
 
-import { query } from "../api.js";
+import { link, query } from "../api.js";
 import { h, show } from "../dom.js";
 import { afterTyping } from "../live.js";
 import { paged } from "../paged.js";
 import { may } from "../session.js";
 import { time } from "../time.js";
-import { button, empty, forbidden, plural } from "../ui.js";
+import { block, button, empty, forbidden, plural, shortId } from "../ui.js";
 import { systemHead } from "./system.js";
 
 const PAGE = 30;
@@ -31,13 +31,15 @@ const OPERATIONS = {
   logout: "Logged out",
 };
 
-/** The view of what a path of the API names, where there is one. */
-function placeOf(path) {
-  const [, kind, id] = path.split("/");
+/** What was changed, with its view where there is one. What was made has its name in what came to be. */
+function placeOf(entry) {
+  const [, kind, part] = entry.path.split("/");
+  const made = entry.changes[0]?.after;
+  const id = part ? decodeURIComponent(part) : made?.workflowId ?? made?.name;
   if (!id) return null;
-  if (kind === "workflows") return { href: `#/workflows/${id}`, text: decodeURIComponent(id) };
-  if (kind === "executions") return { href: `#/executions/${id}`, text: `…${id.slice(-8)}` };
-  return { href: null, text: decodeURIComponent(id) };
+  if (kind === "workflows") return { href: link`#/workflows/${id}`, text: id };
+  if (kind === "executions") return { href: link`#/executions/${id}`, text: `…${shortId(id)}` };
+  return { href: null, text: id };
 }
 
 function written(value) {
@@ -64,14 +66,16 @@ export function audit(root, _, parameters) {
 
   function difference(entry) {
     if (!entry.changes.length) return null;
+    const [{ path, before, after }] = entry.changes;
+    if (path === "") return h("details", null, h("summary", null, before === null ? "What was made" : "What was removed"), block(JSON.stringify(after ?? before, null, 2), `Content of ${entry.entryId}`));
     return h("details", null, h("summary", null, plural(entry.changes.length, "place"), " changed"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Difference of ${entry.entryId}` }, h("table", { class: "changes" },
         h("thead", null, h("tr", null, ["Where", "Before", "After"].map((name) => h("th", { scope: "col" }, name)))),
-        h("tbody", null, entry.changes.map((each) => h("tr", { key: each.path }, h("td", { class: "mono" }, each.path || "all of it"), h("td", null, written(each.before)), h("td", null, written(each.after))))))));
+        h("tbody", null, entry.changes.map((each) => h("tr", { key: each.path }, h("td", { class: "mono" }, each.path), h("td", null, written(each.before)), h("td", null, written(each.after))))))));
   }
 
   function row(entry) {
-    const place = placeOf(entry.path);
+    const place = placeOf(entry);
     return h("li", { class: "row entry", key: entry.entryId },
       h("div", { class: "entry-head" },
         h("div", { class: "cell-name" }, h("strong", null, OPERATIONS[entry.operation] ?? entry.operation), place ? [" ", place.href ? h("a", { href: place.href, class: "entry-place" }, place.text) : h("span", { class: "entry-place quiet" }, place.text)] : null,

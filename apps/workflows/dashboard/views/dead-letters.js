@@ -6,7 +6,7 @@ import { h, show } from "../dom.js";
 import { paged } from "../paged.js";
 import { may } from "../session.js";
 import { time } from "../time.js";
-import { button, copier, empty, toast } from "../ui.js";
+import { block, button, empty, toast } from "../ui.js";
 import { systemHead } from "./system.js";
 
 const PAGE = 20;
@@ -39,6 +39,7 @@ export function deadLetters(root) {
     let area;
     const value = field("Value", (attributes) => (area = h("textarea", { ...attributes, class: "mono", rows: 12, spellcheck: "false", value: written, disabled: !isText })),
       isText ? "Mend what was wrong with it, or send it as it came." : "It holds bytes that are no text: it can be sent as it came.");
+    area.setSelectionRange(0, 0);
     const sent = await fill("Send the record again", [
       h("p", null, "To ", h("code", null, letter.topic), letter.key === null ? null : [" under the key ", h("code", null, letter.key)], "."),
       value,
@@ -63,13 +64,14 @@ export function deadLetters(root) {
 
   function row(letter) {
     const value = letter.value ?? letter.valueBase64 ?? "";
+    const key = letter.key ?? letter.keyBase64 ?? null;
     return h("li", { class: "row letter", key: letter.id },
       h("div", { class: "letter-head" },
         h("div", { class: "cell-name" }, h("strong", { class: "letter-reason" }, letter.reason),
-          h("span", { class: "sub" }, h("span", { class: "mono" }, letter.topic), ` [${letter.partition}] @ ${letter.offset}`, letter.key === null ? ", no key" : [", key ", h("span", { class: "mono" }, letter.key)])),
+          h("span", { class: "sub" }, h("span", { class: "mono" }, letter.topic), ` [${letter.partition}] @ ${letter.offset}`, key === null ? ", no key" : [letter.keyBase64 ? ", key in base64 " : ", key ", h("span", { class: "mono" }, key)])),
         h("div", { class: "quiet right" }, time(letter.at)),
         may("operator") ? button(resent.has(letter.id) ? "Sent again" : "Send again…", () => resend(letter), { kind: "small", title: "Send it to its topic once more, as it came or mended" }) : null),
-      value ? h("details", null, h("summary", null, letter.valueBase64 ? "Value in base64" : "Value"), h("div", { class: "block" }, h("div", { class: "block-head" }, h("span"), copier(() => value)), h("pre", { class: "log log-long", tabindex: "0", role: "region", "aria-label": `Value of ${letter.id}` }, pretty(value)))) : h("p", { class: "quiet small-text" }, "Without a value"));
+      value ? h("details", null, h("summary", null, letter.valueBase64 ? "Value in base64" : "Value"), block(pretty(value), `Value of ${letter.id}`)) : h("p", { class: "quiet small-text" }, "Without a value"));
   }
 
   function draw() {

@@ -160,8 +160,7 @@ export function execution(root, id) {
       fact("Version", h("a", { href: link`#/workflows/${found.workflowId}` }, String(found.version))),
       found.dueAt ? fact("Due", shortly(found.dueAt), late === null ? null : h("span", { class: "quiet" }, `, begun ${duration(late)} late`)) : null,
       found.originId ? fact("Repeats", other(found.originId)) : null,
-      found.deadline && isOpen(found) ? fact("Must end", time(found.deadline, "until")) : null,
-      h("div", { class: "facts-wide", key: "id" }, h("dt", null, "Execution id"), h("dd", { class: "mono" }, found.executionId, " ", copier(() => found.executionId))));
+      found.deadline && isOpen(found) ? fact("Must end", time(found.deadline, "until")) : null);
   }
 
   function input(found) {
@@ -256,7 +255,7 @@ export function execution(root, id) {
       return;
     }
     show(root,
-      crumbs(h("a", { href: "#/executions" }, "Executions"), h("a", { href: link`#/executions?workflow=${found.workflowId}` }, found.workflowId), h("span", { class: "mono" }, `…${shortId(id)}`)),
+      crumbs(h("a", { href: "#/executions" }, "Executions"), h("a", { href: link`#/executions?workflow=${found.workflowId}` }, found.workflowId), [h("span", { class: "mono" }, id), copier(() => id)]),
       h("div", { class: "head", key: "head" }, h("h1", { tabindex: "-1" }, h("a", { href: link`#/workflows/${found.workflowId}`, class: "title-link" }, found.workflowId)), h("span", { role: "status" }, badge(kindOf(found))), actions(found)),
       banner(found),
       facts(found),

@@ -2,9 +2,8 @@
 
 import { h } from "../dom.js";
 import { duration, took } from "../time.js";
-import { copier, plural, sign } from "../ui.js";
+import { block, sign } from "../ui.js";
 
-const MANY = 14; // lines from which a log has a height of its own
 const SIGNS = { ok: "ok", skipped: "skipped", unknown: "unknown" };
 const SPOKEN = { ok: " succeeded", skipped: " was skipped", unknown: " has an unknown outcome", failed: " failed" };
 const PARTS = [["dns", "Name"], ["connect", "Connection"], ["tls", "TLS"], ["firstByte", "First byte"], ["total", "In all"]];
@@ -13,15 +12,6 @@ const PARTS = [["dns", "Name"], ["connect", "Connection"], ["tls", "TLS"], ["fir
 function bytes(count) {
   if (count < 1000) return `${count} B`;
   return count < 1_000_000 ? `${(count / 1000).toFixed(1)} KB` : `${(count / 1_000_000).toFixed(1)} MB`;
-}
-
-/** A text that may be long: of its own height, with a way to copy it. */
-function block(text, label) {
-  const lines = text.split("\n").length;
-  const isLong = lines > MANY;
-  return h("div", { class: "block" },
-    isLong ? h("div", { class: "block-head" }, h("span", { class: "quiet" }, plural(lines, "line")), copier(() => text)) : null,
-    h("pre", { class: `log ${isLong ? "log-long" : ""}`, tabindex: isLong ? "0" : null, role: isLong ? "region" : null, "aria-label": isLong ? label : null }, text));
 }
 
 function headers(given) {

@@ -63,7 +63,7 @@ export function secrets(root) {
     if (!state.items) return loading(3);
     if (!state.items.length) return empty("No secrets yet", "Passwords, tokens and keys that workflows need are kept here under a name, and workflows refer to that name.", may("admin") ? button("New secret", () => set(), { kind: "primary" }) : null);
     return h("div", { class: "card scroll", tabindex: "0", role: "region", "aria-label": "Secrets" }, h("table", null,
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, "Name"), h("th", { scope: "col" }, "Kept"), h("th", { scope: "col", class: "right" }, "Last change"), h("td"))),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, "Name"), h("th", { scope: "col" }, "Kept"), h("th", { scope: "col", class: "right" }, "Last change"), h("th", { scope: "col" }, h("span", { class: "visually-hidden" }, "What can be done")))),
       h("tbody", null, state.items.map(row))));
   }
 

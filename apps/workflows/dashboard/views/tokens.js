@@ -83,7 +83,7 @@ export function tokens(root) {
     if (!state.items) return loading(4);
     if (!state.items.length) return empty("No tokens yet", "With AUTH=tokens, whoever uses the API or this page needs one. Make the first one here or by wf tokens create, before you turn it on.", button("New token", make, { kind: "primary" }));
     return h("div", { class: "card scroll", tabindex: "0", role: "region", "aria-label": "Tokens" }, h("table", null,
-      h("thead", null, h("tr", null, ["Name", "Scope", "Status"].map((name) => h("th", { scope: "col" }, name)), ["Made", "Last used", "Expires"].map((name) => h("th", { scope: "col", class: "right" }, name)), h("td"))),
+      h("thead", null, h("tr", null, ["Name", "Scope", "Status"].map((name) => h("th", { scope: "col" }, name)), ["Made", "Last used", "Expires"].map((name) => h("th", { scope: "col", class: "right" }, name)), h("th", { scope: "col" }, h("span", { class: "visually-hidden" }, "What can be done")))),
       h("tbody", null, state.items.map(row))));
   }
 

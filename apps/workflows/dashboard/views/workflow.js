@@ -5,7 +5,7 @@ import { confirmed } from "../dialogs.js";
 import { h, show } from "../dom.js";
 import { calmly, watch } from "../live.js";
 import { may } from "../session.js";
-import { duration, shortly, time } from "../time.js";
+import { duration, shortly, time, ZONE } from "../time.js";
 import { attempt, badge, button, copier, crumbs, heading, isByHand, isTaken, loading, plural, TAKEN, toast, triggerWords, trouble } from "../ui.js";
 import { diff } from "./diff.js";
 import { executionList } from "./executions.js";
@@ -131,6 +131,8 @@ export function workflow(root, id, parameters) {
       state.compared = { version, lines: diff(await asYaml(older.definition), state.yaml) };
     }
     draw();
+    // It stands further down than what was pressed.
+    root.querySelector(".diff")?.focus();
   }
 
   async function olderVersions() {
@@ -141,7 +143,7 @@ export function workflow(root, id, parameters) {
 
   function coming(found) {
     if (found.trigger.type === "manual") return null;
-    const head = h("div", { class: "section-head" }, h("h2", null, "Next runs"));
+    const head = h("div", { class: "section-head" }, h("h2", null, "Next runs"), h("span", { class: "quiet small-text", title: "The time zone of your browser" }, ZONE));
     const none = found.pausedAt ? ["None while it is paused, since ", time(found.pausedAt), "."] : ["None: its schedule is over."];
     return h("section", { class: "card pad", key: "coming" }, head, state.ticks.length
       ? h("ol", { class: "ticks" }, state.ticks.map((instant) => h("li", { key: instant }, h("span", { class: "when" }, shortly(instant)), h("span", { class: "quiet" }, time(instant, "until")))))
