@@ -96,9 +96,9 @@ class MongoStore:
         wanted = {
             "open_executions": {"lock_key", "waking", "deadline", "owner"},
             "executions": {"by_workflow", "by_status", "retention"},
-            "workflows": {"next_run"},
-            "occurrences": {"retention"},
-            "audit": {"retention"},
+            "workflows": {"next_run", "listed"},
+            "occurrences": {"by_workflow", "retention"},
+            "audit": {"at", "retention"},
             "idempotency_keys": {"retention"},
         }
         missing: dict[str, list[str]] = {}

@@ -90,6 +90,8 @@ _DELETED_AT_ONCE = 32
 _SCAN_BATCH = 500
 
 _LOCK_INDEX = "lock_key"
+# What actions answered may be megabytes, and a list shows none of it.
+_LISTED = {"results": 0, "input": 0}
 
 # How far each window of a list reaches back. The first ones hold little even at a thousand executions a second, and a list
 # that finds nothing asks no more often than there are windows.
@@ -481,7 +483,7 @@ class MongoExecutions:
         return {execution.lock_key: execution for execution in found if execution.lock_key is not None}
 
     async def list(self, where: ExecutionFilter, *, before: str | None, limit: int) -> Sequence[Execution]:
-        """Return executions, newest first, with ids smaller than ``before``."""
+        """Return executions, newest first, with ids smaller than ``before``; see the contract."""
         # Ids carry the instant they were asked for at, so a range of time is a range of ids.
         low = None if where.created_from is None else earliest_execution_id(where.created_from)
         highs = [] if before is None else [before]
@@ -497,22 +499,23 @@ class MongoExecutions:
                 # Lock keys are the workflow id, or begin with it and "#"; "$" is the character after "#".
                 lock_keys = {"$gte": where.workflow_id, "$lt": f"{where.workflow_id}$"}
                 query = {"workflow_id": where.workflow_id, "lock_key": lock_keys, **query}
-            for execution in await self._newest(self._live, query, window, limit):
+            for execution in await self._newest(self._live, {**query, **_cause_is(where)}, window, limit):
                 found[execution.execution_id] = execution
         if statuses & TERMINAL:
-            await self._list_finished(found, where.workflow_id, statuses & TERMINAL, window, limit)
+            await self._list_finished(found, where, statuses & TERMINAL, window, limit)
         return [found[execution_id] for execution_id in sorted(found, reverse=True)[:limit]]
 
     async def _list_finished(
-        self, found: dict[str, Execution], workflow_id: str | None, statuses: frozenset[Status], window: Window, limit: int
+        self, found: dict[str, Execution], where: ExecutionFilter, statuses: frozenset[Status], window: Window, limit: int
     ) -> None:
         """Add finished executions to ``found`` until it holds the newest ``limit``."""
-        if workflow_id is None:
-            queries: Sequence[Document] = [{"status": status.value} for status in sorted(statuses)]
+        cause = _cause_is(where)
+        if where.workflow_id is None:
+            queries: Sequence[Document] = [{"status": status.value, **cause} for status in sorted(statuses)]
         elif statuses == TERMINAL:
-            queries = [{"workflow_id": workflow_id}]
+            queries = [{"workflow_id": where.workflow_id, **cause}]
         else:
-            queries = [{"workflow_id": workflow_id, **_status_is_in(statuses)}]
+            queries = [{"workflow_id": where.workflow_id, **_status_is_in(statuses), **cause}]
         now = datetime.now(timezone.utc)
         for part in _windows(*window, now, self._newest_finished):
             pages = await asyncio.gather(*(self._newest(self._finished, query, part, limit) for query in queries))
@@ -534,7 +537,7 @@ class MongoExecutions:
         bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
         if bounds:
             query = {**query, "_id": bounds}
-        return await self._find(collection, query, sort=[("_id", DESCENDING)], limit=limit)
+        return await self._find(collection, query, sort=[("_id", DESCENDING)], limit=limit, fields=_LISTED)
 
     async def latest(self, workflow_id: str) -> Execution | None:
         """Return the newest execution of a workflow."""
@@ -556,7 +559,7 @@ class MongoExecutions:
                 low = None if reach is None else earliest_execution_id(now - reach)
                 bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
                 query: Document = {"workflow_id": workflow_id, **({"_id": bounds} if bounds else {})}
-                cursor = self._finished.find(query, {"results": 0}, limit=limit).sort([("_id", DESCENDING)])
+                cursor = self._finished.find(query, _LISTED, limit=limit).sort([("_id", DESCENDING)])
                 found += [from_document(document) async for document in cursor]
                 if len(found) >= limit:
                     break
@@ -571,7 +574,7 @@ class MongoExecutions:
         for workflow_id, executions in zip(workflow_ids, finished, strict=True):
             holder = holders.get(workflow_id)
             others = [each for each in executions if holder is None or each.execution_id != holder.execution_id]
-            newest = [replace(holder, results={}), *others] if holder is not None else others
+            newest = [replace(holder, results={}, input=None), *others] if holder is not None else others
             found[workflow_id] = sorted(newest, key=lambda each: each.execution_id, reverse=True)[:limit]
         return found
 
@@ -644,9 +647,10 @@ class MongoExecutions:
         *,
         sort: Sequence[tuple[str, int]] | None = None,
         limit: int = 0,
+        fields: Mapping[str, int] | None = None,
     ) -> Found:
         async with translated():
-            cursor = collection.find(query, limit=limit)
+            cursor = collection.find(query, fields, limit=limit)
             if sort is not None:
                 cursor = cursor.sort(sort)
             return [from_document(document) async for document in cursor]
@@ -696,6 +700,10 @@ class MongoExecutions:
             new = [document for execution_id, document in documents.items() if execution_id not in known]
             if new:
                 await collection.insert_many(new, ordered=False)
+
+
+def _cause_is(where: ExecutionFilter) -> Document:
+    return {} if where.cause is None else {"cause": where.cause.value}
 
 
 def _status_is_in(statuses: frozenset[Status]) -> Document:

@@ -6,7 +6,7 @@ another reason; should that be repeated, the id is the same.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, UpdateOne
@@ -17,8 +17,10 @@ from domain.instants import to_millis
 from domain.occurrence import Disposition, Unfired
 from store.failures import refused, translated
 from store.group_commit import GroupCommit
+from store.windows import backwards
 
 Document = dict[str, Any]
+Ranges = list[Unfired]  # inside the class, ``list`` is the method
 
 
 class MongoOccurrences:
@@ -30,9 +32,12 @@ class MongoOccurrences:
         self._records: GroupCommit[Unfired, None] = GroupCommit(self._record_all)
 
     async def ensure_indexes(self) -> None:
-        """Create the index of the retention; what is asked for is found by its id."""
+        """Create the indexes of the list and of the retention."""
         await self._collection.create_indexes(
-            [IndexModel([("expire_at", ASCENDING)], name="retention", expireAfterSeconds=0)]
+            [
+                IndexModel([("workflow_id", ASCENDING), ("_id", DESCENDING)], name="by_workflow"),
+                IndexModel([("expire_at", ASCENDING)], name="retention", expireAfterSeconds=0),
+            ]
         )
 
     async def record(self, unfired: Unfired) -> None:
@@ -43,6 +48,7 @@ class MongoOccurrences:
         documents = [
             {
                 "_id": _id(each.workflow_id, each.first),
+                "workflow_id": each.workflow_id,
                 **unfired_document(each),
                 "expire_at": each.last + self._retention,
             }
@@ -70,11 +76,18 @@ class MongoOccurrences:
 
     async def list(self, workflow_id: str, *, before: datetime | None, limit: int) -> Sequence[Unfired]:
         """Return ranges of a workflow that begin before ``before``, newest first."""
-        # The sign after @ sorts behind every id of this workflow.
-        bounds = {"$gte": f"{workflow_id}@", "$lt": f"{workflow_id}A" if before is None else _id(workflow_id, before)}
-        async with translated():
-            cursor = self._collection.find({"_id": bounds}, limit=limit).sort([("_id", DESCENDING)])
-            return [found async for document in cursor if (found := unfired(workflow_id, document)) is not None]
+        found: Ranges = []
+        for low, high in backwards(before, datetime.now(timezone.utc)):
+            bounds = {
+                operator: _id(workflow_id, bound) for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None
+            }
+            query = {"workflow_id": workflow_id, **({"_id": bounds} if bounds else {})}
+            async with translated():
+                cursor = self._collection.find(query, limit=limit - len(found)).sort([("_id", DESCENDING)])
+                found += [each async for document in cursor if (each := unfired(workflow_id, document)) is not None]
+            if len(found) >= limit:
+                break
+        return found
 
 
 def _id(workflow_id: str, first: datetime) -> str:
