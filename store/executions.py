@@ -114,6 +114,7 @@ class MongoExecutions:
         self._live = live
         self._finished = finished
         self._retention = retention
+        self._reaches: dict[str, int] = {}  # by workflow: which of the recent reaches held what was asked for the last time
         self._newest_finished: datetime | None = None  # that a list has met: where the next one need not feel its way
         self._admissions: GroupCommit[Admission, AdmissionAnswer] = GroupCommit(self._admit_all)
         self._untold = live.database["untold_ends"]
@@ -555,7 +556,8 @@ class MongoExecutions:
             found: Found = []
             high: str | None = None
             # Windows for the same reason as in list; coarser ones, because what is shown is little and of many workflows.
-            for reach in _RECENT_REACHES:
+            # The first reaches as far as was needed the last time, so that most workflows take one query each.
+            for reach in _RECENT_REACHES[self._reaches.get(workflow_id, 0) :]:
                 low = None if reach is None else earliest_execution_id(now - reach)
                 bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
                 query: Document = {"workflow_id": workflow_id, **({"_id": bounds} if bounds else {})}
@@ -564,6 +566,7 @@ class MongoExecutions:
                 if len(found) >= limit:
                     break
                 high = low
+            self._reaches[workflow_id] = _reach_of(found[-1].execution_id if len(found) >= limit else "", now)
             return found
 
         # The open ones last: what ends in between is shown as open rather than not at all.
@@ -700,6 +703,14 @@ class MongoExecutions:
             new = [document for execution_id, document in documents.items() if execution_id not in known]
             if new:
                 await collection.insert_many(new, ordered=False)
+
+
+def _reach_of(execution_id: str, now: datetime) -> int:
+    """Return which of the recent reaches is the first that reaches back to an id."""
+    for place, reach in enumerate(_RECENT_REACHES):
+        if reach is None or execution_id >= earliest_execution_id(now - reach):
+            return place
+    return 0
 
 
 def _cause_is(where: ExecutionFilter) -> Document:
