@@ -81,8 +81,8 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
     draw();
   }
 
-  // At the top of the list, and with nobody pointing at it, new ones appear by themselves.
-  const atRest = () => (only || scrollY < 60) && !root.matches(":hover") && !root.contains(document.activeElement);
+  // At the top of the list, and with nobody pointing at it, new ones appear by themselves; so they do where there is none.
+  const atRest = () => !state.items?.length || ((only || scrollY < 60) && !root.matches(":hover") && !root.contains(document.activeElement));
 
   function note(name, data) {
     if (!state.items || !data.executionId) return;
