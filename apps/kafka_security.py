@@ -25,7 +25,7 @@ def credentials(settings: ServiceSettings) -> CredentialsT | None:
 
 
 def connection(settings: ServiceSettings) -> dict[str, Any]:
-    """Return the same for a client of aiokafka."""
+    """Return the same as aiokafka wants it."""
     protocol = settings.kafka_security_protocol
     made: dict[str, Any] = {"security_protocol": protocol}
     if protocol in ("SSL", "SASL_SSL"):
@@ -35,6 +35,11 @@ def connection(settings: ServiceSettings) -> dict[str, Any]:
         made["sasl_plain_username"] = settings.kafka_username
         made["sasl_plain_password"] = settings.kafka_password.get_secret_value()
     return made
+
+
+def client(settings: ServiceSettings) -> dict[str, Any]:
+    """Return what every client of aiokafka is told: where the brokers are, and who asks."""
+    return {"bootstrap_servers": settings.kafka_bootstrap, **connection(settings)}
 
 
 def tls(settings: ServiceSettings) -> ssl.SSLContext:

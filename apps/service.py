@@ -24,7 +24,7 @@ from apps.liveness import Liveness
 from apps.logs import logging_config
 from apps.settings import ServiceSettings
 from events.provision import ensure_topics
-from events.topics import PARTITIONS
+from events.topics import LARGEST_RECORD, PARTITIONS
 from events.transport import Transport
 from store.client import MongoStore
 from store.interfaces import StoreUnavailable
@@ -62,16 +62,7 @@ class Topics(Service):
         self.app = app
 
     async def on_start(self) -> None:
-        await patiently("kafka", self._ensure, (KafkaError, OSError, asyncio.TimeoutError))
-
-    async def _ensure(self) -> None:
-        settings = self.app.settings
-        await ensure_topics(
-            settings.kafka_bootstrap,
-            replication_factor=settings.kafka_replication_factor,
-            connection=kafka_security.connection(settings),
-            changelogs=[table.changelog_topic.get_topic_name() for table in self.app.tables.values()],
-        )
+        await patiently("kafka", self.app.ensure_topics, (KafkaError, OSError, asyncio.TimeoutError))
 
 
 class Database(Service):
@@ -112,10 +103,8 @@ class ServiceApp(faust.App):
             settings.mongodb_url,
             settings.mongodb_database,
             timeout=settings.mongodb_timeout,
-            retention_days=settings.retention_days,
-            audit_retention_days=settings.audit_retention_days,
             credentials=settings.mongodb_credentials,
-            ledger_retention_days=settings.ledger_retention_days,
+            user=name,
         )
         self.gate = Gate(
             mode=settings.auth,
@@ -148,12 +137,31 @@ class ServiceApp(faust.App):
             # Events are acknowledged when what they ask for is durable; neither a rebalance nor a stop waits for that.
             stream_wait_empty=False,
             consumer_auto_offset_reset="earliest",
+            producer_max_request_size=LARGEST_RECORD,
             broker_session_timeout=settings.kafka_session_timeout,
             # Three heartbeats fit into a session, as Kafka's documents advise.
             broker_heartbeat_interval=settings.kafka_session_timeout / 3.5,
             **options,
         )
         self.liveness = Liveness(self, beacon=self.beacon)
+
+    @property
+    def changelogs(self) -> frozenset[str]:
+        """The names of the topics that the tables of this service are kept in."""
+        return frozenset(table.changelog_topic.get_topic_name() for table in self.tables.values())
+
+    async def ensure_topics(self) -> None:
+        """Create the topics that are missing, and set them up as the settings say.
+
+        Raises:
+            aiokafka.errors.KafkaError: the broker cannot be reached or refuses.
+        """
+        await ensure_topics(
+            kafka_security.client(self.settings),
+            replication_factor=self.settings.kafka_replication_factor,
+            retentions=self.settings.topic_retentions,
+            changelogs=sorted(self.changelogs),
+        )
 
     def middlewares(self) -> list[Any]:
         """Return what every request passes, from the outermost on."""

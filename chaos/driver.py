@@ -81,7 +81,7 @@ async def _run_on(stack: Stack, receiver: Receiver, *, seed: int, seconds: float
     say("the faults are over; waiting until nothing is open")
     await load.stop()
     store = MongoStore(stack.mongodb_url, "workflows", timeout=30)
-    consumer = Log.consumer(stack.kafka_bootstrap)
+    consumer = Log.consumer({"bootstrap_servers": stack.kafka_bootstrap})
     await consumer.start()
     try:
         quiet = await _wait_for_quiet(store)

@@ -6,12 +6,14 @@ Therefore every record that hands an execution on (a request, the results of a c
 its epoch, and how many results were ``recorded``. The number of results before a run, plus a result's sequence number in
 it, is the place of that result among all that were ever applied. A result whose place lies above what a later start or the
 end found recorded came too late, and was turned away; everything else was applied, in the order of the epochs.
+
+What an execution took over from another one (``carried``) no record of its own tells: it is what the records of that one do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from domain.execution import Admission, Cause, Execution, Status, admit, apply
+from domain.execution import ActionOutcome, Admission, Cause, Execution, Status, admit, apply, carry_over
 from domain.instants import instant
 from events.folding import ended_transition, requested_execution, result_transition
 from events.records import ActionResult, Event, ExecutionEnded, ExecutionRequest
@@ -25,6 +27,7 @@ class Told:
     execution: Execution | None  # None: too little to say anything
     complete: bool  # False: records are missing that others refer to
     records: int = 0
+    lacks_origin: bool = False  # what it took over from another execution is not known
 
 
 @dataclass
@@ -45,8 +48,17 @@ class _Era:
             yield base
 
 
-def fold(records: Sequence[Event]) -> Told:
-    """Return what the records of one execution make of it; those of each topic in their order."""
+def origin_of(records: Iterable[Event]) -> str | None:
+    """Return the execution whose results the execution of these records took over; None where there are none."""
+    requests = (record for record in records if isinstance(record, ExecutionRequest) and record.carried)
+    return next((request.origin_id for request in requests), None)
+
+
+def fold(records: Sequence[Event], origin: Told | None = None) -> Told:
+    """Return what the records of one execution make of it; those of each topic in their order.
+
+    ``origin`` is what is told of the execution that :func:`origin_of` names.
+    """
     eras: dict[int, _Era] = {}
     end: ExecutionEnded | None = None
     for record in records:
@@ -57,14 +69,23 @@ def fold(records: Sequence[Event]) -> Told:
             eras.setdefault(record.epoch, _Era()).results.append(record)
         elif isinstance(record, ExecutionEnded) and end is None:
             end = record
+    if end is not None and end.ended == Status.SKIPPED.value and eras:
+        end = None  # two runners had the same record in hand, and the other one admitted it
     if end is not None and end.ended == Status.SKIPPED.value:
         return Told(_skipped(end), end.created_at is not None, len(records))
+    carried: Mapping[str, ActionOutcome] = {}
+    lacks_origin = False
+    if origin_of(records) is not None:
+        if origin is None or origin.execution is None or not origin.complete:
+            lacks_origin = True
+        else:
+            carried = carry_over(origin.execution)
     _drop_what_was_turned_away(eras, end)
-    execution, complete = _run_through(eras)
+    execution, complete = _run_through(eras, carried)
     if end is not None:
         execution, agrees = _ended(execution, end)
         complete = agrees if execution is not None and end.created_at is not None else complete and agrees
-    return Told(execution, complete and execution is not None, len(records))
+    return Told(execution, complete and execution is not None, len(records), lacks_origin)
 
 
 def _base(result: ActionResult) -> int | None:
@@ -88,14 +109,14 @@ def _drop_what_was_turned_away(eras: dict[int, _Era], end: ExecutionEnded | None
         later = True
 
 
-def _run_through(eras: dict[int, _Era]) -> tuple[Execution | None, bool]:
+def _run_through(eras: dict[int, _Era], carried: Mapping[str, ActionOutcome]) -> tuple[Execution | None, bool]:
     execution: Execution | None = None
     complete = True
     for epoch in sorted(eras):
         era = eras[epoch]
         if era.request is not None:
-            execution = _handed_out(execution, era.request)
-            complete = complete and len(execution.results) == (era.request.recorded or 0)
+            execution = _handed_out(execution, era.request, carried)
+            complete = complete and len(execution.results) == (era.request.recorded or era.request.carried or 0)
         for result in era.results:
             if execution is None:
                 return None, False
@@ -108,10 +129,10 @@ def _run_through(eras: dict[int, _Era]) -> tuple[Execution | None, bool]:
     return execution, complete
 
 
-def _handed_out(before: Execution | None, request: ExecutionRequest) -> Execution:
+def _handed_out(before: Execution | None, request: ExecutionRequest, carried: Mapping[str, ActionOutcome]) -> Execution:
     """Return the execution as the request found it: it was published after the document said so."""
     first = before is None
-    execution = before or requested_execution(request)
+    execution = before or replace(requested_execution(request), results=carried)
     if first and request.epoch == 1:
         return execution
     return replace(

@@ -60,10 +60,13 @@ class LetterPage:
 
 
 class LetterBox:
-    """The dead letters on the Kafka at ``bootstrap``; each question is answered within ``timeout`` seconds or given up."""
+    """The dead letters on one Kafka; each question is answered within ``timeout`` seconds or given up.
 
-    def __init__(self, bootstrap: str, *, timeout: float = 10.0) -> None:
-        self._bootstrap = bootstrap
+    ``client`` says where it is and who asks, in aiokafka's words.
+    """
+
+    def __init__(self, client: Mapping[str, Any], *, timeout: float = 10.0) -> None:
+        self._client = client
         self._timeout = timeout
         self._decode = Decoder(DeadLetter)
 
@@ -137,9 +140,7 @@ class LetterBox:
 
     @asynccontextmanager
     async def _consumer(self, partitions: list[TopicPartition]) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=100
-        )
+        consumer = AIOKafkaConsumer(**self._client, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=100)
         try:
             await consumer.start()
             consumer.assign(partitions)

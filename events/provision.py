@@ -1,14 +1,19 @@
-"""Creates the topics, once; a topic that is there is left as it is."""
+"""Creates the topics that are missing, and brings the settings of those that are there in line."""
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaTimeoutError, TopicAlreadyExistsError, for_code
 
+from events.retentions import Retentions
 from events.topics import ALL, PARTITIONS
+
+log = structlog.get_logger(__name__)
 
 
 class WrongPartitionCount(Exception):
@@ -25,6 +30,8 @@ class WrongPartitionCount(Exception):
 
 READY_TIMEOUT = 15.0  # seconds that a new topic may take until all its partitions have leaders
 
+_SET_ON_THE_TOPIC: Final = 1  # where a value comes from, in Kafka's protocol
+
 COMPACTED: Final = {
     # Replayed at each start: small segments and quick compaction keep that short.
     "cleanup.policy": "compact",
@@ -35,15 +42,15 @@ COMPACTED: Final = {
 
 
 async def ensure_topics(
-    bootstrap: str,
+    client: Mapping[str, Any],
     *,
     replication_factor: int = 1,
     changelogs: Sequence[str] = (),
-    connection: Mapping[str, Any] | None = None,
+    retentions: Retentions | None = None,
 ) -> None:
-    """Create what is missing of the topics on the Kafka at ``bootstrap`` (host:port[,host:port]).
+    """Create what is missing of the topics. ``retentions`` count for topics that are there as well.
 
-    ``connection`` says how to prove who we are, in aiokafka's words (security_protocol and so on).
+    ``client`` says where the brokers are and how to prove who we are, in aiokafka's words.
 
     ``changelogs`` are the changelog topics of the caller's Faust tables. They are made here, before any consumer asks for
     them, because Faust makes them while its consumer joins: one that is not yet in the cluster's metadata then counts as
@@ -53,7 +60,8 @@ async def ensure_topics(
         WrongPartitionCount: a topic exists with another number of partitions.
         aiokafka.errors.KafkaError: the broker cannot be reached or refuses.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **(connection or {}))
+    retentions = retentions or Retentions()
+    admin = AIOKafkaAdminClient(**client)
     await admin.start()
     try:
         existing = set(await admin.list_topics())
@@ -62,7 +70,7 @@ async def ensure_topics(
                 spec.name,
                 num_partitions=PARTITIONS,
                 replication_factor=replication_factor,
-                topic_configs={"retention.ms": str(spec.retention_hours * 3_600_000)},
+                topic_configs=dict(spec.configuration(retentions)),
             )
             for spec in ALL
             if spec.name not in existing
@@ -79,8 +87,32 @@ async def ensure_topics(
                 if code and error is not TopicAlreadyExistsError:
                     raise error(f"creating topic {topic}")
         await _wait_for_leaders(admin, [*(spec.name for spec in ALL), *changelogs])
+        await _configure(admin, {spec.name: spec.configuration(retentions) for spec in ALL if spec.name in existing})
     finally:
         await admin.close()
+
+
+async def _configure(admin: AIOKafkaAdminClient, wanted: Mapping[str, Mapping[str, str]]) -> None:
+    """Change the settings of topics where they are others. Who may not do that is told, and goes on."""
+    if not wanted:
+        return
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted])
+    changes = []
+    for code, message, _, topic, entries in (resource for answer in answers for resource in answer.resources):
+        if code:
+            log.warning("topic settings not read", topic=topic, error=message or for_code(code).__name__)
+            continue
+        found = {name: value for name, value, *_ in entries}
+        if any(found.get(name) != value for name, value in wanted[topic].items()):
+            # The request replaces everything that is set on the topic: what somebody else has set stays in it.
+            kept = {name: value for name, value, _, source, *_ in entries if source == _SET_ON_THE_TOPIC}
+            log.info("topic settings change", topic=topic, settings=dict(wanted[topic]))
+            changes.append(ConfigResource(ConfigResourceType.TOPIC, topic, configs={**kept, **wanted[topic]}))
+    answers = await admin.alter_configs(changes) if changes else []
+    for answer in answers:
+        for code, message, _, topic in answer.resources:
+            if code:
+                log.warning("topic settings not changed", topic=topic, error=message or for_code(code).__name__)
 
 
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ Ids sort by time, as those of executions do.
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
@@ -25,26 +25,20 @@ Entries = list[AuditEntry]  # inside the class, ``list`` is the method
 class MongoAudit:
     """See :class:`store.interfaces.Audit`."""
 
-    def __init__(self, collection: AsyncCollection[dict[str, Any]], *, retention: timedelta) -> None:
+    def __init__(self, collection: AsyncCollection[dict[str, Any]]) -> None:
         self._collection = collection
-        self._retention = retention
         self._writes: GroupCommit[AuditEntry, None] = GroupCommit(self._write_all)
 
     async def ensure_indexes(self) -> None:
-        """Create the indexes of the list and of the retention."""
-        await self._collection.create_indexes(
-            [
-                IndexModel([("at", ASCENDING)], name="at"),
-                IndexModel([("expire_at", ASCENDING)], name="retention", expireAfterSeconds=0),
-            ]
-        )
+        """Create the index of the list and of the retention."""
+        await self._collection.create_indexes([IndexModel([("at", ASCENDING)], name="at")])
 
     async def write(self, entry: AuditEntry) -> None:
         """Add an entry; concurrent calls share one round trip."""
         await self._writes.submit(entry)
 
     async def _write_all(self, entries: Sequence[AuditEntry]) -> Sequence[BaseException | None]:
-        documents = [self._to_document(entry) for entry in entries]
+        documents = [_to_document(entry) for entry in entries]
         async with translated():
             try:
                 await self._collection.insert_many(documents, ordered=False)
@@ -74,22 +68,22 @@ class MongoAudit:
                 break
         return found
 
-    def _to_document(self, entry: AuditEntry) -> dict[str, Any]:
-        document = {
-            "_id": entry.entry_id,
-            "at": entry.at,
-            "who": entry.who,
-            "token_id": entry.token_id,
-            "operation": entry.operation,
-            "path": entry.path,
-            "status": entry.status,
-            "request_id": entry.request_id,
-            "address": entry.address,
-            # As text: the keys in it may hold dots and dollars.
-            "changes": json.dumps(entry.changes) if entry.changes else None,
-            "expire_at": entry.at + self._retention,
-        }
-        return {name: value for name, value in document.items() if value is not None}
+
+def _to_document(entry: AuditEntry) -> dict[str, Any]:
+    document = {
+        "_id": entry.entry_id,
+        "at": entry.at,
+        "who": entry.who,
+        "token_id": entry.token_id,
+        "operation": entry.operation,
+        "path": entry.path,
+        "status": entry.status,
+        "request_id": entry.request_id,
+        "address": entry.address,
+        # As text: the keys in it may hold dots and dollars.
+        "changes": json.dumps(entry.changes) if entry.changes else None,
+    }
+    return {name: value for name, value in document.items() if value is not None}
 
 
 def _from_document(document: dict[str, Any]) -> AuditEntry:

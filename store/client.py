@@ -4,7 +4,7 @@ The driver is PyMongo's asyncio client, the successor of Motor, which is past it
 ``w=majority, journal=true``: an acknowledged admission or terminal state survives the death of the server.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -14,8 +14,9 @@ from pymongo import AsyncMongoClient
 from store.audit import MongoAudit
 from store.executions import MongoExecutions
 from store.failures import translated
-from store.idempotency import MongoIdempotency
+from store.idempotency import KEPT, MongoIdempotency
 from store.occurrences import MongoOccurrences
+from store.retention import MongoRetention
 from store.runners import MongoRunners
 from store.secrets import MongoSecrets
 from store.tokens import MongoTokens
@@ -43,12 +44,13 @@ class MongoStore:
         database: str,
         *,
         timeout: float = 3.0,
-        retention_days: float = 30.0,
-        audit_retention_days: float = 365.0,
-        ledger_retention_days: float = 90.0,
         credentials: Mapping[str, Any] | None = None,
+        user: str = "wf",
     ) -> None:
-        """Prepare a store; ``timeout`` (seconds) bounds every operation, the others say how long what is finished lives."""
+        """Prepare a store for a ``user``: a service, or the command line.
+
+        ``timeout`` (seconds) bounds every operation.
+        """
         milliseconds = int(timeout * 1000)
         # Connects with the first operation only; a client belongs to the event loop that uses it first.
         self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
@@ -63,19 +65,18 @@ class MongoStore:
             # A frozen server must not hold a caller for longer than an unreachable one.
             socketTimeoutMS=milliseconds,
             timeoutMS=milliseconds * 2,
-            appname="workflow-automation",
+            # By this name the server's own log and currentOp tell whose operations are whose.
+            appname=f"workflow-automation-{user}",
             **(credentials or {}),
         )
         self._database = self._client[database]
-        self.executions = MongoExecutions(
-            self._database.open_executions, self._database.executions, retention=timedelta(days=retention_days)
-        )
+        self.executions = MongoExecutions(self._database.open_executions, self._database.executions)
         self.workflows = MongoWorkflows(self._database.workflows, self._database.workflow_versions)
         self.runners = MongoRunners(self._database.runners)
         self.tokens = MongoTokens(self._database.tokens)
-        self.audit = MongoAudit(self._database.audit, retention=timedelta(days=audit_retention_days))
+        self.audit = MongoAudit(self._database.audit)
         self.idempotency = MongoIdempotency(self._database.idempotency_keys)
-        self.occurrences = MongoOccurrences(self._database.occurrences, retention=timedelta(days=ledger_retention_days))
+        self.occurrences = MongoOccurrences(self._database.occurrences)
         self.secrets = MongoSecrets(self._database.secrets)
 
     async def start(self) -> None:
@@ -95,11 +96,11 @@ class MongoStore:
         """Return the names of the indexes that :meth:`ensure_indexes` would make, by collection."""
         wanted = {
             "open_executions": {"lock_key", "waking", "deadline", "owner"},
-            "executions": {"by_workflow", "by_status", "retention"},
+            "executions": {"by_workflow", "by_status", "finished_at"},
             "workflows": {"next_run", "listed"},
-            "occurrences": {"by_workflow", "retention"},
-            "audit": {"at", "retention"},
-            "idempotency_keys": {"retention"},
+            "occurrences": {"by_workflow", "last"},
+            "audit": {"at"},
+            "idempotency_keys": {"claimed_at"},
         }
         missing: dict[str, list[str]] = {}
         async with translated():
@@ -108,6 +109,18 @@ class MongoStore:
                 if absent:
                     missing[collection] = absent
         return missing
+
+    def retentions(self, *, executions: timedelta, occurrences: timedelta, audit: timedelta) -> Sequence[MongoRetention]:
+        """Return the retentions of everything that grows with time, for whoever sweeps."""
+        return [
+            MongoRetention(self._database[name], instant, kept, self._database.sweeps)
+            for name, instant, kept in (
+                ("executions", "finished_at", executions),  # open ones are in another collection
+                ("occurrences", "last", occurrences),
+                ("audit", "at", audit),
+                ("idempotency_keys", "claimed_at", KEPT),
+            )
+        ]
 
     async def time(self) -> datetime:
         """Return what the server's clock shows; raises StoreUnavailable."""

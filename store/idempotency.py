@@ -26,10 +26,8 @@ class MongoIdempotency:
         self._collection = collection
 
     async def ensure_indexes(self) -> None:
-        """Create the index that removes what is too old."""
-        await self._collection.create_indexes(
-            [IndexModel([("expire_at", ASCENDING)], name="retention", expireAfterSeconds=0)]
-        )
+        """Create the index of the retention."""
+        await self._collection.create_indexes([IndexModel([("claimed_at", ASCENDING)], name="claimed_at")])
 
     async def claim(self, key: str, fingerprint: str, now: datetime) -> KeyClaim:
         """Claim a key, or return what is known of it."""
@@ -41,7 +39,6 @@ class MongoIdempotency:
                         "fingerprint": fingerprint,
                         "claimed_at": now,
                         "leased_at": now,
-                        "expire_at": now + KEPT,
                     }
                 )
                 return KeyClaim(is_ours=True, first_at=now, fingerprint=fingerprint)

@@ -6,7 +6,7 @@ another reason; should that be repeated, the id is the same.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, UpdateOne
@@ -26,17 +26,16 @@ Ranges = list[Unfired]  # inside the class, ``list`` is the method
 class MongoOccurrences:
     """See :class:`store.interfaces.Occurrences`."""
 
-    def __init__(self, collection: AsyncCollection[Document], *, retention: timedelta) -> None:
+    def __init__(self, collection: AsyncCollection[Document]) -> None:
         self._collection = collection
-        self._retention = retention
         self._records: GroupCommit[Unfired, None] = GroupCommit(self._record_all)
 
     async def ensure_indexes(self) -> None:
-        """Create the indexes of the list and of the retention."""
+        """Create the indexes; each is used by the calls named beside it."""
         await self._collection.create_indexes(
             [
-                IndexModel([("workflow_id", ASCENDING), ("_id", DESCENDING)], name="by_workflow"),
-                IndexModel([("expire_at", ASCENDING)], name="retention", expireAfterSeconds=0),
+                IndexModel([("workflow_id", ASCENDING), ("_id", DESCENDING)], name="by_workflow"),  # list
+                IndexModel([("last", ASCENDING)], name="last"),  # retention
             ]
         )
 
@@ -46,12 +45,7 @@ class MongoOccurrences:
 
     async def _record_all(self, ranges: Sequence[Unfired]) -> Sequence[None]:
         documents = [
-            {
-                "_id": _id(each.workflow_id, each.first),
-                "workflow_id": each.workflow_id,
-                **unfired_document(each),
-                "expire_at": each.last + self._retention,
-            }
+            {"_id": _id(each.workflow_id, each.first), "workflow_id": each.workflow_id, **unfired_document(each)}
             for each in ranges
         ]
         async with translated():

@@ -142,7 +142,7 @@ async def _kafka(settings: "ServiceSettings") -> list[Finding]:
     from events.topics import ALL, PARTITIONS
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **kafka_security.connection(settings))
+    admin = AIOKafkaAdminClient(**kafka_security.client(settings))
     await admin.start()
     try:
         there = set(await admin.list_topics())

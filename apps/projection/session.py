@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
+from apps import kafka_security
 from apps.projection.log import Log, LogUnreachable
 from apps.projection.rebuild import Rebuilt, rebuild
 from apps.projection.scratch import Scratch
@@ -66,9 +67,9 @@ async def _verification(target: Target, progress: Progress) -> AsyncIterator[tup
         settings.mongodb_url,
         settings.mongodb_database,
         timeout=max(settings.mongodb_timeout, PATIENCE),
-        retention_days=settings.retention_days,
+        credentials=settings.mongodb_credentials,
     )
-    consumer = Log.consumer(settings.kafka_bootstrap)
+    consumer = Log.consumer(kafka_security.client(settings))
     try:
         await store.start()
         await consumer.start()

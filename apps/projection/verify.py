@@ -21,10 +21,11 @@ from apps.projection.comparison import Difference, differences
 from apps.projection.log import Log, decode
 from apps.projection.scratch import Scratch
 from domain.execution import Execution
-from events.history import Told, fold
+from events.history import Told, fold, origin_of
 
 PAGE = 500
 LOOKS = 8  # at suspects; one that changes all the time is reported as it was last seen
+LONGEST_CHAIN = 1000  # of executions that took up where the one before had failed
 GONE = "gone"  # the state of a suspect that needs no second look
 LOOK_AGAIN_AFTER = 1.5  # seconds; a result is written within milliseconds, a heartbeat may take longer
 
@@ -123,6 +124,8 @@ class Verification:
         report = Report()
         report.records = await self._read("reading the log")
         self._progress.step("comparing", self._scratch.executions())
+        if self._scratch.refers:
+            self._scratch.index()
         suspects: list[tuple[str, str]] = []
         async for finding in self._compare_all():
             told, stored = finding.told.execution, finding.stored
@@ -220,11 +223,12 @@ class Verification:
         return [self._judge(each, values[each], stored.get(each)) for each in suspects]
 
     def _judge(self, execution_id: str, values: list[tuple[int, bytes]], stored: Execution | None) -> Finding:
-        told = fold(decode(values))
+        told = self._fold(values)
         folded = told.execution
         workflow_id = (stored or folded).workflow_id if stored or folded else ""  # type: ignore[union-attr]
         if folded is None or not told.complete:
-            if stored is None or stored.status.is_open or self._is_older_than_the_log(stored.created_at, stored.shard):
+            older = stored is not None and self._is_older_than_the_log(stored.created_at, stored.shard)
+            if stored is None or stored.status.is_open or older or told.lacks_origin:
                 # An open one without records was admitted just now, or waits to be published.
                 return Finding(Verdict.UNCOVERED, execution_id, workflow_id, told, stored)
             found = [Difference("records", "not all of them are in the log", f"{stored.status.value}, ended")]
@@ -239,6 +243,16 @@ class Verification:
         found = differences(folded, stored)
         verdict = Verdict.DIFFERENT if found else Verdict.CLEAN
         return Finding(verdict, execution_id, workflow_id, told, stored, tuple(found))
+
+    def _fold(self, values: list[tuple[int, bytes]]) -> Told:
+        """Fold the records of one execution; whose results it took over, and they of others, is folded before."""
+        chain = [decode(values)]
+        while (origin := origin_of(chain[-1])) is not None and len(chain) < LONGEST_CHAIN:
+            chain.append(decode(self._scratch.records([origin])[origin]))
+        told = fold(chain.pop())
+        while chain:
+            told = fold(chain.pop(), told)
+        return told
 
     def _is_older_than_the_log(self, created_at: datetime, shard: int) -> bool:
         begin = self._log.begin(shard)

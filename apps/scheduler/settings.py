@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from apps.settings import ServiceSettings
+from apps.settings import LONGEST_RETENTION, ServiceSettings
 
 
 class SchedulerSettings(ServiceSettings):
@@ -39,8 +39,14 @@ class SchedulerSettings(ServiceSettings):
     runner_stale_after: float = Field(
         default=10.0, gt=0, description="Seconds without a new heartbeat after which a runner is given up."
     )
-    max_lost_attempts: int = Field(
-        default=3, ge=0, description="Attempts that may be lost with their runner; one more ends the execution as failed."
+    ledger_retention_days: float = Field(
+        default=90.0,
+        gt=0,
+        le=LONGEST_RETENTION,
+        description="How long it is told of ticks that were skipped, missed or held.",
+    )
+    audit_retention_days: float = Field(
+        default=365.0, gt=0, le=LONGEST_RETENTION, description="How long the audit log is kept."
     )
 
     @property

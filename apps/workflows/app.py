@@ -12,7 +12,7 @@ from faust.types import ServiceT
 from faust.types.web import ResourceOptions
 from prometheus_client import CollectorRegistry
 
-from apps import health
+from apps import health, kafka_security
 from apps.secret_values import key_source, secret_values
 from apps.service import ServiceApp
 from apps.workflows import assets, documents, kafka_state, problems, request_ids, sessions, v1
@@ -75,20 +75,20 @@ class WorkflowsApp(ServiceApp):
         self.request_execution = Publisher(EXECUTION.bind(self), settings.workflows_publish_timeout, waits=False)
         self.announce_end = Publisher(ACTION_RESULT.bind(self), settings.workflows_publish_timeout)
         self.announce_change = Publisher(SCHEDULE.bind(self), settings.workflows_publish_timeout, waits=False)
-        self.letter_box = LetterBox(settings.kafka_bootstrap)
+        self.letter_box = LetterBox(kafka_security.client(settings))
         self.resend = {
             spec.name: Publisher(spec.bind(self), settings.workflows_publish_timeout)
             for spec in (EXECUTION, ACTION_RESULT, SCHEDULE)
         }
         self.live = LiveFeed(self._new_live_consumer)
         self.system = System(
-            lambda: kafka_state.look(settings.kafka_bootstrap), timeout=settings.mongodb_timeout, clock=time.monotonic
+            lambda: kafka_state.look(kafka_security.client(settings)), timeout=settings.mongodb_timeout, clock=time.monotonic
         )
 
     def _new_live_consumer(self) -> AIOKafkaConsumer:
         # No group: nothing is committed, nobody waits for a rebalance.
         return AIOKafkaConsumer(
-            bootstrap_servers=self.settings.kafka_bootstrap,
+            **kafka_security.client(self.settings),
             enable_auto_commit=False,
             auto_offset_reset="latest",
             fetch_max_wait_ms=100,

@@ -1,7 +1,7 @@
 """What Kafka knows of the services: who consumes, how far behind, and how many records nobody could take."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,14 +31,14 @@ class KafkaState:
     dead_letters: int
 
 
-async def look(bootstrap: str) -> KafkaState:
-    """Ask Kafka.
+async def look(client: Mapping[str, Any]) -> KafkaState:
+    """Ask Kafka; ``client`` says where it is and who asks, in aiokafka's words.
 
     Raises:
         aiokafka.errors.KafkaError: it cannot be reached or refuses.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    admin = AIOKafkaAdminClient(**client)
+    consumer = AIOKafkaConsumer(**client, enable_auto_commit=False)
     try:
         await asyncio.gather(admin.start(), consumer.start())
         groups = {name: await _group(admin, consumer, name) for name in CONSUMED}

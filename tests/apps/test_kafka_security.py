@@ -1,4 +1,7 @@
+import re
 import ssl
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import trustme
@@ -49,3 +52,19 @@ def test_the_database_gets_its_credentials(authority):
         "tlsCAFile": authority,
     }
     assert ServiceSettings().mongodb_credentials == {}
+
+
+def test_every_client_is_told_who_asks():
+    """One that is made of the brokers' names alone would be turned away."""
+    root = Path(kafka_security.__file__).parents[1]
+    sources = [file for folder in ("apps", "events") for file in (root / folder).rglob("*.py")]
+    alone = [str(file) for file in sources if re.search(r"\bbootstrap_servers=", file.read_text())]
+    assert len(sources) > 100
+    assert alone == []
+
+
+def test_the_history_can_be_told_of_whatever_is_kept():
+    assert ServiceSettings(retention_days=7).topic_retentions.history == timedelta(days=8)
+    assert ServiceSettings(retention_days=7, kafka_retention_days=7).topic_retentions.history == timedelta(days=7)
+    with pytest.raises(ValidationError, match="KAFKA_RETENTION_DAYS=7 is less than RETENTION_DAYS=30"):
+        ServiceSettings(kafka_retention_days=7)

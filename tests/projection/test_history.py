@@ -60,6 +60,32 @@ def test_a_skipped_execution_is_told_by_its_end_alone():
     assert told.execution == replace(skipped, shard=told.execution.shard)
 
 
+def test_which_of_several_places_an_execution_has_is_told_by_no_record():
+    life = Life(Random(1), "w")
+    life.publish_request()
+    assert differences(fold(life.records).execution, replace(life.document, lock_key="w#3")) == []
+    assert differences(fold(life.records).execution, replace(life.document, lock_key=None)) != []
+
+
+def test_one_that_another_runner_had_skipped_is_told_by_what_it_did():
+    life = Life(Random(1), "w")
+    life.publish_request()
+    life.start_certainly_new()
+    life.act(life.runs[0], ok=True)
+    life.project()
+    end = ended_record(
+        admit(
+            Admission(
+                execution_id=life.document.execution_id, workflow_id="w", version=1, cause=Cause.EVENT, created_at=START,
+                retries_left=0, total_actions=1, shard=0, reason="skipped: busy",
+            )
+        )
+    )  # fmt: skip
+    told = fold([*life.records, end])
+    assert told.complete
+    assert differences(told.execution, life.document) == []
+
+
 @pytest.mark.parametrize("missing", range(1, 4))
 def test_a_life_whose_beginning_is_gone_is_not_complete(missing):
     life = Life(Random(1), "w", actions=3)
