@@ -58,7 +58,7 @@ class MongoWorkflows:
         await self._heads.create_indexes(
             [
                 IndexModel([("next_run", ASCENDING)], name="next_run", sparse=True),  # due
-                IndexModel([("listed_as", ASCENDING), ("_id", ASCENDING)], name="listed", sparse=True),  # list
+                IndexModel([("trigger_type", ASCENDING), ("_id", ASCENDING)], name="listed", sparse=True),  # list
             ]
         )
 
@@ -143,7 +143,7 @@ class MongoWorkflows:
                     {
                         "$set": {"archived_at": at, "updated_at": at},
                         "$inc": {"version": 1},
-                        "$unset": {"next_run": "", "listed_as": ""},
+                        "$unset": {"next_run": "", "trigger_type": ""},
                     },
                 )
                 if result.matched_count:
@@ -151,7 +151,7 @@ class MongoWorkflows:
 
     async def _keep(self, head: Document) -> None:
         """Keep a version that is about to be superseded: executions that were admitted under it still run it."""
-        kept = {key: value for key, value in head.items() if key not in ("_id", "next_run", "listed_as")}
+        kept = {key: value for key, value in head.items() if key not in ("_id", "next_run", "trigger_type")}
         with suppress(DuplicateKeyError):  # kept by a change that went no further
             await self._versions.insert_one({"_id": f"{head['_id']}@{head['version']}", "workflow_id": head["_id"], **kept})
 
@@ -178,7 +178,7 @@ class MongoWorkflows:
         """Return the first workflows within bounds of the id."""
         # Nothing but an equality and a range: with any further clause SecantusDB reads everything.
         types = TRIGGER_TYPES if where.trigger_type is None else (where.trigger_type,)
-        queries = [{"listed_as": each, **({"_id": bounds} if bounds else {})} for each in types]
+        queries = [{"trigger_type": each, **({"_id": bounds} if bounds else {})} for each in types]
 
         async def first(query: Document) -> Documents:
             cursor = self._heads.find(query, limit=limit).sort([("_id", ASCENDING)])
@@ -196,7 +196,7 @@ class MongoWorkflows:
             documents = {each["_id"]: each async for each in self._heads.find({"_id": {"$in": chunk}})}
             for workflow_id in chunk:
                 document = documents.get(workflow_id, {})
-                if "listed_as" in document and where.trigger_type in (None, document["listed_as"]):
+                if "trigger_type" in document and where.trigger_type in (None, document["trigger_type"]):
                     found.append(_from_document(document))
         return found[:limit]
 
@@ -341,8 +341,8 @@ def to_document(workflow: Workflow) -> Document:
         document["timeout"] = workflow.definition["timeout"]
     if workflow.next_run is not None:
         document["next_run"] = workflow.next_run
-    if workflow.archived_at is None:
-        document["listed_as"] = workflow.definition["trigger"]["type"]
+    if workflow.archived_at is None:  # what lists are read by, and archived ones are in none
+        document["trigger_type"] = workflow.definition["trigger"]["type"]
     else:
         document["archived_at"] = workflow.archived_at
     if workflow.definition.get("overlap") is not None:
