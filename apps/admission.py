@@ -7,6 +7,11 @@ Life cycle of what is asked for::
                             ├─ queue:           queued, where a place in the line is free, otherwise refused
                             └─ cancel-running:  the open execution is cancelled, and the place taken
 
+A backfill gives way. Whatever is asked for while an execution of one holds the only place is queued behind it, whatever
+the policy, and is released before the backfill goes on; refused is only what finds another one queued already. So a backfill
+costs a schedule no tick unless one of its executions outlasts two; it makes a tick late at times, by the rest of that
+execution. It is not cancelled by ``cancel-running`` either, for its tick would have no second chance.
+
 Each step is one insert or one conditional update under a unique index (see :mod:`domain.overlap`), so a caller that dies in
 between leaves nothing behind, and a repetition finds the execution by its id. Whoever ends an execution that others may be
 queued behind tells the scheduler (``HolderEnded``), which releases the next; its pass finds whatever was not told.
@@ -47,18 +52,19 @@ async def admit_under(
     Raises:
         StoreUnavailable: the store cannot be reached; asking again under the same id is safe.
     """
+    places = overlap.places(admission.workflow_id)
     refusal: Locked
     if overlap.policy == "queue" and await executions.line(admission.workflow_id):
         refusal = Locked("", Status.QUEUED)  # whoever is queued comes first
     else:
-        answer = await _take_one(overlap.places(admission.workflow_id), admission, executions)
+        answer = await _take_one(places, admission, executions)
         if not isinstance(answer, Locked):
             return answer
         refusal = answer
     if await executions.get(admission.execution_id) is not None:
         # A repetition ran into the lock of another one before its own id; it must not make room, nor be told as refused.
         return AlreadyAdmitted(admission.execution_id)
-    if overlap.policy == "queue":
+    if overlap.policy == "queue" or (refusal.gives_way and len(places) == 1):
         return await _queue(overlap, admission, refusal, executions, now)
     if overlap.policy == "cancel-running":
         return await _replace_running(overlap, admission, refusal, executions, tell_ended, now)

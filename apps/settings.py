@@ -130,6 +130,11 @@ class ServiceSettings(BaseSettings):
         return Retentions(history=timedelta(days=history), dead_letters=timedelta(days=self.dead_letter_retention_days))
 
     @property
+    def retention(self) -> timedelta:
+        """How long finished executions are kept."""
+        return timedelta(days=self.retention_days)
+
+    @property
     def mongodb_credentials(self) -> dict[str, Any]:
         """What the driver is told beside the URL."""
         made: dict[str, Any] = {}

@@ -164,7 +164,7 @@ def _every_tick_has_one_disposition(seen: Evidence, judgement: Judgement) -> Non
         anchor = seen.anchors[workflow_id]
         of_tick: dict[datetime, list[Execution]] = defaultdict(list)
         for execution in seen.executions.values():
-            if execution.workflow_id == workflow_id and execution.cause is Cause.SCHEDULE and execution.due_at:
+            if execution.workflow_id == workflow_id and execution.due_at:
                 of_tick[execution.due_at].append(execution)
         for due, executions in of_tick.items():
             if (due - anchor) % interval:
@@ -180,7 +180,9 @@ def _every_tick_has_one_disposition(seen: Evidence, judgement: Judgement) -> Non
         last = max([*of_tick, *(ranged.last for ranged in ranges)])
         due = anchor + interval
         while due <= last:
-            of_ledger = [ranged for ranged in ranges if ranged.first <= due <= ranged.last]
+            # What was made up for later is fired; the range that once told of it is kept as it was.
+            is_backfilled = any(execution.cause is Cause.BACKFILL for execution in of_tick.get(due, ()))
+            of_ledger = [ranged for ranged in ranges if ranged.first <= due <= ranged.last and not is_backfilled]
             found = len(of_ledger) + (due in of_tick)
             for ranged in of_ledger:
                 judgement.ticks[ranged.disposition.value] += 1

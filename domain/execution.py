@@ -67,6 +67,7 @@ class Cause(str, Enum):
 
     MANUAL = "manual"  # POST /workflows/{id}/trigger
     SCHEDULE = "schedule"  # a tick
+    BACKFILL = "backfill"  # a tick of the past, made up for because somebody asked
     EVENT = "event"  # a record published straight to Kafka
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from domain.durations import parse_duration
 from domain.instants import MILLISECOND
-from domain.trigger import ManualTrigger, Trigger, dues, latest_due, next_due
+from domain.trigger import ManualTrigger, Trigger, dues, jitter_of, latest_due, next_due
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,13 @@ class Judgement:
     fire: datetime | None  # the tick to run next, now or when it is due; None where there is none
 
 
-def judge(trigger: Trigger, anchor: datetime, due: datetime, now: datetime, tolerance: timedelta) -> Judgement:
+def judge(
+    trigger: Trigger, anchor: datetime, due: datetime, now: datetime, tolerance: timedelta, *, workflow_id: str
+) -> Judgement:
     """Judge the ticks from ``due`` on; a tick that is late by no more than ``tolerance`` is on time.
 
-    Judging again before anything else has happened gives the same, or more missed ones.
+    A tick is not late before its jitter is over; only the last one can be that new. Judging again before anything else has
+    happened gives the same, or more missed ones.
     """
     if isinstance(trigger, ManualTrigger) or now - due <= tolerance:
         return Judgement(None, due)
@@ -29,6 +32,8 @@ def judge(trigger: Trigger, anchor: datetime, due: datetime, now: datetime, tole
     earliest = due if misfire.window is None else now - max(parse_duration(misfire.window), tolerance)
     if misfire.policy == "skip":
         earliest = max(earliest, now - tolerance)
+    if latest + jitter_of(trigger, anchor, workflow_id, latest) >= now - tolerance:
+        earliest = min(earliest, latest)
     if latest < earliest:
         return Judgement(latest, next_due(trigger, anchor, latest))
     if misfire.policy == "last":

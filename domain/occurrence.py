@@ -11,7 +11,7 @@ from typing import Final
 
 from domain.durations import parse_duration
 from domain.instants import MILLISECOND
-from domain.trigger import PeriodicTrigger, Trigger, dues
+from domain.trigger import PeriodicTrigger, Trigger, dues, latest_due, next_due
 
 COUNTED: Final = 1000  # ticks of a cron range that are counted one by one; more of them are "many"
 
@@ -43,6 +43,27 @@ class Unfired:
             return self
         ticks = None if self.ticks is None or later.ticks is None else self.ticks + later.ticks
         return replace(self, last=later.last, ticks=ticks)
+
+    def is_of(self, trigger: Trigger, anchor: datetime) -> bool:
+        """Tell whether these are ticks of this schedule, and all that it has between the first and the last."""
+        if any(next_due(trigger, anchor, tick - MILLISECOND) != tick for tick in (self.first, self.last)):
+            return False
+        ticks = count_ticks(trigger, anchor, self.first, self.last)
+        return ticks == self.ticks or None in (ticks, self.ticks)
+
+    def without(self, trigger: Trigger, anchor: datetime, start: datetime, end: datetime) -> "list[Unfired]":
+        """Return what is left of the range, newest first, without the ticks of its schedule in [start, end)."""
+        inside = next_due(trigger, anchor, max(self.first, start) - MILLISECOND)
+        if inside is None or inside > self.last or inside >= end:
+            return [self]
+        left = []
+        after = next_due(trigger, anchor, end - MILLISECOND)
+        if after is not None and after <= self.last:
+            left.append(replace(self, first=after, ticks=count_ticks(trigger, anchor, after, self.last)))
+        if self.first < start:
+            last = latest_due(trigger, anchor, self.first, start - MILLISECOND)
+            left.append(replace(self, last=last, ticks=count_ticks(trigger, anchor, self.first, last)))
+        return left
 
 
 def count_ticks(trigger: Trigger, anchor: datetime, first: datetime, last: datetime) -> int | None:

@@ -1,8 +1,9 @@
 """Overlap: what becomes of an execution that is asked for while another one of its workflow is open.
 
 It is decided by lock keys, each of which one open execution can hold (a unique index): a workflow has one place to run, or
-``max`` of them, and under ``queue`` also ``max`` places to wait. Nothing can leak, because a place is held by the very
-document that needs it and is given back by the update that ends it, or moves it on.
+``max`` of them, and one place to wait, or ``max`` of them under ``queue``. Where there is more than one place to run, a
+backfill leaves the first to everything else (:mod:`apps.admission` says who gives way to whom). Nothing can leak, because a
+place is held by the very document that needs it and is given back by the update that ends it, or moves it on.
 """
 
 from typing import Final, Literal
@@ -45,9 +46,13 @@ class Overlap(Model):
         more = self.bound if self.policy == "allow" else 1
         return [workflow_id, *(f"{workflow_id}{_RUN}{number}" for number in range(1, more))]
 
+    def places_of_backfill(self, workflow_id: str) -> list[str]:
+        """Return the lock keys under which executions of a backfill may run."""
+        return self.places(workflow_id)[:0:-1] or [workflow_id]
+
     def line(self, workflow_id: str) -> list[str]:
-        """Return the lock keys under which executions of the workflow may wait."""
-        return [f"{workflow_id}{_WAIT}{number}" for number in range(self.bound)] if self.policy == "queue" else []
+        """Return the lock keys under which executions of the workflow may wait: behind a backfill, whatever the policy."""
+        return [f"{workflow_id}{_WAIT}{number}" for number in range(self.bound if self.policy == "queue" else 1)]
 
 
 def line_bounds(workflow_id: str) -> tuple[str, str]:

@@ -8,7 +8,9 @@ drift. Jitter delays the release of a tick and leaves its due instant, and so it
 
 import difflib
 import hashlib
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice, takewhile
 from typing import Annotated, Any, Final, Literal, Union
 
 from pydantic import Field, ValidationInfo, field_serializer, field_validator
@@ -27,7 +29,8 @@ class Misfire(Model):
 
     policy: Literal["last", "skip", "all"] = Field(
         default="last",
-        description="last: the last one is run and stands for all; skip: none is run; all: the last `max` are run in order.",
+        description="last: the last one is run and stands for all; skip: none is run; all: the last `max` are run in order, "
+        "each under the overlap policy (skip would skip all but the first; queue lets them wait their turn).",
     )
     max: int = Field(default=100, ge=1, le=1000, description="Most ticks that `all` makes up for; earlier ones are missed.")
     window: Duration | None = Field(default=None, description="Ticks that are late by more than this are missed.")
@@ -68,9 +71,16 @@ class _Recurring(_Scheduled):
 
     start_at: WrittenInstant | None = Field(default=None, description="No tick before this instant.")
     end_at: WrittenInstant | None = Field(default=None, description="No tick after this instant.")
-    max_runs: int | None = Field(default=None, ge=1, le=1_000_000_000, description="How many ticks are fired in all.")
+    max_runs: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="How many ticks are fired in all; those of a backfill do not count.",
+    )
     jitter: Duration | None = Field(
-        default=None, description="Each tick is released up to this much later, by a delay of its own that never changes."
+        default=None,
+        description="Each tick is released up to this much later, by a delay of its own that never changes; before the "
+        "next one is due.",
     )
 
     @field_validator("end_at")
@@ -154,6 +164,7 @@ class OnceTrigger(_Scheduled):
 
 
 Trigger = Annotated[Union[ManualTrigger, PeriodicTrigger, CronTrigger, OnceTrigger], Field(discriminator="type")]
+_BOUNDS: Final = {"end_at", "max_runs"}
 TRIGGER_TYPES: Final = ("manual", "periodic", "cron", "once")
 
 
@@ -169,13 +180,18 @@ def next_due(trigger: Trigger, anchor: datetime, after: datetime) -> datetime | 
     if isinstance(trigger, PeriodicTrigger):
         due = _next_on_grid(trigger, anchor, after)
     else:
-        # The tick at startAt itself counts, and due instants are later than what is asked for.
-        since = after if trigger.start_at is None else max(after, trigger.start_at - MILLISECOND)
-        due = min(
-            next_instant(expression, trigger.timezone, since, gap=trigger.daylight.gap, overlap=trigger.daylight.overlap)
-            for expression in trigger.expression
-        )
+        since = _since(trigger, after)
+        due = min(_next_of(trigger, expression, since) for expression in trigger.expression)
     return None if trigger.end_at is not None and due > trigger.end_at else due
+
+
+def _since(trigger: CronTrigger, after: datetime) -> datetime:
+    # The tick at startAt itself counts, and due instants are later than what is asked for.
+    return after if trigger.start_at is None else max(after, trigger.start_at - MILLISECOND)
+
+
+def _next_of(trigger: CronTrigger, expression: str, after: datetime) -> datetime:
+    return next_instant(expression, trigger.timezone, after, gap=trigger.daylight.gap, overlap=trigger.daylight.overlap)
 
 
 def _next_on_grid(trigger: PeriodicTrigger, anchor: datetime, after: datetime) -> datetime:
@@ -216,21 +232,48 @@ def latest_due(trigger: Trigger, anchor: datetime, due: datetime, now: datetime)
 
 def dues(trigger: Trigger, anchor: datetime, after: datetime, until: datetime, limit: int) -> list[datetime]:
     """Return the first ``limit`` due instants later than ``after`` and not later than ``until``."""
-    found: list[datetime] = []
+    return list(islice(takewhile(lambda due: due <= until, ticks(trigger, anchor, after)), limit))
+
+
+def ticks(trigger: Trigger, anchor: datetime, after: datetime) -> Iterator[datetime]:
+    """Yield the due instants later than ``after``, in order."""
+    if isinstance(trigger, CronTrigger) and len(trigger.expression) > 1:
+        yield from _merged(trigger, after)
+        return
     due = next_due(trigger, anchor, after)
-    while due is not None and due <= until and len(found) < limit:
-        found.append(due)
+    while due is not None:
+        yield due
         due = next_due(trigger, anchor, due)
-    return found
 
 
-def jitter_of(trigger: Trigger, workflow_id: str, due: datetime) -> timedelta:
-    """Return by how much the release of a tick is delayed: the same at every look, up to the trigger's jitter."""
-    jitter = getattr(trigger, "jitter", None)
-    if jitter is None:
+def _merged(trigger: CronTrigger, after: datetime) -> Iterator[datetime]:
+    """Yield the instants of several expressions, each of which is asked once for each of its own."""
+    since = _since(trigger, after)
+    coming = {expression: _next_of(trigger, expression, since) for expression in trigger.expression}
+    while True:
+        due = min(coming.values())
+        if trigger.end_at is not None and due > trigger.end_at:
+            return
+        yield due
+        for expression, instant in coming.items():
+            if instant == due:
+                coming[expression] = _next_of(trigger, expression, due)
+
+
+def jitter_of(trigger: Trigger, anchor: datetime, workflow_id: str, due: datetime) -> timedelta:
+    """Return by how much the release of a tick is delayed: the same at every look, up to the trigger's jitter.
+
+    A tick is always released before the next one is due: those that wait for it would come late, and be missed.
+    """
+    written = getattr(trigger, "jitter", None)
+    if written is None:
         return timedelta()
+    longest = parse_duration(written)
+    following = next_due(trigger, anchor, due)
+    if following is not None:
+        longest = min(longest, following - due - MILLISECOND)
     drawn = int.from_bytes(hashlib.sha256(f"jitter\0{workflow_id}\0{to_millis(due)}".encode()).digest()[:8], "big")
-    return drawn % (parse_duration(jitter) // MILLISECOND + 1) * MILLISECOND
+    return drawn % (longest // MILLISECOND + 1) * MILLISECOND
 
 
 def max_runs_of(trigger: Trigger) -> int | None:
@@ -243,6 +286,11 @@ def allows_manual(trigger: Trigger) -> bool:
     return isinstance(trigger, ManualTrigger) or trigger.allow_manual
 
 
-def schedule_of(trigger: Trigger) -> dict[str, Any]:
-    """Return what decides when a trigger is due; as long as it is the same, the grid goes on over a change."""
-    return trigger.model_dump(exclude={"allow_manual", "misfire", "jitter"})
+def grid_of(trigger: Trigger) -> dict[str, Any]:
+    """Return what decides on which grid a trigger's ticks lie; as long as it is the same, it goes on over a change."""
+    return trigger.model_dump(exclude={"allow_manual", "misfire", "jitter", *_BOUNDS})
+
+
+def bounds_of(trigger: Trigger) -> dict[str, Any]:
+    """Return what decides how far the ticks go on the grid."""
+    return trigger.model_dump(include=_BOUNDS)

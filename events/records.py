@@ -47,7 +47,7 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     execution_id: Optional[str] = None
     epoch: int = 0  # 0: not admitted yet
     version: int = 0  # of the definition; 0: the current one
-    cause: str = "event"  # manual, schedule or event
+    cause: str = "event"  # manual, schedule, backfill or event
     attempt: int = 1
     retries_left: int = 0
     total_actions: int = 0
@@ -144,6 +144,13 @@ class HolderEnded(Event, namespace="workflow.HolderEnded"):
 
     workflow_id: str
     event: Literal["holder-ended"] = "holder-ended"
+
+
+class BackfillAsked(Event, namespace="workflow.BackfillAsked"):
+    """Tells the scheduler that ticks of the past are to be made up for; key: workflow_id."""
+
+    workflow_id: str
+    event: Literal["backfill-asked"] = "backfill-asked"
 
 
 class DeadLetter(Event, namespace="workflow.DeadLetter"):

@@ -15,6 +15,7 @@ from faust.types import AppT, TopicT
 
 from events.records import (
     ActionResult,
+    BackfillAsked,
     DeadLetter,
     Event,
     ExecutionEnded,
@@ -61,8 +62,9 @@ ACTION_RESULT: Final = TopicSpec(
 )
 SCHEDULE: Final = TopicSpec(
     "workflow.schedule",
-    (WakeUp, WorkflowChanged, HolderEnded),
-    "What the scheduler must hear of at once: executions that wait, definitions that changed, places that are free.",
+    (WakeUp, WorkflowChanged, HolderEnded, BackfillAsked),
+    "What the scheduler must hear of at once: executions that wait, definitions that changed, places that are free, "
+    "backfills.",
     retention=lambda _: timedelta(days=1),
 )
 DEAD_LETTER: Final = TopicSpec(

@@ -12,6 +12,7 @@ import pymongo
 from pymongo import AsyncMongoClient
 
 from store.audit import MongoAudit
+from store.backfills import MongoBackfills
 from store.executions import MongoExecutions
 from store.failures import translated
 from store.idempotency import KEPT, MongoIdempotency
@@ -36,6 +37,7 @@ class MongoStore:
     audit: MongoAudit
     idempotency: MongoIdempotency
     occurrences: MongoOccurrences
+    backfills: MongoBackfills
     secrets: MongoSecrets
 
     def __init__(
@@ -77,6 +79,7 @@ class MongoStore:
         self.audit = MongoAudit(self._database.audit)
         self.idempotency = MongoIdempotency(self._database.idempotency_keys)
         self.occurrences = MongoOccurrences(self._database.occurrences)
+        self.backfills = MongoBackfills(self._database.backfills)
         self.secrets = MongoSecrets(self._database.secrets)
 
     async def start(self) -> None:
@@ -95,10 +98,11 @@ class MongoStore:
     async def missing_indexes(self) -> dict[str, list[str]]:
         """Return the names of the indexes that :meth:`ensure_indexes` would make, by collection."""
         wanted = {
-            "open_executions": {"lock_key", "waking", "deadline", "owner"},
+            "open_executions": {"lock_key", "waking", "deadline", "owner", "queued"},
             "executions": {"by_workflow", "by_status", "finished_at"},
             "workflows": {"next_run", "listed"},
             "occurrences": {"by_workflow", "last"},
+            "backfills": {"by_workflow", "running", "waking", "finished_at"},
             "audit": {"at"},
             "idempotency_keys": {"claimed_at"},
         }
@@ -110,13 +114,14 @@ class MongoStore:
                     missing[collection] = absent
         return missing
 
-    def retentions(self, *, executions: timedelta, occurrences: timedelta, audit: timedelta) -> Sequence[MongoRetention]:
+    def retentions(self, *, executions: timedelta, ledger: timedelta, audit: timedelta) -> Sequence[MongoRetention]:
         """Return the retentions of everything that grows with time, for whoever sweeps."""
         return [
             MongoRetention(self._database[name], instant, kept, self._database.sweeps)
             for name, instant, kept in (
                 ("executions", "finished_at", executions),  # open ones are in another collection
-                ("occurrences", "last", occurrences),
+                ("occurrences", "last", ledger),
+                ("backfills", "finished_at", ledger),  # which those that are running do not have
                 ("audit", "at", audit),
                 ("idempotency_keys", "claimed_at", KEPT),
             )
@@ -137,5 +142,6 @@ class MongoStore:
                 await self.executions.ensure_indexes()
                 await self.workflows.ensure_indexes()
                 await self.occurrences.ensure_indexes()
+                await self.backfills.ensure_indexes()
                 await self.audit.ensure_indexes()
                 await self.idempotency.ensure_indexes()

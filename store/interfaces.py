@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from domain.access import Token
+from domain.backfill import Backfill
 from domain.execution import ActionFinished, Admission, Cause, Ended, Execution, Restart, Status
 from domain.occurrence import Unfired
 from vault.keys import Sealed
@@ -85,6 +86,7 @@ class Locked:
 
     execution_id: str  # of the holder; "" where it ended in the meantime
     status: Status
+    gives_way: bool = False  # the holder is of a backfill: whoever else is asked for is queued behind it
 
 
 AdmissionAnswer = Admitted | AlreadyAdmitted | Locked
@@ -274,9 +276,10 @@ class Workflows(Protocol):
     async def overdue_since(self, now: datetime) -> datetime | None:
         """Return the earliest ``next_run`` that is not later than ``now``: the scheduler is late by that much."""
 
-    async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
+    async def advance(self, workflow_id: str, version: int, due: datetime, advance: Advance) -> bool:
         """Set where the schedule stands, where its next run is still ``due``; False where it moved on.
 
+        It has moved on as well where the definition is at another ``version``: that may have other ticks to come.
         Unfired ticks that the new ones do not continue are forgotten here: record them before (:class:`Occurrences`).
         """
 
@@ -295,6 +298,31 @@ class Occurrences(Protocol):
 
     async def list(self, workflow_id: str, *, before: datetime | None, limit: int) -> Sequence[Unfired]:
         """Return ranges of a workflow that begin before ``before``, newest first."""
+
+
+class Backfills(Protocol):
+    """Ranges of past ticks that are made up for."""
+
+    async def add(self, backfill: Backfill) -> bool:
+        """Store a new one; False where another one of its workflow is running. The same again changes nothing."""
+
+    async def save(self, backfill: Backfill) -> bool:
+        """Store a change, where the revision before is still there; False where it moved on."""
+
+    async def get(self, backfill_id: str) -> Backfill | None:
+        """Return one."""
+
+    async def running(self, workflow_id: str) -> Backfill | None:
+        """Return the one of a workflow that is running."""
+
+    async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Backfill]:
+        """Return running ones with ``wake_at`` up to ``until``, soonest first."""
+
+    async def list(self, workflow_id: str, *, before: str | None, limit: int) -> Sequence[Backfill]:
+        """Return those of a workflow, newest first, with ids smaller than ``before``."""
+
+    async def covering(self, workflow_id: str, first: datetime, last: datetime) -> Sequence[Backfill]:
+        """Return those of a workflow whose range has instants in [first, last]."""
 
 
 class Runners(Protocol):

@@ -3,6 +3,10 @@
 The newest range of a workflow grows in the workflow's own document, in the very update that advances its schedule, so that a
 tick and its disposition can never be told apart by a crash. It is moved here when the next tick is fired, or not fired for
 another reason; should that be repeated, the id is the same.
+
+The ledger of a workflow that is skipped every other second has millions of rows. SecantusDB uses no index for a range of
+ids, and sorts whatever a filter finds before it cuts to the limit; hence an index of its own, and lists in windows of time,
+each reaching further back than the last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +38,7 @@ class MongoOccurrences:
         """Create the indexes; each is used by the calls named beside it."""
         await self._collection.create_indexes(
             [
-                IndexModel([("workflow_id", ASCENDING), ("_id", DESCENDING)], name="by_workflow"),  # list
+                IndexModel([("workflow_id", ASCENDING), ("first", DESCENDING)], name="by_workflow"),  # list
                 IndexModel([("last", ASCENDING)], name="last"),  # retention
             ]
         )
@@ -72,13 +76,14 @@ class MongoOccurrences:
         """Return ranges of a workflow that begin before ``before``, newest first."""
         found: Ranges = []
         for low, high in backwards(before, datetime.now(timezone.utc)):
-            bounds = {
-                operator: _id(workflow_id, bound) for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None
-            }
-            query = {"workflow_id": workflow_id, **({"_id": bounds} if bounds else {})}
+            bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
             async with translated():
-                cursor = self._collection.find(query, limit=limit - len(found)).sort([("_id", DESCENDING)])
-                found += [each async for document in cursor if (each := unfired(workflow_id, document)) is not None]
+                cursor = self._collection.find({"workflow_id": workflow_id, "first": bounds}, limit=limit - len(found))
+                found += [
+                    each
+                    async for document in cursor.sort([("first", DESCENDING)])
+                    if (each := unfired(workflow_id, document)) is not None
+                ]
             if len(found) >= limit:
                 break
         return found

@@ -51,7 +51,7 @@ class MongoWorkflows:
         self._reads: GroupCommit[str, Workflow | None] = GroupCommit(self._get_all)
         self._names = Names(self._read_names)
         self._has_transactions = True  # until the server refuses one
-        self._advances: GroupCommit[tuple[str, datetime, Advance], bool] = GroupCommit(self._advance_all)
+        self._advances: GroupCommit[tuple[str, int, datetime, Advance], bool] = GroupCommit(self._advance_all)
 
     async def ensure_indexes(self) -> None:
         """Create the indexes that the scheduler and the lists read by."""
@@ -249,23 +249,24 @@ class MongoWorkflows:
                 return due
         return None
 
-    async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
+    async def advance(self, workflow_id: str, version: int, due: datetime, advance: Advance) -> bool:
         """Set where the schedule stands; see the contract."""
-        return await self._advances.submit((workflow_id, due, advance))
+        return await self._advances.submit((workflow_id, version, due, advance))
 
-    async def _advance_all(self, advances: Sequence[tuple[str, datetime, Advance]]) -> Sequence[bool]:
+    async def _advance_all(self, advances: Sequence[tuple[str, int, datetime, Advance]]) -> Sequence[bool]:
         updates = [
-            UpdateOne({"_id": workflow_id, "next_run": due}, _change(advance)) for workflow_id, due, advance in advances
+            UpdateOne({"_id": workflow_id, "version": version, "next_run": due}, _change(advance))
+            for workflow_id, version, due, advance in advances
         ]
         async with translated():
             if await self._write_at_once(updates) == len(advances):
                 return [True] * len(advances)
-            ids = [workflow_id for workflow_id, _, _ in advances]
+            ids = [workflow_id for workflow_id, *_ in advances]
             now = {
-                document["_id"]: document.get("next_run")
-                async for document in self._heads.find({"_id": {"$in": ids}}, {"next_run": 1})
+                document["_id"]: (document["version"], document.get("next_run"))
+                async for document in self._heads.find({"_id": {"$in": ids}}, {"version": 1, "next_run": 1})
             }
-        return [workflow_id in now and now[workflow_id] == advance.next_run for workflow_id, _, advance in advances]
+        return [now.get(workflow_id) == (version, advance.next_run) for workflow_id, version, _, advance in advances]
 
     async def _write_at_once(self, updates: Sequence[UpdateOne]) -> int:
         """Write the updates and return how many matched.

@@ -88,13 +88,13 @@ class Client:
         """Remove the resource at ``path``."""
         self._request("DELETE", path, missing=missing)
 
-    def page(self, *path: str, limit: int, query: Mapping[str, object]) -> Page:
-        """Return the first ``limit`` items of a list (0: all of them), following its cursors."""
+    def page(self, *path: str, limit: int, query: Mapping[str, object], missing: str = "") -> Page:
+        """Return the first ``limit`` items of a list (0: all of them), following its cursors; ``missing`` as in ``get``."""
         items: list[dict[str, Any]] = []
         cursor = None
         while True:
             wanted = min(limit - len(items), LARGEST_PAGE) if limit else LARGEST_PAGE
-            answer = self.get(*path, query={**query, "limit": wanted, "cursor": cursor})
+            answer = self.get(*path, missing=missing, query={**query, "limit": wanted, "cursor": cursor})
             items += answer.get("items", [])
             cursor = answer.get("nextCursor")
             if cursor is None or (limit and len(items) >= limit):

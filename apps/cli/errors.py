@@ -19,12 +19,12 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.OK: "done; what was waited for succeeded",
-    ExitCode.FAILED: "the execution failed, or a definition was refused",
+    ExitCode.FAILED: "an execution failed, or a definition was refused",
     ExitCode.USAGE: "wrong options or arguments",
     ExitCode.CONFLICT: "busy, not to be triggered by hand, or changed meanwhile",
     ExitCode.NOT_FOUND: "there is no such workflow or execution",
     ExitCode.UNREACHABLE: "the service cannot be reached, or cannot answer",
-    ExitCode.TIMEOUT: "--timeout passed; the execution goes on",
+    ExitCode.TIMEOUT: "--timeout passed; what was waited for goes on",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from apps.cli import (
+    backfills,
     dead_letters,
     definitions,
     differences,
@@ -128,6 +129,30 @@ app.command(
     rich_help_panel=EXECUTIONS,
     epilog=examples("wf occurrences nightly", "wf occurrences nightly --json | jq '.[].disposition'"),
 )(schedules.occurrences)
+app.command(
+    "backfill",
+    rich_help_panel=EXECUTIONS,
+    epilog="\n".join(
+        [
+            examples(
+                "wf backfill nightly --from 2026-01-01T00:00:00Z --dry-run",
+                "wf backfill nightly --from 7d --to 1d --rate 6/m",
+                "wf backfill nightly --from 7d --yes --wait",
+            ),
+            exit_codes(),
+        ]
+    ),
+)(backfills.backfill)
+app.command(
+    "backfills",
+    rich_help_panel=EXECUTIONS,
+    epilog=examples("wf backfills nightly", "wf backfills nightly --json | jq '.[0]'"),
+)(backfills.backfills)
+app.command(
+    "cancel-backfill",
+    rich_help_panel=EXECUTIONS,
+    epilog=examples("wf cancel-backfill nightly", 'wf cancel-backfill nightly --reason "wrong month"'),
+)(backfills.cancel_backfill)
 app.command(
     "trigger",
     rich_help_panel=EXECUTIONS,

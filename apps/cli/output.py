@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STYLES = {
     "ok": "green",
+    "done": "green",
     "created": "green",
     "updated": "green",
     "failed": "red",

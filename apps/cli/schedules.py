@@ -39,7 +39,7 @@ def occurrences(
     """Show what became of each due tick, newest first: fired, skipped, missed or held."""
     form = chosen(output_format, as_json)
     with Client(url) as client:
-        page = client.page("workflows", workflow_id, "occurrences", limit=limit, query={})
+        page = client.page("workflows", workflow_id, "occurrences", limit=limit, query={}, missing=unknown(workflow_id))
     if form is not Format.TABLE:
         output.data(page.items, form)
     elif not page.items:
@@ -56,7 +56,7 @@ def occurrences(
                     if item.get("until") != item.get("dueAt") and "until" in item
                     else "",
                     _ticks(item),
-                    "" if item.get("latenessMs") is None else f"{item['latenessMs']} ms",
+                    _lateness(item),
                     str(item.get("executionId") or item.get("openExecutionId") or ""),
                     output.status(item["status"]) if "status" in item else "",
                 )
@@ -65,6 +65,12 @@ def occurrences(
         )
     if page.is_cut:
         output.note(MORE)
+
+
+def _lateness(item: Mapping[str, Any]) -> str:
+    if item.get("cause") == "backfill":
+        return "backfill"  # how late it is, says nothing of the scheduler
+    return "" if item.get("latenessMs") is None else f"{item['latenessMs']} ms"
 
 
 def _ticks(item: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 Not every step leaves a record. An open document may be ahead of the log by a claim, a start mark or a restart that could
 not be published yet; results that came after such a step were turned away, and the log cannot know that yet. So of an open
-document under a later epoch only that is compared which the records have fixed. Of an ended one everything is.
+document under a later epoch only that is compared which the records have fixed. Of an ended one everything is. Which of its
+workflow's places an open one has (overlap policy allow) no record tells, only that it has one.
 """
 
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ def differences(folded: Execution, stored: Execution) -> list[Difference]:
     if not ahead:
         marked = stored.epoch == folded.epoch and stored.status is Status.RUNNING and folded.status is Status.PENDING
         fields += [name for name in STANDING if not (marked and name in MARKED)]
+    if folded.lock_key and stored.lock_key:
+        fields = [name for name in fields if name != "lock_key"]
     found = [
         Difference(name, getattr(folded, name), getattr(stored, name))
         for name in fields

@@ -7,6 +7,7 @@ import faust
 import structlog
 from faust.types import EventT
 
+from apps.scheduler.backfills import Backfills
 from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.retries import Retries
@@ -14,7 +15,7 @@ from apps.scheduler.ticks import Ticks
 from domain.execution import Restart
 from domain.identifiers import is_execution_id, is_workflow_id
 from domain.instants import instant
-from events.records import HolderEnded, WakeUp, WorkflowChanged
+from events.records import BackfillAsked, HolderEnded, WakeUp, WorkflowChanged
 from events.topics import SCHEDULE, partition_of
 from events.wire import Malformed
 
@@ -30,12 +31,14 @@ class Announcements:
         ticks: Ticks,
         retries: Retries,
         line: Line,
+        backfills: Backfills,
         dead_letter: Callable[[EventT[Any], str], Awaitable[None]],
         metrics: Metrics,
     ) -> None:
         self._ticks = ticks
         self._retries = retries
         self._line = line
+        self._backfills = backfills
         self._dead_letter = dead_letter
         self._metrics = metrics
 
@@ -59,6 +62,8 @@ class Announcements:
             self._ticks.announce(record.workflow_id, shard)
         elif isinstance(record, HolderEnded):
             self._line.announce(record.workflow_id, shard)
+        elif isinstance(record, BackfillAsked):
+            self._backfills.announce(record.workflow_id, shard)
         elif isinstance(record, WakeUp):
             if not is_execution_id(record.execution_id):
                 raise ValueError(f"execution_id: {record.execution_id[:200]!r} is not an execution id")
@@ -86,6 +91,6 @@ def install(app: faust.App, announcements: Announcements) -> None:
 
     @app.agent(SCHEDULE.bind(app), name="announcements")
     async def announcements_agent(stream: Any) -> None:
-        """Arms retries and changed workflows as soon as they are announced."""
+        """Arms what is announced, at once."""
         async for event in stream.events():
             await announcements.take(event)

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from apps import health
 from apps.scheduler import agents, timers, views
 from apps.scheduler.agenda import Agenda, Entry
+from apps.scheduler.backfills import Backfills
 from apps.scheduler.clock import wall_clock
 from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
@@ -92,6 +93,19 @@ class SchedulerApp(ServiceApp):
             page=settings.scheduler_page,
             metrics=self.scheduler_metrics,
         )
+        backfills = Backfills(
+            backfills=self.store.backfills,
+            executions=self.store.executions,
+            workflows=self.store.workflows,
+            publisher=publisher,
+            line=line,
+            agenda=self.agenda,
+            clock=wall_clock,
+            lookahead=settings.lookahead,
+            retention=settings.retention,
+            page=settings.scheduler_page,
+            metrics=self.scheduler_metrics,
+        )
         endings = Endings(
             executions=self.store.executions,
             publisher=publisher,
@@ -121,6 +135,7 @@ class SchedulerApp(ServiceApp):
             ticks=ticks,
             retries=retries,
             line=line,
+            backfills=backfills,
             orphans=orphans,
             endings=endings,
             skew=Skew(
@@ -133,14 +148,15 @@ class SchedulerApp(ServiceApp):
             ticks=ticks,
             retries=retries,
             line=line,
+            backfills=backfills,
             dead_letter=self._send_dead_letter,
             metrics=self.scheduler_metrics,
         )
         agents.install(self, self.announcements)
         retention = Retention(
             self.store.retentions(
-                executions=timedelta(days=settings.retention_days),
-                occurrences=timedelta(days=settings.ledger_retention_days),
+                executions=settings.retention,
+                ledger=timedelta(days=settings.ledger_retention_days),
                 audit=timedelta(days=settings.audit_retention_days),
             ),
             agenda=self.agenda,

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from apps.scheduler.agenda import Agenda
+from apps.scheduler.backfills import Backfills
 from apps.scheduler.clock import Monotonic
 from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
@@ -33,6 +34,7 @@ class Passes:
         ticks: Ticks,
         retries: Retries,
         line: Line,
+        backfills: Backfills,
         orphans: Orphans,
         endings: Endings,
         skew: Skew,
@@ -43,6 +45,7 @@ class Passes:
         self._ticks = ticks
         self._retries = retries
         self._line = line
+        self._backfills = backfills
         self._orphans = orphans
         self._endings = endings
         self._skew = skew
@@ -59,6 +62,7 @@ class Passes:
             await self._attempt("ticks", self._ticks.read)
             await self._attempt("retries", self._retries.read)
             await self._attempt("line", self._line.read)
+            await self._attempt("backfills", self._backfills.read)
             await self._attempt("unclaimed", self._orphans.read_unclaimed)
             await self._attempt("untold", self._endings.read_untold)
             await self._attempt("skew", self._skew.look)

@@ -43,7 +43,7 @@ class SchedulerSettings(ServiceSettings):
         default=90.0,
         gt=0,
         le=LONGEST_RETENTION,
-        description="How long it is told of ticks that were skipped, missed or held.",
+        description="How long it is told of ticks that were skipped, missed or held, and of finished backfills.",
     )
     audit_retention_days: float = Field(
         default=365.0, gt=0, le=LONGEST_RETENTION, description="How long the audit log is kept."

@@ -106,7 +106,7 @@ class Ticks:
         trigger = self._trigger(due)
         if trigger is None:
             return
-        release = due.next_run + jitter_of(trigger, due.workflow_id, due.next_run)
+        release = due.next_run + jitter_of(trigger, due.anchor, due.workflow_id, due.next_run)
         self._agenda.arm(
             Entry(
                 key=_key(due.workflow_id),
@@ -153,7 +153,7 @@ class Ticks:
         trigger = self._trigger(due)
         if trigger is None:
             return
-        release = due.next_run + jitter_of(trigger, due.workflow_id, due.next_run)
+        release = due.next_run + jitter_of(trigger, due.anchor, due.workflow_id, due.next_run)
         now = self._clock()
         # Whoever is queued comes first, so a workflow with a line is not admitted early.
         if now < release and due.overlap is not None and due.overlap.get("policy") == "queue":
@@ -168,7 +168,7 @@ class Ticks:
         """Give the tick its disposition now."""
         trigger = self._trigger(due)
         if trigger is not None:
-            release = due.next_run + jitter_of(trigger, due.workflow_id, due.next_run)
+            release = due.next_run + jitter_of(trigger, due.anchor, due.workflow_id, due.next_run)
             await self._attempt(due, self._fire(due, trigger, release))
 
     async def _attempt(self, due: Due, step: Awaitable[None]) -> None:
@@ -245,7 +245,7 @@ class Ticks:
 
     async def _misfires(self, due: Due, trigger: Trigger, now: datetime) -> bool:
         """Pass over what the misfire policy says is missed; False where the tick is to be fired all the same."""
-        judgement = judge(trigger, due.anchor, due.next_run, now, self._misfire_after)
+        judgement = judge(trigger, due.anchor, due.next_run, now, self._misfire_after, workflow_id=due.workflow_id)
         if judgement.missed_until is None:
             return False
         if await self._executions.get(tick_execution_id(due.workflow_id, due.next_run)) is not None:
@@ -296,7 +296,7 @@ class Ticks:
 
     async def _advance(self, due: Due, advance: Advance) -> None:
         """Advance the schedule, and arm the next tick if it is due soon."""
-        if not await self._workflows.advance(due.workflow_id, due.next_run, advance):
+        if not await self._workflows.advance(due.workflow_id, due.version, due.next_run, advance):
             await self.refresh(due.workflow_id)
         elif advance.next_run is not None:
             runs = due.runs if advance.runs is None else advance.runs

@@ -59,7 +59,7 @@ class ExecutionSummary(Shown):
     workflow_id: WorkflowId
     version: int = Field(description="Of the definition that it runs.")
     status: ShownStatus
-    cause: str = Field(description="manual, schedule or event.")
+    cause: str = Field(description="manual, schedule, backfill or event.")
     created_at: datetime
     due_at: datetime | None = Field(description="When its tick was due.")
     started_at: datetime | None
@@ -177,6 +177,9 @@ class Occurrence(Shown):
     execution_id: ExecutionId | None = Field(default=None, description="Only of a tick that was fired.")
     status: ShownStatus | None = Field(default=None, description="Only of a tick that was fired.")
     started_at: datetime | None = Field(default=None, description="Only of a tick that was fired.")
+    cause: str | None = Field(
+        default=None, description="schedule, or backfill: it was made up for later; only of a tick that was fired."
+    )
     lateness_ms: int | None = Field(default=None, description="From due to start; only of a tick that was fired.")
 
 
@@ -184,6 +187,57 @@ class OccurrencePage(Shown):
     """A part of the ledger."""
 
     items: list[Occurrence]
+    next_cursor: str | None
+
+
+class BackfillPlan(Shown):
+    """What a backfill would do, or that there is nothing to do; nothing was started."""
+
+    workflow_id: WorkflowId
+    from_: datetime = Field(alias="from")
+    to: datetime
+    ticks: int = Field(description="Ticks of the schedule in the range.")
+    already_run: int = Field(description="Those that have an execution; they are not run again.")
+    to_run: int
+    timezone: str
+    first_ticks: list[Tick] = Field(description="The first of those to run.")
+    last_ticks: list[Tick] = Field(description="The last of those to run, where there are more than are shown as the first.")
+    rate: str
+    at_once: int
+    shortest_seconds: float = Field(description="How long it takes at least, at this rate.")
+    running_backfill_id: ExecutionId | None = Field(
+        description="A backfill of the workflow that is running; another one is refused until it has ended."
+    )
+
+
+class BackfillShown(Shown):
+    """A backfill."""
+
+    backfill_id: ExecutionId
+    workflow_id: WorkflowId
+    status: Literal["running", "done", "cancelled"]
+    from_: datetime = Field(alias="from")
+    to: datetime
+    rate: str
+    at_once: int
+    beyond_retention: bool
+    ticks: int = Field(description="Ticks of the schedule in the range.")
+    already_run: int = Field(description="Ticks passed over so far, because they had an execution.")
+    started: int = Field(description="Executions started so far.")
+    open: int = Field(description="Those of them that have not ended.")
+    ok: int = Field(description="Those of them that ended as ok.")
+    failed: int = Field(description="Those of them that ended otherwise.")
+    left: int = Field(description="Ticks that were not seen to yet.")
+    next_tick: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+    reason: str | None = Field(description="Why it was cancelled.")
+
+
+class BackfillPage(Shown):
+    """A part of the list of backfills, newest first."""
+
+    items: list[BackfillShown]
     next_cursor: str | None
 
 
@@ -245,6 +299,7 @@ class Problem(Shown):
     request_id: str | None = Field(default=None, description="Also in the header X-Request-Id and in the log.")
     trigger_status: TriggerStatus | None = Field(default=None, description="Only of workflow-in-progress.")
     execution_id: ExecutionId | None = Field(default=None, description="The open execution; only of workflow-in-progress.")
+    backfill_id: ExecutionId | None = Field(default=None, description="The running one; only of backfill-in-progress.")
 
 
 class TokenShown(Shown):

@@ -21,6 +21,7 @@ from store.interfaces import Audit, AuditEntry, StoreError
 log = structlog.get_logger(__name__)
 
 DIFFERENCE: Final = web.RequestKey("difference", tuple[Any, Any])
+UNCHANGED: Final = web.RequestKey("unchanged", bool)
 _LONGEST: Final = 2_000  # characters of one value
 _MOST: Final = 200  # places in one entry
 
@@ -30,7 +31,7 @@ async def record(
 ) -> None:
     """Write down what a request changed."""
     principal = principal_of(request)
-    if response.status >= 400:
+    if response.status >= 400 or request.get(UNCHANGED, False):
         return
     if operation is not None and (not operation.changes or (operation.is_routine and principal is ANYBODY)):
         return
@@ -56,6 +57,11 @@ async def record(
 def note(request: web.BaseRequest, before: Any, after: Any) -> None:
     """Say what a request made of what, as JSON values; None where there was or is nothing."""
     request[DIFFERENCE] = (before, after)
+
+
+def spare(request: web.BaseRequest) -> None:
+    """Say that a request, of a kind that makes changes, made none."""
+    request[UNCHANGED] = True
 
 
 def changes(before: Any, after: Any) -> list[dict[str, Any]]:

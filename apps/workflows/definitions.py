@@ -8,9 +8,9 @@ from datetime import datetime
 
 from actions.registry import WorkflowDefinition
 from apps.workflows.errors import BadRequest, FieldError, PreconditionFailed, UnknownWorkflow
-from apps.workflows.holding import fresh, record_held, trigger_of
+from apps.workflows.holding import fresh, rebounded, record_held, trigger_of
 from apps.workflows.publishing import Publish
-from domain.trigger import ManualTrigger, OnceTrigger, Trigger, next_due, schedule_of
+from domain.trigger import ManualTrigger, OnceTrigger, Trigger, bounds_of, grid_of, max_runs_of, next_due
 from events.records import WorkflowChanged
 from events.topics import partition_of
 from store.interfaces import Executions, Occurrences, Workflow, Workflows
@@ -51,7 +51,9 @@ async def replace(
     now: datetime,
     expected: int | None = None,
 ) -> Workflow:
-    """Store the next version of a workflow; its grid goes on unless the schedule has changed.
+    """Store the next version of a workflow; its grid and the count of its runs go on unless the schedule has changed.
+
+    Where a schedule ends, and after how many runs, is no other schedule.
 
     ``expected`` is the version that the change was made to, if that matters.
 
@@ -72,10 +74,15 @@ async def replace(
         updated_at=now,
     )
     # Where the schedule is the same, a tick that is due but not yet released stays due: its disposition must be recorded.
-    if schedule_of(definition.trigger) != schedule_of(trigger_of(current)):
+    before = trigger_of(current)
+    if grid_of(definition.trigger) != grid_of(before):
         _check_that_it_runs(definition.trigger, now)
         await record_held(current, executions=executions, occurrences=occurrences, now=now)
         changed = fresh(changed, definition.trigger, now)
+    elif bounds_of(definition.trigger) != bounds_of(before):
+        changed = rebounded(changed, definition.trigger, now)
+        if changed.next_run is None and changed.paused_at is None:
+            raise _ended(definition.trigger, changed.runs)
     stored = await workflows.replace(changed)
     await _tell(announce, stored.workflow_id, stored.version)
     return stored
@@ -109,6 +116,15 @@ def _check_that_it_runs(trigger: Trigger, now: datetime) -> None:
     if not isinstance(trigger, ManualTrigger) and next_due(trigger, now, now) is None:
         field = "trigger.at" if isinstance(trigger, OnceTrigger) else "trigger.endAt"
         raise BadRequest("The workflow is not valid.", [FieldError(field, "leaves no tick to come; name a later instant")])
+
+
+def _ended(trigger: Trigger, runs: int) -> BadRequest:
+    bound = max_runs_of(trigger)
+    if bound is not None and runs >= bound:
+        error = FieldError("trigger.maxRuns", f"leaves no tick to come, for {runs} have run; name a larger number")
+    else:
+        error = FieldError("trigger.endAt", "leaves no tick to come; name a later instant")
+    return BadRequest("The workflow is not valid.", [error])
 
 
 async def _tell(announce: Publish, workflow_id: str, version: int) -> None:

@@ -172,6 +172,52 @@ class NoTicks(ApiError):
         self.workflow_id = workflow_id
 
 
+class NotRecurring(ApiError):
+    """The workflow has no schedule with ticks that could be made up for."""
+
+    def __init__(self, workflow_id: str, trigger_type: str) -> None:
+        mend = (
+            f"POST /workflows/{workflow_id}/trigger starts it"
+            if trigger_type == "manual"
+            else "A run that was missed is started by hand, where the trigger allows that"
+        )
+        super().__init__(
+            f"The trigger of workflow {workflow_id} is {trigger_type}; only ticks of periodic and cron schedules are "
+            f"backfilled. {mend}."
+        )
+        self.workflow_id = workflow_id
+
+
+class BackfillInProgress(ApiError):
+    """A backfill of the workflow is running already."""
+
+    def __init__(self, workflow_id: str, backfill_id: str) -> None:
+        super().__init__(
+            f"A backfill of workflow {workflow_id} is running: {backfill_id}. Ask again when it is done, or cancel it."
+        )
+        self.workflow_id = workflow_id
+        self.backfill_id = backfill_id
+
+
+class UnknownBackfill(ApiError):
+    """The workflow has no backfill of that id, or its retention is over."""
+
+    def __init__(self, workflow_id: str, backfill_id: str) -> None:
+        super().__init__(
+            f"Workflow {workflow_id} has no backfill {backfill_id}; GET /workflows/{workflow_id}/backfills lists them."
+        )
+        self.workflow_id = workflow_id
+        self.backfill_id = backfill_id
+
+
+class BackfillEnded(ApiError):
+    """The backfill has ended, so that there is nothing to cancel."""
+
+    def __init__(self, backfill_id: str, status: str) -> None:
+        super().__init__(f"Backfill {backfill_id} has ended already: it is {status}.")
+        self.backfill_id = backfill_id
+
+
 class UnknownSecret(ApiError):
     """There is no stored secret of that name."""
 

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from domain.identifiers import tick_execution_id
+from domain.instants import MILLISECOND
 from domain.occurrence import Disposition, Unfired, count_ticks
-from domain.trigger import ManualTrigger, Trigger, latest_due, next_due
+from domain.trigger import ManualTrigger, Trigger, latest_due, max_runs_of, next_due
 from store.interfaces import Executions, Occurrences, Workflow
 
 _TRIGGER: TypeAdapter[Any] = TypeAdapter(Trigger)
@@ -59,3 +60,20 @@ def fresh(workflow: Workflow, trigger: Trigger, now: datetime) -> Workflow:
         paused_at=workflow.paused_at if paused else None,
         held_from=next_run if paused else None,
     )
+
+
+def rebounded(workflow: Workflow, trigger: Trigger, now: datetime) -> Workflow:
+    """Return the workflow with other bounds of its schedule, on the grid that it has; a pause goes on.
+
+    A tick that is due but not yet released stays due where the new bounds include it. Without a next run, and not paused,
+    the schedule has come to its end.
+    """
+    bound = max_runs_of(trigger)
+    more = bound is None or workflow.runs < bound
+    following = next_due(trigger, workflow.anchor, now) if more else None
+    if workflow.paused_at is not None:
+        return workflow if following is not None else replace(workflow, paused_at=None, held_from=None)
+    due = workflow.next_run
+    if due is not None and more and next_due(trigger, workflow.anchor, due - MILLISECOND) == due:
+        return workflow
+    return replace(workflow, next_run=following)

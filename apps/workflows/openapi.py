@@ -27,6 +27,7 @@ _PARAMETER: Final = re.compile(r"\{(\w+)[^}]*\}")
 _IN_PATH: Final[Mapping[str, Schema]] = {
     "workflow_id": {"description": f"Id of the workflow; {WORKFLOW_ID_RULE}.", "pattern": WORKFLOW_ID_PATTERN},
     "execution_id": {"description": f"Id of the execution; {EXECUTION_ID_RULE}.", "pattern": EXECUTION_ID_PATTERN},
+    "backfill_id": {"description": "Id of the backfill.", "pattern": EXECUTION_ID_PATTERN},
     "token_id": {"description": "Id of the token: the part after wf_.", "pattern": "^[0-9a-f]{16}$"},
     "version": {"description": "Number of the version, from 1.", "pattern": "^[1-9][0-9]{0,8}$"},
     "name": {"description": "Name of the secret.", "pattern": "^[A-Za-z_0-9][A-Za-z0-9_-]{0,127}$"},

@@ -46,6 +46,10 @@ KINDS: dict[type[Exception], Kind] = {
     errors.NothingToRetry: Kind(409, "nothing-to-retry", "Nothing to retry"),
     errors.NotTriggeredByHand: Kind(409, "not-triggered-by-hand", "Not triggered by hand"),
     errors.NoTicks: Kind(409, "no-ticks", "No ticks to come"),
+    errors.NotRecurring: Kind(409, "not-recurring", "No recurring schedule"),
+    errors.BackfillInProgress: Kind(409, "backfill-in-progress", "Backfill in progress"),
+    errors.UnknownBackfill: Kind(404, "unknown-backfill", "Unknown backfill"),
+    errors.BackfillEnded: Kind(409, "backfill-ended", "Backfill ended"),
     errors.UnknownDeadLetter: Kind(404, "unknown-dead-letter", "Unknown dead letter"),
     errors.NotResendable: Kind(409, "not-resendable", "Cannot be sent again"),
     errors.KafkaUnavailable: Kind(503, "kafka-unavailable", "Kafka unavailable"),
@@ -117,6 +121,8 @@ def _members(kind: Kind, error: Exception) -> dict[str, Any]:
             members["executionId"] = error.execution_id
     elif isinstance(error, errors.AlreadyFinished):
         members |= {"executionId": error.execution_id, "executionStatus": error.status.shown}
+    elif isinstance(error, errors.BackfillInProgress):
+        members["backfillId"] = error.backfill_id
     elif isinstance(error, WorkflowExists):
         members["detail"] = f"{_sentence(error)}; PUT /workflows/{error.workflow_id} changes it."
     elif isinstance(error, VersionConflict):

@@ -6,7 +6,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from actions.registry import WorkflowDefinition
+from apps.workflows.backfills import SHOWN, Plan
 from domain.access import Token
+from domain.backfill import Backfill
 from domain.execution import CARRIED, ActionOutcome, Execution, Status
 from domain.instants import MILLISECOND
 from domain.occurrence import Unfired
@@ -160,11 +162,58 @@ def occurrence(found: Execution | Unfired) -> dict[str, Any]:
         "executionId": found.execution_id,
         "status": found.status.shown,
         "startedAt": instant(found.started_at),
+        "cause": found.cause.value,
         "latenessMs": None,
     }
     if found.started_at is not None and found.due_at is not None:
         shown["latenessMs"] = (found.started_at - found.due_at) // MILLISECOND
     return shown
+
+
+def backfill_plan(planned: Plan, running: Backfill | None) -> dict[str, Any]:
+    """Return what a backfill would do; ``running`` is one that is in its way."""
+    shown = ticks(planned.to_run[:SHOWN], planned.trigger)
+    last = planned.to_run[SHOWN:][-SHOWN:]
+    return {
+        "workflowId": planned.workflow.workflow_id,
+        "from": instant(planned.first),
+        "to": instant(planned.until),
+        "ticks": planned.ticks,
+        "alreadyRun": planned.ticks - len(planned.to_run),
+        "toRun": len(planned.to_run),
+        "timezone": shown["timezone"],
+        "firstTicks": shown["items"],
+        "lastTicks": ticks(last, planned.trigger)["items"],
+        "rate": planned.asked.rate,
+        "atOnce": planned.asked.at_once,
+        "shortestSeconds": planned.shortest.total_seconds(),
+        "runningBackfillId": running.backfill_id if running else None,
+    }
+
+
+def backfill(found: Backfill) -> dict[str, Any]:
+    """Return a backfill."""
+    return {
+        "backfillId": found.backfill_id,
+        "workflowId": found.workflow_id,
+        "status": found.status.value,
+        "from": instant(found.first),
+        "to": instant(found.until),
+        "rate": found.rate,
+        "atOnce": found.at_once,
+        "beyondRetention": found.beyond_retention,
+        "ticks": found.ticks,
+        "alreadyRun": found.already_run,
+        "started": found.started,
+        "open": len(found.open),
+        "ok": found.ok,
+        "failed": found.failed,
+        "left": found.left,
+        "nextTick": instant(found.position),
+        "createdAt": instant(found.created_at),
+        "finishedAt": instant(found.finished_at),
+        "reason": found.reason,
+    }
 
 
 def _outcome(outcome: ActionOutcome) -> dict[str, Any]:

@@ -5,9 +5,11 @@ are computed when somebody asks, and recorded as one range when it ends. The gri
 instant of the schedule, as if there had been no pause.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, islice
 
 from apps.workflows.definitions import current_workflow
 from apps.workflows.errors import NoTicks
@@ -15,21 +17,27 @@ from apps.workflows.holding import first_held, held_by, trigger_of
 from apps.workflows.publishing import Publish
 from domain.execution import Cause, Execution
 from domain.identifiers import earliest_execution_id
+from domain.instants import MILLISECOND
 from domain.occurrence import Unfired
-from domain.trigger import Trigger, max_runs_of, next_due
+from domain.trigger import Trigger, max_runs_of, next_due, ticks
 from events.records import WorkflowChanged
-from store.interfaces import Advance, ExecutionFilter, Executions, Occurrences, VersionConflict, Workflow, Workflows
+from store.interfaces import (
+    Advance,
+    Backfills,
+    ExecutionFilter,
+    Executions,
+    Occurrences,
+    VersionConflict,
+    Workflow,
+    Workflows,
+)
 
 _TRIES = 20  # of a pause, against a schedule that advances at the same time
 
 
 def coming(trigger: Trigger, anchor: datetime, first: datetime | None, count: int) -> list[datetime]:
     """Return the next ``count`` due instants, from ``first`` on, which is one."""
-    found: list[datetime] = []
-    while first is not None and len(found) < count:
-        found.append(first)
-        first = next_due(trigger, anchor, first)
-    return found
+    return [] if first is None else list(islice(chain([first], ticks(trigger, anchor, first)), max(0, count)))
 
 
 def coming_of(workflow: Workflow, count: int) -> list[datetime]:
@@ -109,25 +117,98 @@ async def occurrences_of(
     *,
     executions: Executions,
     occurrences: Occurrences,
+    backfills: Backfills,
     before: datetime | None,
     limit: int,
     now: datetime,
 ) -> Page:
     """Return what became of the due ticks of a workflow, newest first: executions, and ranges of those not fired."""
-    ranges = {each.first: each for each in await occurrences.list(workflow.workflow_id, before=before, limit=limit + 1)}
-    newest = [workflow.unfired]
-    if workflow.paused_at is not None and (before is None or before > workflow.paused_at):
-        newest.append(held_by(workflow, await first_held(workflow, executions), now))
-    for each in newest:
-        if each is not None and (before is None or each.first < before):
-            known = ranges.get(each.first)
-            ranges[each.first] = each if known is None or known.last < each.last else known
-    found: list[tuple[datetime, Execution | Unfired]] = list(ranges.items())
-    fired = await _fired(workflow.workflow_id, executions, before, limit + 1)
-    found += [(each.due_at, each) for each in fired if each.due_at is not None]
+    fired = {
+        each.due_at: each
+        for each in await _fired(workflow.workflow_id, executions, before, limit + 1)
+        if each.due_at is not None
+    }
+    ledger = Ledger(workflow, sorted(fired), executions=executions, occurrences=occurrences, backfills=backfills)
+    found: list[tuple[datetime, Execution | Unfired]] = [
+        (each.first, each) for each in await ledger.unfired(before, limit + 1, now)
+    ]
+    found += fired.items()
     found.sort(key=lambda pair: pair[0], reverse=True)
     page = found[:limit]
     return Page([each for _, each in page], page[-1][0] if len(found) > limit else None)
+
+
+class Ledger:
+    """The ranges of ticks that were not fired, and not made up for since.
+
+    A tick that has an execution was fired, whatever a range says of it: a backfill made up for it, or a scheduler that was
+    suspended came to it after another one had called it missed. That is taken out of a range when somebody asks, and not
+    where it is kept: the newest range grows in the workflow's own document, and what a pause holds is kept nowhere as long
+    as it lasts. What a backfill has run is remembered by the backfill too, for its executions go with their retention.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        fired: Sequence[datetime],
+        *,
+        executions: Executions,
+        occurrences: Occurrences,
+        backfills: Backfills,
+    ) -> None:
+        """Prepare; ``fired`` are the newest ticks that have an execution, in order."""
+        self._workflow = workflow
+        self._trigger = trigger_of(workflow)
+        self._fired = fired
+        self._executions = executions
+        self._occurrences = occurrences
+        self._backfills = backfills
+
+    async def unfired(self, before: datetime | None, count: int, now: datetime) -> Sequence[Unfired]:
+        """Return the newest ``count`` ranges, or some more, that begin before ``before``, newest first."""
+        workflow = self._workflow
+        newest = [workflow.unfired]
+        if workflow.paused_at is not None and (before is None or before > workflow.paused_at):
+            newest.append(held_by(workflow, await first_held(workflow, self._executions), now))
+        known = {each.first: each for each in newest if each is not None and (before is None or each.first < before)}
+        left: list[Unfired] = []
+        cursor = before
+        while True:
+            kept = await self._occurrences.list(workflow.workflow_id, before=cursor, limit=count)
+            for each in kept:
+                grown = known.get(each.first)
+                known[each.first] = each if grown is None or grown.last < each.last else grown
+            left += [each for each in await self._carved(list(known.values()), before) if not before or each.first < before]
+            if len(kept) < count or len(left) >= count:
+                return sorted(left, key=lambda each: each.first, reverse=True)
+            known = {}
+            cursor = kept[-1].first
+
+    async def _carved(self, ranges: Sequence[Unfired], before: datetime | None) -> Sequence[Unfired]:
+        """Return the ranges without the ticks that were fired, and without what the page that ended ``before`` has told."""
+        if not ranges:
+            return []
+        first, last = min(each.first for each in ranges), max(each.last for each in ranges)
+        left = [piece for each in ranges for piece in self._without_fired(each, before)]
+        for backfill in await self._backfills.covering(self._workflow.workflow_id, first, last):
+            left = [piece for each in left for piece in backfill.carved(each)]
+        return left
+
+    def _without_fired(self, unfired: Unfired, before: datetime | None) -> Sequence[Unfired]:
+        fired = self._fired[bisect_left(self._fired, unfired.first) : bisect_right(self._fired, unfired.last)]
+        gone = [(tick, tick + MILLISECOND) for tick in fired]
+        if before is not None and unfired.first < before <= unfired.last and self._is_tick(before):
+            gone.append((before, unfired.last + MILLISECOND))
+        # A range that was told of another schedule is left as it is.
+        if not gone or not unfired.is_of(self._trigger, self._workflow.anchor):
+            return [unfired]
+        left = [unfired]
+        for start, end in gone:
+            left = [piece for each in left for piece in each.without(self._trigger, self._workflow.anchor, start, end)]
+        return left
+
+    def _is_tick(self, at: datetime) -> bool:
+        return next_due(self._trigger, self._workflow.anchor, at - MILLISECOND) == at
 
 
 async def _fired(workflow_id: str, executions: Executions, before: datetime | None, limit: int) -> Sequence[Execution]:

@@ -117,6 +117,14 @@ PERIODIC = {"periodic": {"w": 2.0}, "anchors": {"w": BEGAN}}
             ),
         ),
         (
+            "a tick skipped, and made up for later",
+            evidence(
+                [TICKS[2], replace(TICKS[4], cause=Cause.BACKFILL), TICKS[8]],
+                **PERIODIC,
+                unfired={"w": [Unfired("w", Disposition.SKIPPED, at(4), at(6), 2)]},
+            ),
+        ),
+        (
             "a record lost with the wiped broker",
             evidence(accepted=[Accepted("x", "w", at(1).timestamp(), "direct")], faults=[fault("wipe", "kafka", 0, 3)]),
         ),

@@ -42,6 +42,9 @@ async def test_help_shows_examples_and_exit_codes(wf: Run) -> None:
         "executions",
         "execution",
         "occurrences",
+        "backfill",
+        "backfills",
+        "cancel-backfill",
         "up",
     ],
 )
@@ -67,7 +70,7 @@ async def test_list(api: FakeApi, wf: Run) -> None:
     assert (empty.code, empty.out) == (0, "There are no workflows yet.\n")
     assert "wf apply FILE.yaml" in empty.err
 
-    api.add("recurrent-workflow", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-3600.5))
+    api.add("recurrent-workflow", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-5400))
     api.add("x" * 120)
     narrow = await wf("list")
     assert narrow.widest <= 80

@@ -57,6 +57,9 @@ class FakeApi:
         self.workflows: dict[str, Json] = {}
         self.executions: dict[str, Json] = {}
         self.occurrences: dict[str, Json] = {}
+        self.backfills: list[Json] = []  # newest first
+        self.bodies: list[Json] = []  # of the backfills that were asked for
+        self.to_run = 3  # ticks that a backfill would run
         self.requests: list[str] = []
         self.refusals: dict[str, web.Response] = {}  # by "METHOD /path", instead of the answer
         self.states: list[Json] = []  # what a started execution is, question by question; the last one stays
@@ -103,6 +106,10 @@ class FakeApi:
                 web.post("/v1/workflows/{id}/pause", self._show),
                 web.post("/v1/workflows/{id}/resume", self._show),
                 web.get("/v1/workflows/{id}/occurrences", self._list(lambda: self.occurrences, "dueAt")),
+                web.post("/v1/workflows/{id}/backfill", self._backfill),
+                web.get("/v1/workflows/{id}/backfills", self._backfills),
+                web.get("/v1/workflows/{id}/backfills/{backfill}", self._one_backfill),
+                web.post("/v1/workflows/{id}/backfills/{backfill}/cancel", self._cancel_backfill),
                 web.get("/v1/executions", self._list(lambda: self.executions, "executionId")),
                 web.get("/v1/executions/{id}", self._execution),
             ]
@@ -164,6 +171,39 @@ class FakeApi:
         started = execution(len(self.executions) + 1, workflow_id, "pending")
         self.executions[started["executionId"]] = started
         return web.json_response({"status": "workflow triggered", "executionId": started["executionId"]}, status=202)
+
+    async def _backfill(self, request: web.Request) -> web.Response:
+        workflow_id = request.match_info["id"]
+        if workflow_id not in self.workflows:
+            return unknown("workflow")
+        body = await request.json()
+        self.bodies.append(body)
+        common = {"workflowId": workflow_id, "from": body["from"], "to": body.get("to", seconds_ago(0)), "ticks": 24}
+        if body["dryRun"] or not self.to_run:
+            ticks = [{"dueAt": seconds_ago(60 - n), "localTime": f"2026-01-01T0{n}:00:00+01:00"} for n in range(self.to_run)]
+            plan = {**common, "alreadyRun": 24 - self.to_run, "toRun": self.to_run, "firstTicks": ticks, "lastTicks": []}
+            more = {"rate": body["rate"], "atOnce": body["atOnce"], "shortestSeconds": 75, "runningBackfillId": None}
+            return web.json_response({**plan, **more, "timezone": "Europe/Berlin"})
+        counts = {"alreadyRun": 0, "started": 0, "ok": 0, "failed": 0, "finishedAt": None, "reason": None}
+        found = {**common, "backfillId": execution_id(900), "status": "running", **counts}
+        self.backfills.insert(0, found)
+        return web.json_response(found, status=202)
+
+    async def _backfills(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] not in self.workflows:
+            return unknown("workflow")
+        return web.json_response({"items": self.backfills, "nextCursor": None})
+
+    async def _one_backfill(self, request: web.Request) -> web.Response:
+        found = next(each for each in self.backfills if each["backfillId"] == request.match_info["backfill"])
+        if self.states:
+            found.update(self.states.pop(0))
+        return web.json_response(found)
+
+    async def _cancel_backfill(self, request: web.Request) -> web.Response:
+        found = next(each for each in self.backfills if each["backfillId"] == request.match_info["backfill"])
+        found.update({"status": "cancelled", **(await request.json())})
+        return web.json_response(found)
 
     async def _execution(self, request: web.Request) -> web.Response:
         found = self.executions.get(request.match_info["id"])

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from domain.misfire import Judgement, judge
 from domain.occurrence import Disposition, Unfired, count_ticks
-from domain.trigger import Trigger, next_due
+from domain.trigger import Trigger, jitter_of, next_due
 
 ANCHOR = datetime(2026, 1, 1, tzinfo=timezone.utc)
 TOLERANCE = timedelta(seconds=5)
@@ -46,8 +46,30 @@ def read(interval="10s", misfire="last", **more):
     ],
 )
 def test_late_ticks_of_a_grid(misfire, due, now, missed_until, fire):
-    judged = judge(read(misfire=misfire), ANCHOR, at(due), at(now), TOLERANCE)
+    judged = judge(read(misfire=misfire), ANCHOR, at(due), at(now), TOLERANCE, workflow_id="w")
     assert judged == Judgement(None if missed_until is None else at(missed_until), at(fire))
+
+
+def delayed_by(trigger, least, most):
+    """Return a workflow whose tick at 100 s is released between so many seconds later."""
+    names = (f"w{number}" for number in range(1000))
+    return next(name for name in names if at(least) <= at(0) + jitter_of(trigger, ANCHOR, name, at(100)) <= at(most))
+
+
+@pytest.mark.parametrize("misfire", ["skip", "last", "all", {"policy": "last", "window": "5s"}], ids=str)
+def test_a_tick_whose_jitter_is_not_over_is_not_late(misfire):
+    trigger = read(interval="60s", misfire=misfire, startAt="2026-01-01T00:00:40Z", jitter="59s")
+    soon = delayed_by(trigger, 31, 50)
+    judged = judge(trigger, ANCHOR, at(40), at(130), TOLERANCE, workflow_id=soon)
+    assert (judged.missed_until, judged.fire) in [(at(40), at(100)), (None, at(40))]
+    assert (judged.fire == at(40)) == (misfire == "all")
+
+
+def test_a_tick_whose_jitter_is_over_is_late():
+    trigger = read(interval="60s", misfire="skip", startAt="2026-01-01T00:00:40Z", jitter="59s")
+    over = delayed_by(trigger, 0, 20)
+    judged = judge(trigger, ANCHOR, at(40), at(130), TOLERANCE, workflow_id=over)
+    assert (judged.missed_until, judged.fire) == (at(100), at(160))
 
 
 @given(
@@ -76,7 +98,7 @@ def test_judging_again_and_again_gives_each_tick_one_disposition_in_order(kind, 
     due = next_due(trigger, ANCHOR, at(start))
     now = due + timedelta(seconds=late)
     for _ in range(5):
-        judged = judge(trigger, ANCHOR, due, now, TOLERANCE)
+        judged = judge(trigger, ANCHOR, due, now, TOLERANCE, workflow_id="w")
         if judged.missed_until is None:
             assert judged.fire == due
             following = next_due(trigger, ANCHOR, due)

@@ -114,6 +114,23 @@ def test_several_expressions_are_one_schedule_without_doubles():
     assert dues(trigger, ANCHOR, ANCHOR, day(3), 9) == [day(1, 12), day(2), day(2, 6), day(2, 12), day(3)]
 
 
+@given(after=INSTANTS, kind=st.integers(0, 2))
+def test_the_ticks_in_a_row_are_those_asked_for_one_by_one(after, kind):
+    trigger = [
+        read(type="cron", expression=["*/20 * * * *", "0 * * * *", "30 2 * * *", "@daily"], timezone="Europe/Berlin"),
+        read(
+            type="cron", expression=["30 2 * * *", "40 2 * * sun"], timezone="America/New_York", daylight={"overlap": "both"}
+        ),
+        read(type="periodic", interval="7m"),
+    ][kind]
+    one_by_one = []
+    due = after
+    for _ in range(60):
+        due = next_due(trigger, ANCHOR, due)
+        one_by_one.append(due)
+    assert dues(trigger, ANCHOR, after, one_by_one[-1], 100) == one_by_one
+
+
 def test_once_is_due_once():
     trigger = read(type="once", at="2026-01-02T01:00:00+01:00")
     assert next_due(trigger, ANCHOR, ANCHOR) == day(2)
@@ -142,11 +159,23 @@ def test_the_latest_tick_is_the_one_before_the_next(after, seconds, kind):
 
 def test_jitter_is_bounded_and_always_the_same_for_a_tick():
     trigger = read(type="periodic", interval="1m", jitter="10s")
-    drawn = {jitter_of(trigger, "w", ANCHOR + timedelta(minutes=number)) for number in range(500)}
+    drawn = {jitter_of(trigger, ANCHOR, "w", ANCHOR + timedelta(minutes=number)) for number in range(500)}
     assert len(drawn) > 400
     assert all(timedelta(0) <= delay <= timedelta(seconds=10) for delay in drawn)
-    assert jitter_of(trigger, "w", ANCHOR) == jitter_of(trigger, "w", ANCHOR) != jitter_of(trigger, "v", ANCHOR)
-    assert jitter_of(read(type="periodic", interval="1m"), "w", ANCHOR) == timedelta(0)
+    first, again, other = (jitter_of(trigger, ANCHOR, name, ANCHOR) for name in "wwv")
+    assert first == again != other
+    assert jitter_of(read(type="periodic", interval="1m"), ANCHOR, "w", ANCHOR) == timedelta(0)
+
+
+def test_jitter_ends_before_the_next_tick():
+    trigger = read(type="cron", expression=["0,5 * * * *"], jitter="24h", endAt="2026-01-01T03:05:00Z")
+    due = next_due(trigger, ANCHOR, ANCHOR - timedelta(milliseconds=1))
+    while following := next_due(trigger, ANCHOR, due):
+        delays = {jitter_of(trigger, ANCHOR, f"w{number}", due) for number in range(300)}
+        assert timedelta(0) <= min(delays) < max(delays) < following - due
+        assert max(delays) > (following - due) * 0.9
+        due = following
+    assert max(jitter_of(trigger, ANCHOR, f"w{number}", due) for number in range(300)) > timedelta(hours=12)
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,98 @@ async def test_cancel_running_lets_the_newest_run(api, target, workflow_id):
     assert (await api.finished(second))["status"] == "ok"
 
 
+async def held_since(api, workflow_id, seconds, actions):
+    """Have a paused workflow that was due every second since so many seconds ago; return when that began."""
+    began = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(seconds=seconds)
+    trigger = {"type": "periodic", "interval": "1s", "startAt": began.isoformat()}
+    # A tick that was on its way when the pause began would be fired: the first one to come is a while away.
+    await api.create(workflow_id, actions, trigger={**trigger, "interval": "1h"})
+    status, _ = await api.call("POST", f"/workflows/{workflow_id}/pause")
+    assert status == 200
+    status, _ = await api.call("PUT", f"/workflows/{workflow_id}", {"trigger": trigger, "actions": actions})
+    assert status == 200
+    return began
+
+
+async def backfill(api, workflow_id, began, ended, **more):
+    body = {"from": began.isoformat(), "to": ended.isoformat(), "rate": "20/s", **more}
+    return await api.call("POST", f"/workflows/{workflow_id}/backfill", body)
+
+
+async def backfilled(api, workflow_id, backfill_id):
+    async def ended():
+        _, answer = await api.call("GET", f"/workflows/{workflow_id}/backfills/{backfill_id}")
+        return answer if answer["status"] != "running" else None
+
+    return await until(ended, "the backfill ends")
+
+
+async def test_a_backfill_runs_what_was_held_and_a_second_one_adds_nothing(api, workflow_id):
+    says = [{"type": "log", "message": "{{ trigger.cause }} for {{ trigger.dueAt }}"}]
+    began = await held_since(api, workflow_id, 8, says)
+
+    async def held():
+        (row,) = await occurrences_of(api, workflow_id) or [{}]
+        return row if row.get("ticks", 0) >= 3 else None
+
+    row = await until(held, "three ticks are held")
+    assert row["disposition"] == "held"
+    ended = instant(row["dueAt"]) + timedelta(seconds=2)
+    ticks = (ended - began) // timedelta(seconds=1)
+    status, plan = await backfill(api, workflow_id, began, ended)
+    assert (status, plan["ticks"], plan["toRun"]) == (200, ticks, ticks)
+    assert await api.executions(workflow_id) == []
+    status, accepted = await backfill(api, workflow_id, began + timedelta(seconds=4), ended, dryRun=False)
+    assert status == 202
+    done = await backfilled(api, workflow_id, accepted["backfillId"])
+    assert (done["status"], done["started"], done["ok"], done["alreadyRun"]) == ("done", ticks - 4, ticks - 4, 0)
+    # The whole range, of which a part has run.
+    status, accepted = await backfill(api, workflow_id, began, ended, dryRun=False)
+    done = await backfilled(api, workflow_id, accepted["backfillId"])
+    assert (done["status"], done["started"], done["ok"], done["alreadyRun"]) == ("done", 4, 4, ticks - 4)
+    executions = await api.executions(workflow_id)
+    due = sorted(instant(each["dueAt"]) for each in executions)
+    assert due == [began + timedelta(seconds=second) for second in range(ticks)]
+    assert {each["cause"] for each in executions} == {"backfill"}
+    shown = await api.execution(executions[0]["executionId"])
+    assert shown["executedActions"][0]["logs"] == [f"backfill for {shown['dueAt']}"]
+
+    status, again = await backfill(api, workflow_id, began, ended, dryRun=False)
+    assert (status, again["toRun"], again["alreadyRun"]) == (200, 0, ticks)
+    assert len(await api.executions(workflow_id)) == ticks
+    occurrences = await occurrences_of(api, workflow_id)
+    assert [(each["disposition"], each.get("cause")) for each in occurrences] == [("held", None)] + [
+        ("fired", "backfill")
+    ] * ticks
+    assert_every_tick_is_told_once(occurrences)
+    await api.call("DELETE", f"/workflows/{workflow_id}")
+
+
+async def test_a_live_tick_waits_for_the_execution_of_a_backfill_instead_of_being_skipped(api, target, workflow_id):
+    target.release.clear()
+    began = await held_since(
+        api, workflow_id, 5, [{"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=first", "method": "GET"}]
+    )
+    status, accepted = await backfill(api, workflow_id, began, began + timedelta(seconds=1), dryRun=False)
+    assert status == 202
+
+    async def under_way():
+        return target.count(workflow_id) == 1
+
+    await until(under_way, "the tick that is made up for runs")
+    await api.call("POST", f"/workflows/{workflow_id}/resume")
+
+    async def queued():
+        return [each for each in await api.executions(workflow_id) if each["status"] == "queued"]
+
+    (waiting,) = await until(queued, "a live tick waits")
+    await api.call("POST", f"/workflows/{workflow_id}/pause")
+    target.release.set()
+    assert (await api.finished(waiting["executionId"]))["cause"] == "schedule"
+    assert (await backfilled(api, workflow_id, accepted["backfillId"]))["ok"] == 1
+    await api.call("DELETE", f"/workflows/{workflow_id}")
+
+
 async def test_a_killed_scheduler_is_replaced_without_a_tick_lost_or_doubled(stack, api, workflow_id):
     relief = await stack.add_worker("scheduler")
     try:
@@ -223,6 +315,15 @@ async def test_a_killed_scheduler_is_replaced_without_a_tick_lost_or_doubled(sta
             return all([await occurrences_of(api, each) for each in ids])
 
         await until(all_fire, "every workflow has fired")
+        made_up = f"{workflow_id}-held"
+        began = await held_since(api, made_up, 40, [{"type": "log", "message": "x"}])
+        ended = began + timedelta(seconds=40)
+        _, accepted = await backfill(api, made_up, began, ended, dryRun=False)
+
+        async def under_way():
+            return len(await api.executions(made_up)) >= 3
+
+        await until(under_way, "the backfill is under way")
         stack.children["scheduler"].kill(signal.SIGKILL)
         killed = datetime.now(timezone.utc)
 
@@ -236,7 +337,10 @@ async def test_a_killed_scheduler_is_replaced_without_a_tick_lost_or_doubled(sta
         await until(all_fire_again, "every workflow fires on")
         for each in ids:
             assert_every_tick_is_told_once(await occurrences_of(api, each))
+        done = await backfilled(api, made_up, accepted["backfillId"])
+        assert (done["status"], done["started"], done["ok"]) == ("done", 40, 40)
+        assert len({each["dueAt"] for each in await api.executions(made_up)}) == 40
         await stack.children["scheduler"].wait_ready()
     finally:
-        await asyncio.gather(*(api.call("DELETE", f"/workflows/{each}") for each in ids))
+        await asyncio.gather(*(api.call("DELETE", f"/workflows/{each}") for each in (*ids, f"{workflow_id}-held")))
         await stack.remove_worker(relief.name)

@@ -7,6 +7,7 @@ import pytest
 
 from events.records import (
     ActionResult,
+    BackfillAsked,
     DeadLetter,
     Event,
     ExecutionEnded,
@@ -20,6 +21,7 @@ from events.wire import Decoder, Malformed, encode
 
 GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2026, 11, 24, 12, 0, 0, 123000, tzinfo=timezone.utc)
+DAWN = datetime(2026, 11, 3, 6, 0, tzinfo=timezone.utc)
 EXECUTION_ID = "019ab5d0-0000-7000-8000-000000000001"
 
 RECORDS: dict[str, Event] = {
@@ -30,6 +32,10 @@ RECORDS: dict[str, Event] = {
     "execution-request-of-a-retry": ExecutionRequest(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="manual", attempt=1, retries_left=3,
         total_actions=2, created_at=NOON, requested_at=NOON, origin_id="019ab5d0-0000-7000-8000-000000000000", carried=1,
+    ),
+    "execution-request-of-a-backfill": ExecutionRequest(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="backfill", attempt=1, retries_left=3,
+        total_actions=2, created_at=NOON, requested_at=NOON, due_at=DAWN,
     ),
     "execution-request-by-hand": ExecutionRequest(workflow_id="w"),
     "action-result": ActionResult(
@@ -57,6 +63,7 @@ RECORDS: dict[str, Event] = {
     "wake-up": WakeUp(workflow_id="w", execution_id=EXECUTION_ID, epoch=1, wake_at=NOON),
     "workflow-changed": WorkflowChanged(workflow_id="w", version=2),
     "holder-ended": HolderEnded(workflow_id="w"),
+    "backfill-asked": BackfillAsked(workflow_id="w"),
     "dead-letter": DeadLetter(
         topic="workflow.execution", partition=1, offset=2, reason="bad", at=NOON, key="dw==",
         value="e30=",

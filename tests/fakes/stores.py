@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from domain.backfill import Backfill
 from domain.execution import (
     ActionFinished,
     Admission,
+    Cause,
     Ended,
     Execution,
     Reissued,
@@ -49,7 +51,7 @@ class FakeExecutions:
         if admission.lock_key is not None:
             holder = await self.holder(admission.lock_key)
             if holder is not None:
-                return Locked(holder.execution_id, holder.status)
+                return Locked(holder.execution_id, holder.status, holder.cause is Cause.BACKFILL)
         self.found[admission.execution_id] = admit(admission)
         return Admitted(admission.execution_id)
 
@@ -266,9 +268,9 @@ class FakeWorkflows:
     async def overdue_since(self, now: datetime) -> datetime | None:
         return min((head.next_run for head in self.heads.values() if head.next_run and head.next_run <= now), default=None)
 
-    async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
+    async def advance(self, workflow_id: str, version: int, due: datetime, advance: Advance) -> bool:
         head = self.heads.get(workflow_id)
-        if head is None or head.next_run != due:
+        if head is None or (head.version, head.next_run) != (version, due):
             return False
         self.heads[workflow_id] = _advanced(head, advance)
         return True
@@ -325,3 +327,50 @@ class FakeRunners:
 
     async def remove(self, runner: str) -> None:
         self.beats.pop(runner, None)
+
+
+class FakeBackfills:
+    """See :class:`store.interfaces.Backfills`."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Backfill] = {}
+
+    async def add(self, backfill: Backfill) -> bool:
+        if backfill.backfill_id in self.kept:
+            return True
+        if await self.running(backfill.workflow_id) is not None:
+            return False
+        self.kept[backfill.backfill_id] = backfill
+        return True
+
+    async def save(self, backfill: Backfill) -> bool:
+        known = self.kept.get(backfill.backfill_id)
+        if known is None or known.revision != backfill.revision - 1:
+            return False
+        self.kept[backfill.backfill_id] = backfill
+        return True
+
+    async def get(self, backfill_id: str) -> Backfill | None:
+        return self.kept.get(backfill_id)
+
+    async def running(self, workflow_id: str) -> Backfill | None:
+        return next((each for each in self.kept.values() if each.workflow_id == workflow_id and each.is_open), None)
+
+    async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Backfill]:
+        found = [each for each in self.kept.values() if each.wake_at and each.wake_at <= until and each.shard in shards]
+        return sorted(found, key=lambda each: each.wake_at)[:limit]
+
+    async def list(self, workflow_id: str, *, before: str | None, limit: int) -> Sequence[Backfill]:
+        found = [
+            each
+            for each in self.kept.values()
+            if each.workflow_id == workflow_id and (before is None or each.backfill_id < before)
+        ]
+        return sorted(found, key=lambda each: each.backfill_id, reverse=True)[:limit]
+
+    async def covering(self, workflow_id: str, first: datetime, last: datetime) -> Sequence[Backfill]:
+        return [
+            each
+            for each in self.kept.values()
+            if each.workflow_id == workflow_id and each.until > first and each.first <= last
+        ]

@@ -32,6 +32,7 @@ from apps.runner.definitions import Definitions
 from apps.runner.metrics import Metrics as RunnerMetrics
 from apps.runner.projection import Followed, Projection
 from apps.scheduler.agenda import Agenda
+from apps.scheduler.backfills import Backfills
 from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
@@ -40,9 +41,11 @@ from apps.scheduler.passes import Passes
 from apps.scheduler.retries import Retries
 from apps.scheduler.skew import Skew
 from apps.scheduler.ticks import Ticks
-from apps.workflows import admission, cancellation
-from apps.workflows.errors import AlreadyFinished, InProgress
+from apps.workflows import admission, cancellation, definitions
+from apps.workflows import backfills as asking
+from apps.workflows.errors import AlreadyFinished, BackfillEnded, BackfillInProgress, InProgress, UnknownWorkflow
 from domain.execution import TERMINAL, Execution, Restart, Status
+from domain.identifiers import execution_id as new_id
 from domain.instants import instant
 from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, ExecutionRequest
@@ -50,7 +53,7 @@ from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
 from events.wire import Decoder, encode
 from store.executions import MongoExecutions, from_document
 from store.interfaces import Heartbeat, StoreUnavailable, Workflow
-from tests.fakes.stores import FakeOccurrences, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeBackfills, FakeOccurrences, FakeRunners, FakeWorkflows
 from tests.model.database import Collection, Document, View
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
@@ -210,6 +213,7 @@ class World:
         self.workflows = FakeWorkflows()
         self.runners_store = FakeRunners()
         self.occurrences = FakeOccurrences()
+        self.backfills = FakeBackfills()
         self.log: dict[TP, list[tuple[bytes, float]]] = defaultdict(list)
         self.wipes = 0  # how often the log lost something
         self.store = "up"  # down: no answers; doubtful: answers are lost at times; full: writes are refused at times
@@ -250,14 +254,14 @@ class World:
     def close(self) -> None:
         for process in [*self.runners, *self.schedulers]:
             process.alive = False
-        # A task that is cancelled may make another one in its last moment.
+        # A task that is cancelled may make another one in its last moment, or go on in order to tell what broke off.
         while tasks := asyncio.all_tasks(self.loop):
             for task in tasks:
                 task.cancel()
-            self.loop.run_until_complete(asyncio.wait(tasks))
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=1))
         self.loop.close()
 
-    def define(self, workflow_id: str, **more: Any) -> None:
+    def define(self, workflow_id: str, *, paused: bool = False, **more: Any) -> None:
         log = {"type": "log", "message": "a"}
         definition = WorkflowDefinition.model_validate(
             {
@@ -278,7 +282,9 @@ class World:
             created_at=self.now,
             updated_at=self.now,
             anchor=self.now,
-            next_run=self.now + INTERVAL if definition.trigger.type == "periodic" else None,
+            next_run=self.now + INTERVAL if definition.trigger.type == "periodic" and not paused else None,
+            paused_at=self.now if paused else None,
+            held_from=self.now + INTERVAL if paused else None,
         )
 
     def executions_of(self, process: "Process") -> MongoExecutions:
@@ -716,6 +722,16 @@ class Scheduler(Process):
             ticks=ticks,
             retries=self.retries,
             line=self.line,
+            backfills=Backfills(
+                backfills=Facade(self, world.backfills),
+                executions=executions,
+                workflows=workflows,
+                line=self.line,
+                lookahead=lookahead,
+                retention=timedelta(days=30),
+                page=100,
+                **shared,
+            ),
             orphans=orphans,
             endings=endings,
             skew=Skew(server_time=self._server_time, clock=clock, monotonic=world.loop.time, metrics=metrics),
@@ -786,6 +802,44 @@ class Api(Process):
         except (AlreadyFinished, StoreUnavailable):
             return
         world.cancelled.add(execution_id)
+
+    async def backfill(self, workflow_id: str, seconds: float) -> None:
+        world = self.world
+        executions, backfills = world.executions_of(self), Facade(self, world.backfills)
+
+        async def announce(workflow_id: str, record: Event) -> bool:
+            return False  # the pass finds it
+
+        try:
+            workflow = await definitions.current_workflow(workflow_id, Facade(self, world.workflows))
+            planned = await asking.plan(
+                workflow,
+                asking.Asked.model_validate({"from": world.now - timedelta(seconds=seconds), "rate": "10/s"}),
+                executions=executions,
+                now=world.now,
+                retention=timedelta(days=30),
+            )
+            if planned.to_run:
+                backfill_id = new_id(world.now, world.random.randbytes(10))
+                await asking.accept(planned, backfill_id, backfills=backfills, announce=announce, now=world.now)
+        except (UnknownWorkflow, BackfillInProgress, StoreUnavailable):
+            return
+
+    async def cancel_backfill(self, workflow_id: str) -> None:
+        executions, backfills = self.world.executions_of(self), Facade(self, self.world.backfills)
+        try:
+            running = await backfills.running(workflow_id)
+            if running is not None:
+                await asking.cancel(
+                    workflow_id,
+                    running.backfill_id,
+                    "asked",
+                    backfills=backfills,
+                    executions=executions,
+                    now=self.world.now,
+                )
+        except (BackfillEnded, StoreUnavailable):
+            return
 
     def publish_straight(self, workflow_id: str, execution_id: str | None) -> None:
         self.world.append(EXECUTION.name, workflow_id, ExecutionRequest(workflow_id=workflow_id, execution_id=execution_id))

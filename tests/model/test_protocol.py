@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from apps.projection.comparison import differences
+from apps.workflows.schedules import occurrences_of
 from domain.execution import Cause, Status
+from domain.occurrence import Unfired
 from events.history import fold
 from events.records import ExecutionRequest
-from tests.model.simulation import TOPICS, Api, Runner, Scheduler, World, on_virtual_time
+from tests.model.simulation import INTERVAL, TOPICS, Api, Runner, Scheduler, World, on_virtual_time
 
 LOG = {"type": "log", "message": "a"}
 WORKFLOWS = {
@@ -29,9 +31,11 @@ WORKFLOWS = {
     },
     "poison": {"actions": [LOG, {"type": "log", "message": "poison"}]},
     "periodic": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}},
+    "paused": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}, "paused": True},
 }
+SCHEDULED = ("periodic", "paused")
 HARMLESS = tuple(workflow_id for workflow_id in WORKFLOWS if workflow_id != "poison")
-MANUAL = tuple(workflow_id for workflow_id in HARMLESS if workflow_id != "periodic")
+MANUAL = tuple(workflow_id for workflow_id in HARMLESS if workflow_id not in SCHEDULED)
 PERIODIC = "periodic"
 MOST = 3  # processes of one kind
 QUIET_WITHIN = 600.0  # virtual seconds
@@ -88,6 +92,12 @@ class Protocol(RuleBasedStateMachine):
                 self.publish_straight(random.choice(MANUAL), random.randint(1, 2), random.random() < 0.5)
             elif random.random() < 0.05:
                 self.trigger("poison", None)
+            elif random.random() < 0.05:
+                self.backfill(
+                    random.choice(SCHEDULED), random.choice((10.0, 60.0)), random.choice((None, random.randint(1, 12)))
+                )
+            elif random.random() < 0.03:
+                self.cancel_a_backfill(random.choice(SCHEDULED))
             else:
                 self.trigger(random.choice(HARMLESS), random.choice((None, random.randint(1, 8))))
 
@@ -108,6 +118,14 @@ class Protocol(RuleBasedStateMachine):
         api = Api(self.world, self.world.name("api"))
         api.fuse = fuse
         self._spawn(api.cancel(execution_id))
+
+    def backfill(self, workflow_id, seconds, fuse):
+        api = Api(self.world, self.world.name("api"))
+        api.fuse = fuse
+        self._spawn(api.backfill(workflow_id, seconds))
+
+    def cancel_a_backfill(self, workflow_id):
+        self._spawn(Api(self.world, self.world.name("api")).cancel_backfill(workflow_id))
 
     @rule(seconds=st.sampled_from([3.0, 7.0, 15.0]))
     def nothing_happens(self, seconds):
@@ -226,7 +244,7 @@ class Protocol(RuleBasedStateMachine):
         while waited < QUIET_WITHIN:
             world.run(5)
             waited += 5
-            if waited >= 30 and not self._open():
+            if waited >= 30 and not self._open() and not any(each.is_open for each in world.backfills.kept.values()):
                 return
             if not self.live_runners:
                 self.start_runner()  # as its supervisor does
@@ -239,10 +257,34 @@ class Protocol(RuleBasedStateMachine):
         for execution_id in self.world.cancelled:
             assert found[execution_id].status is Status.CANCELLED
         assert not any(each.workflow_id == "poison" and each.status is Status.OK for each in found.values())
-        ticks = [(e.workflow_id, e.due_at) for e in found.values() if e.cause is Cause.SCHEDULE]
+        ticks = [(e.workflow_id, e.due_at) for e in found.values() if e.due_at is not None]
         assert len(ticks) == len(set(ticks)), "a tick was fired twice"
+        assert not [each for each in self.world.backfills.kept.values() if each.is_open], "a backfill never ended"
+        for workflow_id in SCHEDULED:
+            self._tell_of_every_tick(workflow_id)
         if not self.world.wipes:
             self._fold()
+
+    def _tell_of_every_tick(self, workflow_id):
+        """Every tick up to the last that was judged has one disposition."""
+        world = self.world
+        head = world.workflows.heads[workflow_id]
+        page = world.loop.run_until_complete(
+            occurrences_of(
+                head,
+                executions=world.executions_of(Api(world, world.name("reader"))),
+                occurrences=world.occurrences,
+                backfills=world.backfills,
+                before=None,
+                limit=100_000,
+                now=world.now,
+            )
+        )
+        told = []
+        for each in page.items:
+            first, last = (each.first, each.last) if isinstance(each, Unfired) else (each.due_at, each.due_at)
+            told += [first + number * INTERVAL for number in range((last - first) // INTERVAL + 1)]
+        assert sorted(told) == [head.anchor + number * INTERVAL for number in range(1, len(told) + 1)], page.items
 
     def _fold(self):
         """The documents are what the log says."""

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from apps.scheduler.agenda import Agenda
+from apps.scheduler.backfills import Backfills
 from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
@@ -17,6 +18,7 @@ from apps.scheduler.skew import Skew
 from apps.scheduler.ticks import Ticks
 from tests.fakes.stores import FakeOccurrences
 from tests.scheduler.memory import ALL_SHARDS, Clock, Executions, Faults, Published, Runners, Workflows
+from tests.scheduler.memory import Backfills as StoredBackfills
 
 
 class World:
@@ -29,6 +31,7 @@ class World:
         self.workflows = Workflows(self.faults)
         self.runners = Runners(self.faults)
         self.occurrences = FakeOccurrences()
+        self.backfills = StoredBackfills(self.faults)
         self.published = Published(self.faults)
 
     async def server_time(self) -> datetime:
@@ -71,6 +74,16 @@ class Scheduler:
         )
         self.retries = Retries(executions=world.executions, lookahead=timedelta(seconds=8.5), page=100, **shared)
         self.line = Line(executions=world.executions, page=100, **shared)
+        self.backfills = Backfills(
+            backfills=world.backfills,
+            executions=world.executions,
+            workflows=world.workflows,
+            line=self.line,
+            lookahead=timedelta(seconds=8.5),
+            retention=timedelta(days=30),
+            page=100,
+            **shared,
+        )
         self.endings = Endings(executions=world.executions, page=100, **shared)
         self.orphans = Orphans(
             endings=self.endings,
@@ -96,6 +109,7 @@ class Scheduler:
             ticks=self.ticks,
             retries=self.retries,
             line=self.line,
+            backfills=self.backfills,
             orphans=self.orphans,
             endings=self.endings,
             skew=self.skew,

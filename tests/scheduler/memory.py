@@ -5,10 +5,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from domain.backfill import Backfill
 from domain.execution import Admission, Cause, Ended, Execution, Restart, Status
 from events.topics import PARTITIONS, partition_of
 from store.interfaces import AdmissionAnswer, Advance, Due, StoreUnavailable, Workflow
-from tests.fakes.stores import FakeExecutions, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeRunners, FakeWorkflows
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 FAR = START + timedelta(days=365)
@@ -163,11 +164,27 @@ class Workflows(FakeWorkflows):
         async for due in super().due(until, shards):
             yield due
 
-    async def advance(self, workflow_id: str, due: datetime, advance: Advance) -> bool:
+    async def advance(self, workflow_id: str, version: int, due: datetime, advance: Advance) -> bool:
         self.faults.before("advance")
-        answer = await super().advance(workflow_id, due, advance)
+        answer = await super().advance(workflow_id, version, due, advance)
         self.faults.after("advance")
         return answer
+
+
+class Backfills(FakeBackfills):
+    def __init__(self, faults: Faults) -> None:
+        super().__init__()
+        self.faults = faults
+
+    async def save(self, backfill: Backfill) -> bool:
+        self.faults.before("save")
+        answer = await super().save(backfill)
+        self.faults.after("save")
+        return answer
+
+    async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Any:
+        self.faults.before("backfills")
+        return await super().waking(until, shards, limit)
 
 
 class Runners(FakeRunners):

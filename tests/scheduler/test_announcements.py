@@ -44,6 +44,7 @@ def announcements(scheduler, letters):
         ticks=scheduler.ticks,
         retries=scheduler.retries,
         line=scheduler.line,
+        backfills=scheduler.backfills,
         dead_letter=letters,
         metrics=scheduler.metrics,
     )

@@ -177,6 +177,22 @@ async def test_max_runs_counts_what_was_fired_and_nothing_else(world, scheduler)
     assert world.workflows.heads["w"].runs == 2
 
 
+async def test_a_bound_that_is_widened_while_the_last_run_is_being_fired_counts(world, scheduler):
+    finish_at_once(world)
+    world.workflows.put("w", **periodic(max_runs=1))
+    publish = world.published.request
+
+    async def widened_meanwhile(execution):
+        if world.workflows.heads["w"].version == 1:
+            world.workflows.put("w", **periodic(max_runs=2), version=2, next_run=at(10))
+        return await publish(execution)
+
+    world.published.request = widened_meanwhile
+    await scheduler.run(40)
+    assert world.requested == [tick("w", 10), tick("w", 20)]
+    assert (world.workflows.heads["w"].runs, world.workflows.heads["w"].next_run) == (2, None)
+
+
 async def test_once_runs_once(world, scheduler):
     world.workflows.put("w", definition={"trigger": {"type": "once", "at": "2026-01-31T12:00:10Z"}, "retries": 0})
     await scheduler.run(30)
@@ -192,8 +208,21 @@ async def test_jitter_delays_the_release_and_not_the_tick(world, scheduler):
     assert [e.due_at for e in world.published.requests] == [at(number) for number in range(10, 60, 10)]
     for execution in world.published.requests:
         delay = execution.created_at - execution.due_at
-        expected = jitter_of(trigger, "w", execution.due_at)
+        expected = jitter_of(trigger, START, "w", execution.due_at)
         assert expected <= delay <= expected + timedelta(seconds=0.1)
+
+
+async def test_a_jitter_longer_than_the_time_between_two_ticks_of_a_cron_loses_none(world, scheduler):
+    finish_at_once(world)
+    cron = {"type": "cron", "expression": ["* * * * *"], "timezone": "UTC", "jitter": "10m"}
+    world.workflows.put("w", definition={"trigger": cron, "retries": 0}, next_run=at(60))
+    await scheduler.run(30 * 60, step=1)
+    due = [e.due_at for e in world.published.requests]
+    assert due == [at(60 * number) for number in range(1, len(due) + 1)]
+    assert len(due) >= 29
+    assert all(timedelta(0) <= e.created_at - e.due_at < timedelta(seconds=61) for e in world.published.requests)
+    assert len({e.created_at - e.due_at for e in world.published.requests}) > 10
+    assert await world.occurrences.list("w", before=None, limit=9) == []
 
 
 # -- the lead ----------------------------------------------------------------------------------------------------------

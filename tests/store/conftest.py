@@ -13,7 +13,7 @@ from apps.standalone.mongodb import MongoDB
 from apps.standalone.ports import free_port
 from store.client import MongoStore
 from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
-from tests.fakes.stores import FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -43,6 +43,7 @@ def fake():
         workflows=FakeWorkflows(),
         runners=FakeRunners(),
         occurrences=FakeOccurrences(),
+        backfills=FakeBackfills(),
         tokens=FakeTokens(),
         audit=FakeAudit(),
         idempotency=FakeIdempotency(),

@@ -11,16 +11,17 @@ from domain.execution import Status
 from domain.occurrence import Disposition, Unfired
 from store.interfaces import AuditEntry, AuditFilter, ExecutionFilter
 from store.retention import REMOVED_AT_ONCE
+from tests.store.test_backfills import backfill
 from tests.store.test_executions import admission, at, finished
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DAY = timedelta(days=1)
-KEPT = {"executions": 30 * DAY, "occurrences": 90 * DAY, "audit": 365 * DAY, "idempotency_keys": DAY}
+KEPT = {"executions": 30 * DAY, "occurrences": 90 * DAY, "backfills": 90 * DAY, "audit": 365 * DAY, "idempotency_keys": DAY}
 
 
 def retentions(store, *, executions=KEPT["executions"]):
-    found = store.retentions(executions=executions, occurrences=KEPT["occurrences"], audit=KEPT["audit"])
+    found = store.retentions(executions=executions, ledger=KEPT["occurrences"], audit=KEPT["audit"])
     return {each.name: each for each in found}
 
 
@@ -69,6 +70,9 @@ async def test_what_is_over_is_removed_and_nothing_else(real):
         await real.occurrences.record(Unfired("w", Disposition.SKIPPED, at(seconds), at(seconds), 1))
         await real.audit.write(AuditEntry(str(ObjectId()), at(seconds), "anna", None, "x", "/x", 200, "r"))
         await real.idempotency.claim(f"key {seconds}", "print", at(seconds))
+        await real.backfills.add(backfill(seconds))
+        assert await real.backfills.save(backfill(seconds).done(at(seconds)))
+    await real.backfills.add(backfill(3))
 
     for name, retention in retentions(real).items():
         assert await swept(retention, at(1) + KEPT[name]) == [0], name
@@ -78,11 +82,13 @@ async def test_what_is_over_is_removed_and_nothing_else(real):
     assert there == {recent.execution_id, still_open.execution_id}
     assert [each.first for each in await real.occurrences.list("w", before=None, limit=9)] == [at(2)]
     assert [each.at for each in await real.audit.list(AuditFilter(), before=None, limit=9)] == [at(2)]
+    assert [each.created_at for each in await real.backfills.list("w", before=None, limit=9)] == [at(3), at(2)]
     assert (await real.idempotency.claim("key 1", "print", at(9))).is_ours
     assert not (await real.idempotency.claim("key 2", "print", at(9))).is_ours
 
     await all_swept(real, at(0) + 1000 * DAY)
     assert [each.execution_id async for each in real.executions.scan()] == [still_open.execution_id]
+    assert [each.created_at for each in await real.backfills.list("w", before=None, limit=9)] == [at(3)]
 
 
 async def test_a_retention_that_is_changed_counts_for_what_is_stored_already(real):

@@ -5,8 +5,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from pymongo import AsyncMongoClient
-from pymongo.monitoring import CommandListener
 
 from apps.admission import Opened, admit_under, release_next
 from domain.execution import Admission, Cause, Ended, Restart, Status
@@ -14,7 +12,6 @@ from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
 from domain.overlap import Overlap
 from store.interfaces import Advance, AlreadyAdmitted, ExecutionFilter, Locked, Workflow
-from store.workflows import MongoWorkflows
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -129,12 +126,12 @@ SKIPPED = Unfired("w", Disposition.SKIPPED, at(10), at(20), 2, "x")
 
 async def test_unfired_ticks_and_runs_stand_with_the_schedule(store):
     await store.workflows.create(workflow())
-    assert await store.workflows.advance("w", at(10), Advance(at(20), 7, SKIPPED))
+    assert await store.workflows.advance("w", 1, at(10), Advance(at(20), 7, SKIPPED))
     (due,) = [due async for due in store.workflows.due(at(60), ALL)]
     assert (due.runs, due.unfired, due.overlap) == (7, SKIPPED, {"policy": "allow"})
     stored = await store.workflows.get("w")
     assert (stored.runs, stored.unfired, stored.next_run) == (7, SKIPPED, at(20))
-    assert await store.workflows.advance("w", at(20), Advance(at(30)))
+    assert await store.workflows.advance("w", 1, at(20), Advance(at(30)))
     stored = await store.workflows.get("w")
     assert (stored.runs, stored.unfired) == (7, None)
 
@@ -168,40 +165,17 @@ async def test_the_ledger_keeps_each_range_once_and_lists_the_newest_first(store
     assert await store.occurrences.list("w", before=None, limit=1) == [grown]
 
 
-def stages(plan):
-    found = [plan["stage"]] if "stage" in plan else []
-    for value in plan.values():
-        if isinstance(value, dict):
-            found += stages(value)
-    return found
-
-
-async def test_what_is_due_is_found_by_an_index(real, mongodb):
-    for number in range(300):
-        await real.workflows.create(workflow(workflow_id=f"w{number}", next_run=at(number)))
-    seen = []
-
-    class Listener(CommandListener):
-        def started(self, event):
-            if event.command_name == "find":
-                seen.append((event.database_name, event.command))
-
-        def succeeded(self, event):
-            pass
-
-        def failed(self, event):
-            pass
-
-    client = AsyncMongoClient(mongodb.url, event_listeners=[Listener()], tz_aware=True)
-    database = client[real.workflows._heads.database.name]
-    watched = MongoWorkflows(database.workflows, database.workflow_versions)
-    assert len([due async for due in watched.due(at(20), ALL)]) == 21
-    ((_, command),) = seen
-    found = {name: command[name] for name in ("find", "filter", "sort")}
-    plan = await database.command("explain", found, verbosity="queryPlanner")
-    assert "IXSCAN" in stages(plan["queryPlanner"]["winningPlan"])
-    assert "COLLSCAN" not in stages(plan["queryPlanner"]["winningPlan"])
-    await client.close()
+async def test_a_page_of_the_ledger_may_reach_far_back(store):
+    days = [0, 0.001, 0.01, 0.1, 1, 5, 9, 40, 80]
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    kept = [Unfired("w", Disposition.HELD, each, each) for each in (now - timedelta(days=day) for day in days)]
+    ahead = Unfired("w", Disposition.HELD, now + timedelta(seconds=30), now + timedelta(seconds=30))
+    for each in (ahead, *kept):
+        await store.occurrences.record(each)
+    assert await store.occurrences.list("w", before=None, limit=99) == [ahead, *kept]
+    assert await store.occurrences.list("w", before=None, limit=4) == [ahead, *kept[:3]]
+    assert await store.occurrences.list("w", before=kept[1].first, limit=6) == kept[2:8]
+    assert await store.occurrences.list("w", before=kept[-1].first, limit=6) == []
 
 
 async def test_many_schedules_advance_together_and_each_by_its_own_condition(store):
@@ -209,10 +183,10 @@ async def test_many_schedules_advance_together_and_each_by_its_own_condition(sto
         await store.workflows.create(workflow(workflow_id=f"w{number}", next_run=at(number)))
     answers = await asyncio.gather(
         *(
-            store.workflows.advance(f"w{number}", at(number if number % 2 else 99), Advance(at(100 + number)))
+            store.workflows.advance(f"w{number}", 1, at(number if number % 2 else 99), Advance(at(100 + number)))
             for number in range(40)
         ),
-        store.workflows.advance("nobody", at(1), Advance(at(2))),
+        store.workflows.advance("nobody", 1, at(1), Advance(at(2))),
     )
     assert answers == [bool(number % 2) for number in range(40)] + [False]
     assert {due.next_run async for due in store.workflows.due(at(60), ALL)} == {at(number) for number in range(0, 40, 2)}
@@ -222,7 +196,7 @@ async def test_a_server_without_transactions_is_written_to_all_the_same(real):
     for number in range(3):
         await real.workflows.create(workflow(workflow_id=f"w{number}"))
     real.workflows._has_transactions = False
-    answers = [real.workflows.advance(f"w{number}", at(10), Advance(at(20))) for number in range(3)]
+    answers = [real.workflows.advance(f"w{number}", 1, at(10), Advance(at(20))) for number in range(3)]
     assert await asyncio.gather(*answers) == [True] * 3
 
 

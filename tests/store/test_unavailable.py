@@ -24,7 +24,7 @@ async def test_every_operation_says_so(word):
         "workflows": lambda: store.workflows.get("x"),
         "runners": lambda: store.runners.all(),
         "indexes": lambda: store.ensure_indexes(),
-        "retention": lambda: anext(store.retentions(executions=DAY, occurrences=DAY, audit=DAY)[0].sweep(at(0))),
+        "retention": lambda: anext(store.retentions(executions=DAY, ledger=DAY, audit=DAY)[0].sweep(at(0))),
     }
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         await calls[word]()

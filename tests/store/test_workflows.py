@@ -107,10 +107,11 @@ async def test_what_is_due(store):
 
     assert await due(at(5), frozenset({3})) == ["soon", "late"]
     assert sorted(await due(at(1))) == ["other", "soon"]
-    assert await store.workflows.advance("soon", at(1), Advance(at(11)))
-    assert not await store.workflows.advance("soon", at(1), Advance(at(21)))
-    assert not await store.workflows.advance("nobody", at(1), Advance(at(11)))
-    assert await store.workflows.advance("other", at(1), Advance(None))
+    assert await store.workflows.advance("soon", 1, at(1), Advance(at(11)))
+    assert not await store.workflows.advance("soon", 1, at(1), Advance(at(21)))
+    assert not await store.workflows.advance("nobody", 1, at(1), Advance(at(11)))
+    assert not await store.workflows.advance("late", 2, at(5), Advance(at(15))), "another definition"
+    assert await store.workflows.advance("other", 1, at(1), Advance(None))
     assert await due(at(5)) == ["late"]
     assert (await store.workflows.get("soon")).next_run == at(11)
 

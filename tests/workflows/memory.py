@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from domain.execution import Admission, Ended, Execution, Status, Transition, admit, apply, claim
+from domain.execution import Admission, Cause, Ended, Execution, Status, Transition, admit, apply, claim
 from domain.identifiers import earliest_execution_id
 from store.interfaces import (
     AdmissionAnswer,
@@ -23,7 +23,7 @@ from store.interfaces import (
     WorkflowFilter,
 )
 from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
-from tests.fakes.stores import FakeOccurrences
+from tests.fakes.stores import FakeBackfills, FakeOccurrences
 
 
 class Network:
@@ -52,13 +52,17 @@ class MemoryExecutions:
             return AlreadyAdmitted(admission.execution_id)
         holder = self._holder(admission.lock_key)
         if holder is not None:
-            return Locked(holder.execution_id, holder.status)
+            return Locked(holder.execution_id, holder.status, holder.cause is Cause.BACKFILL)
         self.documents[admission.execution_id] = admit(admission)
         return Admitted(admission.execution_id)
 
     async def get(self, execution_id: str) -> Execution | None:
         await self.network.cross()
         return self.documents.get(execution_id)
+
+    async def states(self, ids: Sequence[str]) -> dict[str, tuple[int, Status]]:
+        await self.network.cross()
+        return {each: (self.documents[each].epoch, self.documents[each].status) for each in ids if each in self.documents}
 
     async def end(self, ended: Ended) -> Execution | None:
         await self.network.cross()
@@ -252,6 +256,7 @@ class MemoryStore:
         self.audit = FakeAudit(self.network.cross)
         self.idempotency = FakeIdempotency(self.network.cross)
         self.occurrences: Any = FakeOccurrences()
+        self.backfills: Any = FakeBackfills()
         self.runners: Any = MemoryRunners(self.network)
 
     async def ping(self) -> None:

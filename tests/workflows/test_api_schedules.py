@@ -47,6 +47,12 @@ async def test_a_schedule_is_previewed_in_its_zone(api):
     }
 
 
+@pytest.mark.parametrize(("more", "ticks"), [({"maxRuns": 2}, 2), ({"endAt": "2026-01-31T12:00:30Z"}, 3), ({}, 5)])
+async def test_a_preview_ends_where_the_schedule_does(api, more, ticks):
+    answer = await api.send("POST", "/schedules/preview", json={"trigger": {**PERIODIC, **more}, "count": 5})
+    assert len(answer.body["items"]) == ticks
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -129,6 +135,58 @@ async def test_a_new_schedule_of_a_paused_workflow_stays_paused(api, clock):
     items = (await api.get("/workflows/a/occurrences")).body["items"]
     assert [(item["dueAt"][14:19], item["ticks"]) for item in items] == [("01:15", 1), ("00:10", 1)]
     assert (await api.send("POST", "/workflows/a/resume")).body["nextRun"] == "2026-01-31T12:02:15.000Z"
+
+
+async def put(api, trigger):
+    return await api.send("PUT", "/workflows/a", json={"trigger": trigger, "actions": [{"type": "log", "message": "x"}]})
+
+
+def advance(store, **fields):
+    """Have the schedule come to where it is."""
+    store.workflows.documents["a"] = replace(store.workflows.documents["a"], **fields)
+
+
+async def test_other_bounds_of_a_schedule_move_neither_its_grid_nor_its_count(api, clock, store):
+    await api.create("a", trigger={**PERIODIC, "maxRuns": 3})
+    advance(store, next_run=at(30), runs=2, unfired=Unfired("a", Disposition.SKIPPED, at(20), at(20)))
+    clock.move(25.5)
+    changed = await put(api, {**PERIODIC, "maxRuns": 4, "endAt": "2026-01-31T12:10:00Z"})
+    assert changed.body["nextRun"] == "2026-01-31T12:00:30.000Z"
+    items = (await api.get("/workflows/a/schedule")).body["items"]
+    assert [item["dueAt"][14:19] for item in items] == ["00:30", "00:40"]
+    assert store.workflows.documents["a"].unfired is not None
+
+
+async def test_a_schedule_that_came_to_its_end_goes_on_when_its_bounds_are_widened(api, clock, store):
+    await api.create("a", trigger={**PERIODIC, "maxRuns": 2})
+    advance(store, next_run=None, runs=2)
+    clock.move(47)
+    assert (await put(api, {**PERIODIC, "maxRuns": 3})).body["nextRun"] == "2026-01-31T12:00:50.000Z"
+    assert len((await api.get("/workflows/a/schedule")).body["items"]) == 1
+    assert store.workflows.documents["a"].runs == 2
+
+
+async def test_bounds_that_leave_nothing_to_come_are_refused(api, clock, store):
+    await api.create("a", trigger={**PERIODIC, "maxRuns": 9})
+    advance(store, next_run=at(30), runs=2)
+    clock.move(25)
+    assert (await put(api, {**PERIODIC, "maxRuns": 2})).fields() == ["trigger.maxRuns"]
+    assert (await put(api, {**PERIODIC, "maxRuns": 9, "endAt": "2026-01-31T12:00:29Z"})).fields() == ["trigger.endAt"]
+
+
+async def test_a_paused_schedule_stays_paused_with_other_bounds(api, clock):
+    await api.create("a", trigger=PERIODIC)
+    await api.send("POST", "/workflows/a/pause")
+    clock.move(25)
+    changed = await put(api, {**PERIODIC, "endAt": "2026-01-31T12:00:40Z"})
+    assert (changed.body["trigger"]["status"], changed.body["nextRun"]) == ("paused", None)
+    clock.move(60)
+    (held,) = (await api.get("/workflows/a/occurrences")).body["items"]
+    assert (held["dueAt"], held["until"], held["ticks"]) == (
+        "2026-01-31T12:00:10.000Z",
+        "2026-01-31T12:00:40.000Z",
+        4,
+    )
 
 
 async def test_what_has_no_ticks_cannot_be_paused(api):

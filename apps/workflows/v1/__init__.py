@@ -9,6 +9,7 @@ from typing import Final
 from faust.types import AppT
 
 from apps.workflows.v1 import (
+    backfills,
     dead_letters,
     executions,
     schedules,
@@ -27,6 +28,7 @@ VIEWS: Final = (
     *validation.VIEWS,
     *versions.VIEWS,
     *schedules.VIEWS,
+    *backfills.VIEWS,
     *executions.VIEWS,
     *secrets.VIEWS,
     *dead_letters.VIEWS,

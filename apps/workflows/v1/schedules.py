@@ -18,7 +18,7 @@ from domain.access import Scope
 from domain.identifiers import asked_at, earliest_execution_id
 from domain.instants import WrittenInstant
 from domain.model import Model
-from domain.trigger import Trigger, next_due
+from domain.trigger import Trigger, max_runs_of, next_due
 from store.interfaces import VersionConflict
 
 MOST_TICKS: Final = 500
@@ -97,7 +97,9 @@ class SchedulePreview(Resource):
             raise BadRequest("The preview is not valid.", field_errors(error, body)) from None
         now = self.app.clock()
         first = next_due(asked.trigger, now, asked.after or now)
-        return self.answer(representations.ticks(schedules.coming(asked.trigger, now, first, asked.count), asked.trigger))
+        bound = max_runs_of(asked.trigger)
+        count = asked.count if bound is None else min(asked.count, bound)
+        return self.answer(representations.ticks(schedules.coming(asked.trigger, now, first, count), asked.trigger))
 
 
 class Occurrences(Resource):
@@ -124,6 +126,7 @@ class Occurrences(Resource):
             await definitions.current_workflow(workflow_id, self.app.store.workflows),
             executions=self.app.store.executions,
             occurrences=self.app.store.occurrences,
+            backfills=self.app.store.backfills,
             before=None if query.cursor is None else asked_at(query.cursor),
             limit=query.limit,
             now=self.app.clock(),

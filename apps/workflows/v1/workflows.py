@@ -229,7 +229,8 @@ class WorkflowTrigger(Resource):
             "Start an execution now",
             {202: Answer("It is accepted and will run.", answers.Triggered, headers=_LOCATION)},
             scope=Scope.OPERATOR,
-            description="Two executions of one workflow never run at once: 409 while one is open.",
+            description="Two executions of one workflow never run at once, unless its overlap policy allows: 409 while one "
+            "is open. Where it is one of a backfill, or the policy says so, the new one is queued.",
             body=TriggerBody,
             body_is_required=False,
             refusals=(UnknownWorkflow, NotTriggeredByHand, InProgress, BadInput),
