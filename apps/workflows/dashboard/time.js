@@ -48,7 +48,7 @@ const WORDS = {
     if (ms <= 0) return "due now";
     // A countdown shows seconds as long as they mean something.
     if (ms < 3_600_000 && ms >= 60_000) return `in ${Math.floor(ms / 60_000)} min ${String(Math.floor((ms % 60_000) / 1000)).padStart(2, "0")} s`;
-    const text = coarse(Math.ceil(ms / 1000) * 1000);
+    const text = ms >= 3_600_000 && ms < 86_400_000 ? duration(ms) : coarse(Math.ceil(ms / 1000) * 1000);
     return text ? `in ${text}` : day.format(at);
   },
   since(at, now) {
