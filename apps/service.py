@@ -103,10 +103,7 @@ class ServiceApp(faust.App):
             settings.mongodb_url,
             settings.mongodb_database,
             timeout=settings.mongodb_timeout,
-            retention_days=settings.retention_days,
-            audit_retention_days=settings.audit_retention_days,
             credentials=settings.mongodb_credentials,
-            ledger_retention_days=settings.ledger_retention_days,
             user=name,
         )
         self.gate = Gate(

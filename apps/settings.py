@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from events.retentions import Retentions
 
-LONGEST_RETENTION: Final = 20_000  # days; MongoDB counts its seconds in 31 bits
+LONGEST_RETENTION: Final = 20_000  # days; what is left when it is taken from now is an instant that everything can represent
 
 
 class ServiceSettings(BaseSettings):
@@ -82,12 +82,6 @@ class ServiceSettings(BaseSettings):
     dead_letter_retention_days: float = Field(
         default=30.0, ge=1, le=LONGEST_RETENTION, description="How long Kafka keeps dead letters."
     )
-    ledger_retention_days: float = Field(
-        default=90.0,
-        gt=0,
-        le=LONGEST_RETENTION,
-        description="How long it is told of ticks that were skipped, missed or held.",
-    )
     data_dir: Path = Field(default=Path("data"), description="Where a service keeps files of its own.")
     web_host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
     web_name: str = Field(
@@ -106,9 +100,6 @@ class ServiceSettings(BaseSettings):
         default="none",
         description="none: everybody on this machine may do everything, and the service listens on loopback only; "
         "tokens: requests need a token (`wf tokens create`); open: everybody who can reach the service may do everything.",
-    )
-    audit_retention_days: float = Field(
-        default=365.0, gt=0, le=LONGEST_RETENTION, description="How long the audit log is kept."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe level logged.")
     log_format: Literal["auto", "text", "json"] = Field(

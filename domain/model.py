@@ -22,6 +22,10 @@ class Model(BaseModel):
         """Return the JSON-ready camelCase form, without the fields that are not set."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
+    def to_concise(self) -> dict[str, Any]:
+        """Return the same without what is so by default: as somebody would write it."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
     def to_document(self) -> dict[str, Any]:
         """Return the JSON-ready snake_case form that is stored."""
         return self.model_dump(mode="json", by_alias=False, exclude_none=True)

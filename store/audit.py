@@ -1,34 +1,37 @@
 """The audit log in MongoDB: one document per change, found by time, removed when its retention is over.
 
-Ids sort by time, as those of executions do, so listing needs no index but the primary one.
+Ids sort by time, as those of executions do.
 """
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timezone
 from typing import Any
 
-from pymongo import DESCENDING
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
+from domain.identifiers import asked_at, is_execution_id
+from domain.instants import MILLISECOND
 from store.failures import refused, translated
 from store.group_commit import GroupCommit
 from store.interfaces import AuditEntry, AuditFilter
-from store.retention import keep
+from store.windows import backwards
+
+Entries = list[AuditEntry]  # inside the class, ``list`` is the method
 
 
 class MongoAudit:
     """See :class:`store.interfaces.Audit`."""
 
-    def __init__(self, collection: AsyncCollection[dict[str, Any]], *, retention: timedelta) -> None:
+    def __init__(self, collection: AsyncCollection[dict[str, Any]]) -> None:
         self._collection = collection
-        self._retention = retention
         self._writes: GroupCommit[AuditEntry, None] = GroupCommit(self._write_all)
 
-    async def ensure_indexes(self, *, change: bool = True) -> None:
-        """Create the index that removes what is too old."""
-        await keep(self._collection, "at", self._retention, change=change)
+    async def ensure_indexes(self) -> None:
+        """Create the index of the list and of the retention."""
+        await self._collection.create_indexes([IndexModel([("at", ASCENDING)], name="at")])
 
     async def write(self, entry: AuditEntry) -> None:
         """Add an entry; concurrent calls share one round trip."""
@@ -50,15 +53,20 @@ class MongoAudit:
         query: dict[str, Any] = {}
         if before is not None:
             query["_id"] = {"$lt": before}
-        if where.path is not None:
-            query["path"] = where.path
-        if where.who is not None:
-            query["who"] = where.who
-        if where.operation is not None:
-            query["operation"] = where.operation
-        async with translated():
-            cursor = self._collection.find(query, limit=limit).sort([("_id", DESCENDING)])
-            return [_from_document(document) async for document in cursor]
+        for name in ("path", "who", "operation"):
+            if getattr(where, name) is not None:
+                query[name] = getattr(where, name)
+        found: Entries = []
+        # To the millisecond in which ``before`` was made, and with it.
+        until = None if before is None or not is_execution_id(before) else asked_at(before) + MILLISECOND
+        for low, high in backwards(until, datetime.now(timezone.utc)):
+            bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
+            async with translated():
+                cursor = self._collection.find({**({"at": bounds} if bounds else {}), **query}, limit=limit - len(found))
+                found += [_from_document(document) async for document in cursor.sort([("_id", DESCENDING)])]
+            if len(found) >= limit:
+                break
+        return found
 
 
 def _to_document(entry: AuditEntry) -> dict[str, Any]:

@@ -7,7 +7,7 @@ The ledger asks which ticks were made up for, so a backfill is kept for as long 
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -18,7 +18,6 @@ from pymongo.errors import DuplicateKeyError
 from domain.backfill import Backfill, BackfillStatus
 from domain.trigger import Trigger
 from store.failures import translated
-from store.retention import keep
 
 Document = dict[str, Any]
 Found = list[Backfill]  # inside the class, ``list`` is the method
@@ -29,20 +28,19 @@ _TRIGGER: TypeAdapter[Any] = TypeAdapter(Trigger)
 class MongoBackfills:
     """See :class:`store.interfaces.Backfills`."""
 
-    def __init__(self, collection: AsyncCollection[Document], *, retention: timedelta) -> None:
+    def __init__(self, collection: AsyncCollection[Document]) -> None:
         self._collection = collection
-        self._retention = retention
 
-    async def ensure_indexes(self, *, change: bool = True) -> None:
+    async def ensure_indexes(self) -> None:
         """Create the indexes; each is used by the calls named beside it."""
         await self._collection.create_indexes(
             [
                 IndexModel([("workflow_id", ASCENDING), ("_id", DESCENDING)], name="by_workflow"),  # list, covering
                 IndexModel([("running", ASCENDING)], name="running", unique=True, sparse=True),  # add, running
                 IndexModel([("wake_at", ASCENDING)], name="waking", sparse=True),  # waking
+                IndexModel([("finished_at", ASCENDING)], name="finished_at", sparse=True),  # retention
             ]
         )
-        await keep(self._collection, "finished_at", self._retention, change=change)
 
     async def add(self, backfill: Backfill) -> bool:
         """Store a new one; see the contract."""

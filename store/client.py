@@ -4,7 +4,7 @@ The driver is PyMongo's asyncio client, the successor of Motor, which is past it
 ``w=majority, journal=true``: an acknowledged admission or terminal state survives the death of the server.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -15,8 +15,9 @@ from store.audit import MongoAudit
 from store.backfills import MongoBackfills
 from store.executions import MongoExecutions
 from store.failures import translated
-from store.idempotency import MongoIdempotency
+from store.idempotency import KEPT, MongoIdempotency
 from store.occurrences import MongoOccurrences
+from store.retention import MongoRetention
 from store.runners import MongoRunners
 from store.secrets import MongoSecrets
 from store.tokens import MongoTokens
@@ -45,15 +46,12 @@ class MongoStore:
         database: str,
         *,
         timeout: float = 3.0,
-        retention_days: float = 30.0,
-        audit_retention_days: float = 365.0,
-        ledger_retention_days: float = 90.0,
         credentials: Mapping[str, Any] | None = None,
         user: str = "wf",
     ) -> None:
         """Prepare a store for a ``user``: a service, or the command line.
 
-        ``timeout`` (seconds) bounds every operation, the others say how long what is finished lives.
+        ``timeout`` (seconds) bounds every operation.
         """
         milliseconds = int(timeout * 1000)
         # Connects with the first operation only; a client belongs to the event loop that uses it first.
@@ -76,16 +74,14 @@ class MongoStore:
             **(credentials or {}),
         )
         self._database = self._client[database]
-        self.executions = MongoExecutions(
-            self._database.open_executions, self._database.executions, retention=timedelta(days=retention_days)
-        )
+        self.executions = MongoExecutions(self._database.open_executions, self._database.executions)
         self.workflows = MongoWorkflows(self._database.workflows, self._database.workflow_versions)
         self.runners = MongoRunners(self._database.runners)
         self.tokens = MongoTokens(self._database.tokens)
-        self.audit = MongoAudit(self._database.audit, retention=timedelta(days=audit_retention_days))
+        self.audit = MongoAudit(self._database.audit)
         self.idempotency = MongoIdempotency(self._database.idempotency_keys)
-        self.occurrences = MongoOccurrences(self._database.occurrences, retention=timedelta(days=ledger_retention_days))
-        self.backfills = MongoBackfills(self._database.backfills, retention=timedelta(days=ledger_retention_days))
+        self.occurrences = MongoOccurrences(self._database.occurrences)
+        self.backfills = MongoBackfills(self._database.backfills)
         self.secrets = MongoSecrets(self._database.secrets)
 
     async def start(self) -> None:
@@ -105,12 +101,12 @@ class MongoStore:
         """Return the names of the indexes that :meth:`ensure_indexes` would make, by collection."""
         wanted = {
             "open_executions": {"lock_key", "waking", "deadline", "owner", "queued"},
-            "executions": {"by_workflow", "by_status", "retention"},
-            "workflows": {"next_run"},
-            "occurrences": {"by_workflow", "retention"},
-            "backfills": {"by_workflow", "running", "waking", "retention"},
-            "audit": {"retention"},
-            "idempotency_keys": {"retention"},
+            "executions": {"by_workflow", "by_status", "finished_at"},
+            "workflows": {"next_run", "listed"},
+            "occurrences": {"by_workflow", "last"},
+            "backfills": {"by_workflow", "running", "waking", "finished_at"},
+            "audit": {"at"},
+            "idempotency_keys": {"claimed_at"},
         }
         missing: dict[str, list[str]] = {}
         async with translated():
@@ -120,6 +116,19 @@ class MongoStore:
                     missing[collection] = absent
         return missing
 
+    def retentions(self, *, executions: timedelta, ledger: timedelta, audit: timedelta) -> Sequence[MongoRetention]:
+        """Return the retentions of everything that grows with time, for whoever sweeps."""
+        return [
+            MongoRetention(self._database[name], instant, kept, self._database.sweeps)
+            for name, instant, kept in (
+                ("executions", "finished_at", executions),  # open ones are in another collection
+                ("occurrences", "last", ledger),
+                ("backfills", "finished_at", ledger),  # which those that are running do not have
+                ("audit", "at", audit),
+                ("idempotency_keys", "claimed_at", KEPT),
+            )
+        ]
+
     async def time(self) -> datetime:
         """Return what the server's clock shows; raises StoreUnavailable."""
         async with translated():
@@ -127,17 +136,14 @@ class MongoStore:
         found: datetime = answer["localTime"]  # in UTC, whatever the driver makes of it
         return found.replace(tzinfo=timezone.utc)
 
-    async def ensure_indexes(self, *, change: bool = True) -> None:
-        """Create the indexes that are missing; safe from several services at once.
-
-        A retention that is set in the database is changed to that of this store, unless ``change`` is False.
-        """
+    async def ensure_indexes(self) -> None:
+        """Create the indexes that are missing; safe from several services at once."""
         await self.ping()  # with the usual timeout
         async with translated():
             with pymongo.timeout(_INDEX_TIMEOUT):
-                await self.executions.ensure_indexes(change=change)
+                await self.executions.ensure_indexes()
                 await self.workflows.ensure_indexes()
-                await self.occurrences.ensure_indexes(change=change)
-                await self.backfills.ensure_indexes(change=change)
-                await self.audit.ensure_indexes(change=change)
+                await self.occurrences.ensure_indexes()
+                await self.backfills.ensure_indexes()
+                await self.audit.ensure_indexes()
                 await self.idempotency.ensure_indexes()

@@ -76,7 +76,6 @@ from store.interfaces import (
     StoreRefused,
     StoreUnavailable,
 )
-from store.retention import keep
 
 Document = dict[str, Any]
 Found = list[Execution]  # inside the class, ``list`` is the method
@@ -93,6 +92,8 @@ _DELETED_AT_ONCE = 32
 _SCAN_BATCH = 500
 
 _LOCK_INDEX = "lock_key"
+# What actions answered may be megabytes, and a list shows none of it.
+_LISTED = {"results": 0, "input": 0}
 
 # How far each window of a list reaches back. The first ones hold little even at a thousand executions a second, and a list
 # that finds nothing asks no more often than there are windows.
@@ -109,12 +110,10 @@ _REACHES = tuple(timedelta(seconds=seconds) for seconds in (4, 60, 960, 4 * 3600
 class MongoExecutions:
     """See :class:`store.interfaces.Executions`."""
 
-    def __init__(
-        self, live: AsyncCollection[Document], finished: AsyncCollection[Document], *, retention: timedelta
-    ) -> None:
+    def __init__(self, live: AsyncCollection[Document], finished: AsyncCollection[Document]) -> None:
         self._live = live
         self._finished = finished
-        self._retention = retention
+        self._reaches: dict[str, int] = {}  # by workflow: which of the recent reaches held what was asked for the last time
         self._newest_finished: datetime | None = None  # that a list has met: where the next one need not feel its way
         self._admissions: GroupCommit[Admission, AdmissionAnswer] = GroupCommit(self._admit_all)
         self._untold = live.database["untold_ends"]
@@ -123,8 +122,8 @@ class MongoExecutions:
         self._reads: GroupCommit[str, Execution | None] = GroupCommit(self._get_all)
         self._looks: GroupCommit[str, int | None] = GroupCommit(self._look_all)
 
-    async def ensure_indexes(self, *, change: bool = True) -> None:
-        """Create the indexes; each is used by the calls named beside it. ``change`` says whether the retention may."""
+    async def ensure_indexes(self) -> None:
+        """Create the indexes; each is used by the calls named beside it."""
         await self._live.create_indexes(
             [
                 # admit, holders, list by workflow. Sparse rather than partial: that means the same here, and SecantusDB does
@@ -140,9 +139,9 @@ class MongoExecutions:
             [
                 IndexModel([("workflow_id", ASCENDING), ("_id", DESCENDING)], name="by_workflow"),  # list, latest
                 IndexModel([("status", ASCENDING), ("_id", DESCENDING)], name="by_status"),  # list
+                IndexModel([("finished_at", ASCENDING)], name="finished_at"),  # retention
             ]
         )
-        await keep(self._finished, "finished_at", self._retention, change=change)
 
     # -- admission -----------------------------------------------------------------------------------------------------
 
@@ -519,7 +518,7 @@ class MongoExecutions:
         return {execution.lock_key: execution for execution in found if execution.lock_key is not None}
 
     async def list(self, where: ExecutionFilter, *, before: str | None, limit: int) -> Sequence[Execution]:
-        """Return executions, newest first, with ids smaller than ``before``."""
+        """Return executions, newest first, with ids smaller than ``before``; see the contract."""
         # Ids carry the instant they were asked for at, so a range of time is a range of ids.
         low = None if where.created_from is None else earliest_execution_id(where.created_from)
         highs = [] if before is None else [before]
@@ -535,22 +534,23 @@ class MongoExecutions:
                 # Lock keys are the workflow id, or begin with it and "#"; "$" is the character after "#".
                 lock_keys = {"$gte": where.workflow_id, "$lt": f"{where.workflow_id}$"}
                 query = {"workflow_id": where.workflow_id, "lock_key": lock_keys, **query}
-            for execution in await self._newest(self._live, query, window, limit):
+            for execution in await self._newest(self._live, {**query, **_cause_is(where)}, window, limit):
                 found[execution.execution_id] = execution
         if statuses & TERMINAL:
-            await self._list_finished(found, where.workflow_id, statuses & TERMINAL, window, limit)
+            await self._list_finished(found, where, statuses & TERMINAL, window, limit)
         return [found[execution_id] for execution_id in sorted(found, reverse=True)[:limit]]
 
     async def _list_finished(
-        self, found: dict[str, Execution], workflow_id: str | None, statuses: frozenset[Status], window: Window, limit: int
+        self, found: dict[str, Execution], where: ExecutionFilter, statuses: frozenset[Status], window: Window, limit: int
     ) -> None:
         """Add finished executions to ``found`` until it holds the newest ``limit``."""
-        if workflow_id is None:
-            queries: Sequence[Document] = [{"status": status.value} for status in sorted(statuses)]
+        cause = _cause_is(where)
+        if where.workflow_id is None:
+            queries: Sequence[Document] = [{"status": status.value, **cause} for status in sorted(statuses)]
         elif statuses == TERMINAL:
-            queries = [{"workflow_id": workflow_id}]
+            queries = [{"workflow_id": where.workflow_id, **cause}]
         else:
-            queries = [{"workflow_id": workflow_id, **_status_is_in(statuses)}]
+            queries = [{"workflow_id": where.workflow_id, **_status_is_in(statuses), **cause}]
         now = datetime.now(timezone.utc)
         for part in _windows(*window, now, self._newest_finished):
             pages = await asyncio.gather(*(self._newest(self._finished, query, part, limit) for query in queries))
@@ -572,7 +572,7 @@ class MongoExecutions:
         bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
         if bounds:
             query = {**query, "_id": bounds}
-        return await self._find(collection, query, sort=[("_id", DESCENDING)], limit=limit)
+        return await self._find(collection, query, sort=[("_id", DESCENDING)], limit=limit, fields=_LISTED)
 
     async def latest(self, workflow_id: str) -> Execution | None:
         """Return the newest execution of a workflow."""
@@ -590,15 +590,17 @@ class MongoExecutions:
             found: Found = []
             high: str | None = None
             # Windows for the same reason as in list; coarser ones, because what is shown is little and of many workflows.
-            for reach in _RECENT_REACHES:
+            # The first reaches as far as was needed the last time, so that most workflows take one query each.
+            for reach in _RECENT_REACHES[self._reaches.get(workflow_id, 0) :]:
                 low = None if reach is None else earliest_execution_id(now - reach)
                 bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
                 query: Document = {"workflow_id": workflow_id, **({"_id": bounds} if bounds else {})}
-                cursor = self._finished.find(query, {"results": 0}, limit=limit).sort([("_id", DESCENDING)])
+                cursor = self._finished.find(query, _LISTED, limit=limit).sort([("_id", DESCENDING)])
                 found += [from_document(document) async for document in cursor]
                 if len(found) >= limit:
                     break
                 high = low
+            self._reaches[workflow_id] = _reach_of(found[-1].execution_id if len(found) >= limit else "", now)
             return found
 
         # The open ones last: what ends in between is shown as open rather than not at all.
@@ -609,7 +611,7 @@ class MongoExecutions:
         for workflow_id, executions in zip(workflow_ids, finished, strict=True):
             holder = holders.get(workflow_id)
             others = [each for each in executions if holder is None or each.execution_id != holder.execution_id]
-            newest = [replace(holder, results={}), *others] if holder is not None else others
+            newest = [replace(holder, results={}, input=None), *others] if holder is not None else others
             found[workflow_id] = sorted(newest, key=lambda each: each.execution_id, reverse=True)[:limit]
         return found
 
@@ -681,9 +683,10 @@ class MongoExecutions:
         *,
         sort: Sequence[tuple[str, int]] | None = None,
         limit: int = 0,
+        fields: Mapping[str, int] | None = None,
     ) -> Found:
         async with translated():
-            cursor = collection.find(query, limit=limit)
+            cursor = collection.find(query, fields, limit=limit)
             if sort is not None:
                 cursor = cursor.sort(sort)
             return [from_document(document) async for document in cursor]
@@ -733,6 +736,18 @@ class MongoExecutions:
             new = [document for execution_id, document in documents.items() if execution_id not in known]
             if new:
                 await collection.insert_many(new, ordered=False)
+
+
+def _reach_of(execution_id: str, now: datetime) -> int:
+    """Return which of the recent reaches is the first that reaches back to an id."""
+    for place, reach in enumerate(_RECENT_REACHES):
+        if reach is None or execution_id >= earliest_execution_id(now - reach):
+            return place
+    return 0
+
+
+def _cause_is(where: ExecutionFilter) -> Document:
+    return {} if where.cause is None else {"cause": where.cause.value}
 
 
 _END = ("epoch", "finished_at", "reason")

@@ -8,12 +8,12 @@ answer is kept in it, or *released*, when the request was refused and changed no
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from store.failures import translated
 from store.interfaces import KeptAnswer, KeyClaim
-from store.retention import keep
 
 KEPT: Final = timedelta(days=1)
 LEASE: Final = timedelta(seconds=30)
@@ -26,8 +26,8 @@ class MongoIdempotency:
         self._collection = collection
 
     async def ensure_indexes(self) -> None:
-        """Create the index that removes what is too old."""
-        await keep(self._collection, "claimed_at", KEPT)
+        """Create the index of the retention."""
+        await self._collection.create_indexes([IndexModel([("claimed_at", ASCENDING)], name="claimed_at")])
 
     async def claim(self, key: str, fingerprint: str, now: datetime) -> KeyClaim:
         """Claim a key, or return what is known of it."""

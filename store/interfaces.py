@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from domain.access import Token
 from domain.backfill import Backfill
-from domain.execution import ActionFinished, Admission, Ended, Execution, Restart, Status
+from domain.execution import ActionFinished, Admission, Cause, Ended, Execution, Restart, Status
 from domain.occurrence import Unfired
 from vault.keys import Sealed
 
@@ -110,16 +110,16 @@ class ExecutionFilter:
     statuses: frozenset[Status] | None = None
     created_from: datetime | None = None  # inclusive
     created_to: datetime | None = None  # exclusive
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True)
 class WorkflowFilter:
-    """Which workflows to list; None means any."""
+    """Which workflows to list, of those that are not archived; None means any."""
 
     prefix: str | None = None
     contains: str | None = None  # anywhere in the id, whatever the case
     trigger_type: str | None = None
-    archived: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,13 +216,13 @@ class Executions(Protocol):
         """Return the open executions by lock key."""
 
     async def list(self, where: ExecutionFilter, *, before: str | None, limit: int) -> Sequence[Execution]:
-        """Return executions, newest first, with ids smaller than ``before``."""
+        """Return executions, newest first, with ids smaller than ``before``, without input and the results of actions."""
 
     async def latest(self, workflow_id: str) -> Execution | None:
-        """Return the newest execution of a workflow."""
+        """Return the newest execution of a workflow, without input and the results of actions."""
 
     async def recent(self, workflow_ids: Sequence[str], limit: int) -> Mapping[str, Sequence[Execution]]:
-        """Return the newest executions of each workflow, newest first, without the results of their actions."""
+        """Return the newest executions of each workflow, newest first, without input and the results of actions."""
 
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return waiting executions with ``wake_at`` up to ``until``, soonest first."""

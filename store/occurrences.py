@@ -10,7 +10,7 @@ each reaching further back than the last.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, UpdateOne
@@ -21,28 +21,27 @@ from domain.instants import to_millis
 from domain.occurrence import Disposition, Unfired
 from store.failures import refused, translated
 from store.group_commit import GroupCommit
-from store.retention import keep
+from store.windows import backwards
 
 Document = dict[str, Any]
-Found = list[Unfired]  # inside the class, ``list`` is the method
-
-_REACHES = (timedelta(hours=1), timedelta(days=1), timedelta(days=8), None)
+Ranges = list[Unfired]  # inside the class, ``list`` is the method
 
 
 class MongoOccurrences:
     """See :class:`store.interfaces.Occurrences`."""
 
-    def __init__(self, collection: AsyncCollection[Document], *, retention: timedelta) -> None:
+    def __init__(self, collection: AsyncCollection[Document]) -> None:
         self._collection = collection
-        self._retention = retention
         self._records: GroupCommit[Unfired, None] = GroupCommit(self._record_all)
 
-    async def ensure_indexes(self, *, change: bool = True) -> None:
-        """Create the indexes."""
+    async def ensure_indexes(self) -> None:
+        """Create the indexes; each is used by the calls named beside it."""
         await self._collection.create_indexes(
-            [IndexModel([("workflow_id", ASCENDING), ("first", DESCENDING)], name="by_workflow")]  # list
+            [
+                IndexModel([("workflow_id", ASCENDING), ("first", DESCENDING)], name="by_workflow"),  # list
+                IndexModel([("last", ASCENDING)], name="last"),  # retention
+            ]
         )
-        await keep(self._collection, "last", self._retention, change=change)
 
     async def record(self, unfired: Unfired) -> None:
         """Keep a range; see the contract."""
@@ -75,19 +74,18 @@ class MongoOccurrences:
 
     async def list(self, workflow_id: str, *, before: datetime | None, limit: int) -> Sequence[Unfired]:
         """Return ranges of a workflow that begin before ``before``, newest first."""
-        found: Found = []
-        # The first window is open to the future: clocks may be apart.
-        top = before or datetime.now(timezone.utc)
-        bounds: Document = {} if before is None else {"$lt": before}
-        for reach in _REACHES:
-            low = None if reach is None else top - reach
-            query = {"workflow_id": workflow_id, "first": {**bounds, **({} if low is None else {"$gte": low})}}
+        found: Ranges = []
+        for low, high in backwards(before, datetime.now(timezone.utc)):
+            bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
             async with translated():
-                cursor = self._collection.find(query, limit=limit - len(found)).sort([("first", DESCENDING)])
-                found += [each async for document in cursor if (each := unfired(workflow_id, document)) is not None]
+                cursor = self._collection.find({"workflow_id": workflow_id, "first": bounds}, limit=limit - len(found))
+                found += [
+                    each
+                    async for document in cursor.sort([("first", DESCENDING)])
+                    if (each := unfired(workflow_id, document)) is not None
+                ]
             if len(found) >= limit:
                 break
-            bounds = {"$lt": low}
         return found
 
 

@@ -8,27 +8,37 @@ The definition is kept as JSON text, because its keys may hold dots and dollars 
 (trigger, retries, next run) stands beside it.
 """
 
+import asyncio
 import json
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
+from domain.trigger import TRIGGER_TYPES
 from events.topics import PARTITIONS
 from store.failures import translated
 from store.group_commit import GroupCommit
 from store.interfaces import Advance, Due, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+from store.names import Names, containing, ranges
 from store.occurrences import unfired, unfired_document
 
 Document = dict[str, Any]
+# Inside the class, ``list`` is the method.
+Documents = list[Document]
+Found = list[Workflow]
+Ids = list[str]
 
 _DUE_PAGE = 1000
+# The standalone database takes disproportionately longer for longer lists of ids.
+_CHUNK = 64
+_DEL = "\x7f"
 _ILLEGAL_OPERATION, _NOT_SUPPORTED = 20, 263
 
 
@@ -39,18 +49,25 @@ class MongoWorkflows:
         self._heads = heads
         self._versions = versions
         self._reads: GroupCommit[str, Workflow | None] = GroupCommit(self._get_all)
+        self._names = Names(self._read_names)
         self._has_transactions = True  # until the server refuses one
         self._advances: GroupCommit[tuple[str, int, datetime, Advance], bool] = GroupCommit(self._advance_all)
 
     async def ensure_indexes(self) -> None:
-        """Create the index that the scheduler reads by."""
-        await self._heads.create_indexes([IndexModel([("next_run", ASCENDING)], name="next_run", sparse=True)])
+        """Create the indexes that the scheduler and the lists read by."""
+        await self._heads.create_indexes(
+            [
+                IndexModel([("next_run", ASCENDING)], name="next_run", sparse=True),  # due
+                IndexModel([("trigger_type", ASCENDING), ("_id", ASCENDING)], name="listed", sparse=True),  # list
+            ]
+        )
 
     async def create(self, workflow: Workflow) -> Workflow:
         """Store a new workflow; see the contract."""
         try:
             async with translated():
                 await self._heads.insert_one(to_document(workflow))
+            self._names.add(workflow.workflow_id)
         except DuplicateKeyError:
             existing = await self.get(workflow.workflow_id)
             if existing is None or existing.archived_at is None:
@@ -123,36 +140,69 @@ class MongoWorkflows:
                 # The version is raised too: a change that has read the workflow before must not bring it back.
                 result = await self._heads.update_one(
                     {"_id": workflow_id, "version": head["version"]},
-                    {"$set": {"archived_at": at, "updated_at": at}, "$inc": {"version": 1}, "$unset": {"next_run": ""}},
+                    {
+                        "$set": {"archived_at": at, "updated_at": at},
+                        "$inc": {"version": 1},
+                        "$unset": {"next_run": "", "trigger_type": ""},
+                    },
                 )
                 if result.matched_count:
                     return True
 
     async def _keep(self, head: Document) -> None:
         """Keep a version that is about to be superseded: executions that were admitted under it still run it."""
-        kept = {key: value for key, value in head.items() if key not in ("_id", "next_run")}
+        kept = {key: value for key, value in head.items() if key not in ("_id", "next_run", "trigger_type")}
         with suppress(DuplicateKeyError):  # kept by a change that went no further
             await self._versions.insert_one({"_id": f"{head['_id']}@{head['version']}", "workflow_id": head["_id"], **kept})
 
     async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
         """Return workflows by id, with ids greater than ``after``."""
-        query: Document = {"archived_at": {"$exists": where.archived}}
-        bounds: Document = {}
-        if where.prefix:
-            # Ids are ASCII, and DEL sorts behind every character they may have.
-            bounds = {"$gte": where.prefix, "$lt": f"{where.prefix}\x7f"}
-        if after is not None:
-            bounds["$gt"] = after
+        names = await self._names.current()
         if where.contains:
-            bounds["$regex"] = re.escape(where.contains)
-            bounds["$options"] = "i"
-        if bounds:
-            query["_id"] = bounds
-        if where.trigger_type is not None:
-            query["trigger_type"] = where.trigger_type
-        async with translated():
+            return await self._search(where, containing(names, where.contains, where.prefix, after), limit)
+        prefix = where.prefix or ""
+        is_further = after is not None and after >= prefix
+        lower: Document = {"$gt": after} if is_further else {"$gte": prefix} if prefix else {}
+        found: Found = []
+        for _, last in ranges(names, after if is_further else prefix or None, limit):
+            is_end = last is None or not last.startswith(prefix)
+            # Ids are ASCII, and DEL sorts behind every character they may have.
+            upper = {"$lte": last} if not is_end else {"$lt": f"{prefix}{_DEL}"} if prefix else {}
+            found += await self._between({**lower, **upper}, where, limit)
+            if is_end or len(found) >= limit:
+                break
+            lower = {"$gt": last}
+        return found[:limit]
+
+    async def _between(self, bounds: Document, where: WorkflowFilter, limit: int) -> Found:
+        """Return the first workflows within bounds of the id."""
+        # Nothing but an equality and a range: with any further clause SecantusDB reads everything.
+        types = TRIGGER_TYPES if where.trigger_type is None else (where.trigger_type,)
+        queries = [{"trigger_type": each, **({"_id": bounds} if bounds else {})} for each in types]
+
+        async def first(query: Document) -> Documents:
             cursor = self._heads.find(query, limit=limit).sort([("_id", ASCENDING)])
-            return [_from_document(document) async for document in cursor]
+            return [document async for document in cursor]
+
+        async with translated():
+            pages = await asyncio.gather(*(first(query) for query in queries))
+        documents = sorted((document for page in pages for document in page), key=lambda document: document["_id"])
+        return [_from_document(document) for document in documents[:limit]]
+
+    async def _search(self, where: WorkflowFilter, ids: Iterator[str], limit: int) -> Found:
+        """Return the first of the workflows ``ids`` that are like ``where``."""
+        found: Found = []
+        while len(found) < limit and (chunk := [*islice(ids, min(limit, _CHUNK))]):
+            documents = {each["_id"]: each async for each in self._heads.find({"_id": {"$in": chunk}})}
+            for workflow_id in chunk:
+                document = documents.get(workflow_id, {})
+                if "trigger_type" in document and where.trigger_type in (None, document["trigger_type"]):
+                    found.append(_from_document(document))
+        return found[:limit]
+
+    async def _read_names(self) -> Ids:
+        async with translated():
+            return [document["_id"] async for document in self._heads.find({}, {"_id": 1})]
 
     async def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
         """Yield the workflows with ``next_run`` up to ``until``, soonest first."""
@@ -281,7 +331,6 @@ def to_document(workflow: Workflow) -> Document:
         "version": workflow.version,
         "definition": json.dumps(dict(workflow.definition)),
         "trigger": json.dumps(workflow.definition["trigger"]),
-        "trigger_type": workflow.definition["trigger"]["type"],
         "retries": workflow.definition["retries"],
         "total_actions": workflow.total_actions,
         "shard": workflow.shard,
@@ -293,7 +342,9 @@ def to_document(workflow: Workflow) -> Document:
         document["timeout"] = workflow.definition["timeout"]
     if workflow.next_run is not None:
         document["next_run"] = workflow.next_run
-    if workflow.archived_at is not None:
+    if workflow.archived_at is None:  # what lists are read by, and archived ones are in none
+        document["trigger_type"] = workflow.definition["trigger"]["type"]
+    else:
         document["archived_at"] = workflow.archived_at
     if workflow.definition.get("overlap") is not None:
         document["overlap"] = json.dumps(workflow.definition["overlap"])

@@ -55,8 +55,7 @@ async def verify_and_rebuild(target: Target, progress: Progress, *, keep: int, f
         report = await verification.run(keep=keep)
         if report.open and not force:
             return report, None
-        # How long is kept what, is the services' affair: the environment of this command need not be theirs.
-        await store.ensure_indexes(change=False)
+        await store.ensure_indexes()
         now = instant(datetime.now(timezone.utc))
         return report, await rebuild(verification, store.executions, progress=progress, differing=report.differing, now=now)
 
@@ -68,7 +67,6 @@ async def _verification(target: Target, progress: Progress) -> AsyncIterator[tup
         settings.mongodb_url,
         settings.mongodb_database,
         timeout=max(settings.mongodb_timeout, PATIENCE),
-        retention_days=settings.retention_days,
         credentials=settings.mongodb_credentials,
     )
     consumer = Log.consumer(kafka_security.client(settings))

@@ -21,6 +21,7 @@ from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
 from apps.scheduler.publishing import KafkaPublisher
+from apps.scheduler.retention import Retention
 from apps.scheduler.retries import Retries
 from apps.scheduler.settings import SchedulerSettings
 from apps.scheduler.skew import Skew
@@ -152,7 +153,20 @@ class SchedulerApp(ServiceApp):
             metrics=self.scheduler_metrics,
         )
         agents.install(self, self.announcements)
-        timers.install(self, self.passes, settings)
+        retention = Retention(
+            self.store.retentions(
+                executions=settings.retention,
+                ledger=timedelta(days=settings.ledger_retention_days),
+                audit=timedelta(days=settings.audit_retention_days),
+            ),
+            agenda=self.agenda,
+            server_time=self.store.time,
+            clock=wall_clock,
+            monotonic=time.monotonic,
+            sleep=asyncio.sleep,
+            metrics=self.scheduler_metrics,
+        )
+        timers.install(self, self.passes, retention, settings)
         views.install(self, self.agenda, self.scheduler_metrics)
         health.install(self, registry)
         self.on_partitions_assigned.connect(self._take_shards)  # type: ignore[arg-type]

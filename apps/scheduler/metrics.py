@@ -17,6 +17,9 @@ class Metrics:
         self.restarts = Counter(
             "scheduler_restarts", "Executions handed out anew, or given up, by why.", ["why"], registry=registry
         )
+        self.removed = Counter(
+            "scheduler_removed", "Documents removed because their retention was over.", ["collection"], registry=registry
+        )
         self.dead_letters = Counter("scheduler_dead_letters", "Records that were not understood.", registry=registry)
         self.failed_passes = Counter("scheduler_failed_passes", "Passes that could not be finished.", registry=registry)
         self.pass_seconds = Gauge("scheduler_pass_seconds", "Duration of the last pass.", registry=registry)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from apps.settings import ServiceSettings
+from apps.settings import LONGEST_RETENTION, ServiceSettings
 
 
 class SchedulerSettings(ServiceSettings):
@@ -38,6 +38,15 @@ class SchedulerSettings(ServiceSettings):
     scheduler_watch_interval: float = Field(default=2.0, ge=0.1, description="Seconds between two looks at the heartbeats.")
     runner_stale_after: float = Field(
         default=10.0, gt=0, description="Seconds without a new heartbeat after which a runner is given up."
+    )
+    ledger_retention_days: float = Field(
+        default=90.0,
+        gt=0,
+        le=LONGEST_RETENTION,
+        description="How long it is told of ticks that were skipped, missed or held, and of finished backfills.",
+    )
+    audit_retention_days: float = Field(
+        default=365.0, gt=0, le=LONGEST_RETENTION, description="How long the audit log is kept."
     )
 
     @property

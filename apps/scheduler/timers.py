@@ -5,11 +5,13 @@ import asyncio
 import faust
 
 from apps.scheduler.passes import Passes
+from apps.scheduler.retention import Retention
 from apps.scheduler.settings import SchedulerSettings
 
 _PATIENCE = 0.05
 _SECOND_LOOK = 1.5
 DEADLINE_INTERVAL = 1.0  # seconds; no timeout is shorter
+_RETENTION_INTERVAL = 60.0
 
 
 def is_calm(app: faust.App) -> bool:
@@ -28,7 +30,7 @@ async def pass_when_calm(app: faust.App, passes: Passes) -> None:
     await passes.look_ahead()
 
 
-def install(app: faust.App, passes: Passes, settings: SchedulerSettings) -> None:
+def install(app: faust.App, passes: Passes, retention: Retention, settings: SchedulerSettings) -> None:
     """Make the timers of ``app``."""
 
     async def look_ahead() -> None:
@@ -46,6 +48,12 @@ def install(app: faust.App, passes: Passes, settings: SchedulerSettings) -> None
         if is_calm(app):
             await passes.watch_deadlines()
 
+    async def sweep() -> None:
+        """Removes what is over its retention."""
+        if is_calm(app):
+            await retention.sweep()
+
     app.timer(min(settings.scheduler_interval, DEADLINE_INTERVAL), name="watch_deadlines")(watch_deadlines)
     app.timer(settings.scheduler_interval, name="look_ahead")(look_ahead)
     app.timer(settings.scheduler_watch_interval, name="watch_runners")(watch_runners)
+    app.timer(_RETENTION_INTERVAL, name="sweep")(sweep)

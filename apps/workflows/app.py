@@ -98,7 +98,7 @@ class WorkflowsApp(ServiceApp):
         await self.live.close()
 
     def middlewares(self) -> list[Any]:
-        return [request_ids.middleware, problems.middleware, *super().middlewares()]
+        return [request_ids.middleware, assets.middleware, problems.middleware, *super().middlewares()]
 
     def refuse(self, error: Exception) -> web.Response:
         return problems.answer(error)

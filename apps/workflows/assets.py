@@ -3,14 +3,20 @@
 The page at ``/`` names every other file under a digest of them all, so that those are cached for ever and never stale; the
 page itself is asked for each time and answered with 304 where it has not changed. It may load nothing from anywhere else,
 and run nothing that is not a file of its own.
+
+Two more pages stand alone: the one to log in (:mod:`apps.workflows.sessions`), and the one for people whose browser asks for
+an address where there is nothing.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 from faust.types import AppT
 
 from apps.workflows.views import Resource
@@ -47,9 +53,15 @@ class Assets:
     """The files, read once."""
 
     digest: str
-    files: dict[str, bytes]  # by path below dashboard/
-    page: bytes
-    page_tag: str
+    files: Mapping[str, bytes]  # by path below dashboard/
+    pages: Mapping[str, str]  # by name
+
+    def page(self, name: str, **values: str) -> bytes:
+        """Return a page with ``values`` in the places that bear their names."""
+        text = self.pages[name]
+        for place, value in {"assets": f"{PREFIX}/{self.digest}", "digest": self.digest, **values}.items():
+            text = text.replace(f"{{{{{place}}}}}", escape(value))
+        return text.encode()
 
 
 def read(folder: Path = FILES) -> Assets:
@@ -59,9 +71,8 @@ def read(folder: Path = FILES) -> Assets:
     digest = hashlib.sha256()
     for name, content in files.items():
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    short = digest.hexdigest()[:16]
-    page = files.pop("index.html").replace(b"{{assets}}", f"{PREFIX}/{short}".encode())
-    return Assets(short, files, page, f'"{short}"')
+    pages = {name: files.pop(name).decode() for name in [*files] if name.endswith(".html")}
+    return Assets(digest.hexdigest()[:16], files, pages)
 
 
 ASSETS: Final = read()
@@ -75,10 +86,11 @@ class Page(Resource):
 
     async def get(self, request: web.Request) -> web.Response:
         """Return the page."""
-        headers = {**SECURITY, "Cache-Control": "no-cache", "ETag": ASSETS.page_tag}
-        if request.headers.get("If-None-Match") == ASSETS.page_tag:
+        tag = f'"{ASSETS.digest}"'
+        headers = {**SECURITY, "Cache-Control": "no-cache", "ETag": tag}
+        if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers=headers)
-        return web.Response(body=ASSETS.page, headers={**headers, "Content-Type": TYPES[".html"]})
+        return web.Response(body=ASSETS.page("index.html"), headers={**headers, "Content-Type": TYPES[".html"]})
 
 
 class File(Resource):
@@ -96,6 +108,17 @@ class File(Resource):
         caching = "public, max-age=31536000, immutable" if digest == ASSETS.digest else "no-store"
         headers = {**SECURITY, "Cache-Control": caching, "Content-Type": TYPES[Path(path).suffix]}
         return web.Response(body=content, headers=headers)
+
+
+@web.middleware
+async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a person's browser with a page where there is nothing at an address; programs get a problem."""
+    response = await handler(request)
+    is_nowhere = response.status == web.HTTPNotFound.status_code and request.match_info.route.resource is None
+    if not is_nowhere or request.method != "GET" or "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
+        return response
+    headers = {**SECURITY, "Cache-Control": "no-store", "Content-Type": TYPES[".html"]}
+    return web.Response(body=ASSETS.page("missing.html"), status=response.status, headers=headers)
 
 
 VIEWS: Final[tuple[Any, ...]] = (Page, File)

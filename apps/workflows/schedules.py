@@ -15,7 +15,7 @@ from apps.workflows.definitions import current_workflow
 from apps.workflows.errors import NoTicks
 from apps.workflows.holding import first_held, held_by, trigger_of
 from apps.workflows.publishing import Publish
-from domain.execution import Execution
+from domain.execution import Cause, Execution
 from domain.identifiers import earliest_execution_id
 from domain.instants import MILLISECOND
 from domain.occurrence import Unfired
@@ -33,7 +33,6 @@ from store.interfaces import (
 )
 
 _TRIES = 20  # of a pause, against a schedule that advances at the same time
-_PAGE = 500
 
 
 def coming(trigger: Trigger, anchor: datetime, first: datetime | None, count: int) -> list[datetime]:
@@ -215,12 +214,5 @@ class Ledger:
 async def _fired(workflow_id: str, executions: Executions, before: datetime | None, limit: int) -> Sequence[Execution]:
     """Return the newest ``limit`` executions that came of ticks."""
     cursor = None if before is None else earliest_execution_id(before)
-    found: list[Execution] = []
-    while len(found) < limit:
-        size = min(_PAGE, limit)
-        page = await executions.list(ExecutionFilter(workflow_id=workflow_id), before=cursor, limit=size)
-        found += [each for each in page if each.due_at is not None]
-        if len(page) < size:
-            break
-        cursor = page[-1].execution_id
-    return found[:limit]
+    where = ExecutionFilter(workflow_id=workflow_id, cause=Cause.SCHEDULE)
+    return await executions.list(where, before=cursor, limit=limit)

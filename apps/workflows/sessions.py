@@ -4,7 +4,7 @@ The cookie holds the token itself, out of reach of scripts and of other sites: r
 and nothing about them is stored. A second cookie, which scripts can read, holds what they must send with every change.
 """
 
-from html import escape
+from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from apps.access import ANYBODY, CSRF_COOKIE, SESSION_COOKIE, NotAuthenticated, Principal, principal_of
 from apps.operations import Answer, Operation
 from apps.workflows import answers
+from apps.workflows.assets import ASSETS, SECURITY, TYPES
 from apps.workflows.bodies import read_object
 from apps.workflows.errors import BadRequest
 from apps.workflows.field_errors import field_errors
@@ -22,6 +23,7 @@ from domain.access import Scope, csrf_of
 from domain.model import Model
 
 _FORM: Final = "application/x-www-form-urlencoded"
+_FILES: Final = frozenset({"style.css", "icon.svg"})
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
@@ -29,42 +31,6 @@ _HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_STYLE: Final = """\
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { min-height: 100vh; margin: 0; display: grid; place-items: center; }
-main { width: min(24rem, 90vw); }
-h1 { font-size: 1.25rem; }
-label { display: block; margin-bottom: .25rem; }
-input, button { font: inherit; box-sizing: border-box; width: 100%; padding: .6rem .75rem; border-radius: .4rem; }
-input { border: 1px solid GrayText; background: Field; color: FieldText; }
-button { margin-top: .75rem; border: 0; background: #2f5fd0; color: #fff; cursor: pointer; }
-:focus-visible { outline: 3px solid #7aa2ff; outline-offset: 2px; }
-.error { color: #c5221f; } @media (prefers-color-scheme: dark) { .error { color: #ff8a80; } }
-code { font-family: ui-monospace, monospace; }
-"""
-_PAGE: Final = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Log in: Workflow automation</title>
-<link rel="stylesheet" href="/login/style.css">
-</head>
-<body>
-<main>
-<h1>Workflow automation</h1>
-{error}<form method="post" action="/login">
-<label for="token">Token</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-<input name="next" type="hidden" value="{next}">
-<button>Log in</button>
-</form>
-<p>A token is made with <code>wf tokens create</code>.</p>
-</main>
-</body>
-</html>
-"""
 
 
 class LoginBody(Model):
@@ -139,25 +105,29 @@ class Login(Resource):
         )
 
 
-class LoginStyle(Resource):
-    """How the page to log in looks."""
+class LoginFile(Resource):
+    """What the page to log in loads: it looks as the dashboard does, whose files are for those who are logged in."""
 
-    view_name = "login-style"
-    view_path = "/login/style.css"
+    view_name = "login-file"
+    view_path = "/login/{asset}"
     operations: ClassVar = {
         "get": Operation(
-            "showLoginStyle",
-            "How the page to log in looks",
-            {200: Answer("A style sheet.", content_type="text/css")},
+            "readLoginFile",
+            "A file that the page to log in loads",
+            {200: Answer("The file.", content_type="*/*")},
             tag="access",
             scope=Scope.PUBLIC,
             uses_database=False,
+            refusals=(web.HTTPNotFound,),
         )
     }
 
-    async def get(self, request: web.Request) -> web.Response:
-        """Return the style sheet."""
-        return web.Response(text=_STYLE, content_type="text/css", headers={"Cache-Control": "max-age=3600"})
+    async def get(self, request: web.Request, asset: str) -> web.Response:
+        """Return a file of the page."""
+        if asset not in _FILES:
+            raise web.HTTPNotFound
+        headers = {"Content-Type": TYPES[Path(asset).suffix], "Cache-Control": "max-age=3600", **SECURITY}
+        return web.Response(body=ASSETS.files[asset], headers=headers)
 
 
 class Logout(Resource):
@@ -203,7 +173,7 @@ class Session(Resource):
         return self.answer(_shown(principal_of(request)))
 
 
-VIEWS: Final[tuple[Any, ...]] = (Login, LoginStyle, Logout, Session)
+VIEWS: Final[tuple[Any, ...]] = (Login, LoginFile, Logout, Session)
 
 
 def _shown(principal: Principal) -> dict[str, Any]:
@@ -216,9 +186,8 @@ def _shown(principal: Principal) -> dict[str, Any]:
 
 
 def _page(target: str, error: str = "") -> web.Response:
-    shown = f'<p class="error" role="alert">{escape(error)}</p>\n' if error else ""
-    text = _PAGE.format(error=shown, next=escape(_local(target), quote=True))
-    return web.Response(text=text, content_type="text/html", status=401 if error else 200, headers=_HEADERS)
+    page = ASSETS.page("login.html", error=error, next=_local(target))
+    return web.Response(body=page, content_type="text/html", charset="utf-8", status=401 if error else 200, headers=_HEADERS)
 
 
 def _local(target: str) -> str:

@@ -5,7 +5,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.dashboard.browser import CHROMIUM, chromium, complaints
-from tests.e2e.conftest import api, target, workflow_id  # noqa: F401 (fixtures)
+from tests.e2e.conftest import api, producer, target, workflow_id  # noqa: F401 (fixtures)
 
 expect.set_options(timeout=20_000)
 
@@ -31,3 +31,20 @@ async def page(browser, stack):
     yield page
     await page.close()
     assert found == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def refused_page(browser, stack):
+    """A page that may be refused something: the browser itself reports that on the console."""
+    page = await browser.new_page()
+    page.set_default_timeout(30_000)
+    yield page
+    await page.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def guarded(stack):
+    """The address of one more API of the same stack, which asks for tokens."""
+    worker = await stack.add_worker("workflows", name="workflows-guarded", environment={"AUTH": "tokens"})
+    yield worker.url
+    await stack.remove_worker(worker.name)

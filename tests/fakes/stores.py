@@ -148,23 +148,18 @@ class FakeExecutions:
                 and (where.created_from is None or execution.execution_id >= earliest_execution_id(where.created_from))
                 and (where.created_to is None or execution.execution_id < earliest_execution_id(where.created_to))
                 and (before is None or execution.execution_id < before)
+                and where.cause in (None, execution.cause)
             )
 
         found = sorted(filter(matches, self.found.values()), key=lambda e: e.execution_id, reverse=True)
-        return found[:limit]
+        return [replace(execution, results={}, input=None) for execution in found[:limit]]
 
     async def latest(self, workflow_id: str) -> Execution | None:
         found = await self.list(ExecutionFilter(workflow_id=workflow_id), before=None, limit=1)
         return found[0] if found else None
 
     async def recent(self, workflow_ids: Sequence[str], limit: int) -> Mapping[str, Sequence[Execution]]:
-        return {
-            each: [
-                replace(execution, results={})
-                for execution in await self.list(ExecutionFilter(workflow_id=each), before=None, limit=limit)
-            ]
-            for each in workflow_ids
-        }
+        return {each: await self.list(ExecutionFilter(workflow_id=each), before=None, limit=limit) for each in workflow_ids}
 
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         found = [e for e in self.found.values() if e.wake_at and e.wake_at <= until and e.shard in shards]
@@ -246,7 +241,7 @@ class FakeWorkflows:
                 (not where.prefix or workflow.workflow_id.startswith(where.prefix))
                 and (not where.contains or where.contains.lower() in workflow.workflow_id.lower())
                 and (where.trigger_type is None or workflow.definition["trigger"]["type"] == where.trigger_type)
-                and (workflow.archived_at is not None) == where.archived
+                and workflow.archived_at is None
                 and (after is None or workflow.workflow_id > after)
             )
 

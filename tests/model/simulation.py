@@ -290,7 +290,7 @@ class World:
     def executions_of(self, process: "Process") -> MongoExecutions:
         """Return the repository of one process."""
         live, finished = View(process, "open_executions"), View(process, "executions")
-        return MongoExecutions(live, finished, retention=timedelta(days=30))  # type: ignore[arg-type]
+        return MongoExecutions(live, finished)  # type: ignore[arg-type]
 
     @property
     def listening(self) -> list["Scheduler"]:

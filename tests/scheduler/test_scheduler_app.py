@@ -33,7 +33,7 @@ def app(tmp_path):
 
 def test_every_module_is_importable():
     names = [module.name for module in pkgutil.iter_modules(apps.scheduler.__path__)]
-    assert {"agenda", "agents", "app", "orphans", "retries", "ticks", "timers", "views"} <= set(names)
+    assert {"agenda", "agents", "app", "orphans", "retention", "retries", "ticks", "timers", "views"} <= set(names)
     for name in names:
         importlib.import_module(f"apps.scheduler.{name}")
 
@@ -41,7 +41,7 @@ def test_every_module_is_importable():
 def test_agent_and_timers_are_there(app):
     assert [agent.channel.get_topic_name() for agent in app.agents.values()] == [SCHEDULE.name]
     assert app.conf.web_port == 8082
-    assert len(app._app_tasks) == 3
+    assert len(app._app_tasks) == 4
 
 
 def test_settings_come_from_the_environment(monkeypatch):

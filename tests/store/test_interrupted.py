@@ -5,7 +5,6 @@ The repository's own code on collections in memory, so that every single command
 
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure
@@ -41,7 +40,7 @@ class Client:
             "untold_ends": Collection(lambda *_: None),
         }
         live, ended = View(self, "open_executions"), View(self, "executions")
-        self.executions = MongoExecutions(live, ended, retention=timedelta(days=1))
+        self.executions = MongoExecutions(live, ended)
         self.commands = 0
         self.fail_at = None
         self.way = ""

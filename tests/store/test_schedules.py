@@ -11,7 +11,6 @@ from domain.execution import Admission, Cause, Ended, Restart, Status
 from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
 from domain.overlap import Overlap
-from store.client import MongoStore
 from store.interfaces import Advance, AlreadyAdmitted, ExecutionFilter, Locked, Workflow
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -177,15 +176,6 @@ async def test_a_page_of_the_ledger_may_reach_far_back(store):
     assert await store.occurrences.list("w", before=None, limit=4) == [ahead, *kept[:3]]
     assert await store.occurrences.list("w", before=kept[1].first, limit=6) == kept[2:8]
     assert await store.occurrences.list("w", before=kept[-1].first, limit=6) == []
-
-
-async def test_the_ledger_has_a_retention_of_its_own(mongodb):
-    store = MongoStore(mongodb.url, "ledger", retention_days=1, ledger_retention_days=7)
-    await store.start()
-    await store.ensure_indexes()
-    indexes = await store._database.occurrences.index_information()
-    assert indexes["retention"]["expireAfterSeconds"] == timedelta(days=7).total_seconds()
-    await store.stop()
 
 
 async def test_many_schedules_advance_together_and_each_by_its_own_condition(store):

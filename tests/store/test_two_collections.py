@@ -1,19 +1,15 @@
 """What a crash between two writes leaves, and how it is mended: MongoDB alone."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
 from domain.execution import Cause, Ended, Restart, Status, admit, apply
-from store.client import MongoStore
 from store.executions import to_document
 from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter
 from tests.store.test_executions import ALL, admission, at, finished
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-RETENTION = timedelta(days=30)
 
 
 def tick(workflow_id="w"):
@@ -94,41 +90,6 @@ async def test_what_was_ended_but_not_moved_holds_no_lock_and_is_moved_later(rea
     assert await real.executions.unclaimed(at(10), ALL, 10) != []
     assert await real.executions._live.find_one({"_id": asked.execution_id}) is None
     assert await real.executions.get(asked.execution_id) == after
-
-
-async def test_open_executions_never_expire_and_finished_ones_do(real):
-    asked, other = admission(), admission("other")
-    await real.executions.admit(asked)
-    await real.executions.admit(other)
-    await real.executions.project([finished(asked, status=Status.OK)])
-    document = await real.executions._finished.find_one({"_id": asked.execution_id})
-    retention = (await real.executions._finished.index_information())["retention"]
-    assert retention["key"] == [("finished_at", 1)]
-    assert document["finished_at"] == at(1)
-    assert retention["expireAfterSeconds"] == RETENTION.total_seconds()
-    indexes = await real.executions._live.index_information()
-    assert not any("expireAfterSeconds" in index for index in indexes.values())
-
-
-async def test_a_retention_that_is_changed_counts_for_what_is_stored_already(mongodb, real):
-    """A service that is started anew with another setting changes it; a command of the shell does not."""
-
-    async def seconds():
-        found = {}
-        for name in ("executions", "occurrences", "audit", "idempotency_keys"):
-            found[name] = (await real._database[name].index_information())["retention"]["expireAfterSeconds"]
-        return list(found.values())
-
-    days = 86_400
-    assert await seconds() == [30 * days, 90 * days, 365 * days, days]
-    shorter = MongoStore(
-        mongodb.url, real._database.name, retention_days=7, ledger_retention_days=8, audit_retention_days=0.00001
-    )
-    await shorter.ensure_indexes(change=False)
-    assert await seconds() == [30 * days, 90 * days, 365 * days, days]
-    await shorter.ensure_indexes()
-    assert await seconds() == [7 * days, 8 * days, 1, days]
-    await shorter.stop()
 
 
 async def test_an_end_that_a_result_has_forestalled_is_never_told(real):

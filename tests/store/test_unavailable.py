@@ -1,14 +1,18 @@
 """A server that is away is one clear error, in bounded time."""
 
+from datetime import timedelta
+
 import pytest
 
 from apps.standalone.ports import free_port
 from store.client import MongoStore
 from store.interfaces import StoreUnavailable
-from tests.store.test_executions import admission, finished
+from tests.store.test_executions import admission, at, finished
+
+DAY = timedelta(days=1)
 
 
-@pytest.mark.parametrize("word", ["ping", "admit", "project", "get", "workflows", "runners", "indexes"])
+@pytest.mark.parametrize("word", ["ping", "admit", "project", "get", "workflows", "runners", "indexes", "retention"])
 async def test_every_operation_says_so(word):
     store = MongoStore(f"mongodb://127.0.0.1:{free_port()}", "nowhere", timeout=0.2)
     asked = admission()
@@ -20,6 +24,7 @@ async def test_every_operation_says_so(word):
         "workflows": lambda: store.workflows.get("x"),
         "runners": lambda: store.runners.all(),
         "indexes": lambda: store.ensure_indexes(),
+        "retention": lambda: anext(store.retentions(executions=DAY, ledger=DAY, audit=DAY)[0].sweep(at(0))),
     }
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         await calls[word]()

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 
 import pytest
 
@@ -93,7 +94,7 @@ async def test_listing(store):
     assert await listed(prefix="a") == ["a1", "a2"]
     assert await listed(prefix="a", after="a1") == ["a2"]
     assert await listed(trigger_type="manual") == ["a1", "b1"]
-    assert await listed(archived=True) == ["b2"]
+    assert await listed(contains="2") == ["a2"]
 
 
 async def test_what_is_due(store):
@@ -159,3 +160,25 @@ async def test_what_is_overdue_is_found(store):
     assert await store.workflows.overdue_since(at(29)) is None
     await store.workflows.create(workflow("sooner", next_run=at(20)))
     assert await store.workflows.overdue_since(at(31)) == at(20)
+
+
+async def test_pages_leave_nothing_out_and_tell_nothing_twice(store):
+    names = [f"{team}-{number:03d}" for team in ("billing", "crm", "zoo") for number in range(40)]
+    for place, name in enumerate(names):
+        await store.workflows.create(workflow(name, trigger=("manual", "cron", "once")[place % 7 % 3]))
+    for name in names[10:50]:
+        await store.workflows.archive(name, at(1))
+    left = [*names[:10], *names[50:]]
+
+    async def pages(**where):
+        found, after = [], None
+        while page := await store.workflows.list(WorkflowFilter(**where), after=after, limit=7):
+            found += [each.workflow_id for each in page]
+            after = found[-1]
+        return found
+
+    assert await pages() == left
+    assert await pages(prefix="crm-") == [name for name in left if name.startswith("crm-")]
+    assert await pages(contains="-00") == [name for name in left if "-00" in name]
+    by_trigger = [await pages(trigger_type=each) for each in ("manual", "cron", "once", "periodic")]
+    assert sorted(chain.from_iterable(by_trigger)) == left and all(found == sorted(found) for found in by_trigger)

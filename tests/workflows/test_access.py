@@ -69,7 +69,7 @@ ROUTES = {
         "GET /session": VIEWER,
         "GET /login": PUBLIC,
         "POST /login": PUBLIC,
-        "GET /login/style.css": PUBLIC,
+        "GET /login/{asset}": PUBLIC,
         "POST /logout": VIEWER,
         "GET /openapi.json": VIEWER,
         "GET /asyncapi.json": VIEWER,

@@ -56,6 +56,6 @@ async def test_there_is_no_way_out_of_the_folder(api: Client) -> None:
 
 def test_every_file_is_served_and_packaged() -> None:
     found = {path.relative_to(FILES).as_posix() for path in FILES.rglob("*") if path.is_file()}
-    assert found == {*ASSETS.files, "index.html"}
+    assert found == {*ASSETS.files, *ASSETS.pages}
     assert {FILES.joinpath(name).suffix for name in found} <= set(TYPES)
     assert all(name.count("/") <= 1 for name in found), "setup.cfg packages two levels"

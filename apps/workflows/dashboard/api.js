@@ -15,6 +15,20 @@ const UNREACHABLE = {
   detail: "The service cannot be reached. See whether it runs; this page tries again by itself.",
 };
 
+let leaving = false;
+
+/** Go to the page to log in, which leads back here. */
+function logIn() {
+  if (leaving) return;
+  leaving = true;
+  location.assign(`/login?next=${encodeURIComponent(`/${location.hash}`)}`);
+}
+
+/** Whether the page is being left for the one to log in. */
+export function isLoggingIn() {
+  return leaving;
+}
+
 async function send(method, path, { body, text, type, headers = {}, signal } = {}) {
   const options = { method, headers: { Accept: "application/json", ...headers }, signal };
   if (method !== "GET") {
@@ -37,6 +51,7 @@ async function send(method, path, { body, text, type, headers = {}, signal } = {
     throw new Problem(0, UNREACHABLE);
   }
   const answer = response.status === 204 ? null : await response.json().catch(() => ({}));
+  if (response.status === 401) logIn();
   if (!response.ok) throw new Problem(response.status, answer ?? {});
   return { answer, etag: response.headers.get("ETag") };
 }
@@ -71,4 +86,9 @@ export async function validate(text, notation, signal) {
 export function query(parameters) {
   const set = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return set.length ? `?${new URLSearchParams(set)}` : "";
+}
+
+/** An address, with what is put into it made safe for one: link`#/workflows/${id}`. */
+export function link(parts, ...values) {
+  return parts.reduce((made, part, place) => made + encodeURIComponent(values[place - 1]) + part);
 }

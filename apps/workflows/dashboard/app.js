@@ -1,13 +1,18 @@
-// Where the page begins: the theme, and the way from an address behind the # to a view.
+// Where the page begins: the theme, who is logged in, and the way from an address behind the # to a view.
 
 import { h, show } from "./dom.js";
-import { trouble } from "./ui.js";
+import { begin } from "./session.js";
+import { empty, heading, trouble } from "./ui.js";
 import { workflows } from "./views/workflows.js";
 import { workflow } from "./views/workflow.js";
 import { editor } from "./views/editor.js";
 import { executions } from "./views/executions.js";
 import { execution } from "./views/execution.js";
 import { system } from "./views/system.js";
+import { deadLetters } from "./views/dead-letters.js";
+import { secrets } from "./views/secrets.js";
+import { tokens } from "./views/tokens.js";
+import { audit } from "./views/audit.js";
 
 const ROUTES = [
   [/^\/workflows$/, "workflows", workflows],
@@ -17,13 +22,41 @@ const ROUTES = [
   [/^\/executions$/, "executions", executions],
   [/^\/executions\/([^/]+)$/, "executions", execution],
   [/^\/system$/, "system", system],
+  [/^\/system\/dead-letters$/, "system", deadLetters],
+  [/^\/system\/secrets$/, "system", secrets],
+  [/^\/system\/tokens$/, "system", tokens],
+  [/^\/system\/audit$/, "system", audit],
 ];
+const REMEMBERED = 30;
 
 const main = document.getElementById("main");
+const memories = new Map(); // of views by entry of the browser's history
+let visits = 0;
 let leave = null;
-let shown = null;
+let memory = null;
 
-/** A view is `view(root, id, parameters)`: it draws itself into root and returns a function that ends it, or nothing. */
+function missing(root) {
+  document.title = "Not found – Workflows";
+  show(root, heading("Nothing is here"), empty("No view has this address", "Perhaps a link was cut short.", h("a", { class: "button primary", href: "#/workflows" }, "See the workflows"), h("a", { class: "button", href: "#/executions" }, "See the executions")));
+}
+
+/** Return what the view remembers that the browser goes back to; an empty memory where it is opened anew. */
+function recall() {
+  const known = memories.get(history.state?.visit);
+  if (known) return known;
+  // Entries that an earlier load of the page has left must not be taken for those of this one.
+  const visit = `${performance.timeOrigin}-${(visits += 1)}`;
+  history.replaceState({ visit }, "");
+  const made = {};
+  memories.set(visit, made);
+  if (memories.size > REMEMBERED) memories.delete(memories.keys().next().value);
+  return made;
+}
+
+/**
+ * A view is `view(root, id, parameters, memory)`: it draws itself into root and returns a function that ends it, or nothing.
+ * What it puts into `memory` it finds there again when somebody goes back to it.
+ */
 function arrive() {
   const address = location.hash.replace(/^#/, "");
   if (!address.startsWith("/")) {
@@ -32,34 +65,29 @@ function arrive() {
     return;
   }
   const [path, search = ""] = address.split("?");
-  const route = ROUTES.find(([pattern]) => pattern.test(path));
-  if (!route) {
-    location.replace("#/workflows");
-    return;
-  }
-  const [pattern, section, view] = route;
+  const [pattern, section, view] = ROUTES.find(([known]) => known.test(path)) ?? [/^()/, null, missing];
+  const first = memory === null;
+  if (memory) memory.scrolled = scrollY;
   if (leave) leave();
   leave = null;
-  for (const link of document.querySelectorAll("#nav a")) {
-    if (link.dataset.section === section) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+  memory = recall();
+  for (const each of document.querySelectorAll("#nav a")) {
+    if (each.dataset.section === section) each.setAttribute("aria-current", "page");
+    else each.removeAttribute("aria-current");
   }
-  const root = h("div", { class: `view view-${view.name}` });
+  const root = h("div", { class: "view" });
   main.replaceChildren(root);
-  const first = shown === null;
-  if (shown !== path) scrollTo(0, 0);
-  shown = path;
   try {
-    leave = view(root, decodeURIComponent(pattern.exec(path)[1] ?? ""), new URLSearchParams(search)) ?? null;
+    leave = view(root, decodeURIComponent(pattern.exec(path)[1] ?? ""), new URLSearchParams(search), memory) ?? null;
   } catch (error) {
     show(root, trouble(error));
     throw error;
+  } finally {
+    scrollTo(0, memory.scrolled ?? 0);
   }
   // Whoever reads by ear hears where they are; at the first view the browser says so itself.
   if (!first) (root.querySelector("h1") ?? main).focus({ preventScroll: true });
 }
-
-addEventListener("hashchange", arrive);
 
 const toggle = document.getElementById("theme");
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
@@ -87,4 +115,8 @@ toggle.addEventListener("click", () => {
 });
 prefersDark.addEventListener("change", drawToggle);
 drawToggle();
+
+history.scrollRestoration = "manual";
+await begin();
+addEventListener("hashchange", arrive);
 arrive();

@@ -1,10 +1,12 @@
 // Elements, and bringing what is shown up to date in place: whatever has not changed is left alone, so that focus,
 // selection, scroll positions and open disclosures survive every update. Elements with the same key stay the same element.
+// An opaque element is somebody else's to update: it has a key, is made once, and is given to every update as it is.
 
 const HANDLERS = Symbol("handlers");
 const STYLE = Symbol("style");
 const KEY = Symbol("key");
 const OPAQUE = Symbol("opaque");
+const ORIGINAL = Symbol("original");
 const SVG = "http://www.w3.org/2000/svg";
 const SVG_TAGS = new Set(["svg", "path", "circle", "rect", "line", "g", "title"]);
 
@@ -21,8 +23,20 @@ function listen(node, handlers) {
 function append(node, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false || child === "") continue;
-    node.append(child instanceof Node ? child : String(child));
+    if (!(child instanceof Node)) node.append(String(child));
+    else node.append(child[OPAQUE] && child.isConnected ? standIn(child) : child);
   }
+}
+
+let standIns = [];
+
+/** What stands for an opaque element that is shown: to move it, even to where it is, would take focus and scroll position. */
+function standIn(original) {
+  const node = document.createElement(original.localName);
+  node[KEY] = original[KEY];
+  node[ORIGINAL] = original;
+  standIns.push(node);
+  return node;
 }
 
 /** Make an element. Special attributes: key, on (handlers by event), style (properties by name), opaque (never updated). */
@@ -50,6 +64,9 @@ export function show(root, ...children) {
   const next = document.createElement(root.localName);
   append(next, children);
   syncChildren(root, next);
+  // Where what is around it is new, the opaque element must move after all.
+  for (const node of standIns) if (node.isConnected) node.replaceWith(node[ORIGINAL]);
+  standIns = [];
 }
 
 function isSame(one, other) {

@@ -6,17 +6,24 @@ const exact = new Intl.DateTimeFormat(undefined, {
   weekday: "short", year: "numeric", month: "short", day: "numeric",
   hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, timeZoneName: "short",
 });
+export const ZONE = exact.resolvedOptions().timeZone;
 const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
 
 /** A duration in milliseconds, as in 8 ms, 2.4 s, 3 min 5 s, 2 h 10 min, 4 d. */
 export function duration(ms) {
   if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
-  if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 10_000) return `${(ms / 1000).toFixed(ms % 1000 ? 1 : 0)} s`;
   const s = Math.round(ms / 1000);
   if (s < 60) return `${s} s`;
   if (s < 3600) return s % 60 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${s / 60} min`;
   if (s < 86_400) return s % 3600 >= 60 ? `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min` : `${Math.floor(s / 3600)} h`;
   return `${Math.floor(s / 86_400)} d`;
+}
+
+/** The milliseconds of a duration as definitions write it: 10s, 5m or 1h. */
+export function millisOf(text) {
+  const [, count, unit] = /^(\d+)([smh])$/.exec(text);
+  return Number(count) * { s: 1000, m: 60_000, h: 3_600_000 }[unit];
 }
 
 function coarse(ms) {
@@ -41,7 +48,7 @@ const WORDS = {
     if (ms <= 0) return "due now";
     // A countdown shows seconds as long as they mean something.
     if (ms < 3_600_000 && ms >= 60_000) return `in ${Math.floor(ms / 60_000)} min ${String(Math.floor((ms % 60_000) / 1000)).padStart(2, "0")} s`;
-    const text = coarse(Math.ceil(ms / 1000) * 1000);
+    const text = ms >= 3_600_000 && ms < 86_400_000 ? duration(ms) : coarse(Math.ceil(ms / 1000) * 1000);
     return text ? `in ${text}` : day.format(at);
   },
   since(at, now) {
@@ -66,12 +73,10 @@ export function took(from, to) {
 
 const short = new Intl.DateTimeFormat(undefined, { weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
+/** An instant as it is written in lists of them; the exact one on hover. */
 export function shortly(instant) {
-  return short.format(Date.parse(instant));
-}
-
-export function exactly(instant) {
-  return exact.format(Date.parse(instant));
+  const at = Date.parse(instant);
+  return h("time", { datetime: instant, title: exact.format(at) }, short.format(at));
 }
 
 setInterval(() => {

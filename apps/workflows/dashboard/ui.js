@@ -1,7 +1,9 @@
 // The parts that views are made of.
 
+import { Problem, link } from "./api.js";
 import { h } from "./dom.js";
-import { Problem } from "./api.js";
+import { may, whoIs } from "./session.js";
+import { duration, millisOf } from "./time.js";
 
 const ICONS = {
   ok: ["M4.5 8.4 7 10.9l4.6-5.3"],
@@ -11,12 +13,26 @@ const ICONS = {
   queued: ["M5 8h.01", "M8 8h.01", "M11 8h.01"],
   cancelled: ["M5.2 8h5.6"],
   skipped: ["m5 5.5 3 2.5-3 2.5z", "M10.6 5.4v5.2"],
+  paused: ["M6.2 5.4v5.2", "M9.8 5.4v5.2"],
+  unknown: ["M6.1 6.2a1.95 1.95 0 1 1 2.7 1.8c-.5.3-.8.6-.8 1.2", "M8 11.2h.01"],
+  fired: ["M6.6 5.2 10.9 8l-4.3 2.8z"],
+  missed: ["M8 4.8v4", "M8 11.2h.01"],
+  held: ["M6.2 5.4v5.2", "M9.8 5.4v5.2"],
   idle: [],
 };
 const WORDS = {
   ok: "Succeeded", failed: "Failed", running: "Running", waiting: "Waiting", queued: "Queued",
   cancelled: "Cancelled", skipped: "Skipped", idle: "Idle", unknown: "Unknown", paused: "Paused",
 };
+
+const MANY = 14; // lines from which a text has a height of its own
+
+export const OPEN = ["queued", "pending", "running"];
+
+/** Whether an execution may still change. */
+export function isOpen(execution) {
+  return OPEN.includes(execution.status);
+}
 
 /** What an execution's status is called here: pending is waiting for a retry, or queued. */
 export function kindOf(execution) {
@@ -30,7 +46,7 @@ export function wordOf(kind) {
 
 /** The sign of a status: told apart by its shape, not by its colour alone. */
 export function sign(kind, size = 18) {
-  const paths = ICONS[kind] ?? ICONS.queued;
+  const paths = ICONS[kind] ?? ICONS.unknown;
   return h("svg", { class: `sign sign-${kind}`, viewBox: "0 0 16 16", width: size, height: size, "aria-hidden": "true" },
     h("circle", { cx: 8, cy: 8, r: 7 }),
     paths.map((d) => h("path", { d })));
@@ -52,8 +68,33 @@ export function strip(executions, places = 12) {
     shown.map((each) => h("span", { class: `cell cell-${kindOf(each)}`, key: each.executionId })));
 }
 
-export function button(label, onClick, { kind = "", icon = null, disabled = false, title = null, key } = {}) {
-  return h("button", { type: "button", class: `button ${kind}`, disabled, title, key, on: { click: onClick } }, icon, label);
+export function button(label, onClick, { kind = "", icon = null, disabled = false, title = null, key, ...more } = {}) {
+  return h("button", { type: "button", class: `button ${kind}`.trim(), disabled, title, key, on: { click: onClick }, ...more }, icon, label);
+}
+
+/** A button that puts `text()` where it can be pasted; absent where the browser does not let pages do so. */
+export function copier(text, label = "Copy") {
+  if (!navigator.clipboard) return null;
+  return button(label, async (event) => {
+    const pressed = event.currentTarget;
+    try {
+      await navigator.clipboard.writeText(text());
+    } catch {
+      toast("The browser did not let this page copy. Select the text and copy it by hand.", { kind: "bad" });
+      return;
+    }
+    pressed.textContent = "Copied";
+    setTimeout(() => { pressed.textContent = label; }, 1600);
+  }, { kind: "plain tiny" });
+}
+
+/** A text that may be long: of its own height, with a way to copy it. */
+export function block(text, label) {
+  const lines = text.split("\n").length;
+  const isLong = lines > MANY;
+  return h("div", { class: "block" },
+    isLong ? h("div", { class: "block-head" }, h("span", { class: "quiet" }, plural(lines, "line")), copier(() => text)) : null,
+    h("pre", { class: `log ${isLong ? "log-long" : ""}`, tabindex: isLong ? "0" : null, role: isLong ? "region" : null, "aria-label": isLong ? label : null }, text));
 }
 
 export function empty(title, text, ...actions) {
@@ -69,13 +110,24 @@ export function trouble(error, retry) {
       retry ? button("Try again", retry, { kind: "small" }) : null));
 }
 
+/** What stands in the place of a view that needs more than whoever is logged in may do. */
+export function forbidden(scope) {
+  return h("div", { class: "notice" }, sign("paused"),
+    h("div", null, h("strong", null, `This is for the scope ${scope}`), h("p", null, `You are logged in as ${whoIs().name} with the scope ${whoIs().scope}. Log out, and in again with a token of scope ${scope}.`)));
+}
+
+/** A row of links between parts of a view; `current` is the address of the one that is shown. */
+export function parts(label, links, current) {
+  return h("nav", { class: "parts", "aria-label": label, key: "parts" }, links.filter(([, , scope]) => !scope || may(scope)).map(([href, word]) => h("a", { href, key: href, "aria-current": href === current ? "page" : null }, word)));
+}
+
 /** Rows in the place of what is being read, so that nothing jumps when it is there. */
 export function loading(rows = 6) {
   return h("div", { class: "loading", "aria-busy": "true", "aria-label": "Loading" }, Array.from({ length: rows }, () => h("div", { class: "ghost" })));
 }
 
-export function toast(text, { kind = "ok", link = null } = {}) {
-  const node = h("div", { class: `toast toast-${kind}` }, sign(kind === "ok" ? "ok" : "failed"), h("span", null, text), link ? h("a", { href: link.href }, link.text) : null);
+export function toast(text, { kind = "ok", link: to = null } = {}) {
+  const node = h("div", { class: `toast toast-${kind}` }, sign(kind === "ok" ? "ok" : "failed"), h("span", null, text), to ? h("a", { href: to.href }, to.text) : null);
   document.getElementById("toasts").append(node);
   setTimeout(() => node.remove(), kind === "ok" ? 5000 : 12_000);
 }
@@ -85,48 +137,29 @@ export async function attempt(work) {
   try {
     return await work();
   } catch (error) {
-    const link = error.body?.executionId ? { href: `#/executions/${error.body.executionId}`, text: "Open it" } : null;
-    toast(error.message, { kind: "bad", link });
+    const to = error.body?.executionId ? { href: link`#/executions/${error.body.executionId}`, text: "Open it" } : null;
+    toast(error.message, { kind: "bad", link: to });
     return null;
   }
-}
-
-/** Ask before something that cannot be undone; resolves to whether it was confirmed. */
-export function confirmed(title, text, yes) {
-  return new Promise((resolve) => {
-    const close = (answer) => {
-      dialog.close();
-      dialog.remove();
-      resolve(answer);
-    };
-    const dialog = h("dialog", { "aria-labelledby": "ask-title", on: { cancel: () => close(false) } },
-      h("h2", { id: "ask-title" }, title), h("p", null, text),
-      h("div", { class: "actions" }, button("Keep it", () => close(false)), button(yes, () => close(true), { kind: "danger" })));
-    document.body.append(dialog);
-    dialog.showModal();
-  });
 }
 
 export function shortId(id) {
   return id.slice(-8);
 }
 
+export function crumbs(...path) {
+  return h("nav", { class: "crumbs", "aria-label": "Where this is", key: "crumbs" }, path.filter(Boolean).map((each, place) => [place ? h("span", { "aria-hidden": "true" }, "/") : null, each]));
+}
+
 /** What starts a workflow, in words. */
 export function triggerWords(trigger) {
-  const length = (text) => ({ s: "s", m: " min", h: " h" })[text.slice(-1)] ? `${text.slice(0, -1)}${{ s: " s", m: " min", h: " h" }[text.slice(-1)]}` : text;
   switch (trigger.type) {
     case "manual": return "By hand";
-    case "periodic": return `Every ${length(trigger.interval)}`;
+    case "periodic": return `Every ${duration(millisOf(trigger.interval))}`;
     case "cron": return `Cron ${[trigger.expression].flat().join(", ")}${trigger.timezone && trigger.timezone !== "UTC" ? ` (${trigger.timezone})` : ""}`;
     case "once": return "Once";
     default: return trigger.type;
   }
-}
-
-/** The milliseconds between two ticks of a periodic trigger; nothing for others. */
-export function intervalOf(trigger) {
-  const parts = /^(\d+)([smh])$/.exec(trigger.interval ?? "");
-  return parts ? Number(parts[1]) * { s: 1000, m: 60_000, h: 3_600_000 }[parts[2]] : null;
 }
 
 /** Whether a workflow that is asked to run now would be turned away. */
@@ -134,8 +167,18 @@ export function isTaken(workflow) {
   return ["busy", "pending"].includes(workflow.trigger.status) && (workflow.overlap?.policy ?? "skip") === "skip";
 }
 
+export function isByHand(workflow) {
+  return workflow.trigger.type === "manual" || workflow.trigger.allowManual;
+}
+
+export const TAKEN = "An execution is open; it can run again when that has ended.";
+
 export function heading(title, ...rest) {
-  return h("div", { class: "head" }, h("h1", { tabindex: "-1" }, title), rest);
+  return h("div", { class: "head", key: "head" }, h("h1", { tabindex: "-1" }, title), rest);
+}
+
+export function plural(count, one, many = `${one}s`) {
+  return `${count.toLocaleString()} ${count === 1 ? one : many}`;
 }
 
 export const CAUSES = { manual: "By hand", schedule: "On schedule", backfill: "By backfill", event: "By event" };

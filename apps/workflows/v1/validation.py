@@ -16,6 +16,7 @@ from apps.workflows.bodies import read_text
 from apps.workflows.problems import SHOWN_ERRORS
 from apps.workflows.views import Resource
 
+NOTATIONS: Final = ("definition", "written", "yaml", "concise")
 YAML: Final = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 
 
@@ -54,13 +55,21 @@ def validate(text: str, *, is_json: bool) -> dict[str, Any]:
     flaws = check(document)
     if flaws:
         return _answer([{"field": each.field, "message": each.message, "line": each.line} for each in flaws])
-    definition = WorkflowDefinition.model_validate(document.value).to_wire()
-    # Both as written, without the defaults that the definition spells out.
-    return {"valid": True, "errors": [], "definition": definition, "written": document.value, "yaml": dump(document.value)}
+    definition = WorkflowDefinition.model_validate(document.value)
+    return {
+        "valid": True,
+        "errors": [],
+        "definition": definition.to_wire(),
+        # Both as written, without the defaults that the definition spells out.
+        "written": document.value,
+        "yaml": dump(document.value),
+        # For what was stored, and so does spell them out.
+        "concise": dump(definition.to_concise()),
+    }
 
 
 def _answer(errors: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"valid": False, "errors": errors[:SHOWN_ERRORS], "definition": None, "written": None, "yaml": None}
+    return {"valid": False, "errors": errors[:SHOWN_ERRORS], **dict.fromkeys(NOTATIONS)}
 
 
 VIEWS: Final[tuple[Any, ...]] = (Validation,)

@@ -1,8 +1,12 @@
-// A definition as YAML or JSON, checked by the service while it is typed.
+// A definition as YAML or JSON, checked by the service while it is typed. What has not been stored is kept in this tab, so
+// that neither a wrong click nor the end of a session loses it.
 
-import { getTagged, post, put, validate } from "../api.js";
+import { getTagged, isLoggingIn, link, post, put, validate } from "../api.js";
+import { confirmed } from "../dialogs.js";
 import { h, show } from "../dom.js";
-import { badge, button, confirmed, heading, loading, toast, trouble } from "../ui.js";
+import { may } from "../session.js";
+import { shortly, time } from "../time.js";
+import { badge, button, crumbs, forbidden, heading, loading, sign, toast, trouble } from "../ui.js";
 import { asYaml, definitionOf } from "./workflow.js";
 
 const EXAMPLE = `workflowId: hello
@@ -17,16 +21,44 @@ actions:
 retries: 3
 `;
 const PAUSE = 300;
+const LINE = 22; // pixels
+const TICKS = 3;
+
+/** What was typed and not stored, in this tab. */
+function draftOf(id) {
+  const name = `draft:${id}`;
+  const quietly = (work) => {
+    try {
+      return work();
+    } catch {
+      return null; // no storage, or full: then it is as it was before there were drafts
+    }
+  };
+  return {
+    read: () => quietly(() => JSON.parse(sessionStorage.getItem(name))),
+    keep: (draft) => quietly(() => sessionStorage.setItem(name, JSON.stringify(draft))),
+    drop: () => quietly(() => sessionStorage.removeItem(name)),
+  };
+}
 
 export function editor(root, id) {
   document.title = id ? `Edit ${id} – Workflows` : "New workflow – Workflows";
-  const state = { ready: !id, error: null, notation: "yaml", verdict: null, etag: null, busy: false, refused: null };
+  const title = id ? `Edit ${id}` : "New workflow";
+  if (!may("operator")) {
+    show(root, heading(title), forbidden("operator"));
+    return null;
+  }
+  const state = { ready: false, error: null, notation: "yaml", verdict: null, etag: null, busy: false, refused: null, restored: false, ticks: [] };
+  const draft = draftOf(id);
   const area = h("textarea", { spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off", "aria-label": "Definition", "aria-describedby": "verdict", opaque: true, key: "area" });
   const gutter = h("div", { class: "gutter", "aria-hidden": "true", opaque: true, key: "gutter" });
   let saved = "";
   let timer = null;
   let asking = null;
   let ended = false;
+
+  const home = id ? link`#/workflows/${id}` : "#/workflows";
+  const isChanged = () => area.value !== saved;
 
   function fill(text) {
     area.value = text;
@@ -43,10 +75,12 @@ export function editor(root, id) {
   async function check() {
     asking?.abort();
     asking = new AbortController();
+    const { signal } = asking;
     try {
-      state.verdict = await validate(area.value, state.notation, asking.signal);
+      state.verdict = await validate(area.value, state.notation, signal);
       area.setAttribute("aria-invalid", String(!state.verdict.valid));
       state.error = null;
+      await preview(signal);
     } catch (error) {
       if (error.name === "AbortError") return;
       state.verdict = null;
@@ -57,9 +91,18 @@ export function editor(root, id) {
     draw();
   }
 
+  /** When the trigger would run, as it stands there. */
+  async function preview(signal) {
+    const trigger = state.verdict.definition?.trigger;
+    const isScheduled = trigger && trigger.type !== "manual";
+    state.ticks = isScheduled ? (await post("/v1/schedules/preview", { trigger, count: TICKS }, { signal })).items : [];
+  }
+
   area.addEventListener("input", () => {
     number();
     state.refused = null;
+    if (isChanged()) draft.keep({ text: area.value, notation: state.notation, etag: state.etag });
+    else draft.drop();
     clearTimeout(timer);
     timer = setTimeout(check, PAUSE);
   });
@@ -78,12 +121,23 @@ export function editor(root, id) {
     }
   });
 
+  /** Show what is stored, or the example, and on top of that what was typed before and not stored. */
   async function read() {
     try {
-      const { answer, etag } = await getTagged(`/v1/workflows/${encodeURIComponent(id)}`);
-      state.etag = etag;
-      fill(await asYaml(definitionOf(answer)));
+      if (id) {
+        const { answer, etag } = await getTagged(link`/v1/workflows/${id}`);
+        state.etag = etag;
+        fill(await asYaml(definitionOf(answer)));
+      } else {
+        fill(EXAMPLE);
+      }
       saved = area.value;
+      const kept = draft.read();
+      if (kept && kept.text !== saved) {
+        // Under the version that it was begun with: if somebody else has stored one since, that is noticed.
+        Object.assign(state, { notation: kept.notation, etag: kept.etag, restored: true });
+        fill(kept.text);
+      }
       state.ready = true;
       state.error = null;
     } catch (error) {
@@ -101,10 +155,11 @@ export function editor(root, id) {
       toast("Mend what is wrong first: only a valid definition can be written the other way.", { kind: "bad" });
       return;
     }
-    const wasSaved = area.value === saved;
+    const wasSaved = !isChanged();
     state.notation = notation;
     fill(notation === "yaml" ? state.verdict.yaml : JSON.stringify(state.verdict.written, null, 2));
     if (wasSaved) saved = area.value;
+    else draft.keep({ text: area.value, notation, etag: state.etag });
     draw();
   }
 
@@ -114,7 +169,7 @@ export function editor(root, id) {
     const start = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
     area.focus();
     area.setSelectionRange(start, start + lines[line - 1].length);
-    area.scrollTop = Math.max(0, (line - 4) * 22);
+    area.scrollTop = Math.max(0, (line - 4) * LINE);
   }
 
   async function save() {
@@ -126,24 +181,33 @@ export function editor(root, id) {
     draw();
     try {
       const definition = state.verdict.written;
-      const stored = id ? await put(`/v1/workflows/${encodeURIComponent(id)}`, definition, state.etag) : await post("/v1/workflows", definition);
+      const stored = id ? await put(link`/v1/workflows/${id}`, definition, state.etag) : await post("/v1/workflows", definition);
       saved = area.value;
+      draft.drop();
       toast(id ? `Stored as version ${stored.version}.` : `${stored.workflowId} is there.`);
-      location.hash = `#/workflows/${encodeURIComponent(stored.workflowId)}`;
+      location.hash = link`#/workflows/${stored.workflowId}`;
       return;
     } catch (error) {
       state.refused = error;
     }
     state.busy = false;
-    if (!ended) draw();
+    draw();
   }
 
   async function reload() {
-    if (await confirmed("Read it again?", "What you have typed here is replaced by what is stored now.", "Read it again")) {
-      state.refused = null;
-      state.notation = "yaml";
-      await read();
-    }
+    if (await confirmed("Read it again?", "What you have typed here is replaced by what is stored now.", "Read it again")) await startOver();
+  }
+
+  async function startOver() {
+    draft.drop();
+    Object.assign(state, { refused: null, restored: false, notation: "yaml" });
+    await read();
+  }
+
+  function discard() {
+    draft.drop();
+    saved = area.value;
+    location.hash = home;
   }
 
   function verdict() {
@@ -155,43 +219,46 @@ export function editor(root, id) {
       h("ul", { class: "flaws" }, errors.map((each, place) => h("li", { key: place }, h("button", { type: "button", on: { click: () => goTo(each) } }, each.line ? h("span", { class: "quiet" }, `Line ${each.line}: `) : null, each.field ? h("code", null, each.field) : null, ` ${each.message}`))))];
   }
 
+  function coming() {
+    if (!state.ticks.length) return null;
+    return h("section", { class: "coming", key: "coming" }, h("h2", null, "It would run"), h("ol", { class: "ticks" }, state.ticks.map(({ dueAt }) => h("li", { key: dueAt }, h("span", { class: "when" }, shortly(dueAt)), h("span", { class: "quiet" }, time(dueAt, "until"))))));
+  }
+
   function hints() {
-    return h("dl", { class: "hint" },
+    return h("dl", { class: "hints", key: "hints" },
       h("dt", null, "Triggers"), h("dd", null, h("code", null, "manual"), ", ", h("code", null, "cron"), " with an ", h("code", null, "expression"), ", or ", h("code", null, "periodic"), " with an ", h("code", null, "interval"), " such as ", h("code", null, "10s"), ", ", h("code", null, "5m"), ", ", h("code", null, "1h")),
-      h("dt", null, "Actions"), h("dd", null, h("code", null, "log"), " with a ", h("code", null, "message"), "; ", h("code", null, "http-request"), " with ", h("code", null, "url"), ", ", h("code", null, "method"), ", ", h("code", null, "headers"), ", ", h("code", null, "json")),
+      h("dt", null, "Actions"), h("dd", null, h("code", null, "log"), " with a ", h("code", null, "message"), "; ", h("code", null, "http-request"), " with ", h("code", null, "url"), ", ", h("code", null, "method"), ", ", h("code", null, "headers"), ", ", h("code", null, "json"), "; ", h("code", null, "publish"), ", ", h("code", null, "set"), ", ", h("code", null, "delay"), ", ", h("code", null, "fail")),
       h("dt", null, "Keys"), h("dd", null, "Tab indents; Escape, then Tab, leaves the text. Ctrl+S stores."));
+  }
+
+  function notices() {
+    if (state.refused) return h("div", { key: "refused" }, trouble(state.refused), [409, 412].includes(state.refused.status) && id ? button("Read what is stored", reload, { kind: "small" }) : null);
+    if (state.restored) return h("div", { class: "notice", key: "restored" }, sign("waiting"), h("div", null, h("strong", null, "What you typed before is back"), h("p", null, "It was not stored. Go on with it, or ", h("button", { type: "button", class: "as-link", on: { click: startOver } }, "throw it away"), ".")));
+    return null;
   }
 
   function draw() {
     if (ended) return;
-    const title = id ? `Edit ${id}` : "New workflow";
     if (!state.ready) {
       show(root, heading(title), state.error ? trouble(state.error, read) : loading(6));
       return;
     }
-    const changed = area.value !== saved;
     show(root,
-      h("p", { class: "crumbs", key: "crumbs" }, h("a", { href: "#/workflows" }, "Workflows"), id ? [" / ", h("a", { href: `#/workflows/${encodeURIComponent(id)}` }, id)] : null),
+      crumbs(h("a", { href: "#/workflows" }, "Workflows"), id ? h("a", { href: home }, id) : null, id ? "Edit" : "New"),
       h("div", { class: "head", key: "head" }, h("h1", { tabindex: "-1" }, title),
         h("div", { class: "tabs", role: "group", "aria-label": "Notation" }, ["yaml", "json"].map((each) => h("button", { type: "button", key: each, "aria-pressed": String(state.notation === each), on: { click: () => write(each) } }, each.toUpperCase()))),
-        h("div", { class: "actions" }, h("a", { class: "button", href: id ? `#/workflows/${encodeURIComponent(id)}` : "#/workflows" }, "Discard"), button(id ? "Store as a new version" : "Create", save, { kind: "primary", disabled: state.busy || (id && !changed) || state.verdict?.valid === false, key: "save" }))),
-      state.refused ? h("div", { key: "refused" }, trouble(state.refused), [409, 412].includes(state.refused.status) && id ? button("Read what is stored", reload, { kind: "small" }) : null) : null,
+        h("div", { class: "actions" }, button("Discard", discard, { key: "discard" }), button(id ? "Store as a new version" : "Create", save, { kind: "primary", disabled: state.busy || (id && !isChanged()) || state.verdict?.valid === false, key: "save" }))),
+      notices(),
       h("div", { class: "editor", key: "editor" },
         h("div", { class: "editor-pane card", key: "pane" }, gutter, area),
-        h("div", { class: "card pad" }, h("div", { id: "verdict", "aria-live": "polite" }, verdict()), hints())));
+        h("div", { class: "card pad" }, h("div", { id: "verdict", "aria-live": "polite" }, verdict()), coming(), hints())));
   }
 
-  const warn = (event) => { if (area.value !== saved && !state.busy) event.preventDefault(); };
+  // The draft outlives a detour over the page to log in, but not the tab.
+  const warn = (event) => { if (isChanged() && !state.busy && !isLoggingIn()) event.preventDefault(); };
   addEventListener("beforeunload", warn);
-  if (id) {
-    draw();
-    read();
-  } else {
-    fill(EXAMPLE);
-    saved = area.value;
-    draw();
-    check();
-  }
+  draw();
+  read();
   return () => {
     ended = true;
     clearTimeout(timer);

@@ -1,45 +1,55 @@
 // One execution: what ran when, what it said, why it was tried again, and what can be done about it.
 
-import { get, post } from "../api.js";
+import { get, link, post } from "../api.js";
+import { confirmed } from "../dialogs.js";
 import { h, show } from "../dom.js";
 import { calmly, looking, watch } from "../live.js";
-import { duration, time, took } from "../time.js";
-import { attempt, badge, button, CAUSES, confirmed, heading, kindOf, loading, shortId, sign, toast, trouble } from "../ui.js";
+import { may } from "../session.js";
+import { duration, shortly, time, took } from "../time.js";
+import { attempt, badge, button, CAUSES, copier, crumbs, heading, isOpen, kindOf, loading, plural, shortId, sign, toast, trouble } from "../ui.js";
+import { lane } from "./lane.js";
+import { step } from "./outcome.js";
+import { stepsOf, whyAgain } from "./plan.js";
 
-const OPEN = ["queued", "pending", "running"];
+const other = (id) => h("a", { href: link`#/executions/${id}`, class: "mono" }, `…${shortId(id)}`);
 
 export function execution(root, id) {
   document.title = "Execution – Workflows";
-  const state = { found: null, definition: null, error: null, busy: false };
+  const state = { found: null, definition: null, steps: new Map(), error: null, busy: false };
   let ended = false;
 
   async function read() {
     try {
-      const found = await get(`/v1/executions/${encodeURIComponent(id)}`);
+      const found = await get(link`/v1/executions/${id}`);
       if (ended) return;
-      if (state.found?.unconfirmed && OPEN.includes(found.status)) {
+      if (state.found?.unconfirmed && isOpen(found)) {
         // The log is ahead of the database: what it told holds, and is confirmed in a moment.
         settled();
         return;
       }
+      const isFirst = state.found === null;
       state.found = found;
       state.error = null;
       document.title = `${found.workflowId} – Execution`;
-      draw();
-      if (!state.definition) {
-        state.definition = (await get(`/v1/workflows/${found.workflowId}/versions/${found.version}`).catch(() => ({ definition: null }))).definition;
-      }
+      if (isFirst) await readDefinition();
     } catch (error) {
       if (ended) return;
       if (!state.found) state.error = error;
     }
-    if (!ended) draw();
+    draw();
+  }
+
+  async function readDefinition() {
+    const { workflowId, version } = state.found;
+    // Without it, what has not run yet cannot be told; what has run is.
+    state.definition = (await get(link`/v1/workflows/${workflowId}/versions/${version}`).catch(() => null))?.definition ?? null;
+    state.steps = stepsOf(state.definition);
   }
 
   function note(name, data) {
     const found = state.found;
     if (!found) return;
-    if (OPEN.includes(found.status)) {
+    if (isOpen(found)) {
       if (data.action) {
         const others = found.executedActions.filter((each) => !(each.attempt === data.action.attempt && each.actionId === data.action.actionId));
         const { index, ...outcome } = data.action;
@@ -54,7 +64,7 @@ export function execution(root, id) {
         if (data.attempt) found.attempt = data.attempt;
         if (data.retriesLeft !== undefined) found.retriesLeft = data.retriesLeft;
         if (data.reason) found.reason = data.reason;
-        if (!OPEN.includes(data.status)) {
+        if (!isOpen(data)) {
           found.unconfirmed = true;
           found.finishedAt = data.finishedAt ?? data.action?.finishedAt ?? null;
           if (data.status === "ok") found.reason = null;
@@ -72,12 +82,12 @@ export function execution(root, id) {
   async function start(how) {
     state.busy = true;
     draw();
-    const started = await attempt(() => post(`/v1/executions/${id}/${how}`));
+    const started = await attempt(() => post(link`/v1/executions/${id}/${how}`));
     state.busy = false;
     if (started) {
       toast(how === "retry" ? "Taken up again from the failed action." : "Started once more.");
-      location.hash = `#/executions/${started.executionId}`;
-    } else if (!ended) {
+      location.hash = link`#/executions/${started.executionId}`;
+    } else {
       draw();
     }
   }
@@ -86,135 +96,151 @@ export function execution(root, id) {
     if (!(await confirmed("Cancel this execution?", "What runs is stopped and nothing more is started. What was done is not undone.", "Cancel the execution"))) return;
     state.busy = true;
     draw();
-    const done = await attempt(() => post(`/v1/executions/${id}/cancel`));
+    const done = await attempt(() => post(link`/v1/executions/${id}/cancel`));
     state.busy = false;
     if (done) toast("Cancelled.");
     await read();
   }
 
   function actions(found) {
-    if (OPEN.includes(found.status)) return [button("Cancel", cancel, { kind: "danger", disabled: state.busy, key: "cancel" })];
+    if (!may("operator")) return null;
+    const more = { disabled: state.busy || found.unconfirmed };
+    if (isOpen(found)) return h("div", { class: "actions" }, button("Cancel", cancel, { kind: "danger", disabled: state.busy, key: "cancel" }));
     const failed = found.status !== "ok" && found.status !== "skipped";
-    return [
-      failed ? button("Retry from the failed action", () => start("retry"), { kind: "primary", disabled: state.busy || found.unconfirmed, key: "retry" }) : null,
-      button("Run again", () => start("run-again"), { kind: failed ? "" : "primary", disabled: state.busy || found.unconfirmed, key: "again" }),
-    ];
+    return h("div", { class: "actions" },
+      failed ? button("Retry from the failed action", () => start("retry"), { kind: "primary", key: "retry", ...more }) : null,
+      button("Run again", () => start("run-again"), { kind: failed ? "" : "primary", key: "again", ...more }));
   }
 
-  function explanation(found) {
+  // -- how it stands, in one sentence ---------------------------------------------------------------------------------
+
+  /** The newest outcome, in the order in which they came. */
+  const newest = (found) => found.executedActions.at(-1) ?? null;
+
+  /** Whether it waits because a delay says so, not because something failed. */
+  const isDelayed = (found) => kindOf(found) === "waiting" && newest(found)?.status === "ok";
+
+  function underWay(found) {
+    const [next] = left(found);
+    return next ? [next.actionId, " is running"] : "Its last action is running";
+  }
+
+  /** What is said at the top: always there, so that nothing below it moves when it changes. */
+  function standing(found) {
     const kind = kindOf(found);
-    if (kind === "waiting") {
-      return h("div", { class: "notice notice-warn", key: "why" }, sign("waiting"), h("div", null,
-        h("strong", null, "Next attempt ", time(found.nextAttemptAt, "until"), found.retriesLeft ? `, ${found.retriesLeft} ${found.retriesLeft === 1 ? "retry" : "retries"} left after it` : ", the last one"),
-        found.reason ? h("p", null, found.reason) : null));
+    const all = found.executedActions.filter((each) => !each.carriedOver).length;
+    switch (kind) {
+      case "queued": return ["", "Waits to be run", found.status === "queued" ? "Another execution of this workflow is open; this one is next in line when that has ended." : "It is accepted and handed to the runners."];
+      case "running": return ["accent", underWay(found), `Attempt ${found.attempt}; what it does appears below.`];
+      case "waiting": {
+        if (isDelayed(found)) return ["warn", ["Goes on ", time(found.nextAttemptAt, "until")], found.reason];
+        const rest = found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left after it` : ", the last one";
+        return ["warn", ["Next attempt ", time(found.nextAttemptAt, "until"), rest], found.reason];
+      }
+      case "ok": return ["ok", ["Succeeded ", time(found.finishedAt)], `${plural(all, "action")} in ${duration(Date.parse(found.finishedAt) - Date.parse(found.startedAt ?? found.createdAt))}${found.attempt > 1 ? `, at attempt ${found.attempt}` : ""}.`];
+      case "failed": return ["bad", "Why it failed", found.reason ?? "Nothing was recorded."];
+      case "skipped": return ["", "Why it was skipped", found.reason ?? "Another execution of the workflow was open."];
+      default: return ["", "Why it ended", found.reason ?? "Nothing was recorded."];
     }
-    if (!OPEN.includes(found.status) && found.status !== "ok" && found.reason) {
-      return h("div", { class: `notice ${found.status === "failed" ? "notice-bad" : ""}`, key: "why" }, sign(kind), h("div", null, h("strong", null, found.status === "failed" ? "Why it failed" : "Why it ended"), h("p", null, found.reason)));
-    }
-    return null;
+  }
+
+  function banner(found) {
+    const [tone, title, text] = standing(found);
+    return h("div", { class: `notice banner ${tone && `notice-${tone}`}`, key: "standing" }, sign(kindOf(found)), h("div", null, h("strong", null, title), h("p", null, text ?? " ")));
   }
 
   function facts(found) {
     const fact = (name, ...value) => h("div", { key: name }, h("dt", null, name), h("dd", null, value));
+    const late = found.dueAt && found.startedAt ? Date.parse(found.startedAt) - Date.parse(found.dueAt) : null;
     return h("dl", { class: "facts card pad", key: "facts" },
       fact("Asked for", time(found.createdAt)),
       fact("Took", took(found.startedAt, found.finishedAt)),
       fact("Cause", CAUSES[found.cause] ?? found.cause),
-      fact("Attempt", String(found.attempt), h("span", { class: "quiet" }, found.retriesLeft ? `, ${found.retriesLeft} left` : ", none left")),
-      fact("Version", h("a", { href: `#/workflows/${found.workflowId}` }, String(found.version))),
-      found.dueAt ? fact("Due", time(found.dueAt)) : null,
-      found.originId ? fact("Repeats", h("a", { href: `#/executions/${found.originId}`, class: "mono" }, `…${shortId(found.originId)}`)) : null,
-      h("div", { class: "facts-wide", key: "id" }, h("dt", null, "Execution id"), h("dd", { class: "mono" }, found.executionId)));
+      fact("Attempt", String(found.attempt), h("span", { class: "quiet" }, found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left` : ", no retries left")),
+      fact("Version", h("a", { href: link`#/workflows/${found.workflowId}` }, String(found.version))),
+      found.dueAt ? fact("Due", shortly(found.dueAt), late === null ? null : h("span", { class: "quiet" }, `, begun ${duration(late)} late`)) : null,
+      found.originId ? fact("Repeats", other(found.originId)) : null,
+      found.deadline && isOpen(found) ? fact("Must end", time(found.deadline, "until")) : null);
   }
 
-  /** The outcomes by attempt, in order. */
+  function input(found) {
+    if (!found.input || !Object.keys(found.input).length) return null;
+    return h("details", { class: "card pad given", key: "input" }, h("summary", null, "Input", h("span", { class: "quiet" }, ` ${Object.keys(found.input).slice(0, 6).join(", ")}`)), h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Input" }, JSON.stringify(found.input, null, 2)));
+  }
+
+  // -- what happened ----------------------------------------------------------------------------------------------------
+
+  /** The outcomes by attempt, in order; each knows whether it is a delay. */
   function attempts(found) {
     const groups = new Map();
     for (const each of found.executedActions) {
       if (!groups.has(each.attempt)) groups.set(each.attempt, []);
-      groups.get(each.attempt).push(each);
+      groups.get(each.attempt).push({ ...each, isDelay: state.steps.get(each.actionId)?.type === "delay" && each.status === "ok" });
     }
-    return [...groups].sort(([one], [other]) => one - other);
+    return [...groups].sort(([one], [another]) => one - another);
   }
 
-  function lane(found) {
-    const own = found.executedActions.filter((each) => !each.carriedOver);
-    if (!found.startedAt || !own.length) return null;
-    const from = Date.parse(found.startedAt);
-    const to = Math.max(found.finishedAt ? Date.parse(found.finishedAt) : Date.now(), from + 1);
-    const percent = (ms) => `${((100 * ms) / (to - from)).toFixed(3)}%`;
-    const parts = [];
-    let last = null;
-    for (const [number, outcomes] of attempts(found)) {
-      for (const each of outcomes) {
-        if (each.carriedOver) continue;
-        const [began, over] = [Date.parse(each.startedAt), Date.parse(each.finishedAt)];
-        if (last !== null && number > last.number) parts.push(["wait", last.at, began, `Waited ${duration(began - last.at)}`]);
-        parts.push([each.status === "ok" ? "ok" : "failed", began, over, `${each.actionId}, attempt ${each.attempt}: ${duration(over - began)}`]);
-        last = { number, at: over };
-      }
-    }
-    if (found.status === "running" && last) parts.push(["running", last.at, to, "Running"]);
-    if (kindOf(found) === "waiting" && last) parts.push(["wait", last.at, to, "Waiting"]);
-    const words = parts.map(([, , , word]) => word).join("; ");
-    return h("div", { class: "lane", key: "lane" },
-      h("div", { class: "lane-bar", role: "img", "aria-label": `Timeline: ${words}` }, parts.map(([kind, began, over, word], place) => h("div", {
-        class: `segment segment-${kind}`, key: place, title: word, style: { "--from": percent(began - from), "--length": percent(over - began) },
-      }))),
-      h("div", { class: "lane-scale", "aria-hidden": "true" }, h("span", null, "0 s"), h("span", null, duration(to - from))));
-  }
-
-  function disclosed(label, value) {
-    if (value === undefined || value === null) return null;
-    return h("details", { key: label }, h("summary", null, label), h("pre", { class: "log", tabindex: "0" }, typeof value === "string" ? value : JSON.stringify(value, null, 2)));
-  }
-
-  function step(outcome) {
-    const { request, ...response } = outcome.output ?? {};
-    return h("li", { class: "step", key: `${outcome.attempt}-${outcome.actionId}` },
-      sign(outcome.status === "ok" ? "ok" : outcome.status === "skipped" ? "skipped" : "failed"),
-      h("div", { class: "step-name" }, outcome.actionId, h("span", { class: "visually-hidden" }, outcome.status === "ok" ? " succeeded" : ` ${outcome.status}`)),
-      h("div", { class: "right quiet" }, took(outcome.startedAt, outcome.finishedAt)),
-      h("div", { class: "step-body" },
-        outcome.logs.length ? h("pre", { class: "log" }, outcome.logs.join("\n")) : null,
-        outcome.error ? h("p", { class: "why" }, outcome.error.message) : null,
-        disclosed("Request", request),
-        disclosed(request ? "Response" : "Output", Object.keys(response).length ? response : null)));
+  /** The steps that are still to be run if nothing (more) fails. */
+  function left(found) {
+    const done = new Set(found.executedActions.filter((each) => each.status !== "failed" || each.continued).map((each) => each.actionId));
+    // Something that failed in the attempt that still runs is not tried again: the handlers run.
+    const broken = found.status === "running" && found.executedActions.some((each) => each.attempt === found.attempt && !done.has(each.actionId));
+    return [...state.steps.values()].filter((each) => each.list !== (broken ? "actions" : "onFailure") && !done.has(each.actionId));
   }
 
   function todo(found) {
-    const all = state.definition?.actions ?? [];
-    const done = new Set(found.executedActions.filter((each) => each.status === "ok" || each.status === "skipped").map((each) => each.actionId));
-    const left = all.filter((each) => !done.has(each.actionId));
-    if (!left.length || !OPEN.includes(found.status)) return null;
+    const steps = isOpen(found) ? left(found) : [];
+    if (!steps.length) return null;
     const running = found.status === "running";
     return h("li", { class: "attempt", key: "todo" },
-      h("ol", null, left.map((each, place) => h("li", { class: "step step-todo", key: `todo-${each.actionId}` },
+      h("ol", null, steps.map((each, place) => h("li", { class: "step step-todo", key: `todo-${each.actionId}` },
         sign(running && place === 0 ? "running" : "idle"),
-        h("div", { class: "step-name" }, each.actionId, running && place === 0 ? h("span", { class: "quiet" }, " is running") : null),
+        h("div", { class: "step-name" }, each.actionId, running && place === 0 ? h("span", { class: "quiet" }, " is running") : null, each.heading ? h("span", { class: "quiet" }, `, ${each.heading.toLowerCase()}`) : null),
         h("div", { class: "right quiet small-text" }, each.type)))));
   }
 
+  const waited = (key, ...words) => h("li", { class: "wait", key }, sign("waiting"), words);
+
+  /** The steps of one attempt, under the names of their lists, with the waits of delays between them. */
+  function within(outcomes) {
+    const made = [];
+    let list = null;
+    outcomes.forEach((each, place) => {
+      const known = state.steps.get(each.actionId);
+      if (known?.heading && known.heading !== list) made.push(h("li", { class: "list-name", key: `list-${known.list}` }, h("h4", null, known.heading)));
+      list = known?.heading ?? null;
+      made.push(step(each, known));
+      const next = outcomes[place + 1];
+      if (each.isDelay && next) made.push(waited(`delay-${each.actionId}`, h("span", null, `Waited ${duration(Date.parse(next.startedAt) - Date.parse(each.finishedAt))}`), h("span", { class: "quiet" }, `as ${each.actionId} says`)));
+    });
+    return made;
+  }
+
   function timeline(found) {
-    const parts = [];
-    let before = null;
+    const made = [];
+    const before = [];
     for (const [number, outcomes] of attempts(found)) {
-      if (before && number > 1) {
-        const waited = Date.parse(outcomes[0].startedAt) - Date.parse(before.finishedAt);
-        parts.push(h("li", { class: "wait", key: `wait-${number}` }, sign("waiting"), h("span", null, `Waited ${duration(waited)}`), h("span", { class: "quiet" }, before.error ? `because ${before.actionId} failed` : "before it was taken up again")));
+      const last = before.at(-1);
+      if (last && number > 1) {
+        const ms = Date.parse(outcomes[0].startedAt) - Date.parse(last.finishedAt);
+        made.push(waited(`wait-${number}`, h("span", null, `Waited ${duration(ms)}`), h("span", { class: "quiet" }, last.error ? `because ${last.actionId} failed. ${whyAgain(state.definition, last, before) ?? ""}` : "before it was taken up again")));
       }
-      before = outcomes.at(-1);
-      parts.push(h("li", { class: "attempt", key: `attempt-${number}` },
+      before.push(...outcomes);
+      made.push(h("li", { class: "attempt", key: `attempt-${number}` },
         h("div", { class: "attempt-head" }, outcomes[0].carriedOver
-          ? [h("h3", null, "Carried over"), h("span", { class: "quiet" }, "from ", h("a", { href: `#/executions/${found.originId}`, class: "mono" }, `…${shortId(found.originId)}`), ", not run again")]
+          ? [h("h3", null, "Carried over"), h("span", { class: "quiet" }, "from ", other(found.originId), ", not run again")]
           : [h("h3", null, `Attempt ${number}`), h("span", { class: "quiet" }, time(outcomes[0].startedAt))]),
-        h("ol", null, outcomes.map(step))));
+        h("ol", null, within(outcomes))));
     }
     if (kindOf(found) === "waiting") {
-      parts.push(h("li", { class: "wait", key: "wait-now" }, sign("waiting"), h("span", null, "Attempt ", String(found.attempt + 1), " ", time(found.nextAttemptAt, "until")), h("span", { class: "quiet" }, found.lastFailedAction ? `because ${found.lastFailedAction} failed` : "")));
+      const last = before.at(-1);
+      made.push(isDelayed(found)
+        ? waited("wait-now", h("span", null, "Goes on ", time(found.nextAttemptAt, "until")), h("span", { class: "quiet" }, `as ${last.actionId} says`))
+        : waited("wait-now", h("span", null, `Attempt ${found.attempt + 1} `, time(found.nextAttemptAt, "until")), h("span", { class: "quiet" }, last?.error ? `because ${last.actionId} failed. ${whyAgain(state.definition, last, before) ?? ""}` : "")));
     }
-    if (!parts.length && !OPEN.includes(found.status)) return h("p", { class: "quiet", key: "none" }, "Nothing was run.");
-    return h("ol", { class: "steps", key: "steps" }, parts, todo(found));
+    const rest = todo(found);
+    if (!made.length && !rest) return h("p", { class: "quiet", key: "none" }, isOpen(found) ? "Nothing has run yet." : "Nothing was run.");
+    return h("ol", { class: "steps", key: "steps" }, made, rest);
   }
 
   function draw() {
@@ -229,24 +255,25 @@ export function execution(root, id) {
       return;
     }
     show(root,
-      h("p", { class: "crumbs", key: "crumbs" }, h("a", { href: "#/executions" }, "Executions"), " / ", h("span", { class: "mono" }, `…${shortId(id)}`)),
-      h("div", { class: "head", key: "head" }, h("h1", { tabindex: "-1" }, h("a", { href: `#/workflows/${found.workflowId}`, class: "title-link" }, found.workflowId)), h("span", { role: "status" }, badge(kindOf(found))), h("div", { class: "actions" }, actions(found))),
-      explanation(found),
+      crumbs(h("a", { href: "#/executions" }, "Executions"), h("a", { href: link`#/executions?workflow=${found.workflowId}` }, found.workflowId), [h("span", { class: "mono" }, id), copier(() => id)]),
+      h("div", { class: "head", key: "head" }, h("h1", { tabindex: "-1" }, h("a", { href: link`#/workflows/${found.workflowId}`, class: "title-link" }, found.workflowId)), h("span", { role: "status" }, badge(kindOf(found))), actions(found)),
+      banner(found),
       facts(found),
+      input(found),
       h("section", { class: "section", key: "timeline", "aria-labelledby": "timeline" },
         h("h2", { id: "timeline" }, "What happened"),
-        h("div", { class: "card pad" }, lane(found), timeline(found))));
+        h("div", { class: "card pad" }, lane(found, attempts(found), kindOf(found)), timeline(found))));
   }
 
   draw();
   read();
-  const look = looking(() => state.found !== null && OPEN.includes(state.found.status), read);
+  const look = looking(() => state.found !== null && isOpen(state.found), read);
   const end = watch({ executionId: id }, note, () => {
     settled();
     look();
   });
   // The bar of a run that is under way grows.
-  const tick = setInterval(() => { if (state.found && OPEN.includes(state.found.status)) redraw(); }, 1000);
+  const tick = setInterval(() => { if (state.found && isOpen(state.found)) redraw(); }, 1000);
   return () => {
     ended = true;
     end();

@@ -1,17 +1,19 @@
 // All workflows: how each is, when it runs next, how its last runs went.
 
-import { get, post, query } from "../api.js";
+import { get, link, post, query } from "../api.js";
 import { h, show } from "../dom.js";
-import { calmly, looking, watch } from "../live.js";
-import { time } from "../time.js";
-import { attempt, badge, button, empty, heading, intervalOf, isTaken, kindOf, loading, strip, toast, triggerWords, trouble } from "../ui.js";
+import { afterTyping, calmly, looking, watch } from "../live.js";
+import { may } from "../session.js";
+import { millisOf, time } from "../time.js";
+import { attempt, badge, button, empty, heading, isByHand, isOpen, isTaken, kindOf, loading, strip, TAKEN, toast, triggerWords, trouble } from "../ui.js";
 
 const PAGE = 25;
 const PLACES = 12;
+const TRIGGERS = [["", "Any trigger"], ["manual", "By hand"], ["periodic", "Periodic"], ["cron", "Cron"], ["once", "Once"]];
 
-export function workflows(root, _, parameters) {
+export function workflows(root, _, parameters, memory) {
   document.title = "Workflows";
-  const state = { items: null, next: null, error: null, search: parameters.get("search") ?? "", type: parameters.get("type") ?? "", more: false };
+  const state = { items: memory.items ?? null, next: memory.next ?? null, error: null, search: parameters.get("search") ?? "", type: parameters.get("type") ?? "", more: false };
   let asked = 0;
 
   const address = (cursor) => `/v1/workflows${query({ recent: PLACES, limit: PAGE, search: state.search, triggerType: state.type, cursor })}`;
@@ -51,8 +53,12 @@ export function workflows(root, _, parameters) {
   }
 
   async function run(workflow) {
-    const started = await attempt(() => post(`/v1/workflows/${workflow.workflowId}/trigger`));
-    if (started) toast(`${workflow.workflowId} started.`, { link: { href: `#/executions/${started.executionId}`, text: "Watch it" } });
+    if (workflow.inputSchema) {
+      location.hash = link`#/workflows/${workflow.workflowId}?run=yes`;
+      return;
+    }
+    const started = await attempt(() => post(link`/v1/workflows/${workflow.workflowId}/trigger`));
+    if (started) toast(`${workflow.workflowId} started.`, { link: { href: link`#/executions/${started.executionId}`, text: "Watch it" } });
   }
 
   function note(name, data) {
@@ -64,17 +70,16 @@ export function workflows(root, _, parameters) {
     if (!workflow || !data.status) return;
     const known = workflow.recentExecutions.find((each) => each.executionId === data.executionId);
     const now = { ...(known ?? { createdAt: data.createdAt, startedAt: data.action?.startedAt ?? null }), executionId: data.executionId, status: data.status, nextAttemptAt: data.nextAttemptAt ?? null };
-    if (known && !["queued", "pending", "running"].includes(known.status)) return;
-    if (!["queued", "pending", "running"].includes(data.status)) now.finishedAt = data.finishedAt ?? data.action?.finishedAt ?? null;
+    if (known && !isOpen(known)) return;
+    if (!isOpen(data)) now.finishedAt = data.finishedAt ?? data.action?.finishedAt ?? null;
     if (known) Object.assign(known, now);
     else workflow.recentExecutions = [now, ...workflow.recentExecutions].sort((a, b) => (a.executionId < b.executionId ? 1 : -1)).slice(0, PLACES);
     // A request that is published is taken up at once; whether a runner has begun is read when things have settled.
-    const open = workflow.recentExecutions.find((each) => ["queued", "pending", "running"].includes(each.status));
+    const open = workflow.recentExecutions.find(isOpen);
     workflow.trigger.status = !open ? (workflow.pausedAt ? "paused" : "idle") : open.status === "running" ? "busy" : "pending";
     if (data.cause === "schedule" && workflow.nextRun && data.dueAt && workflow.nextRun <= data.dueAt) {
-      const step = intervalOf(workflow.trigger);
       // A grid goes on by itself; when other schedules come next is the service's to say.
-      if (step) workflow.nextRun = new Date(Date.parse(data.dueAt) + step).toISOString();
+      if (workflow.trigger.interval) workflow.nextRun = new Date(Date.parse(data.dueAt) + millisOf(workflow.trigger.interval)).toISOString();
       else changed();
     }
     redraw();
@@ -83,35 +88,40 @@ export function workflows(root, _, parameters) {
   const redraw = calmly(150, draw);
   const changed = calmly(1500, () => read(true));
 
-  const search = calmly(250, () => {
-    history.replaceState(null, "", `#/workflows${query({ search: state.search, type: state.type })}`);
+  function filter() {
+    history.replaceState(history.state, "", `#/workflows${query({ search: state.search, type: state.type })}`);
     read();
-  });
+  }
+  const search = afterTyping(250, filter);
+
+  function present(workflow, open) {
+    if (workflow.trigger.status === "busy") return badge("running");
+    if (workflow.trigger.status === "pending") return badge(open ? kindOf(open) : "queued");
+    return badge(workflow.pausedAt ? "paused" : "idle");
+  }
 
   function row(workflow) {
     const id = workflow.workflowId;
-    const open = workflow.recentExecutions.find((each) => ["queued", "pending", "running"].includes(each.status));
-    const last = workflow.recentExecutions.find((each) => !["queued", "pending", "running"].includes(each.status));
-    const kind = workflow.trigger.status === "busy" ? "running" : workflow.trigger.status === "pending" ? (open ? kindOf(open) : "queued") : workflow.pausedAt ? "cancelled" : "idle";
-    const byHand = workflow.trigger.type === "manual" || workflow.trigger.allowManual;
+    const open = workflow.recentExecutions.find(isOpen);
+    const last = workflow.recentExecutions.find((each) => !isOpen(each));
     return h("li", { class: "row workflow-row", key: id, "data-workflow": id },
-      h("div", { class: "cell-name" }, h("a", { class: "row-link", href: `#/workflows/${encodeURIComponent(id)}` }, id), h("span", { class: "sub" }, triggerWords(workflow.trigger))),
-      h("div", { class: "cell-status" }, badge(kind, workflow.pausedAt && kind === "cancelled" ? "Paused" : undefined)),
-      h("div", { class: "cell-next" }, workflow.nextRun ? time(workflow.nextRun, "until") : h("span", { class: "nothing" }, workflow.trigger.type === "manual" ? "when asked" : "–")),
+      h("div", { class: "cell-name" }, h("a", { class: "row-link", href: link`#/workflows/${id}` }, id), h("span", { class: "sub" }, triggerWords(workflow.trigger))),
+      h("div", { class: "cell-status" }, present(workflow, open)),
+      h("div", { class: "cell-next" }, workflow.nextRun ? time(workflow.nextRun, "until") : h("span", { class: "nothing" }, workflow.trigger.type === "manual" ? "When asked" : "None")),
       h("div", { class: "cell-last" }, last ? [badge(kindOf(last)), h("span", { class: "sub" }, time(last.finishedAt ?? last.createdAt))] : h("span", { class: "nothing" }, "Never ran")),
       h("div", { class: "cell-strip" }, strip(workflow.recentExecutions, PLACES)),
-      h("div", { class: "cell-run right" }, byHand
-        ? button("Run", () => run(workflow), { kind: "small", disabled: isTaken(workflow), title: isTaken(workflow) ? "An execution is open; it can run again when that has ended." : `Run ${id} now` })
+      h("div", { class: "cell-run right" }, isByHand(workflow) && may("operator")
+        ? button(workflow.inputSchema ? "Run…" : "Run", () => run(workflow), { kind: "small", disabled: isTaken(workflow), title: isTaken(workflow) ? TAKEN : `Run ${id} now`, "aria-label": `Run ${id}` })
         : null));
   }
 
   function list() {
-    if (state.error) return trouble(state.error, () => read());
+    if (state.error && !state.items) return trouble(state.error, () => read());
     if (!state.items) return loading();
     if (!state.items.length) {
       return state.search || state.type
-        ? empty("Nothing matches", "No workflow has an id that contains this, with this kind of trigger.", button("Show all", () => { state.search = ""; state.type = ""; search(); }))
-        : empty("Define your first workflow", "A workflow is a trigger and a list of actions: HTTP requests, log lines and more. Begin with an example and change it to your needs.", h("a", { class: "button primary", href: "#/new" }, "New workflow"));
+        ? empty("Nothing matches", "No workflow has an id that contains this, with this kind of trigger.", button("Show all", () => { state.search = ""; state.type = ""; filter(); }))
+        : empty("Define your first workflow", "A workflow is a trigger and a list of actions: HTTP requests, log lines and more. Begin with an example and change it to your needs.", may("operator") ? h("a", { class: "button primary", href: "#/new" }, "New workflow") : null);
     }
     return [
       h("div", { class: "columns workflow-row", "aria-hidden": "true" }, ["Workflow", "Now", "Next run"].map((name) => h("span", null, name)), h("span", { class: "cell-last" }, "Last result"), h("span", null, "Recent results"), h("span")),
@@ -122,15 +132,15 @@ export function workflows(root, _, parameters) {
 
   function draw() {
     show(root,
-      heading("Workflows", h("div", { class: "actions" }, h("a", { class: "button primary", href: "#/new" }, "New workflow"))),
+      heading("Workflows", may("operator") ? h("div", { class: "actions" }, h("a", { class: "button primary", href: "#/new" }, "New workflow")) : null),
       h("div", { class: "filters", role: "search", key: "filters" },
         h("input", { type: "search", class: "grow", placeholder: "Search by id", "aria-label": "Search workflows by id", value: state.search, on: { input: (event) => { state.search = event.target.value.trim(); search(); } } }),
-        h("select", { "aria-label": "Trigger", value: state.type, on: { change: (event) => { state.type = event.target.value; search(); } } },
-          [["", "Any trigger"], ["manual", "By hand"], ["periodic", "Periodic"], ["cron", "Cron"], ["once", "Once"]].map(([value, label]) => h("option", { value }, label)))),
+        h("select", { "aria-label": "Trigger", value: state.type, on: { change: (event) => { state.type = event.target.value; filter(); } } },
+          TRIGGERS.map(([value, label]) => h("option", { value }, label)))),
       h("div", { key: "list" }, list()));
   }
 
-  read();
+  read(state.items !== null);
   const look = looking(() => state.items?.some((each) => ["busy", "pending"].includes(each.trigger.status)), () => read(true));
   const end = watch({}, note, () => {
     changed();
@@ -139,6 +149,7 @@ export function workflows(root, _, parameters) {
   return () => {
     end();
     asked += 1;
+    Object.assign(memory, { items: state.items, next: state.next });
     for (const each of [redraw, changed, search, look]) each.stop();
   };
 }

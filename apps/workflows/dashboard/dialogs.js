@@ -1,0 +1,67 @@
+// Questions that are asked over the page. The browser keeps the focus in them and gives it back when they close.
+
+import { h } from "./dom.js";
+import { button } from "./ui.js";
+
+let count = 0;
+
+/**
+ * Ask with what `content(close)` draws; resolves to what `close(answer)` was called with, and to null where it was dismissed.
+ * `title` names the dialog; `kind` is wide for forms.
+ */
+export function ask(title, content, kind = "") {
+  return new Promise((resolve) => {
+    const name = `dialog-${(count += 1)}`;
+    const close = (answer) => {
+      dialog.close();
+      dialog.remove();
+      resolve(answer);
+    };
+    const dialog = h("dialog", { class: kind, "aria-labelledby": name, on: { cancel: (event) => { event.preventDefault(); close(null); } } },
+      h("h2", { id: name }, title), content(close));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/** Ask before something that cannot be undone; resolves to whether it was confirmed. */
+export async function confirmed(title, text, yes) {
+  return (await ask(title, (close) => [
+    h("p", null, text),
+    h("div", { class: "actions" }, button("Keep it", () => close(false)), button(yes, () => close(true), { kind: "danger" })),
+  ])) === true;
+}
+
+/**
+ * Ask with a form; `submit(form, say)` carries it out and returns the answer to resolve to, or null where it stays open.
+ * `say(text)` writes below the fields why it does; fields are marked by who draws them.
+ */
+export function fill(title, fields, yes, submit, kind = "") {
+  return ask(title, (close) => {
+    const flaw = h("p", { class: "why", role: "alert" });
+    const sending = h("button", { type: "submit", class: "button primary" }, yes);
+    const form = h("form", {
+      novalidate: true,
+      on: {
+        submit: async (event) => {
+          event.preventDefault();
+          flaw.textContent = "";
+          sending.disabled = true;
+          const answer = await submit(form, (text) => { flaw.textContent = text; });
+          sending.disabled = false;
+          if (answer !== null) close(answer);
+        },
+      },
+    }, fields, flaw, h("div", { class: "actions" }, button("Cancel", () => close(null)), sending));
+    return form;
+  }, kind);
+}
+
+let fieldCount = 0;
+
+/** A labelled control, with a hint below it; `control(attributes)` makes it. */
+export function field(label, control, hint = null) {
+  const name = `field-${(fieldCount += 1)}`;
+  return h("div", { class: "field" }, h("label", { for: name }, label), control({ id: name, "aria-describedby": hint ? `${name}-hint` : null }),
+    hint ? h("p", { class: "hint", id: `${name}-hint` }, hint) : null);
+}

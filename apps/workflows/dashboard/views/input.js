@@ -1,0 +1,192 @@
+// What a workflow is started with: fields made of the schema of its input, or JSON where there is none, or by choice.
+
+import { link, post } from "../api.js";
+import { fill } from "../dialogs.js";
+import { h } from "../dom.js";
+import { button } from "../ui.js";
+
+const LONG = 200; // characters from which a text gets several lines
+const DEEPEST = 3;
+
+let count = 0;
+
+/** Ask what to run a workflow with, and run it; resolves to the answer, or to null where it was not run. */
+export function runWith(id, schema) {
+  const form = schema && typeof schema === "object" ? formOf(schema) : null;
+  const written = h("textarea", { spellcheck: "false", "aria-label": "Input as JSON", rows: 10, class: "mono" });
+  const holder = h("div");
+  let asJson = form === null;
+
+  function show() {
+    const other = form && button(asJson ? "As fields" : "As JSON", turn, { kind: "plain tiny" });
+    holder.replaceChildren(
+      h("div", { class: "input-head" }, h("p", { class: "hint" }, asJson ? "A JSON object; templates see it as input." : "Fields with a star must be given."), other ?? ""),
+      asJson ? written : form.node);
+  }
+
+  function turn() {
+    try {
+      if (asJson) form.write(JSON.parse(written.value));
+      else written.value = JSON.stringify(form.read() ?? {}, null, 2);
+      asJson = !asJson;
+      show();
+    } catch {
+      written.focus();
+    }
+  }
+
+  written.value = JSON.stringify(form?.read() ?? {}, null, 2);
+  show();
+  return fill(`Run ${id}`, holder, "Run", async (_, say) => {
+    form?.clear();
+    let input;
+    try {
+      input = asJson ? JSON.parse(written.value) : form.read() ?? {};
+    } catch (error) {
+      say(`This is not JSON: ${error.message}`);
+      return null;
+    }
+    try {
+      return await post(link`/v1/workflows/${id}/trigger`, { input });
+    } catch (error) {
+      const left = asJson ? error.errors ?? [] : (error.errors ?? []).filter((each) => !form.mark(each.field.replace(/^input\.?/, ""), each.message));
+      if (error.errors?.length) say(left.map((each) => `${each.field} ${each.message}`).join(". "));
+      else say(error.message);
+      return null;
+    }
+  }, "wide");
+}
+
+/** The fields of an object's schema: `node`, `read()`, `write(value)`, `mark(path, message)`, `clear()`; null where it has none. */
+function formOf(schema) {
+  const root = schema;
+  const shape = resolved(schema, root);
+  if (!shape.properties || !Object.keys(shape.properties).length) return null;
+  return objectOf(shape, root, 0);
+}
+
+function resolved(schema, root) {
+  let found = schema === true ? {} : schema;
+  for (let hops = 0; typeof found?.$ref === "string" && hops < 10; hops += 1) {
+    const target = found.$ref.split("/").slice(1).reduce((at, part) => at?.[part.replaceAll("~1", "/").replaceAll("~0", "~")], root);
+    found = { ...target, ...found, $ref: target?.$ref };
+  }
+  return found ?? {};
+}
+
+function typeOf(schema) {
+  return [schema.type].flat().find((each) => each !== "null") ?? (schema.properties ? "object" : undefined);
+}
+
+function objectOf(schema, root, depth) {
+  const required = new Set(schema.required ?? []);
+  const fields = Object.entries(schema.properties).map(([name, each]) => {
+    const shape = resolved(each, root);
+    const nested = typeOf(shape) === "object" && shape.properties && depth < DEEPEST;
+    return [name, nested ? nestedOf(name, shape, root, depth + 1) : fieldOf(name, shape, required.has(name))];
+  });
+  return {
+    node: h("div", { class: "fields" }, fields.map(([, each]) => each.node)),
+    read() {
+      const values = fields.map(([name, each]) => [name, each.read()]).filter(([, value]) => value !== undefined);
+      return values.length ? Object.fromEntries(values) : undefined;
+    },
+    write(value) {
+      for (const [name, each] of fields) each.write(value?.[name]);
+    },
+    mark(path, message) {
+      // What is missing is told of the object that lacks it.
+      const missing = /^"([^"]+)" is a required property/.exec(message)?.[1];
+      const [first = "", ...rest] = path === "" ? [missing] : path.split(/\.|(?=\[)/);
+      const found = fields.find(([name]) => name === first)?.[1];
+      return found ? found.mark(path === "" ? "" : rest.join("."), path === "" ? "must be given" : message) : false;
+    },
+    clear() {
+      for (const [, each] of fields) each.clear();
+    },
+  };
+}
+
+function nestedOf(name, schema, root, depth) {
+  const inner = objectOf(schema, root, depth);
+  return { ...inner, node: h("fieldset", null, h("legend", null, schema.title ?? name), inner.node) };
+}
+
+function fieldOf(name, schema, isRequired) {
+  count += 1;
+  const [id, hint, flaw] = [`input-${count}`, `input-${count}-hint`, `input-${count}-flaw`];
+  const { node, read, write } = controlOf(schema, isRequired, { id, name, "aria-describedby": `${hint} ${flaw}` });
+  if (schema.default !== undefined) write(schema.default);
+  const why = h("p", { class: "why", id: flaw });
+  const label = h("label", { for: id }, schema.title ?? name, isRequired ? h("span", { class: "star", title: "must be given" }, " *") : null, schema.title ? h("span", { class: "quiet mono" }, ` ${name}`) : null);
+  return {
+    node: h("div", { class: `field ${node.type === "checkbox" ? "field-check" : ""}` }, label, node, h("p", { class: "hint", id: hint }, hintOf(schema)), why),
+    read,
+    write,
+    mark(_, message) {
+      why.textContent = message;
+      node.setAttribute("aria-invalid", "true");
+      if (!document.activeElement?.matches("[aria-invalid=true]")) node.focus();
+      return true;
+    },
+    clear() {
+      why.textContent = "";
+      node.removeAttribute("aria-invalid");
+    },
+  };
+}
+
+function hintOf(schema) {
+  const bounds = [
+    schema.minimum !== undefined && schema.maximum !== undefined ? `${schema.minimum} to ${schema.maximum}` : schema.minimum !== undefined ? `at least ${schema.minimum}` : schema.maximum !== undefined ? `at most ${schema.maximum}` : null,
+    schema.maxLength !== undefined ? `at most ${schema.maxLength} characters` : null,
+    typeOf(schema) === "array" && isPlain(schema.items) ? "one per line" : null,
+  ].filter(Boolean).join(", ");
+  return [schema.description, bounds && `${bounds[0].toUpperCase()}${bounds.slice(1)}.`].filter(Boolean).join(" ");
+}
+
+function isPlain(schema) {
+  return ["string", "number", "integer"].includes(typeOf(schema ?? {}));
+}
+
+/** A control for one value: what it is, how it is read (undefined: not given), and how it is filled. */
+function controlOf(schema, isRequired, attributes) {
+  const type = typeOf(schema);
+  if (schema.enum || type === "boolean") return choiceOf(schema, isRequired, attributes);
+  if (type === "integer" || type === "number") {
+    const node = h("input", { ...attributes, type: "number", step: type === "integer" ? 1 : "any", min: schema.minimum, max: schema.maximum });
+    return { node, read: () => (node.value === "" ? undefined : Number(node.value)), write: (value) => { node.value = value ?? ""; } };
+  }
+  if (type === "string") {
+    const isLong = (schema.maxLength ?? 0) > LONG;
+    const kinds = { date: "date", email: "email", uri: "url", time: "time" };
+    const node = isLong ? h("textarea", { ...attributes, rows: 4 }) : h("input", { ...attributes, type: kinds[schema.format] ?? "text", autocomplete: "off", placeholder: schema.format === "date-time" ? "2026-01-31T12:00:00Z" : null });
+    return { node, read: () => (node.value === "" ? undefined : node.value), write: (value) => { node.value = value ?? ""; } };
+  }
+  if (type === "array" && isPlain(schema.items)) {
+    const isNumber = typeOf(schema.items) !== "string";
+    const node = h("textarea", { ...attributes, rows: 3 });
+    const lines = () => node.value.split("\n").map((line) => line.trim()).filter(Boolean);
+    return { node, read: () => (node.value.trim() === "" ? undefined : lines().map((line) => (isNumber && !Number.isNaN(Number(line)) ? Number(line) : line))), write: (value) => { node.value = (value ?? []).join("\n"); } };
+  }
+  const node = h("textarea", { ...attributes, rows: 4, class: "mono", spellcheck: "false", placeholder: "JSON" });
+  return { node, read: () => (node.value.trim() === "" ? undefined : JSON.parse(node.value)), write: (value) => { node.value = value === undefined ? "" : JSON.stringify(value, null, 2); } };
+}
+
+function choiceOf(schema, isRequired, attributes) {
+  if (!schema.enum && (isRequired || schema.default !== undefined)) {
+    const node = h("input", { ...attributes, type: "checkbox" });
+    return { node, read: () => node.checked, write: (value) => { node.checked = value === true; } };
+  }
+  const values = schema.enum ?? [true, false];
+  const words = (value) => (value === true ? "Yes" : value === false ? "No" : typeof value === "string" ? value : JSON.stringify(value));
+  const node = h("select", attributes, h("option", { value: "" }, isRequired ? "Choose one" : "Not given"), values.map((value, place) => h("option", { value: place }, words(value))));
+  return {
+    node,
+    read: () => (node.value === "" ? undefined : values[Number(node.value)]),
+    write: (value) => {
+      const place = values.findIndex((each) => JSON.stringify(each) === JSON.stringify(value));
+      node.value = place < 0 ? "" : String(place);
+    },
+  };
+}

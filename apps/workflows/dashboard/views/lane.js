@@ -1,0 +1,32 @@
+// The bar that shows when an execution worked and when it waited.
+
+import { h } from "../dom.js";
+import { duration } from "../time.js";
+
+/** The bar of `found`, whose outcomes come `byAttempt`; `state` is what it does now: running, waiting, or nothing. */
+export function lane(found, byAttempt, state) {
+  const own = found.executedActions.filter((each) => !each.carriedOver);
+  if (!found.startedAt || !own.length) return null;
+  const from = Date.parse(found.startedAt);
+  const to = Math.max(found.finishedAt ? Date.parse(found.finishedAt) : Date.now(), from + 1);
+  const percent = (ms) => `${((100 * ms) / (to - from)).toFixed(3)}%`;
+  const pieces = [];
+  let last = null;
+  for (const [attempt, outcomes] of byAttempt) {
+    for (const each of outcomes) {
+      if (each.carriedOver || each.status === "skipped") continue;
+      const [began, over] = [Date.parse(each.startedAt), Date.parse(each.finishedAt)];
+      if (last !== null && (attempt > last.attempt || last.isDelay)) pieces.push(["wait", last.at, began, `Waited ${duration(began - last.at)}`]);
+      pieces.push([each.status === "ok" ? "ok" : "failed", began, over, `${each.actionId}, attempt ${attempt}: ${duration(over - began)}`]);
+      last = { attempt, at: over, isDelay: each.isDelay };
+    }
+  }
+  if (state === "running" && last) pieces.push(["running", last.at, to, "Running"]);
+  if (state === "waiting" && last) pieces.push(["wait", last.at, to, "Waiting"]);
+  const words = pieces.map(([, , , word]) => word).join("; ");
+  return h("div", { class: "lane", key: "lane" },
+    h("div", { class: "lane-bar", role: "img", "aria-label": `Timeline: ${words}` }, pieces.map(([kind, began, over, word], place) => h("div", {
+      class: `segment segment-${kind}`, key: place, title: word, style: { "--from": percent(began - from), "--length": percent(over - began) },
+    }))),
+    h("div", { class: "lane-scale", "aria-hidden": "true" }, h("span", null, "0 s"), h("span", null, duration(to - from))));
+}

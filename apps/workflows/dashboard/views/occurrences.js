@@ -1,0 +1,64 @@
+// What became of the ticks that were due: each was fired, skipped, missed or held, and this says which and why.
+
+import { link, query } from "../api.js";
+import { h, show } from "../dom.js";
+import { calmly } from "../live.js";
+import { paged } from "../paged.js";
+import { duration, shortly } from "../time.js";
+import { badge, kindOf, plural, shortId, wordOf } from "../ui.js";
+
+const FEW = 8;
+const WORDS = { fired: "Fired", skipped: "Skipped", missed: "Missed", held: "Held" };
+
+/** The occurrences of one workflow in `root`; returns `refresh`, which is to be called when ticks have been due, and `end`. */
+export function occurrenceList(root, id) {
+  const list = paged((cursor) => link`/v1/workflows/${id}/occurrences` + query({ limit: FEW, cursor }), draw);
+
+  // Rows must not move under the pointer, nor take the focus along; nor is what was paged in thrown away.
+  const refresh = calmly(2500, () => {
+    if (!root.matches(":hover") && !root.contains(document.activeElement) && (list.items?.length ?? 0) <= FEW) list.read();
+  });
+
+  function why(each) {
+    const ticks = plural(each.ticks ?? 1, "tick");
+    switch (each.disposition) {
+      case "skipped": return [`${ticks}, because `, each.openExecutionId ? h("a", { class: "mono above", href: link`#/executions/${each.openExecutionId}` }, `…${shortId(each.openExecutionId)}`) : "an execution", " was still open"];
+      case "missed": return `${ticks}, too late to be made up for`;
+      case "held": return `${ticks} while it was paused`;
+      default: return [h("a", { class: "mono", href: link`#/executions/${each.executionId}` }, `…${shortId(each.executionId)}`), " ", h("span", { class: `kind-${kindOf(each)}` }, wordOf(kindOf(each)).toLowerCase())];
+    }
+  }
+
+  function lateness(each) {
+    if (each.disposition !== "fired") return null;
+    if (each.latenessMs === null) return h("span", { class: "nothing" }, "Not begun");
+    return h("span", { title: "From when it was due to when its first action began" }, `${duration(each.latenessMs)} late`);
+  }
+
+  const row = (each) => h("li", { class: "row occurrence-row", key: `${each.disposition}-${each.dueAt}` },
+    h("div", { class: "cell-status" }, badge(each.disposition, WORDS[each.disposition])),
+    h("div", { class: "cell-due" }, h("span", { class: "when" }, shortly(each.dueAt)), each.until && each.until !== each.dueAt ? h("span", { class: "sub" }, "to ", h("span", { class: "when" }, shortly(each.until))) : null),
+    h("div", { class: "cell-why" }, why(each)),
+    h("div", { class: "cell-late right quiet" }, lateness(each)));
+
+  function draw() {
+    show(root, list.show(
+      (items) => [
+        h("div", { class: "columns occurrence-row", "aria-hidden": "true" }, h("span", null, "Disposition"), h("span", null, "Due"), h("span", null, "What became of it"), h("span", { class: "right" }, "Begun")),
+        h("ul", { class: "rows card", "aria-label": "Occurrences" }, items.map(row)),
+      ],
+      () => h("p", { class: "quiet" }, "No tick has been due yet."),
+      { rows: 3, kind: "small" },
+    ));
+  }
+
+  draw();
+  list.read();
+  return {
+    refresh,
+    end() {
+      list.stop();
+      refresh.stop();
+    },
+  };
+}

@@ -1,0 +1,117 @@
+"""One execution on the dashboard: every kind of step, what was sent and answered, why it was tried again."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.conftest import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def log(name, message, **more):
+    return {"type": "log", "actionId": name, "message": message, **more}
+
+
+def call(name, target, key, query="", **more):
+    return {"type": "http-request", "actionId": name, "method": "GET", "url": f"{target.url}/{key}{query}", **more}
+
+
+def step(page, name):
+    return page.locator(".step").filter(has=page.locator(".step-name", has_text=re.compile(f"^{name}"))).last
+
+
+async def test_delays_skipped_steps_and_handlers_are_told_apart(page, stack, api, target, workflow_id):
+    await api.create(
+        workflow_id,
+        [
+            {"type": "delay", "actionId": "pause", "duration": "2s"},
+            log("never", "no", **{"if": "false"}),
+            call("optional", target, f"{workflow_id}-1", "?fail=9", continueOnError=True, retry={"attempts": 1}),
+            call("needed", target, f"{workflow_id}-2", "?fail=9", retry={"attempts": 1}),
+            log("unreached", "no"),
+        ],
+        onFailure=[log("alert", "told the pager")],
+        **{"finally": [log("tidy", "tidied up")]},
+    )
+    execution_id = await api.trigger(workflow_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await expect(page.get_by_text(re.compile("Goes on in [12] s")).first).to_be_visible()
+    await expect(step(page, "unreached")).to_be_visible()
+    await expect(page.get_by_role("status").get_by_text("Failed")).to_be_visible()
+    await expect(page.get_by_text(re.compile(r"Waited 2\.\d s"))).to_be_visible()
+    await expect(page.get_by_text("as pause says")).to_be_visible()
+    await expect(step(page, "never")).to_contain_text("Skipped")
+    await expect(step(page, "optional")).to_contain_text("It went on all the same")
+    await expect(step(page, "needed")).to_contain_text("answered 503")
+    await expect(step(page, "unreached")).to_have_count(0)
+    await expect(page.get_by_role("heading", name="On failure")).to_be_visible()
+    await expect(step(page, "alert")).to_contain_text("told the pager")
+    await expect(page.get_by_role("heading", name="Finally")).to_be_visible()
+    await expect(step(page, "tidy")).to_contain_text("tidied up")
+    await expect(page.get_by_text("Why it failed").locator("..")).to_contain_text("action needed failed")
+
+
+async def test_what_was_sent_and_answered(page, stack, api, target, workflow_id):
+    await api.create(
+        workflow_id,
+        [call("whole", target, workflow_id, headers={"X-Team": "billing"}), call("part", target, workflow_id, storeBody=5)],
+    )
+    execution_id = await api.trigger(workflow_id)
+    await api.finished(execution_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    whole, part = step(page, "whole"), step(page, "part")
+    await whole.get_by_text("Request and response").click()
+    await expect(whole.get_by_role("region", name="Request")).to_contain_text(f"GET {target.url}/{workflow_id}")
+    await expect(whole.get_by_role("region", name="Request")).to_contain_text("X-Team")
+    answer = whole.get_by_role("region", name="Response")
+    await expect(answer).to_contain_text("200")
+    await expect(answer).to_contain_text("content-type")
+    await expect(answer).to_contain_text(re.compile(r"In all\d+ ms"))
+    await expect(answer).to_contain_text(f"hello {workflow_id}")
+    await expect(answer.get_by_text("Truncated")).to_have_count(0)
+    await part.get_by_text("Request and response").click()
+    await expect(part.get_by_text(re.compile(r"Truncated: the first 5 B of \d+ B are kept"))).to_be_visible()
+
+
+async def test_why_it_is_tried_again(page, stack, api, target, workflow_id):
+    backoff = {"base": "1s", "factor": 2, "jitter": "none"}
+    await api.create(workflow_id, [call("flaky", target, workflow_id, "?fail=2")], retries=4, backoff=backoff)
+    execution_id = await api.trigger(workflow_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await expect(page.get_by_text("because flaky failed. Retry 1 of 4, after a wait of 1 s")).to_be_visible()
+    await expect(page.get_by_text("because flaky failed. Retry 2 of 4, after a wait of 2 s")).to_be_visible()
+    await expect(page.get_by_role("status").get_by_text("Succeeded")).to_be_visible()
+    await expect(page.get_by_text("at attempt 3")).to_be_visible()
+
+
+async def test_nothing_moves_while_it_goes_on(page, stack, api, target, workflow_id):
+    await api.create(workflow_id, [log("begin", "x"), call("held", target, workflow_id, "?hold=1")])
+    execution_id = await api.trigger(workflow_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await expect(step(page, "held")).to_contain_text("is running")
+    places = "[...document.querySelectorAll('.head, .banner, .facts, #timeline')].map((each) => each.offsetTop)"
+    before = await page.evaluate(places)
+    await page.get_by_role("button", name="Cancel").focus()
+    target.release.set()
+    await expect(page.get_by_role("status").get_by_text("Succeeded")).to_be_visible()
+    assert await page.evaluate(places) == before
+
+
+async def test_a_long_log_has_a_height_of_its_own_and_the_page_stays_quick(page, stack, api, workflow_id):
+    lines = "\n".join(f"{number}" for number in range(2000))
+    await api.create(workflow_id, [log("many", lines)])
+    execution_id = await api.trigger(workflow_id)
+    await api.finished(execution_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    shown = page.get_by_role("region", name="Log of many")
+    await expect(page.get_by_text("2,000 lines")).to_be_visible()
+    assert (await shown.bounding_box())["height"] <= 301
+    await shown.focus()
+    await page.keyboard.press("End")
+
+    async def is_at_the_end():
+        return await shown.evaluate("(log) => log.scrollTop + log.clientHeight >= log.scrollHeight - 2")
+
+    await until(is_at_the_end, "the log is scrolled by the keyboard")

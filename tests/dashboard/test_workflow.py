@@ -1,0 +1,126 @@
+"""One workflow on the dashboard: its ticks, what it is run with, and its editor."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.conftest import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LOG = {"type": "log", "message": "hello"}
+SCHEMA = {
+    "type": "object",
+    "required": ["email", "plan"],
+    "additionalProperties": False,
+    "properties": {
+        "email": {"type": "string", "title": "Address", "pattern": "@"},
+        "plan": {"enum": ["free", "team"], "default": "team"},
+        "seats": {"type": "integer", "minimum": 1, "default": 5},
+        "news": {"type": "boolean", "default": True},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "office": {"type": "object", "properties": {"city": {"$ref": "#/$defs/city"}}},
+        "rest": {"oneOf": [{"type": "object"}, {"type": "null"}]},
+    },
+    "$defs": {"city": {"type": "string", "minLength": 2}},
+}
+
+
+async def test_what_became_of_each_tick(page, stack, api, target, workflow_id):
+    call = {"type": "http-request", "method": "GET", "url": f"{target.url}/{workflow_id}?hold=first"}
+    await api.create(workflow_id, [call], trigger={"type": "periodic", "interval": "1s"})
+
+    async def skipped():
+        _, answer = await api.call("GET", f"/workflows/{workflow_id}/occurrences")
+        return len(answer["items"]) > 1 and [each for each in answer["items"] if each["disposition"] == "skipped"]
+
+    (found, *_) = await until(skipped, "a tick is skipped")
+    target.release.set()
+    await api.finished(found["openExecutionId"])
+    await api.call("POST", f"/workflows/{workflow_id}/pause")
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    rows = page.get_by_role("list", name="Occurrences").get_by_role("listitem")
+    skip = rows.filter(has_text="Skipped")
+    await expect(skip).to_contain_text(re.compile(r"\d+ ticks?, because …[0-9a-f]{8} was still open"))
+    await expect(rows.filter(has_text="Fired").last).to_contain_text(re.compile(r"succeeded.*\d+ m?s late"))
+    await skip.get_by_role("link").click()
+    await expect(page.get_by_text("begun")).to_be_visible()
+    await expect(page.get_by_text(found["openExecutionId"])).to_be_visible()
+
+
+async def test_a_workflow_is_run_with_fields_made_of_its_schema(refused_page, stack, api, workflow_id):
+    page = refused_page
+    await api.create(workflow_id, [{"type": "log", "message": "{{ input.email }} {{ input.tags }}"}], inputSchema=SCHEMA)
+    await page.goto(f"{stack.api_url}/#/workflows?search={workflow_id}")
+    await page.get_by_role("button", name=f"Run {workflow_id}").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("combobox", name="plan")).to_have_value("1")
+    await expect(dialog.get_by_role("spinbutton", name="seats")).to_have_value("5")
+    await expect(dialog.get_by_role("checkbox", name="news")).to_be_checked()
+    run = dialog.get_by_role("button", name="Run", exact=True)
+    await run.click()
+    address = dialog.get_by_role("textbox", name="Address")
+    await expect(dialog.get_by_text("must be given", exact=True)).to_be_visible()
+    await expect(address).to_be_focused()
+    await address.fill("nobody")
+    await dialog.get_by_role("textbox", name="city").fill("X")
+    await run.click()
+    await expect(dialog.get_by_text(re.compile('"nobody" does not match'))).to_be_visible()
+    await expect(dialog.get_by_text(re.compile('"X" is shorter'))).to_be_visible()
+    await address.fill("ada@example.org")
+    await dialog.get_by_role("textbox", name="city").fill("Rome")
+    await dialog.get_by_role("textbox", name="tags").fill("one\ntwo")
+    await dialog.get_by_role("button", name="As JSON").click()
+    written = dialog.get_by_role("textbox", name="Input as JSON")
+    await expect(written).to_have_value(re.compile(r'"tags": \[\s+"one",\s+"two"\s+\]'))
+    await written.fill((await written.input_value()).replace('"seats": 5', '"seats": 6'))
+    await dialog.get_by_role("button", name="As fields").click()
+    await expect(dialog.get_by_role("spinbutton", name="seats")).to_have_value("6")
+    await run.click()
+    await page.wait_for_url(re.compile(r"#/executions/[0-9a-f-]{36}"))
+    execution = await api.finished(page.url.rsplit("/", 1)[1])
+    assert execution["input"] == {
+        "email": "ada@example.org",
+        "plan": "team",
+        "seats": 6,
+        "news": True,
+        "tags": ["one", "two"],
+        "office": {"city": "Rome"},
+    }
+    await page.locator("summary", has_text="Input").click()
+    await expect(page.get_by_role("region", name="Input")).to_contain_text("ada@example.org")
+
+
+async def test_whoever_types_is_not_disturbed_by_what_is_checked_meanwhile(page, stack, workflow_id):
+    await page.goto(f"{stack.api_url}/#/new")
+    editor = page.get_by_label("Definition", exact=True)
+    await expect(page.get_by_text("Valid", exact=True)).to_be_visible()
+    await editor.click()
+    await page.keyboard.press("Control+a")
+    await page.keyboard.type(f"workflowId: {workflow_id}\ntrigger: {{type: periodic, interval: 5m}}\nactions:\n", delay=0)
+    await expect(page.get_by_text("thing to mend")).to_be_visible()
+    await expect(editor).to_be_focused()
+    await page.keyboard.type("  - {type: log, message: hello}\n", delay=0)
+    await expect(page.get_by_text("Valid", exact=True)).to_be_visible()
+    await expect(editor).to_be_focused()
+    # When it would run is told before it is stored.
+    await expect(page.get_by_role("heading", name="It would run")).to_be_visible()
+    await expect(page.get_by_text(re.compile("^in (4 min|5 min)")).first).to_be_visible()
+    # A wrong click loses nothing.
+    await page.get_by_role("link", name="Executions").click()
+    await expect(page.get_by_role("heading", level=1, name="Executions")).to_be_visible()
+    await page.go_back()
+    await expect(editor).to_have_value(re.compile(workflow_id))
+    await page.get_by_role("button", name="throw it away").click()
+    await expect(editor).to_have_value(re.compile("workflowId: hello"))
+
+
+async def test_a_definition_is_shown_as_it_would_be_written(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG], retries=2)
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await expect(page.get_by_role("region", name="Definition in YAML")).to_have_text(
+        f"workflowId: {workflow_id}\ntrigger:\n  type: manual\nactions:\n  - actionId: log-1\n    type: log\n"
+        "    message: hello\nretries: 2"
+    )
+    await expect(page.get_by_text("2 retries after at most 1 s, 2 s")).to_be_visible()
