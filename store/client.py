@@ -68,7 +68,7 @@ class MongoStore:
             socketTimeoutMS=milliseconds,
             timeoutMS=milliseconds * 2,
             # How long a server that took itself for no primary is left alone: less than an operation is given.
-            heartbeatFrequencyMS=milliseconds // 2,
+            heartbeatFrequencyMS=max(500, milliseconds // 2),
             # By this name the server's own log and currentOp tell whose operations are whose.
             appname=f"workflow-automation-{user}",
             **(credentials or {}),
