@@ -228,7 +228,7 @@ class MemoryWorkflows:
         return [
             workflow
             for workflow in found
-            if (workflow.archived_at is not None) == where.archived
+            if workflow.archived_at is None
             and where.trigger_type in (None, workflow.definition["trigger"]["type"])
         ][:limit]
 
