@@ -1,4 +1,4 @@
-"""How a service proves to Kafka who it is: the settings as Faust and as the admin client want them."""
+"""How a service proves to Kafka who it is: the settings as Faust and as the other clients want them."""
 
 import ssl
 from typing import Any
@@ -7,6 +7,7 @@ from faust import SASLCredentials, SSLCredentials
 from faust.types.auth import CredentialsT
 
 from apps.settings import ServiceSettings
+from events.broker import Broker
 
 
 def credentials(settings: ServiceSettings) -> CredentialsT | None:
@@ -24,8 +25,12 @@ def credentials(settings: ServiceSettings) -> CredentialsT | None:
     )
 
 
-def connection(settings: ServiceSettings) -> dict[str, Any]:
-    """Return the same for a client of aiokafka."""
+def broker(settings: ServiceSettings) -> Broker:
+    """Return what makes the clients that are not Faust's."""
+    return Broker(settings.kafka_bootstrap, _connection(settings))
+
+
+def _connection(settings: ServiceSettings) -> dict[str, Any]:
     protocol = settings.kafka_security_protocol
     made: dict[str, Any] = {"security_protocol": protocol}
     if protocol in ("SSL", "SASL_SSL"):

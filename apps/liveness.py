@@ -24,8 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode import Service
@@ -137,10 +136,9 @@ class Liveness(Service):
             cluster_before=self._cluster,
             missing=sorted(missing),
         )
-        settings = self.app.settings
         await ensure_topics(
-            settings.kafka_bootstrap,
-            replication_factor=settings.kafka_replication_factor,
+            self.app.kafka,
+            replication_factor=self.app.settings.kafka_replication_factor,
             changelogs=sorted(self._topics() - NAMES),
         )
         self._cluster = cluster
@@ -165,7 +163,7 @@ class Liveness(Service):
         return NAMES | {table.changelog_topic.get_topic_name() for table in self.app.tables.values()}
 
     async def _kafka(self) -> tuple[str, frozenset[str]]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.app.settings.kafka_bootstrap)
+        admin = self.app.kafka.admin()
         await admin.start()
         try:
             return str((await admin.describe_cluster())["cluster_id"]), frozenset(await admin.list_topics())
@@ -180,7 +178,7 @@ class Liveness(Service):
         if not partitions:
             return {}
         asked = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.app.settings.kafka_bootstrap, enable_auto_commit=False)
+        consumer = self.app.kafka.consumer()
         await consumer.start()
         try:
             begins, ends = await consumer.beginning_offsets(asked), await consumer.end_offsets(asked)

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from domain.instants import from_millis
+from events.broker import Broker
 from events.records import DeadLetter
 from events.topics import DEAD_LETTER, PARTITIONS
 from events.wire import Decoder, Malformed
@@ -60,10 +61,10 @@ class LetterPage:
 
 
 class LetterBox:
-    """The dead letters on the Kafka at ``bootstrap``; each question is answered within ``timeout`` seconds or given up."""
+    """The dead letters on a Kafka; each question is answered within ``timeout`` seconds or given up."""
 
-    def __init__(self, bootstrap: str, *, timeout: float = 10.0) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, broker: Broker, *, timeout: float = 10.0) -> None:
+        self._broker = broker
         self._timeout = timeout
         self._decode = Decoder(DeadLetter)
 
@@ -137,9 +138,7 @@ class LetterBox:
 
     @asynccontextmanager
     async def _consumer(self, partitions: list[TopicPartition]) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=100
-        )
+        consumer = self._broker.consumer(fetch_max_wait_ms=100)
         try:
             await consumer.start()
             consumer.assign(partitions)

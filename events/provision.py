@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaTimeoutError, TopicAlreadyExistsError, for_code
 
+from events.broker import Broker
 from events.topics import ALL, PARTITIONS
 
 
@@ -35,15 +36,12 @@ COMPACTED: Final = {
 
 
 async def ensure_topics(
-    bootstrap: str,
+    broker: Broker,
     *,
     replication_factor: int = 1,
     changelogs: Sequence[str] = (),
-    connection: Mapping[str, Any] | None = None,
 ) -> None:
-    """Create what is missing of the topics on the Kafka at ``bootstrap`` (host:port[,host:port]).
-
-    ``connection`` says how to prove who we are, in aiokafka's words (security_protocol and so on).
+    """Create what is missing of the topics.
 
     ``changelogs`` are the changelog topics of the caller's Faust tables. They are made here, before any consumer asks for
     them, because Faust makes them while its consumer joins: one that is not yet in the cluster's metadata then counts as
@@ -53,7 +51,7 @@ async def ensure_topics(
         WrongPartitionCount: a topic exists with another number of partitions.
         aiokafka.errors.KafkaError: the broker cannot be reached or refuses.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **(connection or {}))
+    admin = broker.admin()
     await admin.start()
     try:
         existing = set(await admin.list_topics())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from apps.cli.environment import service_settings
 from apps.cli.errors import ExitCode, Unreachable, WfError
 
 if TYPE_CHECKING:  # read only when a command runs: the drivers of Kafka and MongoDB take longer to load than most commands
@@ -103,13 +104,11 @@ def _target(
     workflow: str | None, kafka: str | None, mongodb: str | None, database: str | None, scratch: Path | None
 ) -> Target:
     from apps.projection.session import Target
-    from apps.settings import ServiceSettings
     from domain.identifiers import is_workflow_id
 
     if workflow is not None and not is_workflow_id(workflow):
         raise typer.BadParameter(f"{workflow[:200]!r} is not a workflow id", param_hint="--workflow")
-    given: dict[str, Any] = {"kafka_bootstrap": kafka, "mongodb_url": mongodb, "mongodb_database": database}
-    settings = ServiceSettings(**{name: value for name, value in given.items() if value is not None})
+    settings = service_settings(kafka_bootstrap=kafka, mongodb_url=mongodb, mongodb_database=database)
     return Target(settings, workflow, scratch)
 
 

@@ -7,6 +7,7 @@ import typer
 
 from apps.cli import output
 from apps.cli.client import Client
+from apps.cli.environment import service_settings
 from apps.cli.errors import WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen, examples
 from apps.cli.workflows import MORE
@@ -125,12 +126,11 @@ def _bootstrap(body: dict[str, Any]) -> dict[str, Any]:
 
     from pydantic import ValidationError
 
-    from apps.settings import ServiceSettings
+    from apps.database import store_of
     from apps.workflows import representations
     from apps.workflows.v1.tokens import TokenBody, make
     from domain.access import Scope
     from domain.instants import instant
-    from store.client import MongoStore
     from store.interfaces import StoreError
 
     try:
@@ -141,15 +141,10 @@ def _bootstrap(body: dict[str, Any]) -> dict[str, Any]:
     if wanted.scope is Scope.PUBLIC:
         raise WfError("the token is not valid", details=["scope: must be viewer, operator or admin"])
     text, token = make(wanted, now=instant(datetime.now(timezone.utc)), entropy=os.urandom(40))
-    settings = ServiceSettings()
+    settings = service_settings()
 
     async def write() -> None:
-        store = MongoStore(
-            settings.mongodb_url,
-            settings.mongodb_database,
-            timeout=settings.mongodb_timeout,
-            credentials=settings.mongodb_credentials,
-        )
+        store = store_of(settings)
         try:
             await store.tokens.add(token)
         finally:

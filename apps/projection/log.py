@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from apps.projection.scratch import Row, Scratch
 from domain.instants import from_millis
+from events.broker import Broker
 from events.records import Event
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
 from events.wire import Decoder, Malformed
@@ -36,15 +37,9 @@ class Log:
         self._begins: dict[TopicPartition, datetime] = {}
 
     @classmethod
-    def consumer(cls, bootstrap: str) -> AIOKafkaConsumer:
+    def consumer(cls, broker: Broker) -> AIOKafkaConsumer:
         """Return a consumer that reads as this class needs it; the caller starts and stops it."""
-        return AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=_FETCH_BYTES,
-            check_crcs=False,
-        )
+        return broker.consumer(auto_offset_reset="earliest", max_partition_fetch_bytes=_FETCH_BYTES, check_crcs=False)
 
     async def assign(self) -> None:
         """Take the partitions.

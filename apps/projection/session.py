@@ -9,6 +9,8 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
+from apps import kafka_security
+from apps.database import store_of
 from apps.projection.log import Log, LogUnreachable
 from apps.projection.rebuild import Rebuilt, rebuild
 from apps.projection.scratch import Scratch
@@ -62,13 +64,8 @@ async def verify_and_rebuild(target: Target, progress: Progress, *, keep: int, f
 @contextlib.asynccontextmanager
 async def _verification(target: Target, progress: Progress) -> AsyncIterator[tuple[Verification, MongoStore]]:
     settings = target.settings
-    store = MongoStore(
-        settings.mongodb_url,
-        settings.mongodb_database,
-        timeout=max(settings.mongodb_timeout, PATIENCE),
-        retention_days=settings.retention_days,
-    )
-    consumer = Log.consumer(settings.kafka_bootstrap)
+    store = store_of(settings, timeout=max(settings.mongodb_timeout, PATIENCE))
+    consumer = Log.consumer(kafka_security.broker(settings))
     try:
         await store.start()
         await consumer.start()

@@ -28,6 +28,7 @@ from apps.runner.strays import Strays
 from apps.runner.tables import Tables
 from apps.secret_values import secret_values
 from apps.service import ServiceApp
+from apps.settings import read
 from domain.execution import ActionFinished, Execution
 from events.folding import request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
@@ -239,7 +240,7 @@ def create_app(settings: RunnerSettings) -> RunnerApp:
     return RunnerApp(settings)
 
 
-app = create_app(RunnerSettings())
+app = create_app(read(RunnerSettings))
 
 
 def main() -> None:

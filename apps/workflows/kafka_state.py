@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 
+from events.broker import Broker
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, PARTITIONS, SCHEDULE, TopicSpec
 
 #: What each service consumes, under a consumer group of its name.
@@ -31,14 +31,13 @@ class KafkaState:
     dead_letters: int
 
 
-async def look(bootstrap: str) -> KafkaState:
+async def look(broker: Broker) -> KafkaState:
     """Ask Kafka.
 
     Raises:
         aiokafka.errors.KafkaError: it cannot be reached or refuses.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    admin, consumer = broker.admin(), broker.consumer()
     try:
         await asyncio.gather(admin.start(), consumer.start())
         groups = {name: await _group(admin, consumer, name) for name in CONSUMED}

@@ -26,7 +26,7 @@ def test_faust_and_the_admin_client_are_told_the_same(authority, protocol, mecha
         kafka_password="open-sesame",
         kafka_ca_file=authority,
     )
-    mine = kafka_security.connection(settings)
+    mine = dict(kafka_security.broker(settings).security)
     theirs = credentials_to_aiokafka_auth(kafka_security.credentials(settings))
     assert isinstance(mine.pop("ssl_context", None), ssl.SSLContext) == protocol.endswith("SSL")
     assert isinstance(theirs.pop("ssl_context", None), ssl.SSLContext) == protocol.endswith("SSL")

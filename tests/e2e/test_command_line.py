@@ -1,12 +1,11 @@
 """``wf`` against the running stack: differences, export, doctor, logs, tokens, profiles."""
 
-import asyncio
 import json
 
 import pytest
 import pytest_asyncio
 
-from tests.cli.wf_process import COMMAND, environment
+from tests.cli.wf_process import environment, run_wf
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -19,18 +18,9 @@ def wf(stack, tmp_path):
         env = {**environment(url, 200), **own}
         if not url:
             del env["WF_URL"]
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *args,
-            cwd=tmp_path,
-            env=env,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(process.communicate(), 120)
-        assert process.returncode == code, (out + err).decode()
-        return out.decode()
+        result = await run_wf(*args, cwd=tmp_path, env=env)
+        assert result.code == code, result.out + result.err
+        return result.out
 
     return run
 

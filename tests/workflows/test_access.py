@@ -348,16 +348,18 @@ class TestWithoutTokens:
         ("0.0.0.0", "open", True),
     ],
 )
-def test_a_service_does_not_serve_everybody_by_accident(
+async def test_a_service_does_not_serve_everybody_by_accident(
     tmp_path: Any, create: Any, host: str, auth: str, starts: bool
 ) -> None:
     kinds: Any = {create_scheduler: SchedulerSettings, create_runner: RunnerSettings, create_app: WorkflowsSettings}
-    app = create(kinds[create](data_dir=tmp_path, web_host=host, auth=auth))
+    folder = tmp_path / "not" / "there"
+    app = create(kinds[create](data_dir=folder, web_host=host, auth=auth))
     if starts:
-        app._check_exposure()
+        await app.on_first_start()
+        assert folder.is_dir()
     else:
         with pytest.raises(Exposed, match="AUTH=tokens"):
-            app._check_exposure()
+            await app.on_first_start()
 
 
 async def test_every_change_is_in_the_audit_log(api: Client, store: MemoryStore, clock: Clock) -> None:

@@ -1,0 +1,17 @@
+"""The database that the settings name: the one place where a store is made of them, with the credentials they hold."""
+
+from apps.settings import ServiceSettings
+from store.client import MongoStore
+
+
+def store_of(settings: ServiceSettings, *, timeout: float | None = None) -> MongoStore:
+    """Return the store, which connects with its first operation; ``timeout`` in seconds instead of that of the settings."""
+    return MongoStore(
+        settings.mongodb_url,
+        settings.mongodb_database,
+        timeout=settings.mongodb_timeout if timeout is None else timeout,
+        retention_days=settings.retention_days,
+        audit_retention_days=settings.audit_retention_days,
+        ledger_retention_days=settings.ledger_retention_days,
+        credentials=settings.mongodb_credentials,
+    )
