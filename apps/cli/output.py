@@ -27,6 +27,7 @@ STYLES = {
     "created": "green",
     "updated": "green",
     "failed": "red",
+    "warning": "yellow",
     "cancelled": "red",
     "busy": "cyan",
     "running": "cyan",
@@ -92,7 +93,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence["str | Text"]]) -> Non
     render(grid)
 
 
-def facts(pairs: Iterable[tuple[str, "str | Text"]]) -> None:
+def facts(pairs: Iterable[tuple["str | Text", "str | Text"]]) -> None:
     """Write names and values, the values under each other."""
     from rich.table import Table
 

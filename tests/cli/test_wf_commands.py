@@ -67,7 +67,7 @@ async def test_list(api: FakeApi, wf: Run) -> None:
     assert (empty.code, empty.out) == (0, "There are no workflows yet.\n")
     assert "wf apply FILE.yaml" in empty.err
 
-    api.add("recurrent-workflow", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-3600.5))
+    api.add("recurrent-workflow", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-3700))
     api.add("x" * 120)
     narrow = await wf("list")
     assert narrow.widest <= 80
@@ -302,3 +302,20 @@ def test_exit_codes_are_stable() -> None:
 def test_the_documentation_lists_the_exit_codes() -> None:
     text = (ROOT / "apps" / "cli" / "README.md").read_text()
     assert all(f"| {code.value} | {meaning} |\n" in text for code, meaning in MEANINGS.items())
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        ({"consumers": {"runner": {"members": []}, "scheduler": {"members": [{"id": "a"}]}}}, ["runners"]),
+        ({"consumers": {"runner": {"members": [{"id": "a"}]}, "scheduler": {"members": []}}}, ["schedulers"]),
+        ({"consumers": None, "scheduler": {"latenessSeconds": 90.0}}, ["lateness"]),
+        ({"consumers": None, "scheduler": None, "deadLetters": None}, []),
+    ],
+)
+async def test_doctor_names_the_service_that_is_missing(api: FakeApi, wf: Run, answer: Any, names: list[str]) -> None:
+    api.system = answer
+    findings = json.loads((await wf("doctor", "--api-only", "--json")).out)
+    unwell = [finding for finding in findings if finding["result"] != "ok"]
+    assert [finding["what"] for finding in unwell] == names
+    assert all(finding["mend"] for finding in unwell)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
 from typing import Any
 
 from aiohttp import web
@@ -61,6 +62,7 @@ class FakeApi:
         self.refusals: dict[str, web.Response] = {}  # by "METHOD /path", instead of the answer
         self.states: list[Json] = []  # what a started execution is, question by question; the last one stays
         self.outages = 0  # how many questions about an execution are answered 503
+        self.system: Json = {"consumers": None, "scheduler": None, "deadLetters": None}
         self.url = ""
 
     def add(self, workflow_id: str, trigger: Json | None = None, **more: Any) -> Json:
@@ -105,9 +107,19 @@ class FakeApi:
                 web.get("/v1/workflows/{id}/occurrences", self._list(lambda: self.occurrences, "dueAt")),
                 web.get("/v1/executions", self._list(lambda: self.executions, "executionId")),
                 web.get("/v1/executions/{id}", self._execution),
+                web.get("/v1/system", self._fixed(lambda: self.system)),
+                web.get("/ready", self._fixed(lambda: {"status": "ok", "checks": {}})),
+                web.get("/session", self._fixed(lambda: {"name": "anonymous", "scope": "admin"})),
+                web.get("/openapi.json", self._fixed(lambda: {"info": {"version": version("workflow-automation")}})),
             ]
         )
         return app
+
+    def _fixed(self, value: Callable[[], Json]) -> Callable[[web.Request], Any]:
+        async def answer(request: web.Request) -> web.Response:
+            return web.json_response(value())
+
+        return answer
 
     def _list(self, kept: Callable[[], dict[str, Json]], key: str) -> Callable[[web.Request], Any]:
         async def answer(request: web.Request) -> web.Response:
