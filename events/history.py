@@ -6,12 +6,15 @@ Therefore every record that hands an execution on (a request, the results of a c
 its epoch, and how many results were ``recorded``. The number of results before a run, plus a result's sequence number in
 it, is the place of that result among all that were ever applied. A result whose place lies above what a later start or the
 end found recorded came too late, and was turned away; everything else was applied, in the order of the epochs.
+
+An execution that takes up where another failed begins with what that one had done. Its own records only say how many results
+those are: they are told by the records of its origin, which have to be folded first.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from domain.execution import Admission, Cause, Execution, Status, admit, apply
+from domain.execution import Admission, Cause, Execution, Status, admit, apply, carry_over
 from domain.instants import instant
 from events.folding import ended_transition, result_transition
 from events.records import ActionResult, Event, ExecutionEnded, ExecutionRequest
@@ -36,17 +39,25 @@ class _Era:
 
     def found(self, epoch: int) -> Iterable[int]:
         """Yield how many results were recorded when this epoch began."""
-        if self.request is not None:
-            if self.request.recorded is not None:
-                yield self.request.recorded
-            elif epoch == 1:
-                yield 0
+        if self.request is not None and (self.request.recorded is not None or epoch == 1):
+            yield _recorded(self.request)
         if self.results and (base := _base(self.results[0])) is not None:
             yield base
 
 
-def fold(records: Sequence[Event]) -> Told:
-    """Return what the records of one execution make of it; those of each topic in their order."""
+def origin_of(records: Sequence[Event]) -> str | None:
+    """Return the execution that has to be folded before the one of these records; None where there is none."""
+    for record in records:
+        if isinstance(record, (ExecutionRequest, ExecutionEnded)) and record.carried:
+            return record.origin_id
+    return None
+
+
+def fold(records: Sequence[Event], origin: Execution | None = None) -> Told:
+    """Return what the records of one execution make of it; those of each topic in their order.
+
+    ``origin`` is the execution that :func:`origin_of` names, as far as it is known.
+    """
     eras: dict[int, _Era] = {}
     end: ExecutionEnded | None = None
     for record in records:
@@ -60,9 +71,9 @@ def fold(records: Sequence[Event]) -> Told:
     if end is not None and end.ended == Status.SKIPPED.value:
         return Told(_skipped(end), end.created_at is not None, len(records))
     _drop_what_was_turned_away(eras, end)
-    execution, complete = _run_through(eras)
+    execution, complete = _run_through(eras, origin)
     if end is not None:
-        execution, agrees = _ended(execution, end)
+        execution, agrees = _ended(execution, end, origin)
         complete = agrees if execution is not None and end.created_at is not None else complete and agrees
     return Told(execution, complete and execution is not None, len(records))
 
@@ -88,14 +99,19 @@ def _drop_what_was_turned_away(eras: dict[int, _Era], end: ExecutionEnded | None
         later = True
 
 
-def _run_through(eras: dict[int, _Era]) -> tuple[Execution | None, bool]:
+def _recorded(request: ExecutionRequest) -> int:
+    """Return how many results the execution had when it was handed out."""
+    return (request.carried or 0) if request.recorded is None else request.recorded
+
+
+def _run_through(eras: dict[int, _Era], origin: Execution | None) -> tuple[Execution | None, bool]:
     execution: Execution | None = None
     complete = True
     for epoch in sorted(eras):
         era = eras[epoch]
         if era.request is not None:
-            execution = _handed_out(execution, era.request)
-            complete = complete and len(execution.results) == (era.request.recorded or 0)
+            execution = _handed_out(execution, era.request, origin)
+            complete = complete and len(execution.results) == _recorded(era.request)
         for result in era.results:
             if execution is None:
                 return None, False
@@ -108,7 +124,7 @@ def _run_through(eras: dict[int, _Era]) -> tuple[Execution | None, bool]:
     return execution, complete
 
 
-def _handed_out(before: Execution | None, request: ExecutionRequest) -> Execution:
+def _handed_out(before: Execution | None, request: ExecutionRequest, origin: Execution | None) -> Execution:
     """Return the execution as the request found it: it was published after the document said so."""
     first = before is None
     execution = before or admit(
@@ -126,6 +142,7 @@ def _handed_out(before: Execution | None, request: ExecutionRequest) -> Executio
             input=request.input,
             lock_key=request.workflow_id,
             origin_id=request.origin_id,
+            carried=carry_over(origin) if request.carried and origin is not None else {},
         )
     )
     if first and request.epoch == 1:
@@ -164,12 +181,12 @@ def _skipped(end: ExecutionEnded) -> Execution | None:
     return admit(_admission(end, lock_key=None, reason=end.reason))
 
 
-def _ended(execution: Execution | None, end: ExecutionEnded) -> tuple[Execution | None, bool]:
+def _ended(execution: Execution | None, end: ExecutionEnded, origin: Execution | None) -> tuple[Execution | None, bool]:
     """Return the execution as it ended, and whether everything it had recorded is known."""
     if execution is None:
         if end.created_at is None:
             return None, False
-        execution = admit(_admission(end, lock_key=end.workflow_id))
+        execution = admit(_admission(end, lock_key=end.workflow_id, origin=origin))
     execution = replace(
         execution,
         epoch=execution.epoch if end.epoch is None else end.epoch - 1,  # the end itself raises it
@@ -182,7 +199,9 @@ def _ended(execution: Execution | None, end: ExecutionEnded) -> tuple[Execution 
     return apply(execution, ended_transition(end)), known
 
 
-def _admission(end: ExecutionEnded, *, lock_key: str | None, reason: str | None = None) -> Admission:
+def _admission(
+    end: ExecutionEnded, *, lock_key: str | None, reason: str | None = None, origin: Execution | None = None
+) -> Admission:
     return Admission(
         execution_id=end.execution_id,
         workflow_id=end.workflow_id,
@@ -195,4 +214,6 @@ def _admission(end: ExecutionEnded, *, lock_key: str | None, reason: str | None 
         due_at=end.due_at and instant(end.due_at),
         lock_key=lock_key,
         reason=reason,
+        origin_id=end.origin_id,
+        carried=carry_over(origin) if end.carried and origin is not None else {},
     )

@@ -54,6 +54,11 @@ RECORDS: dict[str, Event] = {
         workflow_id="w", execution_id=EXECUTION_ID, ended="skipped", at=NOON, reason="busy", version=2, cause="schedule",
         epoch=1, attempt=1, lost_attempts=0, retries_left=3, total_actions=2, recorded=0, created_at=NOON, due_at=NOON,
     ),
+    "execution-ended-of-a-retry": ExecutionEnded(
+        workflow_id="w", execution_id=EXECUTION_ID, ended="cancelled", at=NOON, reason="asked", version=2, cause="manual",
+        epoch=2, attempt=1, lost_attempts=0, retries_left=3, total_actions=2, recorded=1, created_at=NOON,
+        origin_id="019ab5d0-0000-7000-8000-000000000000", carried=1,
+    ),
     "wake-up": WakeUp(workflow_id="w", execution_id=EXECUTION_ID, epoch=1, wake_at=NOON),
     "workflow-changed": WorkflowChanged(workflow_id="w", version=2),
     "holder-ended": HolderEnded(workflow_id="w"),
