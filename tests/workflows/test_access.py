@@ -371,19 +371,23 @@ async def test_every_change_is_in_the_audit_log(api: Client, store: MemoryStore,
     clock.move(1)
     await api.send("POST", "/workflows/a/trigger", headers=operator)
     clock.move(1)
+    await api.send("POST", "/workflows/a/rollback", json={"version": 1}, headers=operator)
+    clock.move(1)
     await api.send("DELETE", "/workflows/a", headers=operator)
     await api.send("PUT", "/workflows/a", json=body, headers=operator)  # refused: archived
     entries = (await api.send("GET", "/audit", headers=admin)).body["items"]
     assert [entry["operation"] for entry in entries] == [
         "archiveWorkflow",
+        "rollBackWorkflow",
         "triggerWorkflow",
         "replaceWorkflow",
         "createWorkflow",
     ]
     assert {entry["who"] for entry in entries} == {"operator"}
-    assert entries[2]["changes"] == [{"path": "retries", "before": 1, "after": 2}]
-    assert entries[3]["requestId"] == "deploy-7"
-    assert entries[3]["path"] == "/workflows"
+    assert entries[1]["changes"] == [{"path": "retries", "before": 2, "after": 1}]
+    assert entries[3]["changes"] == [{"path": "retries", "before": 1, "after": 2}]
+    assert entries[4]["requestId"] == "deploy-7"
+    assert entries[4]["path"] == "/workflows"
     page = (await api.send("GET", "/audit?limit=1&operation=replaceWorkflow", headers=admin)).body
     assert [entry["path"] for entry in page["items"]] == ["/workflows/a"]
 
