@@ -23,6 +23,7 @@ from store.workflows import MongoWorkflows
 
 # Building an index over a collection that is large already takes minutes, where every other operation takes milliseconds.
 _INDEX_TIMEOUT = 600.0
+_IDLE_MILLISECONDS = 120_000
 
 
 class MongoStore:
@@ -63,6 +64,9 @@ class MongoStore:
             # A frozen server must not hold a caller for longer than an unreachable one.
             socketTimeoutMS=milliseconds,
             timeoutMS=milliseconds * 2,
+            # Servers and load balancers close what is idle for minutes (the standalone database after ten), and the driver
+            # notices only when it writes there: the first request after a quiet time would fail.
+            maxIdleTimeMS=_IDLE_MILLISECONDS,
             appname="workflow-automation",
             **(credentials or {}),
         )
