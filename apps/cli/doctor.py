@@ -5,8 +5,6 @@ Kafka and MongoDB are asked directly, as the services would be, with the setting
 """
 
 import asyncio
-import logging
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -18,7 +16,7 @@ import typer
 
 from apps.cli import output
 from apps.cli.client import Client
-from apps.cli.environment import service_settings
+from apps.cli.environment import said, service_settings
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
 
@@ -153,40 +151,6 @@ class _Unreached(Exception):
         self.mend = mend
 
 
-class _Refusals(logging.Handler):
-    """Why connections to Kafka failed, by broker: the driver says so in its log, and raises without it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: dict[str, BaseException] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.args, tuple) and len(record.args) == 3 and isinstance(record.args[2], BaseException):
-            self.found[f"{record.args[0]}:{record.args[1]}"] = record.args[2]
-
-    def as_one(self) -> _Unreached | None:
-        """Return what to say of them; None where there were none."""
-        from aiokafka import errors
-
-        if not self.found:
-            return None
-        said = "; ".join(f"{broker}: {error or 'it closes the connection'}" for broker, error in self.found.items())
-        several = list(self.found.values())
-        if any(isinstance(error, (errors.AuthenticationFailedError, errors.SaslAuthenticationFailed)) for error in several):
-            mend = "Check KAFKA_USERNAME and KAFKA_PASSWORD."
-        elif any(
-            isinstance(error, (errors.IllegalSaslStateError, errors.UnsupportedSaslMechanismError)) for error in several
-        ):
-            mend = "Check KAFKA_SECURITY_PROTOCOL and KAFKA_SASL_MECHANISM: this broker takes others."
-        elif any(isinstance(error, ssl.SSLError) for error in several):
-            mend = "Check KAFKA_CA_FILE, and whether KAFKA_SECURITY_PROTOCOL is that of this port."
-        elif any(isinstance(error, ConnectionRefusedError) for error in several):
-            mend = "Start it (wf up, docker compose up), or name it with KAFKA_BOOTSTRAP."
-        else:
-            mend = "Check KAFKA_BOOTSTRAP, and whether KAFKA_SECURITY_PROTOCOL is that of this port."
-        return _Unreached(said, mend)
-
-
 async def _bounded(
     name: str, look: "Callable[[ServiceSettings], Awaitable[list[Finding]]]", settings: "ServiceSettings"
 ) -> list[Finding]:
@@ -194,8 +158,7 @@ async def _bounded(
     try:
         return await asyncio.wait_for(look(settings), TIMEOUT)
     except Exception as error:
-        # What the drivers add of timeouts and topologies helps nobody here.
-        detail = str(error).partition(" (configured timeouts")[0] or (
+        detail = said(error) or (
             f"no answer within {TIMEOUT:g} s" if isinstance(error, asyncio.TimeoutError) else repr(error)
         )
         mend = (
@@ -210,18 +173,16 @@ async def _kafka(settings: "ServiceSettings") -> list[Finding]:
     from aiokafka.errors import KafkaError
 
     from apps import kafka_security
+    from apps.cli import kafka_refusals
     from events.topics import ALL, PARTITIONS
 
-    refusals = _Refusals()
-    logger = logging.getLogger("aiokafka")
-    logger.addHandler(refusals)
-    logger.propagate = False
     admin = kafka_security.broker(settings).admin()
     try:
-        try:
-            await admin.start()
-        except KafkaError as error:
-            raise refusals.as_one() or error from None
+        with kafka_refusals.collected() as refusals:
+            try:
+                await admin.start()
+            except KafkaError as error:
+                raise (_Unreached(str(refusals), refusals.mend) if refusals else error) from None
         there = set(await admin.list_topics())
         findings = [Finding("kafka", "ok", f"{settings.kafka_bootstrap} answers")]
         wanted = [topic.name for topic in ALL]

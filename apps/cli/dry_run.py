@@ -42,6 +42,7 @@ def dry_run(
         raise WfError(
             "the definition is not valid" if flaws else f"{file} holds {len(documents)} definitions; a dry run takes one",
             details=definition_files.in_order(flaws),
+            hint="Mend these places and try again." if flaws else "",
             code=ExitCode.FAILED,
         )
     from actions.dry_run import dry_run as run

@@ -27,3 +27,8 @@ def service_settings(**given: Any) -> "ServiceSettings":
             hint="Correct them there; docs/settings.md lists every setting.",
             code=ExitCode.USAGE,
         ) from None
+
+
+def said(error: Exception) -> str:
+    """Return what a driver said, without the timeouts and topologies that it adds: they help nobody here."""
+    return str(error).partition(" (configured timeouts")[0]

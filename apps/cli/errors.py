@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     CONFLICT = 3
     NOT_FOUND = 4
     UNREACHABLE = 5
+    NOT_ALLOWED = 6
     TIMEOUT = 124
     INTERRUPTED = 130
 
@@ -20,10 +21,11 @@ class ExitCode(IntEnum):
 MEANINGS = {
     ExitCode.OK: "done; what was waited for succeeded",
     ExitCode.FAILED: "the execution failed, or a definition was refused",
-    ExitCode.USAGE: "wrong options or arguments",
+    ExitCode.USAGE: "wrong options or arguments; of diff and verify: something differs",
     ExitCode.CONFLICT: "busy, not to be triggered by hand, or changed meanwhile",
-    ExitCode.NOT_FOUND: "there is no such workflow or execution",
+    ExitCode.NOT_FOUND: "there is nothing of that id",
     ExitCode.UNREACHABLE: "the service cannot be reached, or cannot answer",
+    ExitCode.NOT_ALLOWED: "no good token, or one that may not do this",
     ExitCode.TIMEOUT: "--timeout passed; the execution goes on",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }

@@ -23,6 +23,7 @@ from apps.cli import (
     secrets,
     tokens,
     trigger,
+    versions,
     workflows,
 )
 from apps.cli.errors import ExitCode, WfError
@@ -121,6 +122,12 @@ app.command(
 app.command("delete", rich_help_panel=DEFINITIONS, epilog=examples("wf delete nightly", "wf delete nightly --yes"))(
     workflows.delete
 )
+app.command(
+    "versions",
+    rich_help_panel=DEFINITIONS,
+    epilog=examples("wf versions nightly", "wf versions nightly --diff", "wf versions nightly 3 > nightly.yaml"),
+)(versions.versions)
+app.command("rollback", rich_help_panel=DEFINITIONS, epilog=examples("wf rollback nightly 3"))(versions.rollback)
 app.command("pause", rich_help_panel=DEFINITIONS, epilog=examples("wf pause nightly"))(schedules.pause)
 app.command("resume", rich_help_panel=DEFINITIONS, epilog=examples("wf resume nightly"))(schedules.resume)
 app.command(
@@ -136,16 +143,21 @@ app.command(
             examples(
                 "wf trigger nightly",
                 "wf trigger nightly --wait --timeout 5m && echo done",
+                "wf trigger nightly --follow",
                 """wf trigger nightly --input '{"name": "Ada"}'""",
             ),
             exit_codes(),
         ]
     ),
 )(trigger.trigger)
+app.command("retry", rich_help_panel=EXECUTIONS, epilog=examples(*trigger.examples_of("retry")))(trigger.retry)
+app.command("run-again", rich_help_panel=EXECUTIONS, epilog=examples(*trigger.examples_of("run-again")))(trigger.run_again)
 app.command(
     "executions",
     rich_help_panel=EXECUTIONS,
-    epilog=examples("wf executions", "wf executions -w nightly --status failed --limit 5"),
+    epilog=examples(
+        "wf executions", "wf executions -w nightly --status failed --limit 5", "wf executions --watch --json | jq .status"
+    ),
 )(executions.executions)
 app.command(
     "execution",

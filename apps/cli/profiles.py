@@ -104,6 +104,9 @@ def _read(file: Path) -> dict[str, Any]:
 
     try:
         found = yaml.safe_load(file.read_text())
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise WfError(f"{file}{line} is not YAML: {error.problem}", hint=_HINT, code=ExitCode.USAGE) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise WfError(f"{file} cannot be read: {error}", hint=_HINT, code=ExitCode.USAGE) from None
     if found is None:
@@ -123,8 +126,20 @@ def _token(file: Path, found: dict[str, Any]) -> str:
     return str(found.get("token") or "")
 
 
+def _checked_token(value: str) -> str:
+    value = value.strip()
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise typer.BadParameter("it holds blanks, or what is not ASCII: no token does; copy it again")
+    return value
+
+
 Token = typer.Option(
-    "--token", envvar="WF_TOKEN", metavar="TOKEN", show_default=False, help="Who asks: a token of `wf tokens create`."
+    "--token",
+    callback=_checked_token,
+    envvar="WF_TOKEN",
+    metavar="TOKEN",
+    show_default=False,
+    help="Who asks: a token of `wf tokens create`.",
 )
 Profile = typer.Option(
     "--profile", envvar="WF_PROFILE", metavar="NAME", show_default=False, help="A service in the configuration file."

@@ -13,18 +13,30 @@ from apps.cli.workflows import unknown
 MORE = "There are older ones; --limit N shows N of them, --limit 0 all."
 
 
-def pause(workflow_id: WorkflowId, url: Url = DEFAULT_URL) -> None:
+def pause(
+    workflow_id: WorkflowId, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False
+) -> None:
     """Hold the ticks of a workflow until `wf resume`; what runs goes on."""
+    form = chosen(output_format, as_json)
     with Client(url) as client:
-        client.post("workflows", workflow_id, "pause", missing=unknown(workflow_id))
+        workflow = client.post("workflows", workflow_id, "pause", missing=unknown(workflow_id))
+    if form is not Format.TABLE:
+        output.data(workflow, form)
+        return
     output.line(f"{workflow_id} paused")
     output.note(f"Let it go on: wf resume {workflow_id}")
 
 
-def resume(workflow_id: WorkflowId, url: Url = DEFAULT_URL) -> None:
+def resume(
+    workflow_id: WorkflowId, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False
+) -> None:
     """Let a paused workflow tick again, on the grid it always had."""
+    form = chosen(output_format, as_json)
     with Client(url) as client:
         workflow = client.post("workflows", workflow_id, "resume", missing=unknown(workflow_id))
+    if form is not Format.TABLE:
+        output.data(workflow, form)
+        return
     following = output.exact(workflow["nextRun"], output.now()) if workflow.get("nextRun") else "none"
     output.line(f"{workflow_id} resumed; next run: {following}")
 
@@ -39,7 +51,7 @@ def occurrences(
     """Show what became of each due tick, newest first: fired, skipped, missed or held."""
     form = chosen(output_format, as_json)
     with Client(url) as client:
-        page = client.page("workflows", workflow_id, "occurrences", limit=limit, query={})
+        page = client.page("workflows", workflow_id, "occurrences", limit=limit, query={}, missing=unknown(workflow_id))
     if form is not Format.TABLE:
         output.data(page.items, form)
     elif not page.items:

@@ -7,7 +7,7 @@ import typer
 
 from apps.cli import output
 from apps.cli.client import Client
-from apps.cli.environment import service_settings
+from apps.cli.environment import said, service_settings
 from apps.cli.errors import WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen, examples
 from apps.cli.workflows import MORE
@@ -45,7 +45,7 @@ def create(
         made = _bootstrap(body)
     else:
         with Client(url) as client:
-            made = client.post("tokens", body=body)
+            made = client.post("tokens", body=body, key=False)
     if form is not Format.TABLE:
         output.data(made, form)
         return
@@ -62,14 +62,18 @@ def list_tokens(url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as
     if form is not Format.TABLE:
         output.data(found["items"], form)
         return
+    if not found["items"]:
+        output.line("There are no tokens.")
+        output.note("Make one: wf tokens create NAME --scope operator (it counts where the services run with AUTH=tokens)")
+        return
     present = output.now()
     rows = [
         (
             item["tokenId"],
             item["name"],
             item["scope"],
-            "revoked" if item.get("revokedAt") else output.relative(item.get("expiresAt"), present),
-            output.relative(item.get("lastUsedAt"), present),
+            "revoked" if item.get("revokedAt") else output.relative(item.get("expiresAt"), present, none="never"),
+            output.relative(item.get("lastUsedAt"), present, none="never"),
         )
         for item in found["items"]
     ]
@@ -128,18 +132,16 @@ def _bootstrap(body: dict[str, Any]) -> dict[str, Any]:
 
     from apps.database import store_of
     from apps.workflows import representations
+    from apps.workflows.field_errors import field_errors
     from apps.workflows.v1.tokens import TokenBody, make
-    from domain.access import Scope
     from domain.instants import instant
     from store.interfaces import StoreError
 
     try:
         wanted = TokenBody.model_validate(body)
     except ValidationError as error:
-        details = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        details = [f"{found.field}: {found.message}" for found in field_errors(error, body)]
         raise WfError("the token is not valid", details=details) from None
-    if wanted.scope is Scope.PUBLIC:
-        raise WfError("the token is not valid", details=["scope: must be viewer, operator or admin"])
     text, token = make(wanted, now=instant(datetime.now(timezone.utc)), entropy=os.urandom(40))
     settings = service_settings()
 
@@ -154,6 +156,6 @@ def _bootstrap(body: dict[str, Any]) -> dict[str, Any]:
         asyncio.run(write())
     except StoreError as error:
         raise WfError(
-            f"no token was made: {error}", hint="Name the database with MONGODB_URL and MONGODB_DATABASE."
+            f"no token was made: {said(error)}", hint="Name the database with MONGODB_URL and MONGODB_DATABASE."
         ) from None
     return {**representations.token(token), "token": text}

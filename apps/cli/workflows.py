@@ -112,6 +112,7 @@ def delete(
     with Client(url) as client:
         client.delete("workflows", workflow_id, missing=unknown(workflow_id))
     output.line(f"{workflow_id} archived")
+    output.note(f"Its history stays: wf executions -w {workflow_id}. `wf apply` with its file brings it back.")
 
 
 def unknown(workflow_id: str) -> str:

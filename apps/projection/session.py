@@ -67,6 +67,7 @@ async def _verification(target: Target, progress: Progress) -> AsyncIterator[tup
     store = store_of(settings, timeout=max(settings.mongodb_timeout, PATIENCE))
     consumer = Log.consumer(kafka_security.broker(settings))
     try:
+        await _answers(settings)
         await store.start()
         await consumer.start()
         log = Log(consumer, workflow_id=target.workflow_id)
@@ -87,4 +88,17 @@ async def _verification(target: Target, progress: Progress) -> AsyncIterator[tup
         raise Unreachable(str(error)) from error
     finally:
         await consumer.stop()
+        await store.stop()
+
+
+async def _answers(settings: ServiceSettings) -> None:
+    """Ask the database for a sign of life, with the patience of a service: one that is not there is told at once.
+
+    Raises:
+        StoreUnavailable: it gives none.
+    """
+    store = store_of(settings)
+    try:
+        await store.ping()
+    finally:
         await store.stop()

@@ -4,13 +4,14 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from aiohttp import web
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from apps.cli import output
@@ -28,27 +29,21 @@ async def test_help_shows_examples_and_exit_codes(wf: Run) -> None:
     assert all(f"{code.value:>3}  {meaning}" in result.out for code, meaning in MEANINGS.items())
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "apply",
-        "validate",
-        "list",
-        "show",
-        "delete",
-        "pause",
-        "resume",
-        "trigger",
-        "executions",
-        "execution",
-        "occurrences",
-        "up",
-    ],
-)
-def test_each_command_has_an_example(command: str) -> None:
-    result = CliRunner().invoke(app, [command, "--help"], prog_name="wf", env={"COLUMNS": "80"})
+def commands(group: Any, *before: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *before, name)
+        else:
+            yield (*before, name)
+
+
+@pytest.mark.parametrize("command", commands(get_command(app)), ids=" ".join)
+def test_each_command_says_what_it_is_for_and_has_an_example(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"], prog_name="wf", env={"COLUMNS": "80"})
     assert result.exit_code == 0
-    assert f"\n   wf {command}" in result.output
+    _, _, purpose, *_ = (line for line in result.output.splitlines() if line.strip())
+    assert purpose.strip(" .")
+    assert f"\n   wf {' '.join(command)}" in result.output
     assert max(map(len, result.output.splitlines())) <= 80
 
 
@@ -172,6 +167,23 @@ async def test_trigger(api: FakeApi, wf: Run) -> None:
     assert json.loads(as_json.out) == {"status": "workflow triggered", "executionId": execution_id(2)}
 
 
+async def test_trigger_tells_when_it_is_queued(api: FakeApi, wf: Run) -> None:
+    api.add("nightly")
+    api.started = "workflow queued"
+    result = await wf("trigger", "nightly")
+    assert (result.code, result.out) == (0, f"nightly triggered: execution {execution_id(1)}\n")
+    assert "It is queued" in result.err
+
+
+async def test_an_answer_that_is_lost_is_asked_for_again_under_the_same_key(api: FakeApi, wf: Run) -> None:
+    api.add("nightly")
+    api.lost = 1
+    result = await wf("trigger", "nightly")
+    assert (result.code, result.out) == (0, f"nightly triggered: execution {execution_id(1)}\n")
+    assert len(api.requests) == 2
+    assert len(api.keys) == len(api.executions) == 1
+
+
 @pytest.mark.parametrize(("end", "code"), [("ok", 0), ("failed", 1), ("cancelled", 1)])
 async def test_waiting_outlasts_retries_and_a_restart_of_the_service(end: str, code: int, api: FakeApi, wf: Run) -> None:
     api.add("nightly")
@@ -223,13 +235,25 @@ def refusal(status: int, kind: str, detail: str, **more: Any) -> web.Response:
 ODD = {"errors": [{"field": "a.b", "message": "is \x1bodd"}]}
 REFUSALS: list[tuple[str, Callable[[], web.Response], int, str]] = [
     ("busy", lambda: web.json_response(BUSY, status=409), 3, "nightly is busy: an execution of it is open\nSee how"),
-    ("by-schedule", lambda: refusal(409, "not-triggered-by-hand", "By schedule."), 3, "error: By schedule."),
+    (
+        "by-schedule",
+        lambda: refusal(409, "not-triggered-by-hand", "By schedule."),
+        3,
+        "error: By schedule.\nAdd allowManual",
+    ),
     ("unknown", lambda: refusal(404, "unknown-workflow", "None."), 4, "there is no workflow nightly; `wf list`"),
     ("unavailable", lambda: refusal(503, "database-unavailable", "Down."), 5, "503 Service Unavailable: Down."),
     ("other-server", lambda: web.Response(text="<html>"), 5, "is not the workflows service"),
     ("other-404", lambda: web.Response(status=404, text="nothing"), 5, "is not the workflows service"),
     ("redirect", lambda: web.Response(status=302, headers={"Location": "/login"}), 5, "redirects to /login"),
     ("refused", lambda: refusal(400, "bad-request", "Wrong.", **ODD), 1, "a.b: is \\x1bodd"),
+    (
+        "nobody",
+        lambda: refusal(401, "not-authenticated", "Who?"),
+        6,
+        "error: Who?\nGive a good token with --token, WF_TOKEN",
+    ),
+    ("viewer", lambda: refusal(403, "not-allowed", "No."), 6, "error: No.\nGive a token of that scope"),
 ]
 
 
@@ -244,7 +268,12 @@ async def test_refusals(answer: Callable[[], web.Response], code: int, words: st
 WRONG = {
     ("show", "../etc"): "is not a workflow id",
     ("execution", "7"): "is not an execution id",
-    ("trigger", "a", "--timeout", "5"): "only --wait waits",
+    ("trigger", "a", "--timeout", "5"): "only --wait and --follow wait",
+    ("retry", "7"): "is not an execution id",
+    ("rollback", "a", "0"): "greater than or equal to 1",
+    ("dead-letters", "show", "7"): "is not the id of a dead letter",
+    ("export", "a", "--prefix", "b"): "give ids or a prefix",
+    ("--token", "a b", "list"): "it holds blanks",
     ("trigger", "a", "--wait", "--timeout", "soon"): "is not a length of time",
     ("list", "--url", "ftp://x"): "is not the address of a service",
     ("delete", "a"): "add --yes",
@@ -294,13 +323,14 @@ def test_exit_codes_are_stable() -> None:
         "CONFLICT": 3,
         "NOT_FOUND": 4,
         "UNREACHABLE": 5,
+        "NOT_ALLOWED": 6,
         "TIMEOUT": 124,
         "INTERRUPTED": 130,
     }
 
 
 def test_the_documentation_lists_the_exit_codes() -> None:
-    text = (ROOT / "apps" / "cli" / "README.md").read_text()
+    text = (ROOT / "docs" / "command-line.md").read_text()
     assert all(f"| {code.value} | {meaning} |\n" in text for code, meaning in MEANINGS.items())
 
 

@@ -60,6 +60,9 @@ class FakeApi:
         self.occurrences: dict[str, Json] = {}
         self.requests: list[str] = []
         self.refusals: dict[str, web.Response] = {}  # by "METHOD /path", instead of the answer
+        self.started = "workflow triggered"  # what is said of what was started
+        self.keys: dict[str, Json] = {}  # what was answered to each Idempotency-Key
+        self.lost = 0  # how many answers do not arrive
         self.states: list[Json] = []  # what a started execution is, question by question; the last one stays
         self.outages = 0  # how many questions about an execution are answered 503
         self.system: Json = {"consumers": None, "scheduler": None, "deadLetters": None}
@@ -107,6 +110,11 @@ class FakeApi:
                 web.get("/v1/workflows/{id}/occurrences", self._list(lambda: self.occurrences, "dueAt")),
                 web.get("/v1/executions", self._list(lambda: self.executions, "executionId")),
                 web.get("/v1/executions/{id}", self._execution),
+                web.post("/v1/executions/{id}/retry", self._repeat),
+                web.post("/v1/executions/{id}/run-again", self._repeat),
+                web.get("/v1/workflows/{id}/versions", self._versions),
+                web.get("/v1/workflows/{id}/versions/{version}", self._version),
+                web.post("/v1/workflows/{id}/rollback", self._roll_back),
                 web.get("/v1/system", self._fixed(lambda: self.system)),
                 web.get("/ready", self._fixed(lambda: {"status": "ok", "checks": {}})),
                 web.get("/session", self._fixed(lambda: {"name": "anonymous", "scope": "admin"})),
@@ -173,9 +181,52 @@ class FakeApi:
         workflow_id = request.match_info["id"]
         if workflow_id not in self.workflows:
             return unknown("workflow")
-        started = execution(len(self.executions) + 1, workflow_id, "pending")
-        self.executions[started["executionId"]] = started
-        return web.json_response({"status": "workflow triggered", "executionId": started["executionId"]}, status=202)
+        return self._start(request, workflow_id)
+
+    async def _repeat(self, request: web.Request) -> web.Response:
+        origin = self.executions.get(request.match_info["id"])
+        if origin is None:
+            return unknown("execution")
+        return self._start(request, origin["workflowId"], originId=origin["executionId"])
+
+    def _start(self, request: web.Request, workflow_id: str, **more: Any) -> web.Response:
+        key = request.headers["Idempotency-Key"]
+        if key not in self.keys:
+            started = execution(len(self.executions) + 1, workflow_id, "pending", **more)
+            self.executions[started["executionId"]] = started
+            self.keys[key] = {"status": self.started, "executionId": started["executionId"], **more}
+        if self.lost:
+            self.lost -= 1
+            assert request.transport is not None
+            request.transport.close()
+        return web.json_response(self.keys[key], status=202)
+
+    async def _versions(self, request: web.Request) -> web.Response:
+        found = self.workflows.get(request.match_info["id"])
+        if found is None:
+            return unknown("workflow")
+        numbers = range(found["version"], 0, -1)
+        items = [self._as_version(found, number) for number in numbers][: int(request.query["limit"])]
+        return web.json_response({"current": found["version"], "items": items, "nextCursor": None})
+
+    async def _version(self, request: web.Request) -> web.Response:
+        found = self.workflows.get(request.match_info["id"])
+        number = int(request.match_info["version"])
+        if found is None or number > found["version"]:
+            return unknown("workflow" if found is None else "version")
+        return web.json_response(self._as_version(found, number))
+
+    async def _roll_back(self, request: web.Request) -> web.Response:
+        found = self.workflows.get(request.match_info["id"])
+        if found is None or (await request.json())["version"] > found["version"]:
+            return unknown("workflow" if found is None else "version")
+        found["version"] += 1
+        return web.json_response(found)
+
+    def _as_version(self, found: Json, number: int) -> Json:
+        """Return a version; the fake remembers none, so that each says its own number."""
+        definition = {name: found[name] for name in ("workflowId", "trigger", "actions")} | {"retries": number}
+        return {"version": number, "createdAt": seconds_ago(60), "archivedAt": None, "definition": definition}
 
     async def _execution(self, request: web.Request) -> web.Response:
         found = self.executions.get(request.match_info["id"])
