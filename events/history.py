@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from domain.execution import Admission, Cause, Execution, Status, admit, apply, carry_over
 from domain.instants import instant
-from events.folding import ended_transition, result_transition
+from events.folding import ended_transition, requested_execution, result_transition
 from events.records import ActionResult, Event, ExecutionEnded, ExecutionRequest
 from events.topics import partition_of
 
@@ -127,24 +127,10 @@ def _run_through(eras: dict[int, _Era], origin: Execution | None) -> tuple[Execu
 def _handed_out(before: Execution | None, request: ExecutionRequest, origin: Execution | None) -> Execution:
     """Return the execution as the request found it: it was published after the document said so."""
     first = before is None
-    execution = before or admit(
-        Admission(
-            execution_id=request.execution_id or "",
-            workflow_id=request.workflow_id,
-            version=request.version,
-            cause=Cause(request.cause),
-            created_at=instant(request.created_at or request.requested_at),  # type: ignore[arg-type]
-            requested_at=request.requested_at and instant(request.requested_at),
-            retries_left=request.retries_left,
-            total_actions=request.total_actions,
-            shard=partition_of(request.workflow_id),
-            due_at=request.due_at and instant(request.due_at),
-            input=request.input,
-            lock_key=request.workflow_id,
-            origin_id=request.origin_id,
-            carried=carry_over(origin) if request.carried and origin is not None else {},
-        )
-    )
+    execution = before
+    if execution is None:
+        carried = carry_over(origin) if request.carried and origin is not None else {}
+        execution = replace(requested_execution(request), results=carried)
     if first and request.epoch == 1:
         return execution
     return replace(
