@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,6 +19,13 @@ from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, 
 from domain.trigger import Trigger
 
 MAX_ACTIONS = 100
+
+# What the service adds to a definition when it shows a workflow. Whoever edits what was shown and sends it back meets these.
+ADDED_WHEN_SHOWN: Final = frozenset(
+    {
+        "version", "createdAt", "updatedAt", "nextRun", "pausedAt", "lastExecution", "recentExecutions", "retrySchedule",
+    }
+)  # fmt: skip
 
 A = TypeVar("A", bound=Action)
 

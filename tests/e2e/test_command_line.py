@@ -12,7 +12,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.fixture
 def wf(stack, tmp_path):
-    async def run(*args, url=stack.api_url, code=0, **variables):
+    async def run(*args, url=stack.api_url, code=0, errors=False, **variables):
         connections = {"KAFKA_BOOTSTRAP": stack.kafka_bootstrap, "MONGODB_URL": stack.mongodb_url}
         own = {"WF_CONFIG": str(tmp_path / "config.yaml"), **connections, **variables}
         env = {**environment(url, 200), **own}
@@ -20,7 +20,7 @@ def wf(stack, tmp_path):
             del env["WF_URL"]
         result = await run_wf(*args, cwd=tmp_path, env=env)
         assert result.code == code, result.out + result.err
-        return result.out
+        return result.err if errors else result.out
 
     return run
 
@@ -48,6 +48,33 @@ async def test_what_is_exported_makes_no_difference(wf, api, workflow_id, tmp_pa
     assert "+retries: 2" in changed
 
 
+async def test_what_is_shown_can_be_edited_and_applied(wf, api, workflow_id, tmp_path):
+    await api.create(workflow_id, [{"type": "log", "message": "one"}], trigger={"type": "periodic", "interval": "1h"})
+    await api.call("POST", f"/workflows/{workflow_id}/pause")
+    file = tmp_path / "shown.yaml"
+    file.write_text(await wf("show", workflow_id, "-o", "yaml"))
+    assert "unchanged" in await wf("apply", "shown.yaml")
+    file.write_text(file.read_text().replace("message: one", "message: two"))
+    assert "updated to version 2" in await wf("apply", "shown.yaml")
+    assert "+    message: two" in await wf("versions", workflow_id, "--diff")
+    await wf("rollback", workflow_id, "1")
+    assert "message: one" in await wf("show", workflow_id, "-o", "yaml")
+
+
+async def test_a_failed_execution_is_taken_up_and_run_again(wf, api, workflow_id, target):
+    url = f"{target.url}/{workflow_id}?fail=1"
+    await api.create(
+        workflow_id, [{"type": "log", "message": "once"}, {"type": "http-request", "url": url, "method": "GET"}], retries=0
+    )
+    origin = json.loads(await wf("trigger", workflow_id, "--wait", "--json", code=1))["executionId"]
+    taken_up = json.loads(await wf("retry", origin, "--wait", "--json"))
+    assert (taken_up["status"], taken_up["originId"]) == ("ok", origin)
+    assert [each["attempt"] for each in taken_up["executedActions"]] == [0, 1]
+    again = json.loads(await wf("run-again", origin, "--wait", "--json"))
+    assert [each["attempt"] for each in again["executedActions"]] == [1, 1]
+    assert "has no failed action" in await wf("retry", taken_up["executionId"], code=3, errors=True)
+
+
 async def test_doctor_finds_a_sound_system_sound(wf):
     findings = json.loads(await wf("doctor", "--json"))
     assert [finding for finding in findings if finding["result"] != "ok"] == []
@@ -71,7 +98,7 @@ async def test_logs_follow_to_the_end(wf, api, workflow_id):
 
 
 async def test_the_first_token_opens_the_door_for_the_others(wf, guarded, tmp_path, workflow_id):
-    await wf("list", url=guarded, code=1)
+    await wf("list", url=guarded, code=6)
     admin = (await wf("tokens", "create", "root", "--scope", "admin", "--bootstrap")).split()[0]
     operator = json.loads(
         await wf("--token", admin, "tokens", "create", "ci", "--scope", "operator", "--expires", "1h", "--json", url=guarded)
@@ -79,7 +106,7 @@ async def test_the_first_token_opens_the_door_for_the_others(wf, guarded, tmp_pa
     definition = {"workflowId": workflow_id, "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "x"}]}
     (tmp_path / "a.json").write_text(json.dumps(definition))
     await wf("apply", "a.json", url=guarded, WF_TOKEN=operator["token"])
-    await wf("tokens", "list", url=guarded, code=1, WF_TOKEN=operator["token"])
+    await wf("tokens", "list", url=guarded, code=6, WF_TOKEN=operator["token"])
     listed = await wf("tokens", "list", url=guarded, WF_TOKEN=admin)
     assert operator["token"] not in listed
     audited = json.loads(await wf("audit", "--path", "/workflows", "--who", "ci", "--json", url=guarded, WF_TOKEN=admin))
@@ -89,7 +116,7 @@ async def test_the_first_token_opens_the_door_for_the_others(wf, guarded, tmp_pa
     (tmp_path / "config.yaml").write_text(f"profiles:\n  guarded: {{url: '{guarded}', tokenFile: {tmp_path / 'token'}}}\n")
     assert workflow_id in await wf("--profile", "guarded", "show", workflow_id, url="")
     # Its token goes to its address alone.
-    await wf("--profile", "guarded", "show", workflow_id, url=guarded.replace("127.0.0.1", "localhost"), code=1)
+    await wf("--profile", "guarded", "show", workflow_id, url=guarded.replace("127.0.0.1", "localhost"), code=6)
 
     await wf("tokens", "revoke", operator["tokenId"], url=guarded, WF_TOKEN=admin)
 

@@ -1,7 +1,8 @@
-"""A client of the API, for tests."""
+"""A client of the API, for tests. Every answer that it gets must be one that is documented, in each of its members."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import aiohttp
@@ -9,6 +10,30 @@ import orjson
 from aiohttp.test_utils import TestServer
 from multidict import CIMultiDictProxy
 from yarl import URL
+
+from apps.operations import operation_of
+from apps.workflows import answers, openapi
+from apps.workflows.app import WorkflowsApp
+from apps.workflows.app import app as workflows_app
+
+
+def canonical(app: WorkflowsApp, path: str) -> str:
+    """Return the path of the route, as in /workflows/{workflow_id}, that a request goes to."""
+    found = [resource for resource in app.web.web_app.router.resources() if resource._match(path) is not None]
+    # One without a variable wins.
+    return min((resource.canonical for resource in found), key=lambda each: "{" in each, default="")
+
+
+@cache
+def documented() -> dict[str, set[str]]:
+    """Return the statuses that each operation may answer, by its id."""
+    document = openapi.document(openapi.routes_of(workflows_app.web.views, "/v1"))
+    return {
+        operation["operationId"]: set(operation["responses"])
+        for methods in document["paths"].values()
+        for operation in methods.values()
+    }
+
 
 LOG = {"type": "log", "message": "hello"}
 
@@ -37,9 +62,10 @@ class Answer:
 class Client:
     """Speaks HTTP to the API."""
 
-    def __init__(self, session: aiohttp.ClientSession, server: TestServer) -> None:
+    def __init__(self, session: aiohttp.ClientSession, server: TestServer, app: WorkflowsApp) -> None:
         self.session = session
         self.server = server
+        self.app = app
 
     async def send(
         self, method: str, path: str, *, data: Any = None, json: Any = None, headers: Mapping[str, str] | None = None
@@ -51,7 +77,21 @@ class Client:
             method, url, data=data, headers=headers, skip_auto_headers=["Content-Type"]
         ) as response:
             raw = await response.read()
-            return Answer(response.status, response.headers, orjson.loads(raw) if raw else None)
+            answer = Answer(response.status, response.headers, orjson.loads(raw) if raw else None)
+        self._check_documented(method, url.path, answer)
+        return answer
+
+    def _check_documented(self, method: str, path: str, answer: Answer) -> None:
+        view = self.app.web.views.get(canonical(self.app, path))
+        operation = operation_of(view, method)
+        if operation is None or not isinstance(answer.body, dict) or answer.status == 500:  # a defect, which none documents
+            return
+        assert str(answer.status) in documented()[operation.id], f"{operation.id} answers {answer.status}: {answer.body}"
+        found = operation.answers.get(answer.status)
+        model = answers.Problem if found is None else found.model
+        if model is not None:
+            # Strictly, unlike the published schema: a member that is not declared is a gap in the documents.
+            model.model_validate(answer.body)
 
     async def get(self, path: str) -> Answer:
         return await self.send("GET", path)
