@@ -14,7 +14,7 @@ from domain.flow import Plan
 from domain.identifiers import WORKFLOW_ID_PATTERN
 from domain.inputs import InputSchema, check_size
 from domain.model import Model
-from domain.overlap import Overlap
+from domain.overlap import Overlap, OverlapPolicy
 from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, resolve_retry
 from domain.trigger import Trigger
 
@@ -46,7 +46,11 @@ class Definition(Model, Generic[A]):
         default_factory=Backoff, description="Short for initial, factor, cap and jitter of retry, which win over it."
     )
     retry: Retry | None = Field(default=None, description="How failed actions are retried.")
-    overlap: Overlap = Field(default=Overlap(), exclude_if=lambda overlap: overlap == Overlap())
+    overlap: Overlap = Field(
+        default=Overlap(),
+        exclude_if=lambda overlap: overlap == Overlap(),
+        description="What becomes of an execution asked for while another one is open; a word is short for its policy.",
+    )
     timeout: Duration | None = Field(
         default=None, description="Longest time from admission to end, waits and retries included; then it ends as failed."
     )
@@ -109,7 +113,7 @@ class Definition(Model, Generic[A]):
                     named[name] = [_named(action, prefix, position) for position, action in enumerate(data[name], start=1)]
         return {**data, **named}
 
-    @field_validator("overlap", mode="before")
+    @field_validator("overlap", mode="before", json_schema_input_type=Overlap | OverlapPolicy)
     @classmethod
     def _policy_alone(cls, value: Any) -> Any:
         """Take ``"queue"`` for ``{"policy": "queue"}``."""

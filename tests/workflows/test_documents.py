@@ -114,6 +114,25 @@ async def test_every_representation_has_the_shape_that_is_documented(api: Client
     for body in ({"input": {"n": 1}}, {"input": {"n": 0}}, {"input": {"n": 1}, "actions": {"log-1": {"output": {"z": 1}}}}):
         await api.send("POST", "/workflows/c/dry-run", json=body)
     assert (await api.get("/system")).body["kafka"] == "unreachable"
+    for number, (trigger, more) in enumerate(SHORT_AND_LONG):
+        await api.create(f"form-{number}", trigger=trigger, **more)
+
+
+SHORT_AND_LONG: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"type": "cron", "expression": "@daily"}, {"overlap": "queue"}),
+    (
+        {"type": "cron", "expression": ["0 3 * * *", "0 4 * * *"], "timezone": "Europe/Berlin"},
+        {"overlap": {"policy": "allow"}},
+    ),
+    ({"type": "once", "at": "2030-01-01T00:00:00Z", "misfire": "all"}, {}),
+    ({"type": "periodic", "interval": "1h", "misfire": {"policy": "all", "max": 7}}, {"retry": {"attempts": 2}}),
+]
+
+
+@pytest.mark.parametrize(("trigger", "more"), SHORT_AND_LONG)
+async def test_the_schema_for_editors_takes_short_and_long_forms(api: Client, trigger: Any, more: Any) -> None:
+    schema = (await api.get("/schemas/workflow.json")).body
+    Draft202012Validator(schema).validate({"workflowId": "a", "trigger": trigger, "actions": [LOG], **more})
 
 
 @pytest.mark.parametrize("status", ["ok", "failed", "skipped", "unknown"])
