@@ -4,6 +4,7 @@ Ids sort by time, as those of executions do, so listing needs no index but the p
 """
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -52,7 +53,7 @@ class MongoAudit:
         if before is not None:
             query["_id"] = {"$lt": before}
         if where.path is not None:
-            query["path"] = where.path
+            query["path"] = {"$regex": f"^{re.escape(where.path)}(/|$)"}
         if where.who is not None:
             query["who"] = where.who
         if where.operation is not None:

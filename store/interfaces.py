@@ -345,7 +345,7 @@ class AuditEntry:
 class AuditFilter:
     """Which entries to list; None means any."""
 
-    path: str | None = None
+    path: str | None = None  # of this address, and of those below it
     who: str | None = None
     operation: str | None = None
 

@@ -93,7 +93,8 @@ def revoke(
 
 def audit(
     path: Annotated[
-        str | None, typer.Option(metavar="PATH", show_default=False, help="Only of this address, as in /workflows/nightly.")
+        str | None,
+        typer.Option(metavar="PATH", show_default=False, help="Only of this address and below, as in /workflows/nightly."),
     ] = None,
     who: Annotated[str | None, typer.Option(metavar="NAME", show_default=False, help="Only by this token.")] = None,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,

@@ -109,7 +109,9 @@ async def test_the_first_token_opens_the_door_for_the_others(wf, guarded, tmp_pa
     await wf("tokens", "list", url=guarded, code=6, WF_TOKEN=operator["token"])
     listed = await wf("tokens", "list", url=guarded, WF_TOKEN=admin)
     assert operator["token"] not in listed
-    audited = json.loads(await wf("audit", "--path", "/workflows", "--who", "ci", "--json", url=guarded, WF_TOKEN=admin))
+    audited = json.loads(
+        await wf("audit", "--path", f"/workflows/{workflow_id}", "--who", "ci", "--json", url=guarded, WF_TOKEN=admin)
+    )
     assert [entry["operation"] for entry in audited] == ["createWorkflow"]
 
     (tmp_path / "token").write_text(operator["token"])

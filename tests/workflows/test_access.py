@@ -387,7 +387,9 @@ async def test_every_change_is_in_the_audit_log(api: Client, store: MemoryStore,
     assert entries[1]["changes"] == [{"path": "retries", "before": 2, "after": 1}]
     assert entries[3]["changes"] == [{"path": "retries", "before": 1, "after": 2}]
     assert entries[4]["requestId"] == "deploy-7"
-    assert entries[4]["path"] == "/workflows"
+    assert {entry["path"] for entry in entries} == {"/workflows/a", "/workflows/a/trigger", "/workflows/a/rollback"}
+    assert len((await api.send("GET", "/audit?path=/workflows/a", headers=admin)).body["items"]) == len(entries)
+    assert (await api.send("GET", "/audit?path=/workflows/b", headers=admin)).body["items"] == []
     page = (await api.send("GET", "/audit?limit=1&operation=replaceWorkflow", headers=admin)).body
     assert [entry["path"] for entry in page["items"]] == ["/workflows/a"]
 

@@ -129,7 +129,9 @@ class AuditQuery(Page):
     """Which changes to list."""
 
     cursor: cursors.ExecutionCursor | None = None
-    path: Annotated[str, Field(max_length=300)] | None = Field(default=None, description="Exactly, as in /workflows/hello.")
+    path: Annotated[str, Field(max_length=300)] | None = Field(
+        default=None, description="This address and those below it, as in /workflows/hello."
+    )
     who: Annotated[str, Field(max_length=100)] | None = Field(default=None, description="Name of a token, or anonymous.")
     operation: Annotated[str, Field(max_length=100)] | None = Field(default=None, description="As in replaceWorkflow.")
 
