@@ -1,6 +1,7 @@
 """``wf pause``, ``wf resume``, ``wf occurrences``: a workflow's schedule, and what became of its ticks."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -58,17 +59,14 @@ def occurrences(
         output.line(f"No tick of {workflow_id} was due yet.")
     else:
         present = output.now()
+        # What is an execution's id wide leaves little: a range is told by its ends, its ticks beside what became of them.
         output.table(
-            ["DISPOSITION", "~DUE", "~UNTIL", ">TICKS", ">LATENESS", "EXECUTION", "STATUS"],
+            ["~DUE", "WHAT", ">LATE", "EXECUTION", "STATUS"],
             [
                 (
-                    str(item.get("disposition", "-")),
-                    output.relative(item.get("dueAt"), present),
-                    output.relative(item["until"], present)
-                    if item.get("until") != item.get("dueAt") and "until" in item
-                    else "",
-                    _ticks(item),
-                    "" if item.get("latenessMs") is None else f"{item['latenessMs']} ms",
+                    _due(item, present),
+                    _what(item),
+                    "" if item.get("latenessMs") is None else output.span(max(0, item["latenessMs"]) / 1000),
                     str(item.get("executionId") or item.get("openExecutionId") or ""),
                     output.status(item["status"]) if "status" in item else "",
                 )
@@ -79,7 +77,15 @@ def occurrences(
         output.note(MORE)
 
 
-def _ticks(item: Mapping[str, Any]) -> str:
-    if "until" not in item:
-        return "1"
-    return "many" if item.get("ticks") is None else str(item["ticks"])
+def _due(item: Mapping[str, Any], present: datetime) -> str:
+    first = output.relative(item.get("dueAt"), present)
+    if "until" not in item or item["until"] == item.get("dueAt"):
+        return first
+    return f"{output.age(item.get('dueAt'), present)} to {output.age(item['until'], present)} ago"
+
+
+def _what(item: Mapping[str, Any]) -> str:
+    disposition = str(item.get("disposition", "-"))
+    if "until" not in item or item.get("ticks") == 1:
+        return disposition
+    return f"{disposition} {'many' if item.get('ticks') is None else item['ticks']}"
