@@ -93,8 +93,9 @@ def resend(
         try:
             body["value"] = json.loads(sys.stdin.read() if str(value) == "-" else value.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
+            reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else f"not JSON: {error}"
             raise WfError(
-                f"{value} cannot be sent: {error}", hint="Give a file with one JSON value.", code=ExitCode.USAGE
+                f"cannot send {value}: {reason}", hint="Give a file with one JSON value.", code=ExitCode.USAGE
             ) from None
     with Client(url) as client:
         answer = client.post("dead-letters", letter_id, "resend", body=body, missing=_unknown(letter_id))

@@ -96,6 +96,25 @@ async def test_show(api: FakeApi, wf: Run) -> None:
     assert yaml.safe_load(as_yaml.out) == api.workflows["nightly"]
 
 
+async def test_show_tells_all_that_a_definition_says(api: FakeApi, wf: Run) -> None:
+    trigger = {"type": "cron", "expression": ["0 3 * * *", "@daily"], "timezone": "Europe/Berlin"}
+    api.add(
+        "full",
+        {**trigger, "misfire": {"policy": "all", "max": 7}, "jitter": "10s"},
+        pausedAt=seconds_ago(70),
+        overlap={"policy": "queue"},
+        timeout="1h",
+        onFailure=[{"actionId": "tell", "type": "log", "message": "it failed"}],
+    )
+    result = await wf("show", "full")
+    assert result.widest <= 80
+    for words in (
+        "cron 0 3 * * *, @daily (Europe/Berlin)", "misfire (policy: all, max: 7), jitter: 10s", "(1m ago)", "policy: queue",
+        "Timeout   1h", "on failure 1  tell", "1  log-1",
+    ):  # fmt: skip
+        assert words in result.out
+
+
 async def test_pause_and_resume(api: FakeApi, wf: Run) -> None:
     api.add("nightly", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-10))
     assert "nightly paused" in (await wf("pause", "nightly")).out
@@ -107,16 +126,16 @@ async def test_pause_and_resume(api: FakeApi, wf: Run) -> None:
 
 async def test_occurrences(api: FakeApi, wf: Run) -> None:
     fired = {"disposition": "fired", "executionId": execution_id(1), "status": "ok", "latenessMs": 7}
-    missed = {"disposition": "missed", "until": seconds_ago(20), "ticks": None, "openExecutionId": None}
+    missed = {"disposition": "missed", "until": seconds_ago(7300), "ticks": None, "openExecutionId": None}
     api.occurrences = {
-        each["dueAt"]: each for each in ({**fired, "dueAt": seconds_ago(5)}, {**missed, "dueAt": seconds_ago(60)})
+        each["dueAt"]: each for each in ({**fired, "dueAt": seconds_ago(3700)}, {**missed, "dueAt": seconds_ago(90000)})
     }
     result = await wf("occurrences", "nightly")
     assert result.code == 0
     assert result.widest <= 80
     lines = [line.split() for line in result.out.splitlines()]
-    assert ["5s", "ago", "fired", "7ms", execution_id(1), "ok"] in lines
-    assert ["1m", "to", "20s", "ago", "missed", "many"] in lines
+    assert ["1h", "ago", "fired", "7ms", execution_id(1), "ok"] in lines
+    assert ["1d", "to", "2h", "ago", "missed", "many"] in lines
     assert len(json.loads((await wf("occurrences", "nightly", "--json")).out)) == 2
 
 
