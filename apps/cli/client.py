@@ -225,7 +225,9 @@ class Client:
 
     def _other_server(self, what: str) -> Unreachable:
         return Unreachable(
-            f"{self.url} is not the workflows service: it {what}", hint="Name the right address with --url or WF_URL."
+            f"{self.url} is not the workflows service: it {what}",
+            hint="Name the right address with --url or WF_URL.",
+            may_return=False,
         )
 
 

@@ -45,10 +45,11 @@ class WfError(Exception):
 
 
 class Unreachable(WfError):
-    """The service cannot be reached, or is not in a state to answer."""
+    """The service cannot be reached, or is not in a state to answer; ``may_return``: it is worth waiting for."""
 
-    def __init__(self, message: str, *, hint: str) -> None:
+    def __init__(self, message: str, *, hint: str, may_return: bool = True) -> None:
         super().__init__(message, hint=hint, code=ExitCode.UNREACHABLE)
+        self.may_return = may_return
 
 
 class Interrupted(WfError):

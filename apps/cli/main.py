@@ -27,7 +27,7 @@ from apps.cli import (
     workflows,
 )
 from apps.cli.errors import ExitCode, WfError
-from apps.cli.options import examples, exit_codes, section
+from apps.cli.options import examples, exit_codes, given_by, section
 
 app = typer.Typer(
     name="wf",
@@ -75,7 +75,8 @@ def wf(
 
     Commands talk to the service at http://127.0.0.1:8081; --url, WF_URL and profiles name another.
     """
-    found = profiles.caller(token, profile)
+    is_named = given_by(context, "profile") == "COMMANDLINE"
+    found = profiles.caller(token, profile, is_named=is_named)
     profiles.choose(found)
     if found.profile_url:
         context.default_map = profiles.defaults(context.command, found.profile_url)

@@ -141,6 +141,8 @@ def states(client: Client, execution_id: str, *, timeout: float | None = None) -
                 try:
                     found = client.get("executions", execution_id, missing=unknown(execution_id))
                 except Unreachable as unreachable:
+                    if not unreachable.may_return:
+                        raise
                     if time.monotonic() - seen > PATIENCE:
                         unreachable.hint = f"The execution goes on; once the service is back: wf execution {execution_id}"
                         raise

@@ -47,7 +47,7 @@ def _page(client: Client, query: dict[str, Any], limit: int) -> Page:
     while True:
         try:
             return client.page("executions", limit=limit, query=query)
-        except Unreachable:
-            if time.monotonic() - begun > PATIENCE:
+        except Unreachable as unreachable:
+            if not unreachable.may_return or time.monotonic() - begun > PATIENCE:
                 raise
             time.sleep(PAUSE)

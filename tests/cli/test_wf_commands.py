@@ -18,7 +18,7 @@ from apps.cli import output
 from apps.cli.errors import MEANINGS, ExitCode
 from apps.cli.main import app
 from tests.cli.wf_fake_api import FakeApi, execution, execution_id, outcome, problem, seconds_ago
-from tests.cli.wf_process import COMMAND, ROOT, Run, environment
+from tests.cli.wf_process import COMMAND, ROOT, Run, environment, run_wf
 
 
 async def test_help_shows_examples_and_exit_codes(wf: Run) -> None:
@@ -306,6 +306,28 @@ def test_wrong_usage(args: tuple[str, ...]) -> None:
     result = CliRunner().invoke(app, args, prog_name="wf", env={"COLUMNS": "80"})
     assert result.exit_code == 2
     assert WRONG[args] in " ".join(result.output.replace("│", " ").split())
+
+
+async def test_another_server_is_not_waited_for(api: FakeApi, wf: Run) -> None:
+    api.refusals[f"GET /executions/{execution_id(1)}"] = web.Response(text="<html>")
+    result = await wf("logs", "-f", execution_id(1))
+    assert result.code == 5
+    assert len(api.requests) == 1
+    assert "Name the right address" in result.err
+
+
+async def test_a_profile_that_is_named_wins_over_the_variable_and_an_address_over_both(api: FakeApi, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"profile: away\nprofiles:\n  here: {{url: '{api.url}/v1'}}\n  away: {{url: 'http://127.0.0.1:1'}}\n")
+    env = {**environment("http://127.0.0.1:1"), "WF_CONFIG": str(config)}
+    assert (await run_wf("list", cwd=tmp_path, env=env)).code == 5
+    assert (await run_wf("--profile", "here", "list", cwd=tmp_path, env=env)).code == 0
+    assert (await run_wf("--profile", "away", "list", "--url", api.url, cwd=tmp_path, env=env)).code == 0
+    assert (await run_wf("list", cwd=tmp_path, env={**env, "WF_URL": api.url})).code == 0
+
+
+async def test_an_address_may_end_as_those_of_the_api_begin(api: FakeApi, wf: Run) -> None:
+    assert (await wf("list", "--url", f"{api.url}/v1/")).code == 0
 
 
 async def test_wrong_usage_goes_to_stderr(wf: Run) -> None:
