@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from apps.operations import Answer, Operation
-from apps.workflows import answers, cancellation, cursors, representations
+from apps.workflows import answers, cancellation, cursors, idempotency, representations
 from apps.workflows.bodies import read_object
 from apps.workflows.errors import (
     AlreadyFinished,
@@ -217,13 +217,14 @@ class Repetition(Resource):
             raise BadRequest(
                 "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
             )
+        now, entropy = idempotency.asked(request, self.app.clock(), os.urandom(10))
         repeat = Repeat(
             workflows=self.app.store.workflows,
             executions=self.app.store.executions,
             publish=self.app.request_execution,
             publish_end=self.app.announce_end,
-            now=self.app.clock(),
-            entropy=os.urandom(10),
+            now=now,
+            entropy=entropy,
         )
         started = await self.start(repeat, execution_id)
         return self.answer(
