@@ -1,5 +1,6 @@
 """Who may do what: every route as nobody, viewer, operator and admin; browsers; what is turned away without tokens."""
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from apps.scheduler.settings import SchedulerSettings
 from apps.service import Exposed
 from apps.workflows.app import WorkflowsApp, create_app
 from apps.workflows.settings import WorkflowsSettings
+from apps.workflows.v1 import stream
 from apps.workflows.v1.tokens import TokenBody, make
 from domain.access import Scope
 from tests.workflows.client import LOG, Client
@@ -231,6 +233,28 @@ async def test_a_token_is_shown_once_and_revoked(api: Client, app: WorkflowsApp,
     app.gate._believed.clear()  # as after five seconds
     (await api.send("GET", "/session", headers=bearer(secret))).problem(401)
     (await api.send("DELETE", f"/tokens/{made.body['tokenId']}", headers=admin)).problem(404)
+
+
+async def test_a_stream_ends_with_the_token_and_not_with_the_database(
+    api: Client, app: WorkflowsApp, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT", 0.02)
+    admin = bearer(token(store, ADMIN))
+    made = (await api.send("POST", "/tokens", json={"name": "screen"}, headers=admin)).body
+    url = api.server.make_url("/v1/events/stream")
+    async with api.session.get(url, headers=bearer(made["token"])) as response:
+        async for line in response.content:
+            if line == b": still here\n":
+                break
+        store.network.down = True
+        app.gate._believed.clear()  # as after five seconds
+        async for line in response.content:
+            if line == b": still here\n":
+                break
+        store.network.down = False
+        await api.send("DELETE", f"/tokens/{made['tokenId']}", headers=admin)
+        app.gate._believed.clear()
+        await asyncio.wait_for(response.content.read(), 10)
 
 
 @pytest.mark.parametrize(
