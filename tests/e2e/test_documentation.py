@@ -127,3 +127,15 @@ async def test_the_commands_of_a_page(stack, api, here, tmp_path, name):
             if execution["status"] in ("pending", "running"):
                 await api.call("POST", f"/executions/{execution['executionId']}/cancel")
         await api.call("DELETE", f"/workflows/{workflow_id}")
+
+
+async def test_the_metrics_that_pages_name_are_there(stack, api):
+    exposed = ""
+    for service in ("workflows", "scheduler", "runner"):
+        async with api.session.get(f"{stack.workers[service].url}/metrics") as response:
+            exposed += await response.text()
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    named = set(re.findall(r"\b(?:runner|scheduler|workflows)_[a-z_]+(?=[{}\[\]`) ])", pages))
+    families = set(re.findall(r"^# HELP (\S+)", exposed, re.MULTILINE))
+    assert len(named) > 5
+    assert not {name for name in named if name.removesuffix("_bucket") not in families}
