@@ -134,8 +134,9 @@ class HttpRequestAction(Action):
     )
     on_unknown: Literal["retry", "fail"] = Field(
         default="retry",
-        description="What becomes of a request whose runner died before the answer was recorded: retry sends it again, "
-        "under the same Idempotency-Key; fail ends the execution with the outcome unknown.",
+        description="What becomes of a request that left and of whose answer nothing is known (the connection broke, the "
+        "time was over, the runner died): retry sends it again, as the retry policy says and under the same "
+        "Idempotency-Key; fail never does, and ends the step with the outcome unknown.",
     )
 
     @model_validator(mode="after")
@@ -241,7 +242,8 @@ class _Attempt:
         self.max_redirects = MAX_REDIRECTS if action.max_redirects is None else action.max_redirects
         self.max_body = MAX_BODY if action.max_body is None else action.max_body
         self.store_body = STORE_BODY if action.store_body is None else action.store_body
-        self.arrived = False  # whether some request of this attempt may have reached a receiver
+        self.arrived = False  # whether some request of this attempt has been answered
+        self.answered = False  # whether the last one has
         self.output: dict[str, Any] = {
             "request": {
                 "method": request.method,
@@ -277,8 +279,9 @@ class _Attempt:
     async def _converse(self, timing: Timing) -> tuple[aiohttp.ClientResponse, Body]:
         """Send the request, follow redirects, read the body."""
         while True:
+            self.answered = False
             response = await self._send(timing)
-            self.arrived = True
+            self.arrived = self.answered = True
             location = response.headers.get("Location")
             if response.status not in REDIRECTS or location is None or not self.max_redirects:
                 try:
@@ -365,4 +368,5 @@ class _Attempt:
             status=status,
             retry_after=after,
             maybe_done=self.first.method in _UNSAFE and (failed.left or self.arrived),
+            is_in_doubt=failed.left and not self.answered,
         )

@@ -67,6 +67,7 @@ class Failed:
     status: int | None = None  # of the response, where there was one
     retry_after: float | None = None  # seconds that the receiver asked to wait
     maybe_done: bool = False  # it is not idempotent and may have reached the receiver
+    is_in_doubt: bool = False  # it was begun, and nobody has told what became of it
     error: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:

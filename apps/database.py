@@ -4,8 +4,11 @@ from apps.settings import ServiceSettings
 from store.client import MongoStore
 
 
-def store_of(settings: ServiceSettings, *, timeout: float | None = None) -> MongoStore:
-    """Return the store, which connects with its first operation; ``timeout`` in seconds instead of that of the settings."""
+def store_of(settings: ServiceSettings, *, timeout: float | None = None, user: str = "wf") -> MongoStore:
+    """Return the store for a ``user`` (a service, or the command line), which connects with its first operation.
+
+    ``timeout`` is in seconds, instead of that of the settings.
+    """
     return MongoStore(
         settings.mongodb_url,
         settings.mongodb_database,
@@ -14,4 +17,5 @@ def store_of(settings: ServiceSettings, *, timeout: float | None = None) -> Mong
         audit_retention_days=settings.audit_retention_days,
         ledger_retention_days=settings.ledger_retention_days,
         credentials=settings.mongodb_credentials,
+        user=user,
     )

@@ -1,17 +1,21 @@
 """Notices when this process can go on no longer, and has it started anew.
 
-Two things befall consumers that nothing raises for:
+Things befall consumers that nothing raises for:
 
-- They stop. After a broker outage a Faust consumer may read nothing more, without a word. So every few seconds the place
-  that this worker has read to is compared with the end of each of its partitions, asked for on a connection of its own.
-  Where records lie beyond it for a whole window and not one is read in all that time, ``/health`` answers 503. An idle
-  partition is never behind; while Kafka or the database is away, or the service says that it is full, that is excused.
-- Kafka is another one. When its data are gone (a lost disk, a new cluster), topics, groups and offsets are gone too, and
-  neither the consumers nor the tables of a living process can be brought in line. What matters is in MongoDB: the
-  topics are made anew, and the process stops as it does on SIGTERM, so that its supervisor starts it afresh.
+- They stop. After a broker outage a Faust consumer may read nothing more, without a word; or it reads on and what it has
+  read is never acknowledged; or a rebalance, or the recovery of its tables, never ends. So every few seconds this is looked
+  at: the place that this worker has read to, beside the end of each of its partitions, asked for on a connection of its own;
+  the offset that is committed, where there is something to commit; how far the recovery is. What has something to do, and
+  does not move for a whole window, makes ``/health`` answer 503. An idle partition is never behind; while Kafka or the
+  database is away, or the service says that it is full, that is excused.
+- Kafka is another one. When its data are gone (a lost disk, a new cluster, deleted topics), or it is an older state of
+  itself (a backup), then neither the consumers nor the tables of a living process can be brought in line. What matters is
+  in MongoDB: topics that are missing are made anew, and the process stops as it does on SIGTERM, so that its supervisor
+  starts it afresh.
+- The event loop is blocked, by an action that never lets go of it, say. A thread notices that the loop does not turn, and
+  ends the process: it could not stop by itself.
 
-A stalled process, too, stops in that way once it has been stalled for another window. One that does not even manage to stop
-is ended.
+A stalled process, too, stops once it has been stalled for another window. One that does not even manage to stop is ended.
 """
 
 import asyncio
@@ -19,17 +23,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.types import TP
 from mode import Service
 
-from events.provision import ensure_topics
 from events.topics import ALL
 from store.interfaces import StoreError
 
@@ -41,43 +44,95 @@ log = structlog.get_logger(__name__)
 NAMES = frozenset(spec.name for spec in ALL)
 ASK_TIMEOUT = 10.0
 STOP_TIMEOUT = 10.0  # seconds until a process that was told to stop is ended, beside what its work may take to finish
+LOOP_LOOK = 1.0  # seconds between two looks at the event loop
+EXIT_CODE = 70
+
+_DONE = {"read": "read", "acknowledge": "acknowledged", "settle": "settled"}
 
 
 @dataclass(frozen=True)
 class Reach:
-    """How far one partition has been read, and how far it goes."""
+    """How far one partition has been read and acknowledged, and how far it goes."""
 
     position: int  # of the next record to read
     end: int
+    committed: int | None = None
+    is_pending: bool = False  # whether something that was read waits to be acknowledged, or committed
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether there is something to read."""
-        return self.position < self.end
+
+Task = tuple[str, TP | None]
+
+
+def tasks(reaches: Mapping[TP, Reach]) -> dict[Task, object]:
+    """Return what there is to do, and how far each of it is."""
+    found: dict[Task, object] = {}
+    for tp, reach in reaches.items():
+        if reach.position < reach.end:
+            found["read", tp] = reach.position
+        if reach.is_pending:
+            found["acknowledge", tp] = reach.committed
+    return found
 
 
 class Progress:
-    """Judges from what it is shown, now and then, whether anything is being read."""
+    """Judges from what it is shown, now and then, whether anything that is to be done is being done."""
 
     def __init__(self, window: float) -> None:
         self.window = window
-        self._since: dict[TP, tuple[int, float]] = {}  # position of one that is behind, and since when it is there
+        self._since: dict[Task, tuple[object, float]] = {}  # how far each is, and since when
 
-    def look(self, reaches: Mapping[TP, Reach], now: float) -> None:
-        """Take note of the partitions of this worker at the monotonic instant ``now``."""
+    def look(self, tasks: Mapping[Task, object], now: float) -> None:
+        """Take note of what there is to do at the monotonic instant ``now``, and how far it is."""
         before, self._since = self._since, {}
-        for tp, reach in reaches.items():
-            if reach.is_behind:
-                position, since = before.get(tp, (reach.position, now))
-                self._since[tp] = (position, since) if position == reach.position else (reach.position, now)
+        for task, state in tasks.items():
+            known, since = before.get(task, (state, now))
+            self._since[task] = (state, since if known == state else now)
 
     def forgive(self) -> None:
-        """Begin anew: nothing could have been read."""
+        """Begin anew: nothing could have been done."""
         self._since = {}
 
-    def stalled(self, now: float) -> dict[TP, float]:
-        """Return the partitions that stand still, and for how many seconds."""
-        return {tp: now - since for tp, (_, since) in self._since.items() if now - since >= self.window}
+    def stalled(self, now: float) -> dict[Task, float]:
+        """Return what stands still, and for how many seconds."""
+        return {task: now - since for task, (_, since) in self._since.items() if now - since >= self.window}
+
+
+class LoopWatch:
+    """Ends the process when its event loop does not turn for ``limit`` seconds.
+
+    It counts its own looks rather than the time: a process that was suspended as a whole is not to blame.
+    """
+
+    def __init__(self, limit: float, *, end: Callable[[], None]) -> None:
+        self._most = max(2, round(limit / LOOP_LOOK))
+        self._end = end
+        self._turned = True
+        self._misses = 0
+        self._over = threading.Event()
+
+    def turn(self) -> None:
+        """Say, in the loop, that it turns."""
+        self._turned = True
+
+    def look(self) -> None:
+        """Look once, from elsewhere."""
+        self._misses = 0 if self._turned else self._misses + 1
+        self._turned = False
+        if self._misses >= self._most:
+            self._end()
+
+    def start(self) -> None:
+        """Look on, in a thread, until :meth:`stop`."""
+
+        def keep_looking() -> None:
+            while not self._over.wait(LOOP_LOOK):
+                self.look()
+
+        threading.Thread(target=keep_looking, name="loop-watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._over.set()
 
 
 class Liveness(Service):
@@ -87,13 +142,27 @@ class Liveness(Service):
         super().__init__(**kwargs)
         self.app = app
         self.progress = Progress(app.settings.stall_after)
+        self.loop_watch = LoopWatch(2 * app.settings.stall_after, end=_end_blocked)
         self.problem: str | None = None
         self._cluster: str | None = None
+        self._ends: dict[TP, int] = {}
         self._stopping = False
+
+    async def on_start(self) -> None:
+        self.loop_watch.start()
+
+    async def on_stop(self) -> None:
+        self.loop_watch.stop()
+
+    @Service.task
+    async def _turn(self) -> None:
+        while not self.should_stop:
+            self.loop_watch.turn()
+            await self.sleep(LOOP_LOOK / 4)
 
     @Service.task
     async def _look(self) -> None:
-        while not self.should_stop:
+        while not (self.should_stop or self._stopping):
             await self.sleep(self.app.settings.liveness_interval)
             try:
                 await asyncio.wait_for(self._look_once(), ASK_TIMEOUT)
@@ -112,22 +181,37 @@ class Liveness(Service):
             return
         if self.app.producer_only:
             return
-        self.progress.look(await self._reaches(), time.monotonic())
+        if self.app.rebalancing or self.app.in_recovery:
+            # It may take its time, as long as it goes on.
+            tables: Any = self.app.tables
+            offsets = tables.recovery.active_offsets
+            self.progress.look({("settle", None): (self.app.in_recovery, sum(offsets.values()))}, time.monotonic())
+        else:
+            reaches = await self._reaches()
+            ends = {tp: reach.end for tp, reach in reaches.items()}
+            shrunk = [tp for tp, end in ends.items() if end < self._ends.get(tp, 0)]
+            self._ends |= ends  # also of those that are with another worker for a while
+            if shrunk:
+                log.error("kafka's log is shorter than it was", partitions=[f"{tp.topic}[{tp.partition}]" for tp in shrunk])
+                self.give_up("Kafka is an older state of itself")
+                return
+            self.progress.look(tasks(reaches), time.monotonic())
         stalled = self.progress.stalled(time.monotonic())
         if stalled and (self.app.is_full() or not await self._database_answers()):
             self.progress.forgive()
             stalled = {}
         self._judge(stalled)
 
-    def _judge(self, stalled: Mapping[TP, float]) -> None:
+    def _judge(self, stalled: Mapping[Task, float]) -> None:
         if not stalled:
             self.problem = None
             return
-        tp, seconds = max(stalled.items(), key=lambda item: item[1])
-        self.problem = f"nothing read of {tp.topic}[{tp.partition}] for {seconds:.0f} s, though there are records"
-        log.error("consumer stalled", topic=tp.topic, partition=tp.partition, seconds=round(seconds))
+        (task, tp), seconds = max(stalled.items(), key=lambda item: item[1])
+        place = "" if tp is None else f" of {tp.topic}[{tp.partition}]"
+        self.problem = f"nothing {_DONE[task]}{place} for {seconds:.0f} s, though there is something to {task}"
+        log.error("consumer stalled", problem=self.problem)
         if seconds >= 2 * self.app.settings.stall_after:
-            self.give_up("its consumer has stopped reading")
+            self.give_up(self.problem)
 
     async def _start_over(self, cluster: str, missing: frozenset[str]) -> None:
         log.error(
@@ -136,11 +220,7 @@ class Liveness(Service):
             cluster_before=self._cluster,
             missing=sorted(missing),
         )
-        await ensure_topics(
-            self.app.kafka,
-            replication_factor=self.app.settings.kafka_replication_factor,
-            changelogs=sorted(self._topics() - NAMES),
-        )
+        await self.app.ensure_topics()
         self._cluster = cluster
         if not self.app.producer_only:
             self.give_up("Kafka's data are gone")
@@ -152,7 +232,7 @@ class Liveness(Service):
         self._stopping = True
         self.problem = f"stopping: {why}"
         log.critical("stopping to be started anew", why=why)
-        watchdog = threading.Timer(self.app.stop_grace + STOP_TIMEOUT, os._exit, args=(70,))
+        watchdog = threading.Timer(self.app.stop_grace + STOP_TIMEOUT, os._exit, args=(EXIT_CODE,))
         watchdog.daemon = True
         watchdog.start()
         os.kill(os.getpid(), signal.SIGTERM)
@@ -160,7 +240,7 @@ class Liveness(Service):
     # -- asking ---------------------------------------------------------------------------------------------------------
 
     def _topics(self) -> frozenset[str]:
-        return NAMES | {table.changelog_topic.get_topic_name() for table in self.app.tables.values()}
+        return NAMES | self.app.changelogs
 
     async def _kafka(self) -> tuple[str, frozenset[str]]:
         admin = self.app.kafka.admin()
@@ -171,8 +251,6 @@ class Liveness(Service):
             await admin.close()
 
     async def _reaches(self) -> dict[TP, Reach]:
-        if self.app.rebalancing or self.app.in_recovery:
-            return {}
         ours: Any = self.app.consumer
         partitions = [tp for tp in ours.assignment() if tp.topic in NAMES]
         if not partitions:
@@ -181,14 +259,31 @@ class Liveness(Service):
         consumer = self.app.kafka.consumer()
         await consumer.start()
         try:
-            begins, ends = await consumer.beginning_offsets(asked), await consumer.end_offsets(asked)
+            ends = await consumer.end_offsets(asked)
         finally:
             await consumer.stop()
-        reaches = {}
-        for tp, there in zip(partitions, asked, strict=True):
-            read = ours._read_offset[tp]  # Faust has no public name for it
-            reaches[tp] = Reach(position=begins[there] if read is None else max(read + 1, begins[there]), end=ends[there])
-        return reaches
+        positions = await self._positions(partitions)
+        # Faust has no public names for what it has yet to commit.
+        pending = {message.tp for message in list(ours._unacked_messages)} | {tp for tp in partitions if ours._acked.get(tp)}
+        return {
+            tp: Reach(
+                position=positions.get(tp, 0),
+                end=ends[there],
+                committed=ours._committed_offset.get(tp),
+                is_pending=tp in pending,
+            )
+            for tp, there in zip(partitions, asked, strict=True)
+        }
+
+    async def _positions(self, partitions: Sequence[TP]) -> dict[TP, int]:
+        """Return how far our own consumer has read, or nothing where it does not even answer."""
+        # The position also passes what holds no record, such as the markers of transactions.
+        positions = [self.app.consumer.position(tp) for tp in partitions]
+        try:
+            found = await asyncio.wait_for(asyncio.gather(*positions), ASK_TIMEOUT / 2)
+        except (asyncio.TimeoutError, IllegalStateError):  # the latter where a rebalance has taken them away meanwhile
+            return {}
+        return {tp: position or 0 for tp, position in zip(partitions, found, strict=True)}
 
     async def _database_answers(self) -> bool:
         try:
@@ -196,3 +291,8 @@ class Liveness(Service):
         except StoreError:
             return False
         return True
+
+
+def _end_blocked() -> None:
+    log.critical("the event loop is blocked; ending this process, to be started anew")
+    os._exit(EXIT_CODE)

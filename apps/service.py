@@ -25,7 +25,7 @@ from apps.liveness import Liveness
 from apps.logs import logging_config
 from apps.settings import ServiceSettings
 from events.provision import ensure_topics
-from events.topics import PARTITIONS
+from events.topics import LARGEST_RECORD, PARTITIONS
 from events.transport import Transport
 from store.client import MongoStore
 from store.interfaces import StoreUnavailable
@@ -63,14 +63,7 @@ class Topics(Service):
         self.app = app
 
     async def on_start(self) -> None:
-        await patiently("kafka", self._ensure, (KafkaError, OSError, asyncio.TimeoutError))
-
-    async def _ensure(self) -> None:
-        await ensure_topics(
-            self.app.kafka,
-            replication_factor=self.app.settings.kafka_replication_factor,
-            changelogs=[table.changelog_topic.get_topic_name() for table in self.app.tables.values()],
-        )
+        await patiently("kafka", self.app.ensure_topics, (KafkaError, OSError, asyncio.TimeoutError))
 
 
 class Database(Service):
@@ -108,7 +101,7 @@ class ServiceApp(faust.App):
         self.settings = settings
         self.fetch_wait_ms = settings.kafka_fetch_wait_ms
         self.kafka = kafka_security.broker(settings)  # for clients beside Faust's
-        self.store = store or store_of(settings)
+        self.store = store or store_of(settings, user=name)
         self.gate = Gate(
             mode=settings.auth,
             hosts=frozenset(filter(None, (settings.web_host, settings.web_name))),
@@ -140,12 +133,31 @@ class ServiceApp(faust.App):
             # Events are acknowledged when what they ask for is durable; neither a rebalance nor a stop waits for that.
             stream_wait_empty=False,
             consumer_auto_offset_reset="earliest",
+            producer_max_request_size=LARGEST_RECORD,
             broker_session_timeout=settings.kafka_session_timeout,
             # Three heartbeats fit into a session, as Kafka's documents advise.
             broker_heartbeat_interval=settings.kafka_session_timeout / 3.5,
             **options,
         )
         self.liveness = Liveness(self, beacon=self.beacon)
+
+    @property
+    def changelogs(self) -> frozenset[str]:
+        """The names of the topics that the tables of this service are kept in."""
+        return frozenset(table.changelog_topic.get_topic_name() for table in self.tables.values())
+
+    async def ensure_topics(self) -> None:
+        """Create the topics that are missing, and set them up as the settings say.
+
+        Raises:
+            aiokafka.errors.KafkaError: the broker cannot be reached or refuses.
+        """
+        await ensure_topics(
+            self.kafka,
+            replication_factor=self.settings.kafka_replication_factor,
+            retentions=self.settings.topic_retentions,
+            changelogs=sorted(self.changelogs),
+        )
 
     def middlewares(self) -> list[Any]:
         """Return what every request passes, from the outermost on."""

@@ -1,12 +1,17 @@
 """Settings that every service reads from its environment."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from typing_extensions import Self
+
+from events.retentions import Retentions
+
+LONGEST_RETENTION: Final = 20_000  # days; MongoDB counts its seconds in 31 bits
 
 
 class BadSettings(SystemExit):
@@ -87,6 +92,11 @@ class ServiceSettings(BaseSettings):
     republish_after: float = Field(
         default=10.0, gt=0, description="Seconds until a request that no runner has started is published again."
     )
+    max_lost_attempts: int = Field(
+        default=3,
+        ge=0,
+        description="Runners that an execution may lose in a row, without a result in between; one more ends it as failed.",
+    )
     liveness_interval: float = Field(
         default=5.0, gt=0, description="Seconds between two looks at how far the partitions are read."
     )
@@ -96,9 +106,27 @@ class ServiceSettings(BaseSettings):
         description="Seconds without reading, though there are records, after which /health says 503; twice that, and the "
         "process stops to be started anew.",
     )
-    retention_days: float = Field(default=30.0, gt=0, description="How long finished executions are kept.")
+    retention_days: float = Field(
+        default=30.0,
+        gt=0,
+        le=LONGEST_RETENTION,
+        description="How long finished executions are kept; a change counts for those that are there already.",
+    )
+    kafka_retention_days: float | None = Field(
+        default=None,
+        ge=1,
+        le=LONGEST_RETENTION,
+        description="How long Kafka keeps requests and results, by which wf verify and wf rebuild tell the history: not "
+        "less than RETENTION_DAYS, and a day more where nothing is given. A change counts for the topics that are there.",
+    )
+    dead_letter_retention_days: float = Field(
+        default=30.0, ge=1, le=LONGEST_RETENTION, description="How long Kafka keeps dead letters."
+    )
     ledger_retention_days: float = Field(
-        default=90.0, gt=0, description="How long it is told of ticks that were skipped, missed or held."
+        default=90.0,
+        gt=0,
+        le=LONGEST_RETENTION,
+        description="How long it is told of ticks that were skipped, missed or held.",
     )
     data_dir: Path = Field(default=Path("data"), description="Where a service keeps files of its own.")
     web_host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
@@ -119,7 +147,9 @@ class ServiceSettings(BaseSettings):
         description="none: everybody on this machine may do everything, and the service listens on loopback only; "
         "tokens: requests need a token (`wf tokens create`); open: everybody who can reach the service may do everything.",
     )
-    audit_retention_days: float = Field(default=365.0, gt=0, description="How long the audit log is kept.")
+    audit_retention_days: float = Field(
+        default=365.0, gt=0, le=LONGEST_RETENTION, description="How long the audit log is kept."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe level logged.")
     log_format: Literal["auto", "text", "json"] = Field(
         default="auto", description="text on a terminal and JSON elsewhere, or always one of them."
@@ -132,6 +162,21 @@ class ServiceSettings(BaseSettings):
                 f"KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs KAFKA_USERNAME and KAFKA_PASSWORD"
             )
         return self
+
+    @model_validator(mode="after")
+    def _history_can_be_told(self) -> Self:
+        if self.kafka_retention_days is not None and self.kafka_retention_days < self.retention_days:
+            raise ValueError(
+                f"KAFKA_RETENTION_DAYS={self.kafka_retention_days:g} is less than RETENTION_DAYS={self.retention_days:g}: "
+                "wf verify and wf rebuild could not tell of executions that are still there; raise it, or lower the other"
+            )
+        return self
+
+    @property
+    def topic_retentions(self) -> Retentions:
+        """How long the topics keep their records."""
+        history = self.kafka_retention_days or self.retention_days + 1
+        return Retentions(history=timedelta(days=history), dead_letters=timedelta(days=self.dead_letter_retention_days))
 
     @property
     def mongodb_credentials(self) -> dict[str, Any]:

@@ -133,6 +133,7 @@ class Admission:
     input: Mapping[str, Any] | None = None  # what it was given when it was asked for
     origin_id: str | None = None  # the finished execution that this one repeats, or takes up where it failed
     carried: Mapping[str, ActionOutcome] = field(default_factory=dict)  # see carry_over
+    is_unique: bool = False  # its id is random: nobody can have asked for it before
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Restart(str, Enum):
     RETRY = "retry"  # its wait is over: a new attempt
     WOKEN = "woken"  # its delay is over: the same attempt goes on
     UNCLAIMED = "unclaimed"  # no runner had started it: still the same attempt
-    LOST = "lost"  # its runner died: the same attempt, counted as lost
+    LOST = "lost"  # its runner died: the same attempt, and one more loss in a row
     RELEASED = "released"  # it was queued, and the workflow is free: the first attempt
     HANDED_BACK = "handed-back"  # its runner was stopped: the same attempt, nothing was lost
 
@@ -212,7 +213,7 @@ class Execution:
     epoch: int = 1
     seq: int = 0
     attempt: int = 1
-    lost: int = 0  # attempts lost with their runner
+    lost: int = 0  # runners in a row that died while they ran it, without a result in between
     due_at: datetime | None = None
     requested_at: datetime | None = None  # when it was last handed to the runners; None unless pending
     started_at: datetime | None = None
@@ -364,6 +365,7 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
         last_failed_action=outcome.action_id if outcome.status in FAILURES else execution.last_failed_action,
         requested_at=None,
         owner=result.runner,
+        lost=0,  # whatever has killed its runners, it was not this action
     )
     if result.status is Status.RUNNING:
         return changed

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 
@@ -22,6 +22,10 @@ class Broker:
     def admin(self) -> AIOKafkaAdminClient:
         """Return a client that creates and describes; the caller starts and closes it."""
         return AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, **self.security)
+
+    def producer(self) -> AIOKafkaProducer:
+        """Return a producer that waits for every replica, as Faust's does; the caller starts and stops it."""
+        return AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", **self.security)
 
     def consumer(self, **options: Any) -> AIOKafkaConsumer:
         """Return a consumer of no group, which commits nothing; the caller starts and stops it."""

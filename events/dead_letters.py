@@ -4,9 +4,12 @@ import base64
 from datetime import datetime, timezone
 from typing import Any
 
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from faust.types import EventT, TopicT
 
 from events.records import DeadLetter
+
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 def dead_letter(event: EventT[Any], raw: bytes | None, reason: str) -> DeadLetter:
@@ -24,6 +27,20 @@ def dead_letter(event: EventT[Any], raw: bytes | None, reason: str) -> DeadLette
 
 
 async def send_dead_letter(topic: TopicT, event: EventT[Any], reason: str) -> None:
-    """Publish ``event`` as a dead letter, acknowledged by the broker."""
-    letter = dead_letter(event, event.message.value, reason)
+    """Publish ``event`` as a dead letter, acknowledged by the broker.
+
+    A letter that the broker takes for too large goes without its value: that is to be found where it came from, and no
+    letter at all would leave its partition stuck behind it.
+    """
+    raw: bytes | None = event.message.value
+    try:
+        await _send(topic, event, dead_letter(event, raw, reason))
+    except Exception as error:
+        if not isinstance(error, _TOO_LARGE) and not isinstance(error.__cause__, _TOO_LARGE):
+            raise
+        told = f"{reason} (its {len(raw or b'')} bytes are more than the broker takes in a dead letter)"
+        await _send(topic, event, dead_letter(event, None, told))
+
+
+async def _send(topic: TopicT, event: EventT[Any], letter: DeadLetter) -> None:
     await (await topic.send(key=event.message.key, value=letter))

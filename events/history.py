@@ -11,10 +11,11 @@ An execution that takes up where another failed begins with what that one had do
 those are: they are told by the records of its origin, which have to be folded first.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
-from domain.execution import Admission, Cause, Execution, Status, admit, apply, carry_over
+from domain.execution import ActionOutcome, Admission, Cause, Execution, Status, admit, apply, carry_over
 from domain.instants import instant
 from events.folding import ended_transition, requested_execution, result_transition
 from events.records import ActionResult, Event, ExecutionEnded, ExecutionRequest
@@ -28,6 +29,7 @@ class Told:
     execution: Execution | None  # None: too little to say anything
     complete: bool  # False: records are missing that others refer to
     records: int = 0
+    lacks_origin: bool = False  # what it took over from another execution is not known
 
 
 @dataclass
@@ -45,18 +47,18 @@ class _Era:
             yield base
 
 
-def origin_of(records: Sequence[Event]) -> str | None:
-    """Return the execution that has to be folded before the one of these records; None where there is none."""
+def origin_of(records: Iterable[Event]) -> str | None:
+    """Return the execution whose results the execution of these records took over; None where there are none."""
     for record in records:
         if isinstance(record, (ExecutionRequest, ExecutionEnded)) and record.carried:
             return record.origin_id
     return None
 
 
-def fold(records: Sequence[Event], origin: Execution | None = None) -> Told:
+def fold(records: Sequence[Event], origin: Told | None = None) -> Told:
     """Return what the records of one execution make of it; those of each topic in their order.
 
-    ``origin`` is the execution that :func:`origin_of` names, as far as it is known.
+    ``origin`` is what is told of the execution that :func:`origin_of` names.
     """
     eras: dict[int, _Era] = {}
     end: ExecutionEnded | None = None
@@ -68,14 +70,23 @@ def fold(records: Sequence[Event], origin: Execution | None = None) -> Told:
             eras.setdefault(record.epoch, _Era()).results.append(record)
         elif isinstance(record, ExecutionEnded) and end is None:
             end = record
+    if end is not None and end.ended == Status.SKIPPED.value and eras:
+        end = None  # two runners had the same record in hand, and the other one admitted it
     if end is not None and end.ended == Status.SKIPPED.value:
         return Told(_skipped(end), end.created_at is not None, len(records))
+    carried: Mapping[str, ActionOutcome] = {}
+    lacks_origin = False
+    if origin_of(records) is not None:
+        if origin is None or origin.execution is None or not origin.complete:
+            lacks_origin = True
+        else:
+            carried = carry_over(origin.execution)
     _drop_what_was_turned_away(eras, end)
-    execution, complete = _run_through(eras, origin)
+    execution, complete = _run_through(eras, carried)
     if end is not None:
-        execution, agrees = _ended(execution, end, origin)
+        execution, agrees = _ended(execution, end, carried)
         complete = agrees if execution is not None and end.created_at is not None else complete and agrees
-    return Told(execution, complete and execution is not None, len(records))
+    return Told(execution, complete and execution is not None, len(records), lacks_origin)
 
 
 def _base(result: ActionResult) -> int | None:
@@ -104,13 +115,13 @@ def _recorded(request: ExecutionRequest) -> int:
     return (request.carried or 0) if request.recorded is None else request.recorded
 
 
-def _run_through(eras: dict[int, _Era], origin: Execution | None) -> tuple[Execution | None, bool]:
+def _run_through(eras: dict[int, _Era], carried: Mapping[str, ActionOutcome]) -> tuple[Execution | None, bool]:
     execution: Execution | None = None
     complete = True
     for epoch in sorted(eras):
         era = eras[epoch]
         if era.request is not None:
-            execution = _handed_out(execution, era.request, origin)
+            execution = _handed_out(execution, era.request, carried)
             complete = complete and len(execution.results) == _recorded(era.request)
         for result in era.results:
             if execution is None:
@@ -124,13 +135,10 @@ def _run_through(eras: dict[int, _Era], origin: Execution | None) -> tuple[Execu
     return execution, complete
 
 
-def _handed_out(before: Execution | None, request: ExecutionRequest, origin: Execution | None) -> Execution:
+def _handed_out(before: Execution | None, request: ExecutionRequest, carried: Mapping[str, ActionOutcome]) -> Execution:
     """Return the execution as the request found it: it was published after the document said so."""
     first = before is None
-    execution = before
-    if execution is None:
-        carried = carry_over(origin) if request.carried and origin is not None else {}
-        execution = replace(requested_execution(request), results=carried)
+    execution = before or replace(requested_execution(request), results=carried)
     if first and request.epoch == 1:
         return execution
     return replace(
@@ -167,12 +175,14 @@ def _skipped(end: ExecutionEnded) -> Execution | None:
     return admit(_admission(end, lock_key=None, reason=end.reason))
 
 
-def _ended(execution: Execution | None, end: ExecutionEnded, origin: Execution | None) -> tuple[Execution | None, bool]:
+def _ended(
+    execution: Execution | None, end: ExecutionEnded, carried: Mapping[str, ActionOutcome]
+) -> tuple[Execution | None, bool]:
     """Return the execution as it ended, and whether everything it had recorded is known."""
     if execution is None:
         if end.created_at is None:
             return None, False
-        execution = admit(_admission(end, lock_key=end.workflow_id, origin=origin))
+        execution = admit(_admission(end, lock_key=end.workflow_id, carried=carried))
     execution = replace(
         execution,
         epoch=execution.epoch if end.epoch is None else end.epoch - 1,  # the end itself raises it
@@ -186,7 +196,11 @@ def _ended(execution: Execution | None, end: ExecutionEnded, origin: Execution |
 
 
 def _admission(
-    end: ExecutionEnded, *, lock_key: str | None, reason: str | None = None, origin: Execution | None = None
+    end: ExecutionEnded,
+    *,
+    lock_key: str | None,
+    reason: str | None = None,
+    carried: Mapping[str, ActionOutcome] = MappingProxyType({}),
 ) -> Admission:
     return Admission(
         execution_id=end.execution_id,
@@ -201,5 +215,5 @@ def _admission(
         lock_key=lock_key,
         reason=reason,
         origin_id=end.origin_id,
-        carried=carry_over(origin) if end.carried and origin is not None else {},
+        carried=carried,
     )

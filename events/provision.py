@@ -1,15 +1,20 @@
-"""Creates the topics, once; a topic that is there is left as it is."""
+"""Creates the topics that are missing, and brings the settings of those that are there in line."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaTimeoutError, TopicAlreadyExistsError, for_code
 
 from events.broker import Broker
+from events.retentions import Retentions
 from events.topics import ALL, PARTITIONS
+
+log = structlog.get_logger(__name__)
 
 
 class WrongPartitionCount(Exception):
@@ -26,6 +31,8 @@ class WrongPartitionCount(Exception):
 
 READY_TIMEOUT = 15.0  # seconds that a new topic may take until all its partitions have leaders
 
+_SET_ON_THE_TOPIC: Final = 1  # where a value comes from, in Kafka's protocol
+
 COMPACTED: Final = {
     # Replayed at each start: small segments and quick compaction keep that short.
     "cleanup.policy": "compact",
@@ -40,8 +47,9 @@ async def ensure_topics(
     *,
     replication_factor: int = 1,
     changelogs: Sequence[str] = (),
+    retentions: Retentions | None = None,
 ) -> None:
-    """Create what is missing of the topics.
+    """Create what is missing of the topics. ``retentions`` count for topics that are there as well.
 
     ``changelogs`` are the changelog topics of the caller's Faust tables. They are made here, before any consumer asks for
     them, because Faust makes them while its consumer joins: one that is not yet in the cluster's metadata then counts as
@@ -51,6 +59,7 @@ async def ensure_topics(
         WrongPartitionCount: a topic exists with another number of partitions.
         aiokafka.errors.KafkaError: the broker cannot be reached or refuses.
     """
+    retentions = retentions or Retentions()
     admin = broker.admin()
     await admin.start()
     try:
@@ -60,7 +69,7 @@ async def ensure_topics(
                 spec.name,
                 num_partitions=PARTITIONS,
                 replication_factor=replication_factor,
-                topic_configs={"retention.ms": str(spec.retention_hours * 3_600_000)},
+                topic_configs=dict(spec.configuration(retentions)),
             )
             for spec in ALL
             if spec.name not in existing
@@ -77,8 +86,32 @@ async def ensure_topics(
                 if code and error is not TopicAlreadyExistsError:
                     raise error(f"creating topic {topic}")
         await _wait_for_leaders(admin, [*(spec.name for spec in ALL), *changelogs])
+        await _configure(admin, {spec.name: spec.configuration(retentions) for spec in ALL if spec.name in existing})
     finally:
         await admin.close()
+
+
+async def _configure(admin: AIOKafkaAdminClient, wanted: Mapping[str, Mapping[str, str]]) -> None:
+    """Change the settings of topics where they are others. Who may not do that is told, and goes on."""
+    if not wanted:
+        return
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted])
+    changes = []
+    for code, message, _, topic, entries in (resource for answer in answers for resource in answer.resources):
+        if code:
+            log.warning("topic settings not read", topic=topic, error=message or for_code(code).__name__)
+            continue
+        found = {name: value for name, value, *_ in entries}
+        if any(found.get(name) != value for name, value in wanted[topic].items()):
+            # The request replaces everything that is set on the topic: what somebody else has set stays in it.
+            kept = {name: value for name, value, _, source, *_ in entries if source == _SET_ON_THE_TOPIC}
+            log.info("topic settings change", topic=topic, settings=dict(wanted[topic]))
+            changes.append(ConfigResource(ConfigResourceType.TOPIC, topic, configs={**kept, **wanted[topic]}))
+    answers = await admin.alter_configs(changes) if changes else []
+    for answer in answers:
+        for code, message, _, topic in answer.resources:
+            if code:
+                log.warning("topic settings not changed", topic=topic, error=message or for_code(code).__name__)
 
 
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:

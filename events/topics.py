@@ -4,7 +4,9 @@ All topics share one partition count, because the Faust tables of the runner are
 them, and because the scheduler shares out workflows by the partition of their id.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -21,9 +23,11 @@ from events.records import (
     WakeUp,
     WorkflowChanged,
 )
+from events.retentions import Retentions
 from events.wire import EventSchema
 
 PARTITIONS: Final = 8
+LARGEST_RECORD: Final = 3_145_728  # bytes; a dead letter holds a record of any other topic, of up to 1 MiB, in base64
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,15 @@ class TopicSpec:
 
     name: str
     records: tuple[type[Event], ...]
-    retention_hours: int
     purpose: str
+    retention: Callable[[Retentions], timedelta] = lambda retentions: retentions.history
+    is_large: bool = False  # whether its records may be larger than those of other topics
+
+    def configuration(self, retentions: Retentions) -> Mapping[str, str]:
+        """Return how the topic is set up, in Kafka's words."""
+        milliseconds = self.retention(retentions) // timedelta(milliseconds=1)
+        size = {"max.message.bytes": str(LARGEST_RECORD)} if self.is_large else {}
+        return {"retention.ms": str(milliseconds), **size}
 
     def bind(self, app: AppT) -> TopicT:
         """Return the Faust topic of ``app``; it is created by :mod:`events.provision`, never by Faust."""
@@ -41,22 +52,25 @@ class TopicSpec:
 
 
 EXECUTION: Final = TopicSpec(
-    "workflow.execution", (ExecutionRequest,), 7 * 24, "Requests to run a workflow; consumed by the runners."
+    "workflow.execution", (ExecutionRequest,), "Requests to run a workflow; consumed by the runners."
 )
 ACTION_RESULT: Final = TopicSpec(
     "workflow.action-result",
     (ActionResult, ExecutionEnded),
-    7 * 24,
     "What each action did, and ends without a result; consumed by the runners.",
 )
 SCHEDULE: Final = TopicSpec(
     "workflow.schedule",
     (WakeUp, WorkflowChanged, HolderEnded),
-    24,
     "What the scheduler must hear of at once: executions that wait, definitions that changed, places that are free.",
+    retention=lambda _: timedelta(days=1),
 )
 DEAD_LETTER: Final = TopicSpec(
-    "workflow.dead-letter", (DeadLetter,), 30 * 24, "Records that no service could take, with the reason."
+    "workflow.dead-letter",
+    (DeadLetter,),
+    "Records that no service could take, with the reason.",
+    retention=lambda retentions: retentions.dead_letters,
+    is_large=True,
 )
 ALL: Final = (EXECUTION, ACTION_RESULT, SCHEDULE, DEAD_LETTER)
 

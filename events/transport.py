@@ -11,9 +11,12 @@ from types import coroutine
 from typing import Any, ClassVar
 
 import aiokafka
+import structlog
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.services import WaitResults
+
+log = structlog.get_logger(__name__)
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -24,6 +27,26 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # Read by AIOKafkaConsumer.start(), which makes the fetcher; there is no public way past the driver's constant.
         consumer._fetch_max_wait_ms = self.app.fetch_wait_ms  # type: ignore[attr-defined]
         return consumer
+
+    async def seek_to_committed(self) -> dict[TP, int]:
+        """Go to where this consumer group has committed to, or to the beginning where that lies beyond the end.
+
+        A broker that has lost the end of its log (an older state of its disk, a leader that was not in sync) may know an
+        offset that is yet to come. Faust would drop every record until then, without a word.
+        """
+        offsets: dict[TP, int] = await self.call_thread(self._seek_to_committed)
+        return offsets
+
+    async def _seek_to_committed(self) -> dict[TP, int]:
+        consumer = self._ensure_consumer()
+        offsets = {tp: offset or 0 for tp, offset in (await consumer.seek_to_committed()).items()}
+        ends = await consumer.end_offsets([tp for tp, offset in offsets.items() if offset])
+        beyond = [tp for tp, end in ends.items() if offsets[tp] > end]
+        if beyond:
+            log.warning("committed beyond the end; reading from the beginning", partitions=[str(tp) for tp in beyond])
+            await consumer.seek_to_beginning(*beyond)
+            offsets.update(dict.fromkeys(beyond, 0))
+        return offsets
 
     async def committed_offsets(self, partitions: frozenset[TP]) -> dict[TP, int]:
         """Return the next offset of this consumer group in each partition; 0 where it has committed none."""

@@ -79,7 +79,15 @@ class Decoder:
 def encode(record: Event) -> bytes:
     """Return the JSON of ``record`` without its empty optional fields."""
     fields = record._options.fields
-    values = {name: value for name in fields if (value := getattr(record, name)) is not None}
+    return json_bytes({name: value for name in fields if (value := getattr(record, name)) is not None})
+
+
+def json_bytes(values: dict[str, Any]) -> bytes:
+    """Return JSON as records are written.
+
+    Raises:
+        TypeError, ValueError, RecursionError: it cannot be written.
+    """
     try:
         return orjson.dumps(values, option=orjson.OPT_UTC_Z)
     except TypeError:

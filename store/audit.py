@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import DESCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
 from store.failures import refused, translated
 from store.group_commit import GroupCommit
 from store.interfaces import AuditEntry, AuditFilter
+from store.retention import keep
 
 
 class MongoAudit:
@@ -26,18 +27,16 @@ class MongoAudit:
         self._retention = retention
         self._writes: GroupCommit[AuditEntry, None] = GroupCommit(self._write_all)
 
-    async def ensure_indexes(self) -> None:
+    async def ensure_indexes(self, *, change: bool = True) -> None:
         """Create the index that removes what is too old."""
-        await self._collection.create_indexes(
-            [IndexModel([("expire_at", ASCENDING)], name="retention", expireAfterSeconds=0)]
-        )
+        await keep(self._collection, "at", self._retention, change=change)
 
     async def write(self, entry: AuditEntry) -> None:
         """Add an entry; concurrent calls share one round trip."""
         await self._writes.submit(entry)
 
     async def _write_all(self, entries: Sequence[AuditEntry]) -> Sequence[BaseException | None]:
-        documents = [self._to_document(entry) for entry in entries]
+        documents = [_to_document(entry) for entry in entries]
         async with translated():
             try:
                 await self._collection.insert_many(documents, ordered=False)
@@ -62,22 +61,22 @@ class MongoAudit:
             cursor = self._collection.find(query, limit=limit).sort([("_id", DESCENDING)])
             return [_from_document(document) async for document in cursor]
 
-    def _to_document(self, entry: AuditEntry) -> dict[str, Any]:
-        document = {
-            "_id": entry.entry_id,
-            "at": entry.at,
-            "who": entry.who,
-            "token_id": entry.token_id,
-            "operation": entry.operation,
-            "path": entry.path,
-            "status": entry.status,
-            "request_id": entry.request_id,
-            "address": entry.address,
-            # As text: the keys in it may hold dots and dollars.
-            "changes": json.dumps(entry.changes) if entry.changes else None,
-            "expire_at": entry.at + self._retention,
-        }
-        return {name: value for name, value in document.items() if value is not None}
+
+def _to_document(entry: AuditEntry) -> dict[str, Any]:
+    document = {
+        "_id": entry.entry_id,
+        "at": entry.at,
+        "who": entry.who,
+        "token_id": entry.token_id,
+        "operation": entry.operation,
+        "path": entry.path,
+        "status": entry.status,
+        "request_id": entry.request_id,
+        "address": entry.address,
+        # As text: the keys in it may hold dots and dollars.
+        "changes": json.dumps(entry.changes) if entry.changes else None,
+    }
+    return {name: value for name, value in document.items() if value is not None}
 
 
 def _from_document(document: dict[str, Any]) -> AuditEntry:

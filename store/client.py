@@ -48,8 +48,12 @@ class MongoStore:
         audit_retention_days: float = 365.0,
         ledger_retention_days: float = 90.0,
         credentials: Mapping[str, Any] | None = None,
+        user: str = "wf",
     ) -> None:
-        """Prepare a store; ``timeout`` (seconds) bounds every operation, the others say how long what is finished lives."""
+        """Prepare a store for a ``user``: a service, or the command line.
+
+        ``timeout`` (seconds) bounds every operation, the others say how long what is finished lives.
+        """
         milliseconds = int(timeout * 1000)
         # Connects with the first operation only; a client belongs to the event loop that uses it first.
         self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
@@ -67,7 +71,8 @@ class MongoStore:
             # Servers and load balancers close what is idle for minutes (the standalone database after ten), and the driver
             # notices only when it writes there: the first request after a quiet time would fail.
             maxIdleTimeMS=_IDLE_MILLISECONDS,
-            appname="workflow-automation",
+            # By this name the server's own log and currentOp tell whose operations are whose.
+            appname=f"workflow-automation-{user}",
             **(credentials or {}),
         )
         self._database = self._client[database]
@@ -120,13 +125,16 @@ class MongoStore:
         found: datetime = answer["localTime"]  # in UTC, whatever the driver makes of it
         return found.replace(tzinfo=timezone.utc)
 
-    async def ensure_indexes(self) -> None:
-        """Create the indexes that are missing; safe from several services at once."""
+    async def ensure_indexes(self, *, change: bool = True) -> None:
+        """Create the indexes that are missing; safe from several services at once.
+
+        A retention that is set in the database is changed to that of this store, unless ``change`` is False.
+        """
         await self.ping()  # with the usual timeout
         async with translated():
             with pymongo.timeout(_INDEX_TIMEOUT):
-                await self.executions.ensure_indexes()
+                await self.executions.ensure_indexes(change=change)
                 await self.workflows.ensure_indexes()
-                await self.occurrences.ensure_indexes()
-                await self.audit.ensure_indexes()
+                await self.occurrences.ensure_indexes(change=change)
+                await self.audit.ensure_indexes(change=change)
                 await self.idempotency.ensure_indexes()

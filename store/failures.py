@@ -3,9 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+)
 
-from store.interfaces import StoreUnavailable
+from store.interfaces import StoreRefused, StoreUnavailable
 
 DUPLICATE_KEY = 11000
 
@@ -22,19 +29,21 @@ async def translated() -> AsyncIterator[None]:
     except DuplicateKeyError:
         raise
     except BulkWriteError as error:
-        raise (refused(error) or StoreUnavailable(f"MongoDB refused the write: {error}")) from error
+        raise (refused(error) or StoreRefused(f"MongoDB refused the write: {error}")) from error
     except ConnectionFailure as error:
         raise StoreUnavailable(f"MongoDB cannot be reached: {error}") from error
+    except ExecutionTimeout as error:
+        raise StoreUnavailable(f"MongoDB took too long: {error}") from error
     except OperationFailure as error:
-        raise StoreUnavailable(f"MongoDB refused the operation: {error}") from error
+        raise StoreRefused(f"MongoDB refused the operation: {error}") from error
     except PyMongoError as error:
         raise StoreUnavailable(f"MongoDB failed: {error}") from error
 
 
-def refused(error: BulkWriteError) -> StoreUnavailable | None:
+def refused(error: BulkWriteError) -> StoreRefused | None:
     """Return what a bulk write says beyond duplicate keys (a full disk, a write concern that was not met)."""
     details = error.details or {}
     for problem in [*details.get("writeConcernErrors", ()), *details.get("writeErrors", ())]:
         if problem.get("code") != DUPLICATE_KEY:
-            return StoreUnavailable(f"MongoDB refused the write: {problem.get('errmsg', problem)}")
+            return StoreRefused(f"MongoDB refused the write: {problem.get('errmsg', problem)}")
     return None

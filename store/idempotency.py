@@ -8,12 +8,12 @@ answer is kept in it, or *released*, when the request was refused and changed no
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from store.failures import translated
 from store.interfaces import KeptAnswer, KeyClaim
+from store.retention import keep
 
 KEPT: Final = timedelta(days=1)
 LEASE: Final = timedelta(seconds=30)
@@ -27,9 +27,7 @@ class MongoIdempotency:
 
     async def ensure_indexes(self) -> None:
         """Create the index that removes what is too old."""
-        await self._collection.create_indexes(
-            [IndexModel([("expire_at", ASCENDING)], name="retention", expireAfterSeconds=0)]
-        )
+        await keep(self._collection, "claimed_at", KEPT)
 
     async def claim(self, key: str, fingerprint: str, now: datetime) -> KeyClaim:
         """Claim a key, or return what is known of it."""
@@ -41,7 +39,6 @@ class MongoIdempotency:
                         "fingerprint": fingerprint,
                         "claimed_at": now,
                         "leased_at": now,
-                        "expire_at": now + KEPT,
                     }
                 )
                 return KeyClaim(is_ours=True, first_at=now, fingerprint=fingerprint)

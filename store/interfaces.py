@@ -24,6 +24,10 @@ class StoreUnavailable(StoreError):
     """The database cannot be reached or refused the write."""
 
 
+class StoreRefused(StoreUnavailable):
+    """The database was reached and did not do it: its disk is full, say, or it could not make it durable."""
+
+
 class WorkflowExists(StoreError):
     """A workflow of that id is there already."""
 
@@ -182,7 +186,7 @@ class Executions(Protocol):
     async def end(self, ended: Ended) -> Execution | None:
         """End an open execution; None where it is unknown or ended already.
 
-        The end is untold, in the same write, until :meth:`told` says otherwise.
+        The end is untold from then on, until :meth:`told` says otherwise.
         """
 
     async def told(self, ids: Sequence[str]) -> None:

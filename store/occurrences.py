@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, UpdateOne
+from pymongo import DESCENDING, InsertOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
@@ -17,6 +17,7 @@ from domain.instants import to_millis
 from domain.occurrence import Disposition, Unfired
 from store.failures import refused, translated
 from store.group_commit import GroupCommit
+from store.retention import keep
 
 Document = dict[str, Any]
 
@@ -29,25 +30,16 @@ class MongoOccurrences:
         self._retention = retention
         self._records: GroupCommit[Unfired, None] = GroupCommit(self._record_all)
 
-    async def ensure_indexes(self) -> None:
+    async def ensure_indexes(self, *, change: bool = True) -> None:
         """Create the index of the retention; what is asked for is found by its id."""
-        await self._collection.create_indexes(
-            [IndexModel([("expire_at", ASCENDING)], name="retention", expireAfterSeconds=0)]
-        )
+        await keep(self._collection, "last", self._retention, change=change)
 
     async def record(self, unfired: Unfired) -> None:
         """Keep a range; see the contract."""
         await self._records.submit(unfired)
 
     async def _record_all(self, ranges: Sequence[Unfired]) -> Sequence[None]:
-        documents = [
-            {
-                "_id": _id(each.workflow_id, each.first),
-                **unfired_document(each),
-                "expire_at": each.last + self._retention,
-            }
-            for each in ranges
-        ]
+        documents = [{"_id": _id(each.workflow_id, each.first), **unfired_document(each)} for each in ranges]
         async with translated():
             try:
                 await self._collection.bulk_write([InsertOne(document) for document in documents], ordered=False)

@@ -2,7 +2,7 @@
 
 from faust.types import TP
 
-from apps.liveness import Progress, Reach
+from apps.liveness import LoopWatch, Progress, Reach, tasks
 
 A, B = TP("workflow.execution", 0), TP("workflow.execution", 1)
 
@@ -10,7 +10,7 @@ A, B = TP("workflow.execution", 0), TP("workflow.execution", 1)
 def looked(*looks: tuple[float, dict[TP, Reach]]) -> Progress:
     progress = Progress(window=60)
     for now, reaches in looks:
-        progress.look(reaches, now)
+        progress.look(tasks(reaches), now)
     return progress
 
 
@@ -21,7 +21,7 @@ def test_an_idle_partition_is_never_stalled() -> None:
 def test_records_that_nobody_reads_for_a_window_are_a_stall() -> None:
     progress = looked((0, {A: Reach(5, 6), B: Reach(9, 9)}), (59, {A: Reach(5, 8), B: Reach(9, 9)}))
     assert not progress.stalled(59)
-    assert progress.stalled(61) == {A: 61}
+    assert progress.stalled(61) == {("read", A): 61}
 
 
 def test_reading_slowly_is_progress() -> None:
@@ -39,5 +39,39 @@ def test_a_partition_that_was_taken_away_and_comes_back_begins_anew() -> None:
 def test_what_could_not_be_read_is_forgiven() -> None:
     progress = looked((0, {A: Reach(5, 6)}))
     progress.forgive()
-    progress.look({A: Reach(5, 6)}, 70)
+    progress.look(tasks({A: Reach(5, 6)}), 70)
     assert not progress.stalled(70)
+
+
+def test_what_is_read_and_never_acknowledged_is_a_stall() -> None:
+    stuck = looked(*((float(now), {A: Reach(now, now, committed=3, is_pending=True)}) for now in range(0, 70, 10)))
+    assert stuck.stalled(60) == {("acknowledge", A): 60}
+    busy = looked(*((float(now), {A: Reach(now, now, committed=now - 1, is_pending=True)}) for now in range(0, 70, 10)))
+    assert not busy.stalled(60)
+
+
+def test_a_recovery_may_take_its_time_as_long_as_it_goes_on() -> None:
+    progress = Progress(window=60)
+    for now in range(0, 600, 10):
+        progress.look({("settle", None): (True, now)}, now)
+    assert not progress.stalled(599)
+    progress.look({("settle", None): (True, 590)}, 640)
+    progress.look({("settle", None): (True, 590)}, 660)
+    assert progress.stalled(660) == {("settle", None): 70}
+
+
+def test_a_loop_that_does_not_turn_is_the_end() -> None:
+    ends: list[int] = []
+    watch = LoopWatch(3, end=lambda: ends.append(1))
+    for _ in range(10):
+        watch.turn()
+        watch.look()
+    watch.look()
+    watch.look()
+    assert not ends
+    watch.turn()
+    for _ in range(3):
+        watch.look()
+    assert not ends, "it turned once in the meantime"
+    watch.look()
+    assert ends

@@ -73,7 +73,8 @@ class Log:
                 messages = [message for message in fetched.get(tp, ()) if message.offset < ends[tp]]
                 if messages:
                     self._begins.setdefault(tp, from_millis(messages[0].timestamp))
-                    scratch.add([row for message in messages if (row := self._row(tp.topic, message)) is not None])
+                    rows = [self._row(tp.topic, message, scratch) for message in messages]
+                    scratch.add([row for row in rows if row is not None])
                     read += len(messages)
                 # The position also passes what holds no record, such as the markers of transactions.
                 position = min(await self._consumer.position(tp), ends[tp])
@@ -89,7 +90,7 @@ class Log:
         found = [self._begins[tp] for tp in self._partitions if tp.partition == shard and tp in self._begins]
         return max(found, default=None)
 
-    def _row(self, topic: str, message: object) -> Row | None:
+    def _row(self, topic: str, message: object, scratch: Scratch) -> Row | None:
         value: bytes | None = message.value  # type: ignore[attr-defined]
         try:
             record = orjson.loads(value or b"null")
@@ -98,6 +99,7 @@ class Log:
                 return None
             if self._workflow_id is not None and record["workflow_id"] != self._workflow_id:
                 return None
+            scratch.refers = scratch.refers or bool(record.get("carried"))
         except (ValueError, TypeError, KeyError):
             return None  # no service could take it either: it was dead-lettered, or asks for an execution to come
         number = 0 if topic == EXECUTION.name else 1

@@ -2,8 +2,8 @@
 
 What agrees already is left alone, and so is whatever the log cannot tell. An ended execution changes no more, so it can be
 written while the services run. An open one belongs to them: it is written only where its document is missing altogether,
-and then as pending, under an epoch beyond any that a runner may have claimed since, so that the scheduler hands it out
-anew and whoever still runs it is turned away.
+and then as pending (or as waiting, where it was), under an epoch beyond any that a runner may have claimed since, so that
+the scheduler hands it out anew and whoever still runs it is turned away.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from apps.projection.verify import Finding, Progress, Verification
-from domain.execution import Execution, Status
+from domain.execution import Execution, Status, outcome_key
 
 BATCH = 500
 EPOCHS_BEYOND = 2  # a claim may have raised what the log tells by one
@@ -46,16 +46,15 @@ def as_stored(finding: Finding, now: datetime) -> Execution | None:
         return folded
     if finding.stored is not None:
         return None
+    restored = replace(folded, epoch=folded.epoch + EPOCHS_BEYOND, seq=0, owner=None)
+    if folded.status is Status.WAITING:
+        return restored
     return replace(
-        folded,
+        restored,
         status=Status.PENDING,
-        epoch=folded.epoch + EPOCHS_BEYOND,
-        seq=0,
         requested_at=now,
-        # The attempt that was waiting for its retry begins with this.
-        attempt=folded.attempt + (folded.status is Status.WAITING),
-        wake_at=None,
-        owner=None,
+        # The log does not tell what was begun: what must not be done twice is in doubt.
+        intents=(outcome_key(folded.attempt, folded.resume_index),),
     )
 
 

@@ -27,6 +27,7 @@ class Scratch:
         self._db.execute("CREATE TABLE records (id TEXT NOT NULL, topic INTEGER, offset INTEGER, value BLOB)")
         self._db.execute("CREATE TABLE suspects (id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID")
         self._indexed = False
+        self.refers = False  # whether some of the records are to be read with those of another execution
 
     def __enter__(self) -> Self:
         return self
@@ -55,11 +56,15 @@ class Scratch:
         for execution_id, group in groupby(rows, key=lambda row: row[0]):
             yield execution_id, [(topic, value) for _, topic, value in group]
 
-    def records(self, execution_ids: Sequence[str]) -> dict[str, list[tuple[int, bytes]]]:
-        """Return the records of some executions."""
+    def index(self) -> None:
+        """Prepare for :meth:`records`; not to be done while :meth:`groups` are being read."""
         if not self._indexed:
             self._db.execute("CREATE INDEX by_id ON records (id)")
             self._indexed = True
+
+    def records(self, execution_ids: Sequence[str]) -> dict[str, list[tuple[int, bytes]]]:
+        """Return the records of some executions."""
+        self.index()
         marks = ",".join("?" * len(execution_ids))
         found: dict[str, list[tuple[int, bytes]]] = {execution_id: [] for execution_id in execution_ids}
         query = f"SELECT id, topic, value FROM records WHERE id IN ({marks}) ORDER BY id, topic, offset"

@@ -56,7 +56,8 @@ async def verify_and_rebuild(target: Target, progress: Progress, *, keep: int, f
         report = await verification.run(keep=keep)
         if report.open and not force:
             return report, None
-        await store.ensure_indexes()
+        # How long is kept what, is the services' affair: the environment of this command need not be theirs.
+        await store.ensure_indexes(change=False)
         now = instant(datetime.now(timezone.utc))
         return report, await rebuild(verification, store.executions, progress=progress, differing=report.differing, now=now)
 

@@ -22,7 +22,6 @@ from apps.projection.log import Log, decode
 from apps.projection.scratch import Scratch
 from domain.execution import Execution
 from events.history import Told, fold, origin_of
-from events.records import Event
 
 PAGE = 500
 LOOKS = 8  # at suspects; one that changes all the time is reported as it was last seen
@@ -124,6 +123,8 @@ class Verification:
         report = Report()
         report.records = await self._read("reading the log")
         self._progress.step("comparing", self._scratch.executions())
+        if self._scratch.refers:
+            self._scratch.index()
         suspects: list[tuple[str, str]] = []
         async for finding in self._compare_all():
             told, stored = finding.told.execution, finding.stored
@@ -221,11 +222,12 @@ class Verification:
         return [self._judge(each, values[each], stored.get(each)) for each in suspects]
 
     def _judge(self, execution_id: str, values: list[tuple[int, bytes]], stored: Execution | None) -> Finding:
-        told, origin_is_told = self._tell(decode(values))
+        told = self._fold(values)
         folded = told.execution
         workflow_id = (stored or folded).workflow_id if stored or folded else ""  # type: ignore[union-attr]
         if folded is None or not told.complete:
-            if stored is None or stored.status.is_open or not origin_is_told or self._is_older_than_the_log(stored):
+            older = stored is not None and self._is_older_than_the_log(stored.created_at, stored.shard)
+            if stored is None or stored.status.is_open or older or told.lacks_origin:
                 # An open one without records was admitted just now, or waits to be published.
                 return Finding(Verdict.UNCOVERED, execution_id, workflow_id, told, stored)
             found = [Difference("records", "not all of them are in the log", f"{stored.status.value}, ended")]
@@ -241,21 +243,21 @@ class Verification:
         verdict = Verdict.DIFFERENT if found else Verdict.CLEAN
         return Finding(verdict, execution_id, workflow_id, told, stored, tuple(found))
 
-    def _tell(self, records: list[Event]) -> tuple[Told, bool]:
-        """Return what the log says of the execution of ``records``, and whether it knows where that one begins."""
-        line, known = [records], set()
-        while (origin_id := origin_of(line[-1])) is not None and origin_id not in known:
-            known.add(origin_id)
-            line.append(decode(self._scratch.records([origin_id])[origin_id]))
-        told, origin_is_told = fold(line.pop()), True
-        while line:
-            origin_is_told = told.complete
-            told = fold(line.pop(), told.execution if told.complete else None)
-        return told, origin_is_told
+    def _fold(self, values: list[tuple[int, bytes]]) -> Told:
+        """Fold the records of one execution; whose results it took over, and they of others, is folded before."""
+        chain, known = [decode(values)], set()
+        # Nobody but a record that was made by hand can name an origin that comes after itself.
+        while (origin := origin_of(chain[-1])) is not None and origin not in known:
+            known.add(origin)
+            chain.append(decode(self._scratch.records([origin])[origin]))
+        told = fold(chain.pop())
+        while chain:
+            told = fold(chain.pop(), told)
+        return told
 
-    def _is_older_than_the_log(self, stored: Execution) -> bool:
-        begin = self._log.begin(stored.shard)
-        return begin is None or stored.created_at <= begin
+    def _is_older_than_the_log(self, created_at: datetime, shard: int) -> bool:
+        begin = self._log.begin(shard)
+        return begin is None or created_at <= begin
 
 
 def _rest(

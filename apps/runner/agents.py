@@ -49,7 +49,8 @@ class Results:
         if isinstance(record, Malformed):
             await self._refuse(ticket, record.reason)
         elif isinstance(record, ExecutionEnded):
-            self.runs.cancel(record.execution_id)
+            # Not one of a later epoch: two runners may have had the same record in hand, and one of them skipped it.
+            self.runs.cancel(record.execution_id, below_epoch=record.epoch)
             self._forget(record.workflow_id, record.execution_id)
             await self.announce_end(record.workflow_id, record.version)
             self.projection.add(ticket, None)

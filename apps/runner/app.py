@@ -19,6 +19,7 @@ from apps.runner import agents, commands, views
 from apps.runner.definitions import Definitions
 from apps.runner.heartbeat import Heartbeats
 from apps.runner.intake import Intake, Topics
+from apps.runner.isolation import Isolation
 from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
@@ -30,7 +31,7 @@ from apps.secret_values import secret_values
 from apps.service import ServiceApp
 from apps.settings import read
 from domain.execution import ActionFinished, Execution
-from events.folding import request_record
+from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE, partition_of
 from events.transport import Consumer
@@ -103,6 +104,8 @@ class RunnerApp(ServiceApp):
             limit=settings.runner_max_in_flight,
             mark_delay=settings.runner_write_delay,
             hand_back=self._hand_back,
+            tell_ended=self._tell_ended,
+            max_lost_attempts=settings.max_lost_attempts,
             beacon=self.beacon,
         )
         self.strays = Strays(
@@ -141,6 +144,7 @@ class RunnerApp(ServiceApp):
             publish_event=self.publish,
             publish_result=self._publish_result,
             resources=self.http.resources,
+            isolation=Isolation(after=settings.runner_isolate_after, limit=settings.runner_max_isolated),
             republish_after=settings.republish_after,
             metrics=self.metrics,
         )
@@ -174,7 +178,8 @@ class RunnerApp(ServiceApp):
         while True:
             try:
                 sent = await topic.send(key=workflow_id, value=event, partition=partition_of(workflow_id))
-                await asyncio.wait_for(sent, self.settings.runner_publish_timeout)
+                # Shielded: the driver sets the result of this future when the broker answers at last.
+                await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(sent)), self.settings.runner_publish_timeout)
                 return
             except asyncio.CancelledError:
                 raise
@@ -198,11 +203,14 @@ class RunnerApp(ServiceApp):
     async def _hand_back(self, execution: Execution) -> None:
         await self.publish(self.event_topics.execution, execution.workflow_id, request_record(execution))
 
+    async def _tell_ended(self, execution: Execution) -> None:
+        await self.publish(self.event_topics.action_result, execution.workflow_id, ended_record(execution))
+
     async def _announce(self, result: ActionFinished) -> None:
         if result.wake_at is not None:
-            await self.event_topics.schedule.send(
-                key=result.workflow_id,
-                value=WakeUp(
+            await self._tell_scheduler(
+                result.workflow_id,
+                WakeUp(
                     workflow_id=result.workflow_id,
                     execution_id=result.execution_id,
                     epoch=result.epoch,
@@ -217,7 +225,14 @@ class RunnerApp(ServiceApp):
         """Tell the scheduler that a place is free, where others may be queued for it; its pass finds what is not told."""
         definition = self.definitions.cached(workflow_id, version)
         if definition is not None and definition.overlap.policy == "queue":
-            await self.event_topics.schedule.send(key=workflow_id, value=HolderEnded(workflow_id=workflow_id))
+            await self._tell_scheduler(workflow_id, HolderEnded(workflow_id=workflow_id))
+
+    async def _tell_scheduler(self, workflow_id: str, record: Event) -> None:
+        """Publish, without waiting for the broker; whatever goes wrong must stop neither the projection nor a stream."""
+        try:
+            await self.event_topics.schedule.send(key=workflow_id, value=record)
+        except Exception as error:
+            log.warning("not announced; left to the scheduler's next pass", workflow_id=workflow_id, error=repr(error))
 
     async def _note_positions(self, app: Any, assigned: set[TP], **_: Any) -> None:
         ours = frozenset(tp for tp in assigned if tp.topic in (EXECUTION.name, ACTION_RESULT.name))

@@ -6,7 +6,9 @@ scheduler's work. A run that learns that its epoch is no longer the current one 
 
 An action that must not be repeated blindly (``onUnknown: fail``) is begun only when MongoDB knows of the intent. Should the
 runner die before the result is recorded, the next run finds the intent without a result, and the action ends ``unknown``
-rather than being sent again.
+rather than being sent again; so it does where the runner lives to see that no answer comes.
+
+An action whose runners die one after the other is run in a process of its own (:mod:`apps.runner.isolation`).
 
 Before a step runs, its condition is asked and its templates are rendered with what is known by then. Whatever it answers is
 redacted before it is published, and later steps see it as it was published, in this run or in one that resumes it.
@@ -19,7 +21,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
-import orjson
 import structlog
 from async_timeout import timeout
 
@@ -27,6 +28,7 @@ from actions.registry import WorkflowDefinition, run_action
 from actions.running import Context, Delayed, Failed, Outcome, Resources, Skipped, Succeeded
 from actions.steps import Step
 from apps.runner.data import execution_data
+from apps.runner.isolation import CRASHED, Isolation
 from domain.action import Action
 from domain.durations import parse_duration
 from domain.execution import ActionOutcome, Failures, Status, outcome_key
@@ -34,6 +36,7 @@ from domain.flow import failure, following, status_after
 from domain.retry import NoRetry, RetryDecision, decide_retry
 from events.folding import result_transition
 from events.records import ActionResult
+from events.wire import json_bytes
 from store.interfaces import StoreUnavailable
 from templates.errors import RenderError
 from vault.redaction import Redactor
@@ -44,7 +47,11 @@ log = structlog.get_logger(__name__)
 # A kind that keeps its own time says more precisely what was late: it gets this much (seconds) to do so.
 TIMEOUT_GRACE = 0.5
 UNKNOWN_OUTCOME = "unknown-outcome"
-LARGEST_OUTPUT = 400_000  # bytes of JSON; a record with everything around it must stay below the broker's 1 MiB
+# Together they, with everything around them, must stay below the broker's 1 MiB; a character may take six bytes of JSON.
+LARGEST_OUTPUT = 400_000  # bytes of JSON
+LARGEST_LOGS = 50_000  # characters
+LONGEST_TEXT = 10_000  # characters of an error's message
+LARGEST_EXECUTION = 12_000_000  # bytes of all its results; its document must stay below MongoDB's 16 MiB
 
 Publish = Callable[[str, ActionResult], Awaitable[None]]
 
@@ -71,6 +78,7 @@ class Run:
     outcomes: tuple[ActionOutcome, ...] = ()  # what was recorded before this run
     deadline: datetime | None = None
     in_doubt: frozenset[int] = frozenset()  # begun by an earlier run that did not live to tell what became of them
+    lost: int = 0  # runners in a row that died while they ran it
 
 
 Intend = Callable[[Run, str], Awaitable[bool]]
@@ -84,11 +92,19 @@ def now() -> datetime:
 
 
 async def run_attempt(
-    run: Run, definition: WorkflowDefinition, *, runner: str, resources: Resources, publish: Publish, intend: Intend
+    run: Run,
+    definition: WorkflowDefinition,
+    *,
+    runner: str,
+    resources: Resources,
+    publish: Publish,
+    intend: Intend,
+    isolation: Isolation,
 ) -> None:
     """Run the steps of ``run`` from its resume index on, publishing each result."""
     index, seq = run.resume_index, 0
     outcomes = list(run.outcomes)
+    room = LARGEST_EXECUTION - sum(_size(each.output, each.logs, each.error) for each in outcomes)
     while index < definition.plan.total:
         seq += 1
         # The first run of an execution starts with its first action, to the millisecond, whether or not a start mark is
@@ -103,9 +119,17 @@ async def run_attempt(
             log.info("run is not the current one", execution_id=run.execution_id, epoch=run.epoch)
             return
         else:
-            outcome = await _run_one(run, step, resources, outcomes)
-            if isinstance(outcome, Failed) and outcome.error_class == "timeout" and not may_repeat(action):
-                outcome = Failed(UNKNOWN_OUTCOME, f"{outcome.message}; whether it was done is not known", outcome.logs)
+            # Also the actions that follow: whether a result of this run is recorded before its runner dies is not known.
+            is_suspect = run.lost >= isolation.after or _has_crashed(index, outcomes)
+            outcome = await _run_one(run, step, resources, outcomes, isolation if is_suspect else None)
+            if isinstance(outcome, Failed) and not may_repeat(action) and _is_in_doubt(outcome):
+                outcome = replace(
+                    outcome, error_class=UNKNOWN_OUTCOME, message=f"{outcome.message}; whether it was done is not known"
+                )
+        size = _size(outcome.output, outcome.logs, outcome.error if isinstance(outcome, Failed) else None)
+        if size > room:
+            outcome = Failed("too-large", f"the results of this execution are more than {LARGEST_EXECUTION} bytes together")
+        room -= min(size, room)
         result = _result(run, definition, index, seq, outcome, started_at, runner, outcomes)
         _redact(result, resources.secrets.redactor)
         await publish(run.workflow_id, result)
@@ -120,6 +144,10 @@ def may_repeat(action: Action) -> bool:
     return getattr(action, "on_unknown", "retry") == "retry"
 
 
+def _is_in_doubt(failed: Failed) -> bool:
+    return failed.is_in_doubt or failed.error_class in ("timeout", CRASHED)
+
+
 def _unknown(action: Action) -> Failed:
     return Failed(
         UNKNOWN_OUTCOME,
@@ -128,7 +156,13 @@ def _unknown(action: Action) -> Failed:
     )
 
 
-async def _run_one(run: Run, step: Step, resources: Resources, outcomes: Sequence[ActionOutcome]) -> Outcome:
+def _has_crashed(index: int, outcomes: Sequence[ActionOutcome]) -> bool:
+    return any(each.index == index and (each.error or {}).get("class") == CRASHED for each in outcomes)
+
+
+async def _run_one(
+    run: Run, step: Step, resources: Resources, outcomes: Sequence[ActionOutcome], isolation: Isolation | None
+) -> Outcome:
     action = step.action
     context = Context(
         execution_id=run.execution_id,
@@ -145,27 +179,36 @@ async def _run_one(run: Run, step: Step, resources: Resources, outcomes: Sequenc
             if not step.holds(data):
                 return Skipped(logs=(f"skipped: {action.condition} does not hold",))
             action = step.render(data)
-        if action.waits:
+        if isolation is not None:
+            log.warning("action is run apart", execution_id=run.execution_id, action_id=action.action_id, lost=run.lost)
+            async with isolation.process() as process, limit:
+                outcome = await process.run(action, context)
+        elif action.waits:
             async with limit:
                 outcome = await run_action(action, context)
         else:
             outcome = await run_action(action, context)
+        return bounded(outcome)
     except asyncio.CancelledError:
         raise
     except asyncio.TimeoutError as error:
         if not limit.expired:
             log.warning("action raised", execution_id=run.execution_id, action_id=action.action_id, error=repr(error))
         return Failed("timeout", f"did not finish within {action.timeout}")
-    except RenderError as error:
-        return Failed("template", str(error))
-    except UnknownSecret as error:
-        return Failed("secret", str(error))
-    except StoreUnavailable as error:
-        return Failed("internal", f"secrets cannot be read: {error}")
     except Exception as error:  # an action kind must not be able to stop a stream
-        log.exception("action raised", execution_id=run.execution_id, action_id=action.action_id)
-        return Failed("internal", f"{type(error).__name__}: {error}")
-    return _bounded(outcome)
+        return failed_by(error, run.execution_id, action.action_id)
+
+
+def failed_by(error: Exception, execution_id: str, action_id: str | None) -> Failed:
+    """Return what becomes of an action that raised."""
+    if isinstance(error, RenderError):
+        return Failed("template", str(error))
+    if isinstance(error, UnknownSecret):
+        return Failed("secret", str(error))
+    if isinstance(error, StoreUnavailable):
+        return Failed("internal", f"secrets cannot be read: {error}")
+    log.error("action raised", execution_id=execution_id, action_id=action_id, exc_info=error)
+    return Failed("internal", f"{type(error).__name__}: {error}"[:LONGEST_TEXT])
 
 
 async def _data(run: Run, step: Step, resources: Resources, outcomes: Sequence[ActionOutcome]) -> dict[str, Any]:
@@ -183,20 +226,51 @@ async def _data(run: Run, step: Step, resources: Resources, outcomes: Sequence[A
     return {**data, "secrets": {name: await resources.secrets.get(name) for name in sorted(step.secrets)}}
 
 
-def _bounded(outcome: Outcome) -> Outcome:
-    """Return ``outcome``, failed where its output is too large to be recorded."""
+def bounded(outcome: Outcome) -> Outcome:
+    """Return ``outcome`` as it can be recorded, failed where its output cannot.
+
+    What cannot be written, or is more than the broker takes, would never be published, and its execution never end.
+    """
+    if not isinstance(outcome, Outcome):
+        return Failed("internal", f"the action's kind answered with {type(outcome).__name__} rather than an outcome")
+    if not all(type(line) is str for line in outcome.logs) or sum(map(len, outcome.logs)) > LARGEST_LOGS:
+        outcome = replace(outcome, logs=_bounded_logs(outcome.logs))
+    if isinstance(outcome, Failed) and len(outcome.message) > LONGEST_TEXT:
+        outcome = replace(outcome, message=outcome.message[:LONGEST_TEXT])
     if outcome.output is None:
         return outcome
-    try:
-        size = len(orjson.dumps(outcome.output))
-    except TypeError:
-        return outcome  # what orjson refuses and JSON allows is written otherwise, and rare
-    if size <= LARGEST_OUTPUT:
+    error_class, message = "internal", ""
+    if not isinstance(outcome.output, dict):
+        message = f"its output is {type(outcome.output).__name__} rather than an object"
+    else:
+        try:
+            size = len(json_bytes(outcome.output))
+            if size > LARGEST_OUTPUT:
+                error_class, message = "too-large", f"its output of {size} bytes of JSON is more than {LARGEST_OUTPUT}"
+        except (TypeError, ValueError, RecursionError) as error:
+            message = f"its output cannot be written as JSON: {error}"
+    if not message:
         return outcome
-    message = f"its output of {size} bytes of JSON is more than {LARGEST_OUTPUT}"
     if isinstance(outcome, Succeeded):
-        return Failed("too-large", message, logs=outcome.logs)
+        return Failed(error_class, message, logs=outcome.logs)
     return replace(outcome, output=None, logs=(*outcome.logs, message))
+
+
+def _size(output: Mapping[str, Any] | None, logs: Sequence[str], error: Mapping[str, Any] | None) -> int:
+    """Return about how many bytes of the execution's document an outcome takes."""
+    texts = [*logs, *map(str, (error or {}).values())]
+    return 500 + sum(4 * len(text) for text in texts) + (0 if output is None else len(json_bytes(dict(output))))
+
+
+def _bounded_logs(logs: Sequence[str]) -> tuple[str, ...]:
+    kept: list[str] = []
+    left = LARGEST_LOGS
+    for line in map(str, logs):
+        if len(line) > left:
+            return (*kept, line[:left], f"… the first {LARGEST_LOGS} characters are kept")
+        kept.append(line)
+        left -= len(line) + 1
+    return tuple(kept)
 
 
 def _redact(result: ActionResult, redactor: Redactor) -> None:
@@ -228,15 +302,17 @@ def _result(
         unknown = outcome.error_class == UNKNOWN_OUTCOME
         outcome_status = "unknown" if unknown else "failed"
         before = run.failures.get(index, Failures(0, started_at))
-        decision = decide_retry(
-            definition.retry_policy(action),
-            outcome.failure,
-            retries_left=0 if unknown else run.retries_left,
-            failed_before=before.count,
-            first_started_at=before.since,
-            failed_at=finished_at,
-            uniform=random.random(),
-        )
+        decision = NoRetry("its outcome is unknown")  # whatever the policy covers
+        if not unknown:
+            decision = decide_retry(
+                definition.retry_policy(action),
+                outcome.failure,
+                retries_left=run.retries_left,
+                failed_before=before.count,
+                first_started_at=before.since,
+                failed_at=finished_at,
+                uniform=random.random(),
+            )
         reason = f"action {action.action_id} {'is in doubt' if unknown else 'failed'}: {outcome.message}"
         if isinstance(decision, NoRetry):
             reason = reason if unknown else f"{reason}; {decision.why}"

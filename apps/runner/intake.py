@@ -8,13 +8,14 @@
   or a terminal state, and is dropped.
 
 A request older than half the time after which the scheduler publishes it anew is doubtful, so a backlog cannot start an
-execution under two epochs.
+execution under two epochs. Until then it is remembered here as started: a producer whose acknowledgement was lost sends it
+a second time, and the copy looks certainly new as well.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
@@ -26,6 +27,7 @@ from apps.admission import admit_under
 from apps.runner.acknowledgement import OrderedAcks, Ticket
 from apps.runner.attempts import Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion
+from apps.runner.isolation import Isolation
 from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed
@@ -82,6 +84,7 @@ class Intake:
         publish_event: PublishEvent,
         publish_result: Publish,
         resources: Callable[[], Resources],
+        isolation: Isolation,
         republish_after: float,
         metrics: Metrics,
     ) -> None:
@@ -97,9 +100,11 @@ class Intake:
         self.publish_event = publish_event
         self.publish_result = publish_result
         self.resources = resources
+        self.isolation = isolation
         self.metrics = metrics
         self.acks = OrderedAcks()
         self._young = timedelta(seconds=republish_after / 2)
+        self._started: dict[str, datetime] = {}  # taken as certainly new, and when; oldest first
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, event: EventT[Any]) -> None:
@@ -141,6 +146,11 @@ class Intake:
         message = ticket.event.message
         first = self.positions.take(message.tp, message.offset)
         certain = first and self._is_certainly_new(ticket, request)
+        if certain and self._is_started(request):
+            log.info("request was sent twice", execution_id=request.execution_id)
+            self.runs.release()
+            ticket.finish()
+            return
         definition = self.definitions.cached(request.workflow_id, request.version)
         if certain and definition is not None:
             self._start(requested_execution(request), definition, marked=False)
@@ -158,6 +168,17 @@ class Intake:
             and now() - instant(request.requested_at) < self._young
             and self.positions.is_new(message.tp, message.offset)
         )
+
+    def _is_started(self, request: ExecutionRequest) -> bool:
+        """Tell whether a certainly new request was taken before, and remember it for as long as a copy would seem new."""
+        oldest = now() - self._young
+        while self._started and next(iter(self._started.values())) < oldest:
+            del self._started[next(iter(self._started))]
+        execution_id = request.execution_id or ""
+        if execution_id in self._started:
+            return True
+        self._started[execution_id] = now()
+        return False
 
     async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest, first: bool) -> None:
         """Read what is missing, claim what is doubtful, then start; gives the slot back where nothing is started."""
@@ -205,6 +226,7 @@ class Intake:
                 resources=self.resources(),
                 publish=self.publish_result,
                 intend=self.runs.intend,
+                isolation=self.isolation,
             ),
             marked=marked,
             show=lambda: self._show(run),
@@ -356,6 +378,7 @@ def _run_of(execution: Execution) -> Run:
         recorded=len(execution.results),
         deadline=execution.deadline,
         in_doubt=execution.in_doubt if execution.intents else frozenset(),
+        lost=execution.lost,
         created_at=execution.created_at,
         due_at=execution.due_at,
         input=execution.input or {},

@@ -50,11 +50,20 @@ class Followed:
         self._executions.pop(execution_id, None)
 
     def fold(self, results: Iterable[ActionFinished]) -> dict[str, Execution]:
-        """Return those executions that are followed under the epoch of the results, with the results applied."""
+        """Return those executions that are followed under the epoch of the results, with the results applied.
+
+        One whose results do not follow those that are known is followed no longer: the ones between went to another
+        process, which had the partition for a while.
+        """
         folded: dict[str, Execution] = {}
         for result in results:
             known = folded.get(result.execution_id) or self._executions.get(result.execution_id)
-            if known is not None and known.epoch == result.epoch:
+            if known is None or known.epoch != result.epoch:
+                continue
+            if result.seq > known.seq + 1:
+                folded.pop(result.execution_id, None)
+                self.forget(result.execution_id)
+            else:
                 folded[result.execution_id] = apply(known, result)
         return folded
 

@@ -25,13 +25,15 @@ import structlog
 from mode import Service
 
 from apps.runner.attempts import Run, now
-from domain.execution import Execution, Restart, Status
+from domain.execution import Ended, Execution, Restart, Status
 from store.interfaces import Executions, Started, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
 LOOK_INTERVAL = 1.0  # seconds; a cancelled run stops within two of them
 LOOK_BATCH = 1000
+HAND_BACK_TIMEOUT = 5.0  # seconds
+_LONGEST_REASON = 1000  # characters
 RETRY_DELAY = 0.5  # seconds until a write that the store refused is tried again
 
 
@@ -46,6 +48,7 @@ class LiveRun:
     published: int = 0  # sequence number of the last result that Kafka has
     started: float = 0.0  # loop time
     mark_due: float = 0.0  # loop time
+    is_over: bool = False  # it is being stopped, because somebody asked for that
     task: "asyncio.Task[None] | None" = field(default=None)
 
 
@@ -60,9 +63,13 @@ class Runs(Service):
         limit: int,
         mark_delay: float,
         hand_back: Callable[[Execution], Awaitable[None]],
+        tell_ended: Callable[[Execution], Awaitable[None]],
+        max_lost_attempts: int,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.tell_ended = tell_ended
+        self.max_lost_attempts = max_lost_attempts
         self.executions = executions
         self.runner = runner
         self.limit = limit
@@ -107,12 +114,19 @@ class Runs(Service):
     async def _keep(self, live: LiveRun, body: Callable[[], Awaitable[None]]) -> None:
         try:
             await body()
-        except asyncio.CancelledError:
-            log.info("run cancelled", execution_id=live.run.execution_id, epoch=live.run.epoch)
-        except Exception:
-            # Nobody would miss it, for this process lives on: it counts as lost, like one whose runner has died.
-            log.exception("run broke off", execution_id=live.run.execution_id, epoch=live.run.epoch)
-            await self._hand_back(live.run, Restart.LOST)
+        except (asyncio.CancelledError, Exception) as error:
+            if live.is_over or self.draining:
+                log.info("run cancelled", execution_id=live.run.execution_id, epoch=live.run.epoch)
+            else:
+                # Nobody would miss it, for this process lives on: it counts as lost, like one whose runner has died. An
+                # action can raise even CancelledError by itself.
+                log.error("run broke off", execution_id=live.run.execution_id, epoch=live.run.epoch, exc_info=error)
+                if live.run.lost < self.max_lost_attempts:
+                    await self._hand_back(live.run, Restart.LOST)
+                else:
+                    await self._end(
+                        live.run, f"given up: it broke off {live.run.lost + 1} times in a row, at last by {error!r}"
+                    )
         finally:
             if self.live.get(live.run.execution_id) is live:
                 del self.live[live.run.execution_id]
@@ -129,7 +143,12 @@ class Runs(Service):
     def cancel(self, execution_id: str, *, below_epoch: int | None = None) -> None:
         """Cancel the run of an execution, if it runs here (and, where given, under an epoch below ``below_epoch``)."""
         live = self.live.get(execution_id)
-        if live is not None and live.task is not None and (below_epoch is None or live.run.epoch < below_epoch):
+        if live is not None and (below_epoch is None or live.run.epoch < below_epoch):
+            self._stop(live)
+
+    def _stop(self, live: LiveRun) -> None:
+        live.is_over = True
+        if live.task is not None:
             live.task.cancel()
 
     async def intend(self, run: Run, key: str) -> bool:
@@ -167,7 +186,7 @@ class Runs(Service):
             log.info(
                 "run is over; stopping it", execution_id=live.run.execution_id, epoch=live.run.epoch, status=status.value
             )
-            live.task.cancel()
+            self._stop(live)
 
     @Service.task
     async def _mark(self) -> None:
@@ -225,8 +244,7 @@ class Runs(Service):
             await asyncio.wait(tasks, timeout=grace)
         left = list(self.live.values())
         for live in left:
-            if live.task is not None:
-                live.task.cancel()
+            self._stop(live)
         if left:
             await asyncio.wait([live.task for live in left if live.task is not None], timeout=1)
         return left
@@ -235,12 +253,25 @@ class Runs(Service):
         """Have others resume what :meth:`drain` has left."""
         await asyncio.gather(*(self._hand_back(live.run) for live in left))
 
+    async def _end(self, run: Run, reason: str) -> None:
+        try:
+            ended = await self.executions.end(
+                Ended(run.execution_id, run.workflow_id, Status.FAILED, reason[:_LONGEST_REASON], now())
+            )
+            if ended is not None:
+                await asyncio.wait_for(self.tell_ended(ended), HAND_BACK_TIMEOUT)
+                await self.executions.told([run.execution_id])
+        except Exception as error:
+            # Where it has not ended, it is a stray; where nobody was told, the scheduler tells.
+            log.warning("execution not given up", execution_id=run.execution_id, error=repr(error))
+
     async def _hand_back(self, run: Run, why: Restart = Restart.HANDED_BACK) -> None:
         try:
             execution = await self.executions.reissue(run.execution_id, run.epoch, now(), why)
             if execution is not None:
-                await self.hand_back(execution)
+                # Not for long: with Kafka away, the scheduler publishes what is pending when it is back.
+                await asyncio.wait_for(self.hand_back(execution), HAND_BACK_TIMEOUT)
                 log.info("execution handed back", execution_id=run.execution_id, epoch=execution.epoch)
         except Exception as error:
             # The scheduler finds it by our missing heartbeat.
-            log.warning("execution not handed back", execution_id=run.execution_id, error=str(error))
+            log.warning("execution not handed back", execution_id=run.execution_id, error=repr(error))

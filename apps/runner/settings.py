@@ -24,6 +24,14 @@ class RunnerSettings(ServiceSettings):
         description="Seconds that the start of a run, and results after which it goes on, wait to be written to MongoDB "
         "together with what follows.",
     )
+    runner_isolate_after: int = Field(
+        default=2,
+        ge=1,
+        description="Runners that an execution may lose in a row until its action is run in a process of its own.",
+    )
+    runner_max_isolated: int = Field(
+        default=4, ge=1, description="Such processes that one runner has at the same time; each takes about 100 MB."
+    )
     runner_publish_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for Kafka before trying again.")
     runner_publish_own_topics: bool = Field(
         default=False, description="Whether publish actions may send to the topics of this system as well."

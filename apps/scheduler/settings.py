@@ -39,9 +39,6 @@ class SchedulerSettings(ServiceSettings):
     runner_stale_after: float = Field(
         default=10.0, gt=0, description="Seconds without a new heartbeat after which a runner is given up."
     )
-    max_lost_attempts: int = Field(
-        default=3, ge=0, description="Attempts that may be lost with their runner; one more ends the execution as failed."
-    )
 
     @property
     def lookahead(self) -> timedelta:

@@ -26,7 +26,7 @@ from typing import Any
 from mode import Service
 from typing_extensions import Self
 
-from apps.standalone import parent_death
+from apps import parent_death
 from apps.standalone.errors import ChildFailed
 
 #: Takes the name of a child and one line of its output.

@@ -37,9 +37,12 @@ async def trigger(
     publish_end: Publish,
     now: datetime,
     entropy: bytes,
+    is_unique: bool,
     given: Mapping[str, Any] | None = None,
 ) -> Execution:
-    """Start one execution of a workflow, or queue it, and return it; ``entropy`` are 10 random bytes.
+    """Start one execution of a workflow, or queue it, and return it.
+
+    Its id is made of ``now`` and ``entropy`` (10 bytes); it is unique where nobody can have asked with the same ones before.
 
     Raises:
         UnknownWorkflow: there is none, or it is archived.
@@ -69,6 +72,7 @@ async def trigger(
         shard=workflow.shard,
         deadline=deadline_of(now, definition.get("timeout")),
         input=given or None,
+        is_unique=is_unique,
     )
     return await start(admission, definition, executions=executions, publish=publish, publish_end=publish_end, now=now)
 

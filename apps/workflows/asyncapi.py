@@ -3,6 +3,7 @@
 from typing import Any
 
 from apps.workflows.openapi import service_version, untitled
+from events.retentions import Retentions
 from events.topics import ALL, EXECUTION, PARTITIONS, TopicSpec
 from events.wire import json_schema
 
@@ -14,7 +15,7 @@ publishing twice starts it once.
 """
 
 
-def document() -> dict[str, Any]:
+def document(retentions: Retentions) -> dict[str, Any]:
     """Return the AsyncAPI document."""
     schemas: dict[str, Any] = {}
     messages: dict[str, Any] = {}
@@ -40,7 +41,7 @@ def document() -> dict[str, Any]:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "channels": {_key(topic): _channel(topic) for topic in ALL},
+        "channels": {_key(topic): _channel(topic, retentions) for topic in ALL},
         "operations": {
             **{
                 f"receive-{_key(topic)}": {
@@ -64,7 +65,7 @@ def _key(topic: TopicSpec) -> str:
     return topic.name.replace(".", "-")
 
 
-def _channel(topic: TopicSpec) -> dict[str, Any]:
+def _channel(topic: TopicSpec, retentions: Retentions) -> dict[str, Any]:
     return {
         "address": topic.name,
         "description": topic.purpose,
@@ -73,7 +74,7 @@ def _channel(topic: TopicSpec) -> dict[str, Any]:
             "kafka": {
                 "topic": topic.name,
                 "partitions": PARTITIONS,
-                "topicConfiguration": {"retention.ms": topic.retention_hours * 3_600_000},
+                "topicConfiguration": {name: int(value) for name, value in topic.configuration(retentions).items()},
             }
         },
     }

@@ -150,7 +150,7 @@ class AsyncApi(Document):
 
     def make(self) -> dict[str, Any]:
         """Return the AsyncAPI document."""
-        return asyncapi.document()
+        return asyncapi.document(self.app.settings.topic_retentions)
 
 
 class DefinitionSchema(Document):

@@ -90,7 +90,10 @@ async def _release(keys: Idempotency, key: str) -> None:
         log.warning("idempotency_key_not_released", error=str(error))
 
 
-def asked(request: web.BaseRequest, now: datetime, entropy: bytes) -> tuple[datetime, bytes]:
-    """Return the instant and the bytes that an id is made of: those of the key where one was given."""
-    found: tuple[datetime, bytes] = request.get(ASKED, (now, entropy))
-    return found
+def asked(request: web.BaseRequest, now: datetime, entropy: bytes) -> tuple[datetime, bytes, bool]:
+    """Return the instant and the bytes that an id is made of: those of the key where one was given.
+
+    Also whether that id is unique; that of a key is made again by whoever repeats the request.
+    """
+    found: tuple[datetime, bytes] | None = request.get(ASKED)
+    return (now, entropy, True) if found is None else (*found, False)

@@ -18,7 +18,7 @@ from apps import access
 from apps.workflows import errors, representations, request_ids
 from domain.inputs import BadInput
 from events.letter_box import LettersUnreadable
-from store.interfaces import StoreUnavailable, VersionConflict, WorkflowExists
+from store.interfaces import StoreRefused, StoreUnavailable, VersionConflict, WorkflowExists
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +124,11 @@ def _members(kind: Kind, error: Exception) -> dict[str, Any]:
     elif isinstance(error, StoreUnavailable):
         # What the driver says names hosts and ports; it is for the log.
         log.warning("database_unavailable", error=str(error))
-        members["detail"] = "The database cannot be reached. Send the request again later."
+        members["detail"] = (
+            "The database refused to do it; its disk may be full. Send the request again when that is mended."
+            if isinstance(error, StoreRefused)
+            else "The database cannot be reached. Send the request again later."
+        )
     return members
 
 

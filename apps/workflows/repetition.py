@@ -28,7 +28,7 @@ _DONE = frozenset({Status.OK, Status.SKIPPED})
 
 
 class Repeat:
-    """Takes up finished executions; ``entropy`` are 10 random bytes for the id of the one that is started."""
+    """Takes up finished executions; the id of the one that is started is made as that of a trigger."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Repeat:
         publish_end: Publish,
         now: datetime,
         entropy: bytes,
+        is_unique: bool,
     ) -> None:
         self.workflows = workflows
         self.executions = executions
@@ -46,6 +47,7 @@ class Repeat:
         self.publish_end = publish_end
         self.now = now
         self.entropy = entropy
+        self.is_unique = is_unique
 
     async def retry(self, origin_id: str) -> str:
         """Take up an execution where it failed, and return the id of the new one.
@@ -105,6 +107,7 @@ class Repeat:
             input=origin.input,
             origin_id=origin.execution_id,
             carried=carried,
+            is_unique=self.is_unique,
         )
         started = await start(
             admission,

@@ -395,6 +395,7 @@ async def test_every_wait_is_bounded_and_named(sender, receiver, error_class, an
     outcome = await sender.send(url=receiver.on("/x", answer), method="POST", **limits)
     assert outcome.error_class == error_class
     assert outcome.maybe_done
+    assert outcome.is_in_doubt == (answer is hang), "whoever has answered with a status is in no doubt"
     assert outcome.output["timings"]["total"] >= 900
 
 
@@ -412,6 +413,7 @@ async def test_a_connection_that_is_not_made_in_time_never_left(sender):
             one.close()
     assert outcome.error_class == "timeout-connect"
     assert not outcome.maybe_done
+    assert not outcome.is_in_doubt
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------------------------
@@ -454,6 +456,7 @@ async def test_a_broken_answer_is_named(sender, error_class, answer):
         port = server.sockets[0].getsockname()[1]
         outcome = await sender.send(url=f"http://127.0.0.1:{port}/", method="POST")
     assert (outcome.error_class, outcome.maybe_done) == (error_class, True)
+    assert outcome.is_in_doubt == (b"Content-Length: 100" not in answer)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "POST", "PATCH"])

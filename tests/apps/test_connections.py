@@ -25,7 +25,7 @@ def made_in(name: str) -> set[str]:
     [
         ("AIOKafkaAdminClient", {"events/broker.py"}),
         ("AIOKafkaConsumer", {"events/broker.py"}),
-        ("AIOKafkaProducer", set()),  # Faust's alone
+        ("AIOKafkaProducer", {"events/broker.py"}),
         ("Broker", {"apps/kafka_security.py"}),
         ("AsyncMongoClient", {"store/client.py"}),
         ("MongoStore", {"apps/database.py"}),

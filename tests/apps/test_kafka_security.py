@@ -1,4 +1,5 @@
 import ssl
+from datetime import timedelta
 
 import pytest
 import trustme
@@ -49,3 +50,10 @@ def test_the_database_gets_its_credentials(authority):
         "tlsCAFile": authority,
     }
     assert ServiceSettings().mongodb_credentials == {}
+
+
+def test_the_history_can_be_told_of_whatever_is_kept():
+    assert ServiceSettings(retention_days=7).topic_retentions.history == timedelta(days=8)
+    assert ServiceSettings(retention_days=7, kafka_retention_days=7).topic_retentions.history == timedelta(days=7)
+    with pytest.raises(ValidationError, match="KAFKA_RETENTION_DAYS=7 is less than RETENTION_DAYS=30"):
+        ServiceSettings(kafka_retention_days=7)

@@ -1,6 +1,7 @@
-"""A plug-in whose action takes its runner with it: what a bug in native code, or the kernel's memory killer, does."""
+"""Plug-in kinds that take their process with them: what a bug in native code, or the kernel's memory killer, does."""
 
 import os
+import time
 from typing import Literal
 
 from actions.running import Context, Outcome
@@ -13,9 +14,21 @@ class CrashAction(Action):
     type: Literal["crash"]
 
 
-async def run(action: CrashAction, context: Context) -> Outcome:
+class StickAction(Action):
+    """Stops the process that runs it from doing anything else, for good."""
+
+    type: Literal["stick"]
+
+
+async def crash(action: CrashAction, context: Context) -> Outcome:
     """Die without a word."""
     os._exit(1)
 
 
-KINDS = {CrashAction: run}
+async def stick(action: StickAction, context: Context) -> Outcome:
+    """Never return, nor let anything else happen."""
+    while True:
+        time.sleep(3600)  # noqa: ASYNC251 - that is what it is for
+
+
+KINDS = {CrashAction: crash, StickAction: stick}

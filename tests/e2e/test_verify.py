@@ -1,6 +1,8 @@
 """``wf verify`` and ``wf rebuild`` on the real stack."""
 
+import json
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import pytest
 
@@ -9,6 +11,7 @@ from apps.database import store_of
 from apps.projection import session
 from apps.settings import ServiceSettings
 from domain.execution import Status
+from tests.e2e.conftest import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -70,3 +73,60 @@ async def test_what_takes_up_a_failed_execution_is_told_by_the_log_with_its_orig
     assert done.written == 1
     assert await store.executions.get(failed[2]) == stored
     await store.stop()
+
+
+async def test_every_sort_of_life_is_told_by_the_log(stack, api, target, producer, workflow_id):
+    """Retried, cancelled, skipped, queued, delayed, taken up where it failed, run again: the documents are what was said."""
+
+    def http(key, **query):
+        return {"type": "http-request", "url": f"{target.url}/{key}?{urlencode(query)}", "method": "GET"}
+
+    async def ended(name):
+        executions = await api.executions(name)
+        return (
+            executions
+            if executions and all(e["status"] not in ("pending", "running", "queued") for e in executions)
+            else None
+        )
+
+    taken_up, queued, delayed, cancelled, skipped = (
+        f"{workflow_id}-{name}" for name in ("taken-up", "queued", "delayed", "cancelled", "skipped")
+    )
+    log = {"type": "log", "message": "hello"}
+    await api.create(taken_up, [log, http(taken_up, fail=2), log], retries=0)
+    origin = await api.trigger(taken_up)
+    assert (await api.finished(origin))["status"] == "failed"
+    for way, status in (("retry", "failed"), ("retry", "ok"), ("run-again", "ok")):
+        code, answer = await api.call("POST", f"/executions/{origin}/{way}")
+        assert code == 202, answer
+        assert (await api.finished(answer["executionId"]))["status"] == status
+        origin = answer["executionId"] if status == "failed" else origin
+
+    await api.create(queued, [http(queued, hold=1)], overlap={"policy": "queue", "max": 5})
+    held = [await api.trigger(queued) for _ in range(4)]
+    code, answer = await api.call("POST", f"/executions/{held[2]}/cancel")
+    assert (code, answer["status"]) == (200, "cancelled")
+    await api.create(cancelled, [http(cancelled, hold=1)])
+    running = await api.trigger(cancelled)
+
+    async def sent():
+        return target.count(cancelled)
+
+    await until(sent, "it runs")
+    assert (await api.call("POST", f"/executions/{running}/cancel"))[0] == 200
+    await api.create(skipped, [http(skipped, hold=1)])
+    await api.trigger(skipped)
+    await producer.send_and_wait("workflow.execution", json.dumps({"workflow_id": skipped}).encode(), key=skipped.encode())
+
+    async def turned_down():
+        return [e for e in await api.executions(skipped) if e["status"] == "skipped"]
+
+    await until(turned_down, "the second one is skipped")
+    await api.create(delayed, [log, {"type": "delay", "duration": "1s"}, log])
+    await api.trigger(delayed)
+    target.release.set()
+    settings = ServiceSettings(kafka_bootstrap=stack.kafka_bootstrap, mongodb_url=stack.mongodb_url)
+    for name, count in ((taken_up, 4), (queued, 4), (delayed, 1), (cancelled, 1), (skipped, 2)):
+        assert len(await until(lambda name=name: ended(name), f"{name} ends")) == count
+        report = await session.verify(session.Target(settings, name), Bars(), keep=10)
+        assert (name, report.clean, report.uncovered, report.findings) == (name, count, 0, [])

@@ -3,14 +3,15 @@
 Everything between two effects (a call of the store, a record published, an action begun or ended) is the services' own
 code. Each effect is a place where a process may be interrupted: it waits a moment there, so that processes interleave; it
 stands still there while it is frozen; and it dies there, before or after the effect, when its fuse has burnt down. A dead
-process simply never goes on.
+process simply never goes on. Executions are kept by the real repository, on collections in memory
+(:mod:`tests.model.database`).
 """
 
 import asyncio
 import selectors
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from random import Random
@@ -20,9 +21,11 @@ from unittest.mock import patch
 
 from faust.types import TP
 from prometheus_client import CollectorRegistry
+from pymongo.errors import AutoReconnect
 
+from actions.delay import DelayAction
 from actions.registry import WorkflowDefinition
-from actions.running import Failed, Resources, Succeeded
+from actions.running import Delayed, Failed, Resources, Succeeded
 from apps.runner import attempts, intake, positions, runs, strays
 from apps.runner.agents import Results
 from apps.runner.definitions import Definitions
@@ -37,16 +40,18 @@ from apps.scheduler.passes import Passes
 from apps.scheduler.retries import Retries
 from apps.scheduler.skew import Skew
 from apps.scheduler.ticks import Ticks
-from apps.workflows import admission
-from apps.workflows.errors import InProgress
-from domain.execution import Execution, Status
+from apps.workflows import admission, cancellation
+from apps.workflows.errors import AlreadyFinished, InProgress
+from domain.execution import TERMINAL, Execution, Restart, Status
 from domain.instants import instant
 from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, ExecutionRequest
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
 from events.wire import Decoder, encode
+from store.executions import MongoExecutions, from_document
 from store.interfaces import Heartbeat, StoreUnavailable, Workflow
-from tests.fakes.stores import FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeOccurrences, FakeRunners, FakeWorkflows
+from tests.model.database import Collection, Document, View
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 SHARDS = frozenset(range(PARTITIONS))
@@ -54,6 +59,7 @@ SESSION = 10.0
 STALE = 10.0
 REPUBLISH = 10.0
 INTERVAL = timedelta(seconds=4)  # of the periodic workflow
+STOPS_WITHIN = 3.0  # seconds: two looks, and the steps between
 TOPICS = {EXECUTION.name: Decoder(*EXECUTION.records), ACTION_RESULT.name: Decoder(*ACTION_RESULT.records)}
 
 
@@ -87,23 +93,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jump.clock
 
 
-class Documents(dict[str, Execution]):
-    """The executions; whatever is stored is held against the rules."""
-
-    def __setitem__(self, execution_id: str, new: Execution) -> None:
-        old = self.get(execution_id)
-        if old is not None:
-            if old.status not in (Status.PENDING, Status.RUNNING, Status.WAITING) and new != old:
-                raise Broken(f"a terminal state was overwritten: {old} by {new}")
-            if new.epoch < old.epoch or not set(old.results) <= set(new.results):
-                raise Broken(f"{old} went back to {new}")
-        if new.lock_key is not None:
-            for other in self.values():
-                if other.lock_key == new.lock_key and other.execution_id != execution_id:
-                    raise Broken(f"{other.execution_id} and {execution_id} are both open")
-        super().__setitem__(execution_id, new)
-
-
 class Process:
     """Something that may be frozen, or die at any of its effects."""
 
@@ -111,6 +100,7 @@ class Process:
         self.world = world
         self.name = name
         self.alive = True
+        self.disturbed_at = 0.0  # when it last stood still
         self.fuse: int | None = None
         self.thawed = asyncio.Event()
         self.thawed.set()
@@ -132,6 +122,26 @@ class Process:
         result = do()
         await self.step()
         return result
+
+    @property
+    def collections(self) -> dict[str, Collection]:
+        """The database, for its driver."""
+        return self.world.collections
+
+    async def command(self, do: Callable[[], Any]) -> Any:
+        """Have the database do something."""
+        await self.step()
+        if self.world.store == "down":
+            raise AutoReconnect("no answer")
+        result = do()
+        if self.world.store == "doubtful" and self.world.random.random() < 0.5:
+            raise AutoReconnect("the answer was lost")
+        await self.step()
+        return result
+
+    def refuses(self) -> bool:
+        """Tell whether the database refuses a write."""
+        return self.world.store == "full" and self.world.random.random() < 0.5
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Have something done beside the others."""
@@ -191,19 +201,30 @@ class World:
         self.random = Random(seed)
         self.loop = VirtualLoop()
         self.tasks: list[asyncio.Future[Any]] = []
-        self.executions = FakeExecutions()
-        self.executions.found = Documents()
+        self.collections = {
+            "open_executions": Collection(self._judge_open, unique=("lock_key",)),
+            "executions": Collection(self._judge_finished),
+            "untold_ends": Collection(lambda *_: None),
+        }
+        self._repetitions: set[str] = set()  # ids that were inserted anew although they had finished
         self.workflows = FakeWorkflows()
         self.runners_store = FakeRunners()
         self.occurrences = FakeOccurrences()
         self.log: dict[TP, list[tuple[bytes, float]]] = defaultdict(list)
-        self.wipes = 0
-        self.store = "up"  # down: no answers; doubtful: answers are lost at times
+        self.wipes = 0  # how often the log lost something
+        self.store = "up"  # down: no answers; doubtful: answers are lost at times; full: writes are refused at times
+        self.broker = "up"  # down: takes nothing; doubtful: acknowledgements are lost at times
         self.committed: dict[TP, int] = {}
+        self.kept: tuple[dict[TP, int], dict[TP, int]] | None = None  # a backup: ends of the log, committed offsets
         self.runners: list[Runner] = []
         self.schedulers: list[Scheduler] = []
         self.promised: set[str] = set()
+        self.cancelled: set[str] = set()
         self.began: dict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)  # (execution, epoch) -> runner, index
+        self.unrepeatable: set[tuple[str, int, int]] = set()  # (execution, attempt, index) that must not be begun again
+        self.running: dict[tuple[str, str], Runner] = {}  # (execution, runner)
+        self.ended_at: dict[str, float] = {}
+        self.disturbed_at = 0.0  # when the database was last away
         self.failing = 0.2
         self.slow = 0.3
         # The group coordinator.
@@ -220,58 +241,146 @@ class World:
     def run(self, seconds: float) -> None:
         """Let time pass."""
         self.loop.run_until_complete(asyncio.sleep(seconds))
+        self._look_for_runs_that_are_over()
         for task in self.tasks:
             if task.done() and not task.cancelled() and isinstance(task.exception(), Broken):
                 raise task.exception()  # type: ignore[misc]
         self.tasks = [task for task in self.tasks if not task.done()]
 
     def close(self) -> None:
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
         for process in [*self.runners, *self.schedulers]:
             process.alive = False
-        self.loop.run_until_complete(asyncio.sleep(0))
+        # A task that is cancelled may make another one in its last moment.
+        while tasks := asyncio.all_tasks(self.loop):
+            for task in tasks:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(tasks))
         self.loop.close()
 
-    def define(self, workflow_id: str, *, periodic: bool = False) -> None:
-        trigger = {"type": "periodic", "interval": "4s", "allowManual": True} if periodic else {"type": "manual"}
+    def define(self, workflow_id: str, **more: Any) -> None:
+        log = {"type": "log", "message": "a"}
         definition = WorkflowDefinition.model_validate(
             {
                 "workflowId": workflow_id,
-                "trigger": trigger,
-                "actions": [{"type": "log", "message": "a"}, {"type": "log", "message": "b"}],
+                "trigger": {"type": "manual"},
+                "actions": [log, log],
                 "retries": 2,
                 "backoff": {"base": "1s", "cap": "2s"},
+                **more,
             }
         )
         self.workflows.heads[workflow_id] = Workflow(
             workflow_id=workflow_id,
             version=1,
             definition=definition.to_document(),
-            total_actions=2,
+            total_actions=len(definition.actions),
             shard=partition_of(workflow_id),
             created_at=self.now,
             updated_at=self.now,
             anchor=self.now,
-            next_run=self.now + INTERVAL if periodic else None,
+            next_run=self.now + INTERVAL if definition.trigger.type == "periodic" else None,
         )
 
-    def append(self, topic: str, workflow_id: str, record: Event) -> None:
-        self.log[TP(topic, partition_of(workflow_id))].append((encode(record), self.now.timestamp()))
+    def executions_of(self, process: "Process") -> MongoExecutions:
+        """Return the repository of one process."""
+        live, finished = View(process, "open_executions"), View(process, "executions")
+        return MongoExecutions(live, finished, retention=timedelta(days=30))  # type: ignore[arg-type]
 
-    def wipe(self) -> None:
-        """Lose everything that the broker had."""
-        self.wipes += 1
-        for records in self.log.values():
-            records.clear()
-        self.committed.clear()
-        for runner in self.runners:
-            for tp in runner.next:
-                runner.next[tp] = runner.acked[tp] = 0
+    @property
+    def listening(self) -> list["Scheduler"]:
+        """The schedulers that hear what is announced."""
+        return [each for each in self.schedulers if each.alive and each.thawed.is_set() and self.broker == "up"]
 
     def name(self, kind: str) -> str:
         self._names += 1
         return f"{kind}-{self._names}"
+
+    # -- the database --------------------------------------------------------------------------------------------------
+
+    def execution(self, execution_id: str) -> Execution | None:
+        """Return an execution as anybody sees it: what is open shadows what has finished."""
+        for name in ("open_executions", "executions"):
+            document = self.collections[name].documents.get(execution_id)
+            if document is not None:
+                return from_document(document)
+        return None
+
+    @property
+    def everything(self) -> dict[str, Execution]:
+        """Every execution."""
+        ids = {*self.collections["executions"].documents, *self.collections["open_executions"].documents}
+        return {execution_id: found for execution_id in sorted(ids) if (found := self.execution(execution_id)) is not None}
+
+    def _judge_open(self, execution_id: str, document: Document | None) -> None:
+        finished = self.collections["executions"].documents.get(execution_id)
+        before = self.collections["open_executions"].documents.get(execution_id)
+        if document is None and before is not None and (before["epoch"], before["seq"]) == (1, 0) and finished is not None:
+            # Taken back by whoever inserted it anew, though it had finished or was skipped.
+            self._repetitions.discard(execution_id)
+            if any(each == execution_id and epoch > finished["epoch"] for each, epoch in self.began):
+                self._broken(f"{execution_id} has run, and is recorded as {finished}")
+        elif document is None:
+            self._repetitions.discard(execution_id)
+            self._judge(execution_id, from_document(finished) if finished is not None else None)
+        elif execution_id in self._repetitions:
+            self._broken(f"{execution_id} has finished and is taken up again: {document}")
+        elif finished is not None and execution_id not in self.collections["open_executions"].documents:
+            # A tick or a record that is repeated; whoever inserts it looks afterwards, or whoever publishes it before.
+            self._repetitions.add(execution_id)
+            if (document["epoch"], document["seq"]) != (1, 0):
+                self._broken(f"{execution_id} has finished and is open again: {document}")
+        else:
+            self._judge(execution_id, from_document(document))
+
+    def _judge_finished(self, execution_id: str, document: Document | None) -> None:
+        if document is not None and execution_id not in self.collections["open_executions"].documents:
+            self._judge(execution_id, from_document(document))
+
+    def _judge(self, execution_id: str, new: Execution | None) -> None:
+        """Hold what an execution becomes against the rules."""
+        old = self.execution(execution_id)
+        if old is None or execution_id in self._repetitions:
+            return
+        if new is None:
+            self._broken(f"{old} is gone")
+        elif old.status in TERMINAL and new != old:
+            self._broken(f"a terminal state was overwritten: {old} by {new}")
+        elif new.epoch < old.epoch or not set(old.results) <= set(new.results):
+            self._broken(f"{old} went back to {new}")
+        elif not set(old.intents) <= set(new.intents) and new.status not in TERMINAL:
+            self._broken(f"an intent was forgotten: {old} became {new}")
+        elif new.status in TERMINAL and old.status not in TERMINAL:
+            self.ended_at[execution_id] = self.loop.time()
+
+    # -- the broker ----------------------------------------------------------------------------------------------------
+
+    def append(self, topic: str, workflow_id: str, record: Event) -> bool:
+        """Append a record; tell whether its producer hears so."""
+        if self.broker == "down":
+            return False
+        self.log[TP(topic, partition_of(workflow_id))].append((encode(record), self.now.timestamp()))
+        return self.broker == "up" or self.random.random() < 0.5
+
+    def wipe(self) -> None:
+        """Lose everything that the broker had."""
+        self.kept = {}, {}
+        self.restore()
+
+    def back_up(self) -> None:
+        """Keep what the broker has now."""
+        self.kept = {tp: len(records) for tp, records in self.log.items()}, dict(self.committed)
+
+    def restore(self) -> None:
+        """Have the broker as it was when it was backed up; consumers begin anew where what they had read is gone."""
+        ends, committed = self.kept or ({}, {})
+        self.wipes += 1
+        for tp, records in self.log.items():
+            del records[ends.get(tp, 0) :]
+        self.committed = dict(committed)
+        for runner in self.runners:
+            for tp, offset in runner.next.items():
+                if offset > len(self.log[tp]):
+                    runner.next[tp] = runner.acked[tp] = 0
 
     # -- the group coordinator: one generation after the other, everybody or expired ------------------------------------
 
@@ -306,11 +415,12 @@ class World:
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
-    async def act(self, action: Any, context: Any) -> Any:
+    async def act(self, action: Any, context: Any, *, apart: bool = False) -> Any:
         """Run an action; takes the place of ``run_action``."""
         runner: Runner = context.resources
         await runner.step()
-        found = self.executions.found[context.execution_id]
+        found = self.execution(context.execution_id)
+        assert found is not None
         index = int(context.action_id[-1]) - 1
         began = self.began[context.execution_id, context.epoch]
         began.append((runner.name, index))
@@ -319,9 +429,37 @@ class World:
         succeeded = any(outcome.index == index and outcome.status == "ok" for outcome in found.results.values())
         if succeeded and found.status.is_open and found.epoch == context.epoch:
             raise self._broken(f"{context.execution_id}: {context.action_id} had succeeded and was run again")
+        if getattr(action, "on_unknown", "") == "fail":
+            begun = (context.execution_id, context.attempt, index)
+            if begun in self.unrepeatable:
+                raise self._broken(f"{context.execution_id}: {context.action_id} was in doubt and was run again")
+            self.unrepeatable.add(begun)
+        self.running[context.execution_id, runner.name] = runner
+        try:
+            return await self._act(action, runner, apart)
+        finally:
+            self.running.pop((context.execution_id, runner.name), None)
+
+    async def _act(self, action: Any, runner: "Runner", apart: bool) -> Any:
+        if isinstance(action, DelayAction):
+            return Delayed(self.now + timedelta(seconds=2), logs=("waits",))
+        if getattr(action, "message", "") == "poison":
+            if apart:
+                return Failed("crashed", "exit status 1")
+            runner.alive = False
         await asyncio.sleep(self.random.uniform(0.5, 4) if self.random.random() < self.slow else 0.01)
         await runner.step()
-        return Failed("status", "no") if self.random.random() < self.failing else Succeeded()
+        return Failed("connect", "no") if self.random.random() < self.failing else Succeeded()
+
+    def _look_for_runs_that_are_over(self) -> None:
+        """A run whose execution has ended stops soon, wherever it is and whoever cannot be reached."""
+        now = self.loop.time()
+        if self.store != "up":
+            self.disturbed_at = now
+        for (execution_id, name), runner in self.running.items():
+            since = max(self.ended_at.get(execution_id, now), self.disturbed_at, runner.disturbed_at)
+            if runner.alive and runner.thawed.is_set() and now - since > STOPS_WITHIN:
+                self._broken(f"{execution_id} ended {now - since:.1f} s ago, and {name} still runs it")
 
     def _broken(self, what: str) -> Broken:
         broken = Broken(what)
@@ -336,7 +474,7 @@ class Runner(Process):
 
     def __init__(self, world: World) -> None:
         super().__init__(world, world.name("runner"))
-        executions = Facade(self, world.executions)
+        executions = world.executions_of(self)
         workflows = Facade(self, world.workflows)
         self.generation = -1
         self.acked: dict[TP, int] = {}
@@ -344,7 +482,15 @@ class Runner(Process):
         self.positions = positions.Positions(session_timeout=SESSION)
         tables = SimpleNamespace(busy={}, retries={})
         metrics = RunnerMetrics(CollectorRegistry())
-        self.runs = runs.Runs(executions, runner=self.name, limit=50, mark_delay=0.1, hand_back=self._hand_back)
+        self.runs = runs.Runs(
+            executions,
+            runner=self.name,
+            limit=50,
+            mark_delay=0.1,
+            hand_back=self._hand_back,
+            tell_ended=self._tell_ended,
+            max_lost_attempts=3,
+        )
         self.strays = strays.Strays(executions, runs=self.runs, runner=self.name, hand_back=self._hand_back)
         self.followed = Followed()
         self.projection = Projection(
@@ -364,6 +510,7 @@ class Runner(Process):
             publish_event=self.publish,
             publish_result=self._publish_result,
             resources=lambda: self,
+            isolation=Apart(self),
             republish_after=REPUBLISH,
             metrics=metrics,
         )
@@ -389,20 +536,34 @@ class Runner(Process):
         self.spawn(self._consume(ACTION_RESULT.name, self.results.take))
 
     async def publish(self, topic: str, workflow_id: str, record: Event) -> None:
-        await self.effect(lambda: self.world.append(topic, workflow_id, record))
+        while True:
+            if await self.effect(lambda: self.world.append(topic, workflow_id, record)):
+                return
+            await asyncio.sleep(0.5)
 
     async def _hand_back(self, execution: Execution) -> None:
         await self.publish(EXECUTION.name, execution.workflow_id, request_record(execution))
 
+    async def _tell_ended(self, execution: Execution) -> None:
+        await self.publish(ACTION_RESULT.name, execution.workflow_id, ended_record(execution))
+
     async def _announce_end(self, workflow_id: str, version: int) -> None:
-        """Nobody queues here."""
+        for scheduler in self.world.listening:
+            scheduler.line.announce(workflow_id, partition_of(workflow_id))
 
     async def _announce(self, result: Any) -> None:
         if result.status is not Status.WAITING:
+            await self._announce_end(result.workflow_id, result.version)
             return
-        for scheduler in self.world.schedulers:
-            shard = partition_of(result.workflow_id)
-            scheduler.retries.announce(result.execution_id, result.workflow_id, shard, result.epoch, result.wake_at)
+        for scheduler in self.world.listening:
+            scheduler.retries.announce(
+                result.execution_id,
+                result.workflow_id,
+                partition_of(result.workflow_id),
+                result.epoch,
+                result.wake_at,
+                Restart.WOKEN if result.outcome.status == "ok" else Restart.RETRY,
+            )
 
     async def stop(self) -> None:
         """Stop as SIGTERM asks for."""
@@ -461,7 +622,8 @@ class Runner(Process):
         committed = {tp: world.committed.get(tp, 0) for tp in share}
         self.generation = world.generation
         self.positions.assigned({tp: len(world.log[tp]) for tp in share}, committed)
-        self.next = dict(committed)
+        # What lies beyond the end is out of range, and is read from the beginning.
+        self.next = {tp: offset if offset <= len(world.log[tp]) else 0 for tp, offset in committed.items()}
         self.acked = dict(committed)
 
     def _commit(self) -> None:
@@ -495,12 +657,28 @@ class Runner(Process):
                 await asyncio.sleep(0.05)
 
 
+class Apart:
+    """Processes of their own, for actions that may kill."""
+
+    after = 2  # lost runners make a suspect
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    @asynccontextmanager
+    async def process(self) -> AsyncIterator["Apart"]:
+        yield self
+
+    async def run(self, action: Any, context: Any) -> Any:
+        return await self.runner.world.act(action, context, apart=True)
+
+
 class Scheduler(Process):
     """A scheduler, without Faust; it looks after every shard."""
 
     def __init__(self, world: World) -> None:
         super().__init__(world, world.name("scheduler"))
-        executions = Facade(self, world.executions)
+        executions = world.executions_of(self)
         workflows = Facade(self, world.workflows)
         clock = lambda: world.now  # noqa: E731
         metrics = Metrics(CollectorRegistry())
@@ -518,6 +696,7 @@ class Scheduler(Process):
             **shared,
         )
         self.retries = Retries(executions=executions, lookahead=lookahead, page=100, **shared)
+        self.line = Line(executions=executions, page=100, **shared)
         endings = Endings(executions=executions, page=100, **shared)
         orphans = Orphans(
             executions=executions,
@@ -536,7 +715,7 @@ class Scheduler(Process):
             agenda=self.agenda,
             ticks=ticks,
             retries=self.retries,
-            line=Line(executions=executions, page=100, **shared),
+            line=self.line,
             orphans=orphans,
             endings=endings,
             skew=Skew(server_time=self._server_time, clock=clock, monotonic=world.loop.time, metrics=metrics),
@@ -551,6 +730,7 @@ class Scheduler(Process):
         self.agenda.start()
         self.spawn(self._every(5, self.passes.look_ahead))
         self.spawn(self._every(2, self.passes.watch_runners))
+        self.spawn(self._every(1, self.passes.watch_deadlines))
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -559,40 +739,56 @@ class Scheduler(Process):
             await asyncio.sleep(seconds)
 
     async def request(self, execution: Execution) -> bool:
-        await self.effect(lambda: self.world.append(EXECUTION.name, execution.workflow_id, request_record(execution)))
-        return True
+        record = request_record(execution)
+        return bool(await self.effect(lambda: self.world.append(EXECUTION.name, execution.workflow_id, record)))
 
     async def ended(self, execution: Execution) -> bool:
-        await self.effect(lambda: self.world.append(ACTION_RESULT.name, execution.workflow_id, ended_record(execution)))
-        return True
+        record = ended_record(execution)
+        return bool(await self.effect(lambda: self.world.append(ACTION_RESULT.name, execution.workflow_id, record)))
 
 
 class Api(Process):
     """One call of the API."""
 
+    def _publisher(self, topic: str) -> Any:
+        async def publish(workflow_id: str, record: Event) -> bool:
+            return bool(await self.effect(lambda: self.world.append(topic, workflow_id, record)))
+
+        return publish
+
     async def trigger(self, workflow_id: str) -> None:
         world = self.world
-
-        async def publish(workflow_id: str, record: Event) -> bool:
-            await self.effect(lambda: world.append(EXECUTION.name, workflow_id, record))
-            return True
-
         try:
             execution = await admission.trigger(
                 workflow_id,
                 workflows=Facade(self, world.workflows),
-                executions=Facade(self, world.executions),
-                publish=publish,
-                publish_end=publish,
+                executions=world.executions_of(self),
+                publish=self._publisher(EXECUTION.name),
+                publish_end=self._publisher(ACTION_RESULT.name),
                 now=world.now,
                 entropy=world.random.randbytes(10),
+                is_unique=True,
             )
         except (InProgress, StoreUnavailable):
             return
         world.promised.add(execution.execution_id)
 
-    def publish_straight(self, workflow_id: str) -> None:
-        self.world.append(EXECUTION.name, workflow_id, ExecutionRequest(workflow_id=workflow_id))
+    async def cancel(self, execution_id: str) -> None:
+        world = self.world
+        try:
+            await cancellation.cancel(
+                execution_id,
+                "not wanted",
+                executions=world.executions_of(self),
+                publish=self._publisher(ACTION_RESULT.name),
+                now=world.now,
+            )
+        except (AlreadyFinished, StoreUnavailable):
+            return
+        world.cancelled.add(execution_id)
+
+    def publish_straight(self, workflow_id: str, execution_id: str | None) -> None:
+        self.world.append(EXECUTION.name, workflow_id, ExecutionRequest(workflow_id=workflow_id, execution_id=execution_id))
 
 
 def on_virtual_time(world: World) -> Any:

@@ -4,12 +4,13 @@ See :mod:`tests.model.simulation`: it is the services' own code that runs here.
 """
 
 import asyncio
+import uuid
 from collections import defaultdict
 
 import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from apps.projection.comparison import differences
 from domain.execution import Cause, Status
@@ -17,8 +18,21 @@ from events.history import fold
 from events.records import ExecutionRequest
 from tests.model.simulation import TOPICS, Api, Runner, Scheduler, World, on_virtual_time
 
-MANUAL = ("alpha", "beta")
-PERIODIC = "gamma"
+LOG = {"type": "log", "message": "a"}
+WORKFLOWS = {
+    "plain": {},
+    "queueing": {"overlap": {"policy": "queue", "max": 2}},
+    "replacing": {"overlap": {"policy": "cancel-running"}},
+    "delayed": {"actions": [LOG, {"type": "delay", "duration": "2s"}, LOG], "timeout": "30s"},
+    "unrepeatable": {
+        "actions": [LOG, {"type": "http-request", "url": "http://a", "method": "POST", "onUnknown": "fail"}, LOG]
+    },
+    "poison": {"actions": [LOG, {"type": "log", "message": "poison"}]},
+    "periodic": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}},
+}
+HARMLESS = tuple(workflow_id for workflow_id in WORKFLOWS if workflow_id != "poison")
+MANUAL = tuple(workflow_id for workflow_id in HARMLESS if workflow_id != "periodic")
+PERIODIC = "periodic"
 MOST = 3  # processes of one kind
 QUIET_WITHIN = 600.0  # virtual seconds
 FUSE = st.integers(1, 30)
@@ -27,22 +41,31 @@ FUSE = st.integers(1, 30)
 class Protocol(RuleBasedStateMachine):
     """Anything may happen in any order; in the end everything must have ended."""
 
-    @initialize(seed=st.integers(0, 2**32), failing=st.sampled_from([0.0, 0.2, 0.5]), slow=st.sampled_from([0.0, 0.5, 1.0]))
-    def begin(self, seed, failing, slow):
+    @initialize(
+        seed=st.integers(0, 2**32),
+        failing=st.sampled_from([0.0, 0.2, 0.5]),
+        slow=st.sampled_from([0.0, 0.5, 1.0]),
+        load=st.sampled_from([0.2, 1.0, 3.0]),
+    )
+    def begin(self, seed, failing, slow, load):
         self.world = World(seed)
         self.world.failing, self.world.slow = failing, slow
+        self.load = load  # calls per second
         asyncio.set_event_loop(self.world.loop)
         self.patches = on_virtual_time(self.world)
-        for workflow_id in MANUAL:
-            self.world.define(workflow_id)
-        self.world.define(PERIODIC, periodic=True)
+        for workflow_id, more in WORKFLOWS.items():
+            self.world.define(workflow_id, **more)
         self.start_runner()
         self.start_scheduler()
         self.world.run(2)
+        self._spawn(self._use())
 
     def _start(self, process):
-        self.world.tasks.append(asyncio.ensure_future(process.start(), loop=self.world.loop))
+        self._spawn(process.start())
         self.world.run(0.01)
+
+    def _spawn(self, work):
+        self.world.tasks.append(asyncio.ensure_future(work, loop=self.world.loop))
 
     @property
     def live_runners(self):
@@ -54,20 +77,45 @@ class Protocol(RuleBasedStateMachine):
 
     # -- the load ------------------------------------------------------------------------------------------------------
 
-    @rule(workflow_id=st.sampled_from((*MANUAL, PERIODIC)), fuse=st.none() | st.integers(1, 8))
+    async def _use(self):
+        """Be the users, until the faults are over."""
+        random = self.world.random
+        while self.load:
+            await asyncio.sleep(random.expovariate(self.load))
+            if random.random() < 0.15 and self._open():
+                self.cancel(random.choice(self._open()), random.choice((None, random.randint(1, 8))))
+            elif random.random() < 0.2:
+                self.publish_straight(random.choice(MANUAL), random.randint(1, 2), random.random() < 0.5)
+            elif random.random() < 0.05:
+                self.trigger("poison", None)
+            else:
+                self.trigger(random.choice(HARMLESS), random.choice((None, random.randint(1, 8))))
+
+    def _open(self):
+        return [each.execution_id for each in self.world.everything.values() if each.status.is_open]
+
     def trigger(self, workflow_id, fuse):
-        api = self._make(Api, "api")
+        api = Api(self.world, self.world.name("api"))
         api.fuse = fuse
-        self.world.tasks.append(asyncio.ensure_future(api.trigger(workflow_id), loop=self.world.loop))
+        self._spawn(api.trigger(workflow_id))
 
-    @rule(workflow_id=st.sampled_from(MANUAL), times=st.integers(1, 3))
-    def publish_straight(self, workflow_id, times):
+    def publish_straight(self, workflow_id, times, named):
+        execution_id = str(uuid.UUID(int=self.world.random.getrandbits(128))) if named else None
         for _ in range(times):
-            self._make(Api, "producer").publish_straight(workflow_id)
+            Api(self.world, self.world.name("producer")).publish_straight(workflow_id, execution_id)
 
-    @rule(seconds=st.sampled_from([0.02, 0.2, 1.0, 3.0, 7.0, 15.0]))
-    def time_passes(self, seconds):
+    def cancel(self, execution_id, fuse):
+        api = Api(self.world, self.world.name("api"))
+        api.fuse = fuse
+        self._spawn(api.cancel(execution_id))
+
+    @rule(seconds=st.sampled_from([3.0, 7.0, 15.0]))
+    def nothing_happens(self, seconds):
         self.world.run(seconds)
+
+    @invariant()
+    def time_passes(self):
+        self.world.run(self.world.random.expovariate(1.0))
 
     # -- the faults ----------------------------------------------------------------------------------------------------
 
@@ -99,7 +147,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(data=st.data())
     def stop_a_runner(self, data):
         runner = data.draw(st.sampled_from(self.live_runners))
-        self.world.tasks.append(asyncio.ensure_future(runner.stop(), loop=self.world.loop))
+        self._spawn(runner.stop())
 
     @precondition(lambda self: self.live_runners)
     @rule(data=st.data())
@@ -111,23 +159,41 @@ class Protocol(RuleBasedStateMachine):
     def freeze_or_thaw_a_scheduler(self, data):
         self._toggle(data.draw(st.sampled_from(self.live_schedulers)))
 
-    @rule(store=st.sampled_from(["up", "up", "down", "doubtful"]))
+    @rule(store=st.sampled_from(["up", "up", "down", "doubtful", "full"]))
     def the_database_is(self, store):
         self.world.store = store
+
+    @rule(broker=st.sampled_from(["up", "up", "down", "doubtful"]))
+    def the_broker_is(self, broker):
+        self.world.broker = broker
 
     @rule()
     def the_broker_loses_everything(self):
         self.world.wipe()
 
+    @rule()
+    def the_broker_loses_the_offsets(self):
+        self.world.committed.clear()
+
+    @rule()
+    def the_broker_is_backed_up(self):
+        self.world.back_up()
+
+    @precondition(lambda self: self.world.kept is not None)
+    @rule()
+    def the_broker_is_restored(self):
+        self.world.restore()
+
     def _toggle(self, process):
+        process.disturbed_at = self.world.loop.time()
         if process.thawed.is_set():
             process.thawed.clear()
         else:
             process.thawed.set()
 
-    def _make(self, kind, name=None):
+    def _make(self, kind):
         async def make():
-            return kind(self.world, self.world.name(name)) if name else kind(self.world)
+            return kind(self.world)
 
         return self.world.loop.run_until_complete(make())
 
@@ -146,9 +212,11 @@ class Protocol(RuleBasedStateMachine):
 
     def _calm_down(self):
         world = self.world
-        world.store = "up"
+        self.load = 0
+        world.store = world.broker = "up"
         for process in [*world.runners, *world.schedulers]:
             process.fuse = None
+            process.disturbed_at = world.loop.time()
             process.thawed.set()
         head = world.workflows.heads[PERIODIC]
         world.loop.run_until_complete(world.workflows.archive(head.workflow_id, world.now))
@@ -158,14 +226,19 @@ class Protocol(RuleBasedStateMachine):
         while waited < QUIET_WITHIN:
             world.run(5)
             waited += 5
-            if waited >= 30 and not any(e.status.is_open for e in world.executions.found.values()):
+            if waited >= 30 and not self._open():
                 return
+            if not self.live_runners:
+                self.start_runner()  # as its supervisor does
 
     def _judge(self):
-        found = self.world.executions.found
+        found = self.world.everything
         left = [execution for execution in found.values() if execution.status.is_open]
         assert not left, f"never ended: {left}"
         assert self.world.promised <= set(found)
+        for execution_id in self.world.cancelled:
+            assert found[execution_id].status is Status.CANCELLED
+        assert not any(each.workflow_id == "poison" and each.status is Status.OK for each in found.values())
         ticks = [(e.workflow_id, e.due_at) for e in found.values() if e.cause is Cause.SCHEDULE]
         assert len(ticks) == len(set(ticks)), "a tick was fired twice"
         if not self.world.wipes:
@@ -179,7 +252,7 @@ class Protocol(RuleBasedStateMachine):
                 record = TOPICS[tp.topic](raw)
                 if not isinstance(record, ExecutionRequest) or record.epoch >= 1:
                     records[record.execution_id].append(record)
-        for execution_id, execution in self.world.executions.found.items():
+        for execution_id, execution in self.world.everything.items():
             told = fold(records[execution_id])
             if execution.status is Status.SKIPPED and execution.cause is Cause.SCHEDULE and not told.complete:
                 continue  # passed over by the misfire policy after a crash

@@ -44,10 +44,11 @@ def test_the_fold_of_what_takes_up_a_failed_execution_is_its_document(seed, step
     second = settled(Random(seed + 1), "w", more, first.document)
     carried = [key for key in second.document.results if key.startswith("0_")]
     assert origin_of(second.records) == (first.document.execution_id if carried else None)
-    told = fold(second.records, fold(first.records).execution)
+    told = fold(second.records, fold(first.records))
     assert (told.execution, told.complete) == (second.document, True)
     if carried:
-        assert not fold(second.records).complete, "without its origin nobody knows what was done before"
+        told = fold(second.records)
+        assert (told.complete, told.lacks_origin) == (False, True), "without its origin nobody knows what was done before"
 
 
 def test_a_smooth_life_agrees_at_each_moment():
@@ -72,6 +73,32 @@ def test_a_skipped_execution_is_told_by_its_end_alone():
     told = fold([ended_record(skipped)])
     assert told.complete
     assert told.execution == replace(skipped, shard=told.execution.shard)
+
+
+def test_which_of_several_places_an_execution_has_is_told_by_no_record():
+    life = Life(Random(1), "w")
+    life.publish_request()
+    assert differences(fold(life.records).execution, replace(life.document, lock_key="w#3")) == []
+    assert differences(fold(life.records).execution, replace(life.document, lock_key=None)) != []
+
+
+def test_one_that_another_runner_had_skipped_is_told_by_what_it_did():
+    life = Life(Random(1), "w")
+    life.publish_request()
+    life.start_certainly_new()
+    life.act(life.runs[0], ok=True)
+    life.project()
+    end = ended_record(
+        admit(
+            Admission(
+                execution_id=life.document.execution_id, workflow_id="w", version=1, cause=Cause.EVENT, created_at=START,
+                retries_left=0, total_actions=1, shard=0, reason="skipped: busy",
+            )
+        )
+    )  # fmt: skip
+    told = fold([*life.records, end])
+    assert told.complete
+    assert differences(told.execution, life.document) == []
 
 
 @pytest.mark.parametrize("missing", range(1, 4))

@@ -8,6 +8,7 @@ from actions import registry
 from actions.registry import WorkflowDefinition
 from actions.running import Failed, Resources, Succeeded
 from apps.runner.attempts import Run, run_attempt
+from apps.runner.isolation import Isolation
 from domain.execution import Failures
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
@@ -35,7 +36,10 @@ async def attempt(definition, *, retries_left, failures=None, number=1):
         execution_id="e", workflow_id="w", version=1, epoch=1, attempt=number, retries_left=retries_left,
         resume_index=0, total_actions=len(definition.actions), cause="manual", failures=failures or {},
     )  # fmt: skip
-    await run_attempt(run, definition, runner="r", resources=Resources(http=None), publish=publish, intend=None)
+    await run_attempt(
+        run, definition, runner="r", resources=Resources(http=None), publish=publish, intend=None,
+        isolation=Isolation(after=9, limit=1),
+    )  # fmt: skip
     return published
 
 

@@ -1,8 +1,11 @@
 """One attempt: results in order, timeouts, deadlines, and what must not be done twice."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -13,7 +16,10 @@ from actions.running import Context, Failed, Outcome, Resources, Succeeded
 from apps.runner import attempts
 from apps.runner.attempts import Run, now, run_attempt
 from domain.action import Action
-from domain.retry import Backoff
+from domain.retry import Backoff, Retry, RetryOn
+from events.folding import result_transition
+from events.records import ActionResult
+from events.wire import Decoder, Malformed, encode
 
 RUN = Run(
     execution_id="00000000-0000-7000-8000-000000000000",
@@ -27,6 +33,8 @@ RUN = Run(
     cause="manual",
 )
 RESOURCES = Resources(http=None)  # type: ignore[arg-type]
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
 
 
 class Step(Action):
@@ -35,14 +43,39 @@ class Step(Action):
     type: Literal["step"] = "step"
     does: str = "succeed"
     on_unknown: Literal["retry", "fail"] = "retry"
+    retry: Retry | None = None
+
+
+# What the kind of a plug-in may answer, and no record can hold.
+ANSWERS = {
+    "nothing": None,
+    "a word": "done",
+    "no object": Succeeded(output=["a"]),  # type: ignore[arg-type]
+    "an object of its own": Succeeded(output={"a": object()}),
+    "a circle": Succeeded(output={"a": CIRCLE}),
+    "too much": Succeeded(output={"a": "x" * 400_001}),
+    "too much, and failed": Failed("no", "no" * 10_000, output={"a": "x" * 400_001}),
+    "many words": Succeeded(logs=("\0" * 10_000,) * 1000),
+    "no words": Succeeded(logs=(1, None)),  # type: ignore[arg-type]
+}
 
 
 class World:
     """What the attempt did, in order."""
 
+    after = 2  # lost runners make a suspect
+
     def __init__(self) -> None:
         self.events: list[Any] = []
         self.current = True
+
+    @asynccontextmanager
+    async def process(self) -> AsyncIterator[Any]:
+        async def run(step: Step, context: Context) -> Outcome:
+            self.events.append(("apart", context.action_id))
+            return Failed("crashed", "exit status 1") if step.does == "crash" else Succeeded()
+
+        yield SimpleNamespace(run=run)
 
     async def run(self, step: Step, context: Context) -> Outcome:
         self.events.append(("run", context.action_id))
@@ -52,6 +85,11 @@ class World:
             raise asyncio.TimeoutError
         if step.does == "raise":
             raise RuntimeError("oops")
+        if step.does == "be in doubt":
+            return Failed("disconnected", "the connection was lost", is_in_doubt=True)
+        if step.does in ANSWERS:
+            answer: Any = ANSWERS[step.does]
+            return answer
         return Failed("connection", "refused") if step.does == "fail" else Succeeded()
 
     async def publish(self, workflow_id: str, result: Any) -> None:
@@ -64,7 +102,15 @@ class World:
     async def attempt(self, *steps: Step, run: Run = RUN) -> None:
         named = tuple(step.model_copy(update={"action_id": f"a{number}"}) for number, step in enumerate(steps))
         definition = WorkflowDefinition.model_construct(workflow_id="w", actions=named, retries=2, backoff=Backoff())
-        await run_attempt(run, definition, runner="r", resources=RESOURCES, publish=self.publish, intend=self.intend)
+        await run_attempt(
+            run,
+            definition,
+            runner="r",
+            resources=RESOURCES,
+            publish=self.publish,
+            intend=self.intend,
+            isolation=self,  # type: ignore[arg-type]
+        )
 
     @property
     def results(self) -> list[tuple[str, str, str]]:
@@ -93,6 +139,35 @@ async def test_a_failure_of_any_kind_is_retried_later(world: World, does: str, e
     (result,) = (event for event in world.events if not isinstance(event, tuple))
     assert (result.status, result.execution_status, result.error["class"]) == ("failed", "waiting", error_class)
     assert result.retries_left == 1
+
+
+@pytest.mark.parametrize("does", ANSWERS)
+async def test_whatever_an_action_answers_can_be_recorded(world: World, does: str) -> None:
+    """A result that cannot be published would be tried for ever, and its execution never end."""
+    await world.attempt(Step(does=does))
+    (result,) = (event for event in world.events if not isinstance(event, tuple))
+    raw = encode(result)
+    assert len(raw) < 900_000
+    assert not isinstance(Decoder(ActionResult)(raw), Malformed)
+    expected = (
+        ("ok", None)
+        if "words" in does
+        else ("failed", {"too much": "too-large", "too much, and failed": "no"}.get(does, "internal"))
+    )
+    assert (result.status, result.error and result.error["class"]) == expected
+
+
+async def test_the_results_of_an_execution_fit_into_its_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "LARGEST_EXECUTION", 700_000)
+    monkeypatch.setitem(ANSWERS, "much", Succeeded(output={"a": "x" * 300_000}))
+    await world.attempt(*[Step(does="much")] * 4)
+    assert world.results == [("a0", "ok", "running"), ("a1", "ok", "running"), ("a2", "failed", "failed")]
+    (*kept, last) = (event for event in world.events if not isinstance(event, tuple))
+    assert last.error["class"] == "too-large"
+    world.events.clear()
+    outcomes = tuple(result_transition(result).outcome for result in kept)
+    await world.attempt(*[Step(does="much")] * 4, run=replace(RUN, epoch=3, resume_index=2, outcomes=outcomes))
+    assert world.results == [("a2", "failed", "failed")]
 
 
 async def test_no_retry_is_planned_beyond_the_deadline(world: World) -> None:
@@ -135,6 +210,37 @@ async def test_only_the_interrupted_action_is_in_doubt(world: World) -> None:
     assert world.results == [("a0", "ok", "running"), ("a1", "ok", "ok")]
 
 
+@pytest.mark.parametrize(("does", "status"), [("fail", "failed"), ("be in doubt", "unknown"), ("crash", "unknown")])
+async def test_what_is_in_doubt_is_not_repeated_whatever_the_policy_covers(world: World, does: str, status: str) -> None:
+    everything = Retry(attempts=5, on=RetryOn(errors=("*",)))
+    run = replace(RUN, epoch=9, lost=2 if does == "crash" else 0)
+    await world.attempt(Step(does=does, onUnknown="fail", retry=everything), run=run)
+    assert world.results == [("a0", status, "waiting" if status == "failed" else "failed")]
+    world.events.clear()
+    await world.attempt(Step(does=does, retry=everything), run=run)
+    assert world.results == [("a0", "failed", "waiting")]
+
+
 async def test_an_answer_that_came_too_late_leaves_the_outcome_unknown(world: World) -> None:
     await world.attempt(Step(does="hang", timeout="1s", onUnknown="fail"))
     assert world.results == [("a0", "unknown", "failed")]
+
+
+@pytest.mark.parametrize(("lost", "how"), [(1, "run"), (2, "apart"), (3, "apart")])
+async def test_what_may_have_killed_its_runners_is_run_apart(world: World, lost: int, how: str) -> None:
+    await world.attempt(Step(), Step(), run=replace(RUN, epoch=9, lost=lost))
+    assert [event for event in world.events if isinstance(event, tuple)] == [(how, "a0"), (how, "a1")]
+
+
+async def test_what_crashes_apart_fails_and_is_run_apart_where_it_is_retried(world: World) -> None:
+    await world.attempt(Step(does="crash"), run=replace(RUN, epoch=9, lost=2))
+    assert world.results == [("a0", "failed", "failed")]
+    result = world.events[-1]
+    assert (result.error["class"], result.reason) == (
+        "crashed",
+        "action a0 failed: exit status 1; errors of class crashed are not retried",
+    )
+    crashed = result_transition(result).outcome
+    world.events.clear()
+    await world.attempt(Step(), run=replace(RUN, epoch=11, attempt=2, outcomes=(crashed,)))
+    assert world.events[0] == ("apart", "a0")

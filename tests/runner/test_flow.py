@@ -9,6 +9,7 @@ from actions.http.connections import Connections, HttpSettings
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
 from apps.runner.attempts import Run, run_attempt
+from apps.runner.isolation import Isolation
 from events.folding import result_transition
 from vault.redaction import Redactor
 from vault.values import UnknownSecret
@@ -58,7 +59,11 @@ async def ran(resources, actions, *, given=None, outcomes=(), resume_index=0, re
     async def publish(workflow_id, result):
         results.append(result)
 
-    await asyncio.wait_for(run_attempt(run, definition, runner="r", resources=resources, publish=publish, intend=None), 30)
+    attempt = run_attempt(
+        run, definition, runner="r", resources=resources, publish=publish, intend=None,
+        isolation=Isolation(after=9, limit=1),
+    )  # fmt: skip
+    await asyncio.wait_for(attempt, 30)
     return results
 
 

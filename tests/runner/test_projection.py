@@ -122,3 +122,17 @@ async def test_results_of_another_epoch_are_not_folded(executions, projection, a
     projection.add(ticket, result(asked, 0, Status.OK, epoch=2))
     await ticket.done.wait()
     assert executions.asked == [([1], {})]
+
+
+async def test_a_result_that_another_process_has_written_is_not_forgotten(executions, projection, asked):
+    """The partition was elsewhere for a while, and came back with the last result of the run."""
+    await executions.admit(asked)
+    projection.followed.begin(admit(asked))
+    await executions.project([result(asked, 0)])
+    executions.asked.clear()
+    ticket = Ticket()
+    projection.add(ticket, result(asked, 1, Status.OK))
+    await ticket.done.wait()
+    assert executions.asked == [([2], {})]
+    stored = await executions.get(asked.execution_id)
+    assert (stored.status, sorted(stored.results)) == (Status.OK, ["1_0", "1_1"])

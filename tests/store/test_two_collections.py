@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from domain.execution import Cause, Ended, Restart, Status, admit, apply
+from store.client import MongoStore
 from store.executions import to_document
 from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter
 from tests.store.test_executions import ALL, admission, at, finished
@@ -32,7 +33,7 @@ async def test_a_repeated_tick_whose_scheduler_died_before_it_looked_is_not_publ
     asked = tick()
     await real.executions.admit(asked)
     await real.executions.project([finished(asked, status=Status.OK)])
-    await real.executions._live.insert_one(to_document(admit(asked), RETENTION))
+    await real.executions._live.insert_one(to_document(admit(asked)))
     (left,) = await real.executions.unclaimed(at(10), ALL, 10)
     assert await real.executions.reissue(left.execution_id, 1, at(11), Restart.UNCLAIMED) is None
     assert (await real.executions.get(asked.execution_id)).status is Status.OK
@@ -47,7 +48,7 @@ async def test_a_repetition_whose_insert_was_not_answered_leaves_no_lock(real, s
     else:
         await real.executions.admit(asked)
         await real.executions.project([finished(asked, status=status)])
-    await real.executions._live.insert_one(to_document(admit(asked), RETENTION))  # and nobody heard of it
+    await real.executions._live.insert_one(to_document(admit(asked)))  # and nobody heard of it
     assert await real.executions.admit(asked) == AlreadyAdmitted(asked.execution_id)
     assert (await real.executions.get(asked.execution_id)).status is status
     assert isinstance(await real.executions.admit(admission()), Admitted)
@@ -57,7 +58,7 @@ async def test_a_finished_document_is_shadowed_until_the_open_one_is_gone(real):
     asked = admission()
     await real.executions.admit(asked)
     result = finished(asked, status=Status.FAILED, ok=False)
-    await real.executions._finished.insert_one(to_document(apply(admit(asked), result), RETENTION))
+    await real.executions._finished.insert_one(to_document(apply(admit(asked), result)))
     assert (await real.executions.get(asked.execution_id)).status is Status.PENDING
     everything = await real.executions.list(ExecutionFilter(), before=None, limit=10)
     assert [execution.status for execution in everything] == [Status.PENDING]
@@ -71,7 +72,7 @@ async def test_a_later_epoch_replaces_what_a_zombie_has_left_and_not_the_other_w
     asked = admission()
     await real.executions.admit(asked)
     zombie = finished(asked, status=Status.FAILED, ok=False)
-    await real.executions._finished.insert_one(to_document(apply(admit(asked), zombie), RETENTION))
+    await real.executions._finished.insert_one(to_document(apply(admit(asked), zombie)))
     await real.executions.reissue(asked.execution_id, 1, at(1), Restart.LOST)
     await real.executions.claim(asked.execution_id, 2, "r2", at(2))
     assert await real.executions.project([zombie]) == {asked.execution_id}
@@ -101,7 +102,83 @@ async def test_open_executions_never_expire_and_finished_ones_do(real):
     await real.executions.admit(other)
     await real.executions.project([finished(asked, status=Status.OK)])
     document = await real.executions._finished.find_one({"_id": asked.execution_id})
-    assert document["expire_at"] == at(1) + RETENTION
-    assert "expire_at" not in await real.executions._live.find_one({"_id": other.execution_id})
+    retention = (await real.executions._finished.index_information())["retention"]
+    assert retention["key"] == [("finished_at", 1)]
+    assert document["finished_at"] == at(1)
+    assert retention["expireAfterSeconds"] == RETENTION.total_seconds()
     indexes = await real.executions._live.index_information()
     assert not any("expireAfterSeconds" in index for index in indexes.values())
+
+
+async def test_a_retention_that_is_changed_counts_for_what_is_stored_already(mongodb, real):
+    """A service that is started anew with another setting changes it; a command of the shell does not."""
+
+    async def seconds():
+        found = {}
+        for name in ("executions", "occurrences", "audit", "idempotency_keys"):
+            found[name] = (await real._database[name].index_information())["retention"]["expireAfterSeconds"]
+        return list(found.values())
+
+    days = 86_400
+    assert await seconds() == [30 * days, 90 * days, 365 * days, days]
+    shorter = MongoStore(
+        mongodb.url, real._database.name, retention_days=7, ledger_retention_days=8, audit_retention_days=0.00001
+    )
+    await shorter.ensure_indexes(change=False)
+    assert await seconds() == [30 * days, 90 * days, 365 * days, days]
+    await shorter.ensure_indexes()
+    assert await seconds() == [7 * days, 8 * days, 1, days]
+    await shorter.stop()
+
+
+async def test_an_end_that_a_result_has_forestalled_is_never_told(real):
+    """Whoever cancels marks the end, and dies; then the execution fails by itself."""
+    asked = admission()
+    await real.executions.admit(asked)
+    before = await real.executions.get(asked.execution_id)
+    await real.executions._mark_untold(apply(before, Ended("", "w", Status.CANCELLED, "asked", at(3))))
+    assert await real.executions.untold(ALL, 10) == [], "it is still open"
+    await real.executions.project([finished(asked, status=Status.FAILED)])
+    assert await real.executions.untold(ALL, 10) == []
+    assert await real.executions._untold.count_documents({}) == 0
+
+
+async def test_an_end_is_told_though_others_were_about_to_bring_about_theirs(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    before = await real.executions.get(asked.execution_id)
+    for second in (3, 4):
+        await real.executions._mark_untold(apply(before, Ended("", "w", Status.CANCELLED, "somebody else", at(second))))
+    ended = await real.executions.end(Ended(asked.execution_id, "w", Status.CANCELLED, "asked", at(5)))
+    assert await real.executions.untold(ALL, 10) == [ended]
+    await real.executions.told([asked.execution_id])
+    assert await real.executions._untold.count_documents({}) == 0
+
+
+async def test_a_record_that_two_runners_had_in_hand_is_not_removed_by_the_one_that_skipped_it(real):
+    """One of them looked in vain for a skip, and published; then the other one, slower, recorded it."""
+    asked = replace(admission(), cause=Cause.EVENT)
+    assert isinstance(await real.executions.admit(asked), Admitted)
+    await real.executions._insert_into(real.executions._finished, [replace(asked, lock_key=None)], [0])
+    reissued = await real.executions.reissue(asked.execution_id, 1, at(9), Restart.UNCLAIMED)
+    assert (reissued.status, reissued.epoch) == (Status.PENDING, 2)
+    await real.executions.project([finished(asked, epoch=2, status=Status.OK)])
+    assert (await real.executions.get(asked.execution_id)).status is Status.OK
+
+
+async def test_a_request_of_old_does_not_find_the_repetition_that_is_about_to_be_taken_back(real):
+    """All records come again: one admits the tick anew, the next one is the request that was made of it then."""
+    asked = tick()
+    await real.executions.admit(asked)
+    await real.executions.project([finished(asked, status=Status.OK)])
+    await real.executions._live.insert_one(to_document(admit(asked)))  # and has not looked yet
+    assert await real.executions.claim(asked.execution_id, 1, "r1", at(9)) is None
+    assert (await real.executions.get(asked.execution_id)).status is Status.OK
+
+
+async def test_what_is_asked_for_by_hand_with_a_key_is_not_admitted_again_when_it_has_finished(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    await real.executions.project([finished(asked, status=Status.OK)])
+    assert await real.executions.admit(asked) == AlreadyAdmitted(asked.execution_id)
+    assert await real.executions.holder("w") is None

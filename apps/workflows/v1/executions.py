@@ -217,7 +217,7 @@ class Repetition(Resource):
             raise BadRequest(
                 "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
             )
-        now, entropy = idempotency.asked(request, self.app.clock(), os.urandom(10))
+        now, entropy, is_unique = idempotency.asked(request, self.app.clock(), os.urandom(10))
         repeat = Repeat(
             workflows=self.app.store.workflows,
             executions=self.app.store.executions,
@@ -225,6 +225,7 @@ class Repetition(Resource):
             publish_end=self.app.announce_end,
             now=now,
             entropy=entropy,
+            is_unique=is_unique,
         )
         started = await self.start(repeat, execution_id)
         return self.answer(

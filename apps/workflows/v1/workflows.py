@@ -231,7 +231,7 @@ class WorkflowTrigger(Resource):
         check_id(workflow_id)
         body = await read_object(request, optional=True)
         given = _read_members(body, "input").get("input", {})
-        now, entropy = idempotency.asked(request, self.app.clock(), os.urandom(10))
+        now, entropy, is_unique = idempotency.asked(request, self.app.clock(), os.urandom(10))
         execution = await admission.trigger(
             workflow_id,
             workflows=self.app.store.workflows,
@@ -240,6 +240,7 @@ class WorkflowTrigger(Resource):
             publish_end=self.app.announce_end,
             now=now,
             entropy=entropy,
+            is_unique=is_unique,
             given=given,
         )
         return self.answer(

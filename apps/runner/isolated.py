@@ -1,0 +1,89 @@
+"""The process in which :mod:`apps.runner.isolation` runs one action: ``python -m apps.runner.isolated``.
+
+It has the environment of its runner, and therefore the same settings, kinds of actions and secrets. Nothing is shared with
+the runner: connections, and the limits on requests to a host, are its own.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from actions.http.connections import Connections
+from actions.registry import run_action
+from actions.running import Context, Failed, Outcome, Resources
+from apps import kafka_security
+from apps.database import store_of
+from apps.runner.attempts import bounded, failed_by
+from apps.runner.isolation import framed, receive
+from apps.runner.settings import RunnerSettings
+from apps.secret_values import secret_values
+
+
+class Own:
+    """What the action may use, opened when it does."""
+
+    def __init__(self, settings: RunnerSettings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._store = store_of(settings, user="runner")
+        self.resources = Resources(
+            http=Connections(settings.http()),
+            secrets=secret_values(settings, self._store.secrets.all),
+            send=self._send,
+            publish_own_topics=settings.runner_publish_own_topics,
+        )
+
+    async def _send(
+        self, topic: str, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]
+    ) -> tuple[int, int]:
+        if self._producer is None:
+            self._producer = kafka_security.broker(self._settings).producer()
+            await self._producer.start()
+        metadata = await self._producer.send_and_wait(topic, value, key=key, headers=list(headers))
+        return metadata.partition, metadata.offset
+
+
+async def _run(action: Any, facts: tuple[str, str, str, int, int], resources: Resources) -> Outcome:
+    execution_id, workflow_id, action_id, attempt, epoch = facts
+    context = Context(execution_id, workflow_id, action_id, attempt, epoch, resources)
+    try:
+        outcome = bounded(await run_action(action, context))
+    except Exception as error:  # as in the runner, whatever it is
+        outcome = failed_by(error, execution_id, action_id)
+    # Here alone are the secrets known for certain that it has asked for.
+    redacted = resources.secrets.redactor.value
+    if isinstance(outcome, Failed):
+        outcome = replace(outcome, message=redacted(outcome.message))
+    return replace(outcome, logs=tuple(redacted(list(outcome.logs))), output=redacted(outcome.output))
+
+
+async def _serve(answers: Any) -> None:
+    loop = asyncio.get_running_loop()
+    requests = asyncio.StreamReader(limit=2**26)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(requests), sys.stdin)
+    resources = Own(RunnerSettings()).resources
+    answers.write(framed("ready"))
+    action, facts = await receive(requests)
+    running = asyncio.ensure_future(_run(action, facts, resources))
+    gone = asyncio.ensure_future(requests.read())
+    await asyncio.wait([running, gone], return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        answers.write(framed(running.result()))
+
+
+def main() -> None:
+    """Run one action, and end without ado: nothing here is worth a farewell."""
+    # What an action prints goes to the runner's log.
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0) as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        asyncio.run(_serve(answers))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Single lives that once went wrong, on the simulated world."""
+
+import asyncio
+
+import pytest
+
+from domain.execution import Status
+from events.folding import request_record
+from events.topics import EXECUTION
+from tests.model.simulation import Api, Runner, Scheduler, World, on_virtual_time
+
+
+class Lives:
+    """A world with a runner and a scheduler, and how to make things happen in it."""
+
+    def __init__(self) -> None:
+        self.world = World(7)
+        asyncio.set_event_loop(self.world.loop)
+        self.patches = on_virtual_time(self.world)
+        self.world.failing = self.world.slow = 0.0
+        self.world.define("w")
+
+    def do(self, work):
+        return self.world.loop.run_until_complete(work)
+
+    def start(self, kind):
+        async def start():
+            process = kind(self.world)
+            (self.world.runners if kind is Runner else self.world.schedulers).append(process)
+            await process.start()
+            return process
+
+        return self.do(start())
+
+    def trigger(self, workflow_id="w"):
+        async def trigger():
+            await Api(self.world, self.world.name("api")).trigger(workflow_id)
+
+        before = set(self.world.everything)
+        self.do(trigger())
+        (execution_id,) = set(self.world.everything) - before
+        return execution_id
+
+
+@pytest.fixture
+def lives():
+    lives = Lives()
+    lives.runner, lives.scheduler = lives.start(Runner), lives.start(Scheduler)
+    lives.world.run(2)
+    yield lives
+    lives.world.close()
+    asyncio.set_event_loop(None)
+    lives.patches.close()
+
+
+@pytest.mark.parametrize("slow", [0.0, 1.0], ids=["when it is over", "while it runs"])
+def test_a_request_that_was_sent_twice_is_run_once(lives, slow):
+    """Its producer did not hear that the broker has it, and sent it again."""
+    world = lives.world
+    world.slow = slow
+    execution_id = lives.trigger()
+    world.append(EXECUTION.name, "w", request_record(world.execution(execution_id)))
+    world.run(0.3)
+    world.append(EXECUTION.name, "w", request_record(world.execution(execution_id)))
+    world.run(20)
+    assert world.execution(execution_id).status is Status.OK
+    assert world.began == {(execution_id, 1): [(lives.runner.name, 0), (lives.runner.name, 1)]}
+
+
+@pytest.mark.parametrize("forgotten", ["the offsets", "the offsets, by a living runner", "its last hour"])
+def test_what_has_finished_is_not_run_again_when_the_broker_forgets(lives, forgotten):
+    """Every record comes again: those that asked for executions, the requests that were made of them, the results."""
+    world = lives.world
+    for number in range(20):
+        world.define(f"w{number}")
+        Api(world, "producer").publish_straight(f"w{number}", None)
+    world.run(3)
+    world.back_up()
+    before = world.everything
+    began = {key: list(begins) for key, begins in world.began.items()}
+    assert {execution.status for execution in before.values()} == {Status.OK}
+    assert len(before) == 20
+    world.committed.clear()
+    if forgotten == "its last hour":
+        world.restore()
+    if forgotten == "the offsets, by a living runner":
+        for tp in lives.runner.next:
+            lives.runner.next[tp] = lives.runner.acked[tp] = 0
+    else:
+        lives.runner.alive = False
+        lives.start(Runner)
+    world.run(60)
+    assert world.began == began
+    assert world.everything == before

@@ -1,0 +1,105 @@
+"""How runs end: by themselves, because somebody asked for it, or because something broke."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+
+from apps.runner import runs
+from apps.runner.attempts import Run
+from apps.runner.runs import Runs
+from domain.execution import Admission, Cause, Status, admit, claim
+from tests.fakes.stores import FakeExecutions
+
+NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
+ASKED = Admission("e", "w", 1, Cause.MANUAL, NOON, 3, 1, 0, lock_key="w")
+RUN = Run("e", "w", 1, epoch=2, attempt=1, retries_left=3, resume_index=0, total_actions=1, cause="manual")
+
+
+class World:
+    def __init__(self):
+        self.executions = FakeExecutions()
+        self.executions.found["e"] = claim(admit(ASKED), 1, "r1", NOON)
+        self.handed_back = []
+        self.kafka = asyncio.Event()
+        self.kafka.set()
+        self.told = []
+        self.runs = Runs(
+            self.executions, runner="r1", limit=5, mark_delay=0.1, hand_back=self.hand_back, tell_ended=self.tell_ended,
+            max_lost_attempts=3,
+        )  # fmt: skip
+
+    async def hand_back(self, execution):
+        await self.kafka.wait()
+        self.handed_back.append((execution.epoch, execution.lost))
+
+    async def tell_ended(self, execution):
+        self.told.append((execution.status, execution.reason))
+
+    async def run(self, body, lost=0):
+        await self.runs.slot()
+        self.runs.start_run(replace(RUN, lost=lost), body, marked=True, show=lambda: None)
+        live = self.runs.live["e"]
+        await asyncio.sleep(0)
+        return live
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("oops"), asyncio.CancelledError()], ids=["any", "even that"])
+async def test_a_run_that_breaks_off_counts_as_lost(world, error):
+    async def body():
+        await asyncio.sleep(0)
+        raise error
+
+    live = await world.run(body)
+    await asyncio.wait([live.task])
+    assert world.handed_back == [(3, 1)]
+    assert not world.runs.live
+
+
+async def test_a_run_that_always_breaks_off_is_given_up(world):
+    async def body():
+        raise RuntimeError("oops")
+
+    live = await world.run(body, lost=3)
+    await asyncio.wait([live.task])
+    assert world.handed_back == []
+    assert world.told == [(Status.FAILED, "given up: it broke off 4 times in a row, at last by RuntimeError('oops')")]
+    assert world.executions.found["e"].status is Status.FAILED
+    assert not world.executions.ends_untold
+
+
+async def test_a_run_that_somebody_stops_is_not_handed_back(world):
+    live = await world.run(asyncio.Event().wait)
+    world.runs.cancel("e", below_epoch=2)
+    await asyncio.sleep(0)
+    assert not live.task.done(), "that end is not of this run"
+    world.runs.cancel("e", below_epoch=3)
+    await asyncio.wait([live.task])
+    assert world.handed_back == []
+
+
+async def test_a_run_of_an_execution_that_has_ended_is_stopped(world):
+    live = await world.run(asyncio.Event().wait)
+    await world.runs.give_up_stale([live])
+    assert not live.is_over
+    world.executions.found["e"] = replace(world.executions.found["e"], status=Status.CANCELLED, epoch=3)
+    await world.runs.give_up_stale([live])
+    await asyncio.wait([live.task])
+    assert world.handed_back == []
+
+
+async def test_stopping_does_not_wait_for_a_kafka_that_is_away(world, monkeypatch):
+    monkeypatch.setattr(runs, "HAND_BACK_TIMEOUT", 0.01)
+    await world.run(asyncio.Event().wait)
+    world.kafka.clear()
+    left = await world.runs.drain(0)
+    await world.runs.hand_back_all(left)
+    found = world.executions.found["e"]
+    assert (found.status, found.epoch, found.lost) == (Status.PENDING, 3, 0)
+    assert world.handed_back == []
