@@ -1,6 +1,6 @@
 """``http-request``: sends one HTTP request; a status below 400 is success unless ``expect`` says otherwise.
 
-An attempt waits for its host's slot, then runs against one clock (:mod:`actions.http.timing`): request, redirects, body.
+An attempt runs against one clock (:mod:`actions.http.timing`): the wait for a slot of the host, request, redirects, body.
 Within an attempt, only what failed before a request could have left (a connection that was not made) is tried again by
 aiohttp-retry, a few times and at once; everything else is the workflow's retry policy's business, which is visible in the
 execution's history.
@@ -27,7 +27,6 @@ from actions.http.bodies import Part, Values, form_body, json_body, multipart_bo
 from actions.http.connections import Connections, user_agent
 from actions.http.expectations import Expectations
 from actions.http.failures import EXPECTED, RequestFailed, failure_of
-from actions.http.limits import Throttled
 from actions.http.reading import Body, read_body
 from actions.http.redaction import redact_headers, redact_url
 from actions.http.requests import REDIRECTS, Request, basic_of, traceparent
@@ -159,6 +158,11 @@ class HttpRequestAction(Action):
                 raise ValueError(f"headers: the value of {name} holds a line break; remove it")
         return self
 
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether its method is, by RFC 9110."""
+        return self.method not in _UNSAFE
+
     def secrets(self) -> dict[str, str]:
         """Return the secrets it refers to: path of the field -> name."""
         return dict(secrets_of(self))
@@ -235,13 +239,13 @@ class _Attempt:
         self.context = context
         self.connections: Connections = context.resources.http
         self.request = request
-        self.first = request
         self.shown = action.url if "@" not in action.url and "?" not in action.url else redact_url(URL(action.url))
         self.hops: list[str] = []
         self.max_redirects = MAX_REDIRECTS if action.max_redirects is None else action.max_redirects
         self.max_body = MAX_BODY if action.max_body is None else action.max_body
         self.store_body = STORE_BODY if action.store_body is None else action.store_body
         self.arrived = False  # whether some request of this attempt may have reached a receiver
+        self.slot: str | None = None  # of which host this attempt has one
         self.output: dict[str, Any] = {
             "request": {
                 "method": request.method,
@@ -253,12 +257,7 @@ class _Attempt:
         }
 
     async def run(self) -> Outcome:
-        limits, host, time_limits = self.connections.limits, self.request.url.host or "", self.action.time_limits()
-        try:
-            await limits.acquire(host, time_limits.total)
-        except Throttled as error:
-            return self._failed(RequestFailed("throttled", str(error)))
-        timing = Timing(time_limits)
+        timing = Timing(self.action.time_limits())
         try:
             with timing:
                 response, body = await self._converse(timing)
@@ -268,9 +267,9 @@ class _Attempt:
             return self._failed(RequestFailed("secret", str(error)))
         except EXPECTED as error:
             self.output["timings"] = timing.report()
-            return self._failed(failure_of(error, connected=timing.part != "connect"))
+            return self._failed(failure_of(error, connected=timing.part not in ("queue", "connect")))
         finally:
-            limits.release(host)
+            self._leave()
         self.output["timings"] = timing.report()
         return self._judge(response, body)
 
@@ -291,8 +290,24 @@ class _Attempt:
             self.request = self.request.redirected(response.status, location)
             self.hops.append(self.request.shown)
 
+    async def _enter(self, timing: Timing) -> None:
+        """Take a slot of the host that the next request goes to, and give back that of the one before."""
+        self._leave()
+        host = self.request.url.host or ""
+        if not self.connections.limits.begin(host):
+            timing.queue_begins()
+            await self.connections.limits.wait(host, timing.left)
+            timing.queue_ends()
+        self.slot = host
+
+    def _leave(self) -> None:
+        if self.slot is not None:
+            self.connections.limits.release(self.slot)
+            self.slot = None
+
     async def _send(self, timing: Timing) -> aiohttp.ClientResponse:
         request = self.request
+        await self._enter(timing)
         options = await self._proxy()
         if request.url.scheme == "https":
             options["ssl"] = await self.connections.tls.get(self._tls(), self.context.secret)
@@ -364,5 +379,5 @@ class _Attempt:
             output=self.output,
             status=status,
             retry_after=after,
-            maybe_done=self.first.method in _UNSAFE and (failed.left or self.arrived),
+            maybe_done=not self.action.is_idempotent and (failed.left or self.arrived),
         )

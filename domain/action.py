@@ -30,3 +30,8 @@ class Action(Model):
     continue_on_error: bool | None = Field(
         default=None, strict=True, description="Whether the workflow goes on as if nothing was wrong when this step fails."
     )
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether doing it twice is as good as doing it once, by itself: what ``retryUnsafe: false`` asks."""
+        return True

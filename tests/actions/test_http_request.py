@@ -13,9 +13,8 @@ from email.policy import HTTP
 import pytest
 from aiohttp import web
 
-from actions.http.limits import HostLimit
 from actions.running import Failed, Succeeded
-from tests.actions.conftest import EXECUTION_ID, LOOPBACK
+from tests.actions.conftest import EXECUTION_ID
 
 
 def text(body, **more):
@@ -476,34 +475,3 @@ async def test_header_bytes_that_are_no_text_are_kept_readable(sender):
     async with server:
         outcome = await sender.send(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
     json.dumps(outcome.output, ensure_ascii=False).encode()
-
-
-# -- limits --------------------------------------------------------------------------------------------------------------
-
-
-async def test_a_host_is_not_asked_for_more_at_once_than_its_limit(sender, receiver):
-    under_way, most = 0, 0
-
-    async def count(request):
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        await asyncio.sleep(0.01)
-        under_way -= 1
-        return web.Response()
-
-    connections = sender.connections(allow_hosts=LOOPBACK, host_limits={"127.0.0.1": HostLimit(concurrency=3)})
-    url = receiver.on("/x", count)
-    outcomes = await asyncio.gather(*(sender.send(connections, url=url) for _ in range(20)))
-    assert all(isinstance(outcome, Succeeded) for outcome in outcomes)
-    assert most == 3
-
-
-async def test_who_waits_too_long_for_a_slot_is_told(sender, receiver):
-    connections = sender.connections(allow_hosts=LOOPBACK, default_limit=HostLimit(concurrency=1))
-    url = receiver.on("/x", hang)
-    outcomes = await asyncio.gather(*(sender.send(connections, url=url, timeout="1s", method="POST") for _ in range(3)))
-    assert sorted(outcome.error_class for outcome in outcomes)[-1] == "timeout-total"
-    throttled = [outcome for outcome in outcomes if outcome.error_class == "throttled"]
-    assert throttled
-    assert not any(outcome.maybe_done for outcome in throttled)
