@@ -18,7 +18,8 @@ from templates.template import is_template
 TIMEOUT: Final = 10.0  # seconds until the broker must have acknowledged
 LARGEST_MESSAGE: Final = 900_000  # bytes; brokers take 1 MiB with everything around it
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
-_OWN: Final = re.compile(r"workflow\..*|(runner|scheduler|workflows)(-v\d+)?-.*|__.*")
+# The events, what Faust makes beside them for each service (changelogs, its assignor), and what Kafka keeps for itself.
+_OWN: Final = re.compile(r"workflow\..*|(runner|scheduler|workflows)(-v\d+)?-(.*-changelog|.*-repartition|__.*)|__.*")
 
 
 def _topic(text: str) -> str:
@@ -37,6 +38,11 @@ class PublishAction(Action):
     )
     headers: dict[str, str] = Field(default_factory=dict, max_length=100, description="Sent as UTF-8.")
     value: JsonValue = Field(default=None, description="Sent as JSON.")
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether a second message does nothing: only its readers can tell, by the Idempotency-Key."""
+        return False
 
 
 async def run(action: PublishAction, context: Context) -> Outcome:
@@ -60,9 +66,10 @@ async def run(action: PublishAction, context: Context) -> Outcome:
     try:
         partition, offset = await asyncio.wait_for(context.resources.send(action.topic, key, value, encoded), TIMEOUT)
     except asyncio.TimeoutError:
-        return Failed("timeout", f"topic {action.topic} did not acknowledge within {TIMEOUT:g} s; does it exist?")
+        message = f"topic {action.topic} did not acknowledge within {TIMEOUT:g} s; does it exist?"
+        return Failed("timeout", message, maybe_done=True)
     except Exception as error:  # of the driver: every kind means that the message was not acknowledged
-        return Failed("connection", f"topic {action.topic}: {error or type(error).__name__}")
+        return Failed("connection", f"topic {action.topic}: {error or type(error).__name__}", maybe_done=True)
     return Succeeded(
         logs=(f"{action.topic} [{partition}@{offset}]",),
         output={"topic": action.topic, "partition": partition, "offset": offset},

@@ -152,7 +152,7 @@ async def _run_one(run: Run, step: Step, resources: Resources, outcomes: Sequenc
     except asyncio.TimeoutError as error:
         if not limit.expired:
             log.warning("action raised", execution_id=run.execution_id, action_id=action.action_id, error=repr(error))
-        return Failed("timeout", f"did not finish within {action.timeout}")
+        return Failed("timeout", f"did not finish within {action.timeout}", maybe_done=not action.is_idempotent)
     except RenderError as error:
         return Failed("template", str(error))
     except UnknownSecret as error:

@@ -1,5 +1,6 @@
 """What a failed attempt says of the execution, with its publisher replaced by a list."""
 
+import asyncio
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -82,3 +83,26 @@ async def test_the_budget_counts_from_the_first_failed_attempt(outcomes):
     (result,) = await attempt(definition, retries_left=2, failures={0: Failures(1, LONG_AGO)}, number=2)
     assert result.execution_status == "failed"
     assert "budget" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("word", "action", "retried"),
+    [
+        ("POST", {"type": "http-request", "url": "http://x", "method": "POST"}, False),
+        ("GET", {"type": "http-request", "url": "http://x", "method": "GET"}, True),
+        ("message", {"type": "publish", "topic": "t"}, False),
+        ("log", {"type": "log", "message": "x"}, True),
+    ],
+)
+async def test_an_action_that_overruns_its_time_may_have_been_done(monkeypatch, word, action, retried):
+    """With retryUnsafe false, only what is idempotent is repeated when nobody knows whether it was done."""
+
+    async def hang(action, context):
+        await asyncio.Event().wait()
+
+    definition = workflow({**action, "timeout": "1s"}, retry={"retryUnsafe": False})
+    monkeypatch.setattr("apps.runner.attempts.TIMEOUT_GRACE", -0.99)
+    monkeypatch.setitem(registry.KINDS, type(definition.actions[0]), hang)
+    (result,) = await attempt(definition, retries_left=3)
+    assert (result.error["class"], result.execution_status) == ("timeout", "waiting" if retried else "failed")
+    assert retried or result.reason.endswith("it may have arrived, and retryUnsafe is false")
