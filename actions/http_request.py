@@ -18,11 +18,11 @@ from typing import Annotated, Any, Final, Literal
 
 import aiohttp
 from multidict import CIMultiDict
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
 from typing_extensions import Self
 from yarl import URL
 
-from actions.http.auth import Auth, Credentials, HeaderName, SecretName, secrets_of
+from actions.http.auth import Auth, Credentials, HeaderName, SecretName, check_header_name, secrets_of
 from actions.http.bodies import Part, Values, form_body, json_body, multipart_body, pairs
 from actions.http.connections import Connections, user_agent
 from actions.http.expectations import Expectations
@@ -36,8 +36,9 @@ from actions.http.tls import BadTls, Tls
 from actions.running import Context, Failed, Outcome, Succeeded
 from domain.action import Action
 from domain.durations import Duration, parse_duration
+from domain.excerpts import excerpt
 from domain.model import Model
-from templates.template import is_template
+from templates.template import is_open
 from vault.values import UnknownSecret
 
 LOGGED_CHARACTERS: Final = 50
@@ -52,8 +53,8 @@ _HOP_BY_HOP: Final = frozenset(
 )
 
 
-def _http_url(text: str) -> str:
-    if is_template(text):
+def _http_url(text: str, info: ValidationInfo) -> str:
+    if is_open(text, info):
         return text
     try:
         url = URL(text)
@@ -147,16 +148,17 @@ class HttpRequestAction(Action):
     def _bodies(self) -> dict[str, Any]:
         return {"body": self.body, "json": self.json_body, "form": self.form, "multipart": self.multipart}
 
-    @model_validator(mode="after")
-    def _headers_can_be_sent(self) -> Self:
-        for name, value in self.headers.items():
-            if not name or any(c in "\r\n:\0 " for c in name) or not name.isascii():
-                raise ValueError(f"headers: {name!r} is not a header name")
+    @field_validator("headers")
+    @classmethod
+    def _headers_can_be_sent(cls, headers: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        for name, value in headers.items():
+            if not is_open(name, info):
+                check_header_name(name)
             if name.lower() in _HOP_BY_HOP:
-                raise ValueError(f"headers: {name} is set by the service; leave it out")
-            if any(c in "\r\n\0" for c in value):
-                raise ValueError(f"headers: the value of {name} holds a line break; remove it")
-        return self
+                raise ValueError(f"{name} is set by the service; leave it out")
+            if not is_open(value, info) and any(c in "\r\n\0" for c in value):
+                raise ValueError(f"the value of {name} holds a line break; remove it")
+        return headers
 
     @property
     def is_idempotent(self) -> bool:
@@ -374,7 +376,7 @@ class _Attempt:
             self.output["redirects"] = self.hops
         return Failed(
             failed.error_class,
-            message.encode("utf-8", "replace").decode()[:1000],
+            excerpt(message.encode("utf-8", "replace").decode(), 1000),
             logs=(log,) if log is not None else (),
             output=self.output,
             status=status,

@@ -9,11 +9,12 @@ import json
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo
 
 from actions.running import Context, Failed, Outcome, Succeeded
 from domain.action import Action
-from templates.template import is_template
+from domain.excerpts import excerpt
+from templates.template import is_open
 
 TIMEOUT: Final = 10.0  # seconds until the broker must have acknowledged
 LARGEST_MESSAGE: Final = 900_000  # bytes; brokers take 1 MiB with everything around it
@@ -22,8 +23,8 @@ _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _OWN: Final = re.compile(r"workflow\..*|(runner|scheduler|workflows)(-v\d+)?-(.*-changelog|.*-repartition|__.*)|__.*")
 
 
-def _topic(text: str) -> str:
-    if not is_template(text) and (_TOPIC.fullmatch(text) is None or text in (".", "..")):
+def _topic(text: str, info: ValidationInfo) -> str:
+    if not is_open(text, info) and (_TOPIC.fullmatch(text) is None or text in (".", "..")):
         raise ValueError("must be a topic: 1 to 249 letters, digits, '.', '-' or '_'")
     return text
 
@@ -48,7 +49,7 @@ class PublishAction(Action):
 async def run(action: PublishAction, context: Context) -> Outcome:
     """Send the message."""
     if _TOPIC.fullmatch(action.topic) is None:
-        return Failed("bad-input", f"topic: {action.topic[:100]!r} is not a topic")
+        return Failed("bad-input", f"topic: {excerpt(action.topic, 100)!r} is not a topic")
     if _OWN.fullmatch(action.topic) and not context.resources.publish_own_topics:
         return Failed("refused", f"topic {action.topic} belongs to this system; publish to one of your own")
     if context.resources.send is None:

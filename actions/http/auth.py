@@ -20,6 +20,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 from yarl import URL
 
+from domain.excerpts import excerpt
 from domain.model import Model
 
 Ask = Callable[[str], Awaitable[str]]
@@ -30,13 +31,14 @@ SecretName = Annotated[str, Field(min_length=1, max_length=128, description="Nam
 _FORBIDDEN_IN_VALUES: Final = "\r\n\0"
 
 
-def _header_name(name: str) -> str:
+def check_header_name(name: str) -> str:
+    """Return ``name``; raise ValueError where it is none (RFC 9110, token)."""
     if not name or not name.isascii() or any(c <= " " or c in '()<>@,;:\\"/[]?={}\x7f' for c in name):
-        raise ValueError(f"{name[:100]!r} is not a header name; write for example X-Request-Source")
+        raise ValueError(f"{excerpt(name, 100)!r} is not a header name; write for example X-Request-Source")
     return name
 
 
-HeaderName = Annotated[str, Field(max_length=256), AfterValidator(_header_name)]
+HeaderName = Annotated[str, Field(max_length=256), AfterValidator(check_header_name)]
 
 
 @dataclass(frozen=True)

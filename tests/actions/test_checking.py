@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -61,6 +62,12 @@ def test_without_knowing_the_secrets_none_is_missed():
     assert problems(defined(say("{{ secrets.OTHER }}")), None) == []
 
 
+def test_a_secret_that_is_too_short_is_told_from_one_that_is_not_set():
+    ((field, message),) = problems(defined(say("{{ secrets.PIN }}")), SECRETS, frozenset({"PIN"}))
+    assert field == "actions[0].message"
+    assert message.startswith("secret PIN is not used: its value has fewer than 4 characters")
+
+
 def test_handlers_see_all_actions():
     definition = defined(
         say("x", actionId="a"),
@@ -105,6 +112,32 @@ def test_what_a_field_does_not_take_is_told_by_its_name():
         defined({"type": "http-request", "url": "http://x", "method": "GET", "headers": {"A": "{{ 'a\\nb' }}"}}).prepared[
             0
         ].render(DATA)
+
+
+@pytest.mark.parametrize(
+    ("word", "action", "rendered", "said"),
+    [
+        ("header", {"headers": {"A": "{{ input.x }}"}}, "{{\r\nInjected: 1", "headers: the value of A holds a line break"),
+        ("header name", {"headers": {"{{ input.x }}": "1"}}, "{{ x }}: 1", "headers: '{{ x }}: 1' is not a header name"),
+        ("url", {"url": "{{ input.x }}"}, "file:///{{", "url: 'file:///{{' is not a URL"),
+        ("topic", {"type": "publish", "topic": "{{ input.x }}"}, "{{ t }}", "topic: must be a topic"),
+        ("duration", {"type": "delay", "duration": "{{ input.x }}"}, "{{ 1 }}", "duration: '{{ 1 }}' is not a duration"),
+        ("instant", {"type": "delay", "until": "{{ input.x }}"}, "{% 1 %}", "until: '{% 1 %}' is not an instant"),
+    ],
+)
+def test_what_was_rendered_is_checked_even_where_it_looks_like_a_template(word, action, rendered, said):
+    fields = {"type": "http-request", "url": "http://x", "method": "GET"} if action.get("type") is None else {}
+    step = defined({**fields, **action}, say("after")).prepared[0]
+    with pytest.raises(RenderError, match=re.escape(said)):
+        step.render({**DATA, "input": {"x": rendered}})
+
+
+def test_a_template_may_hold_what_its_result_may_not():
+    """Line breaks and blanks of a template are not those of the header that it makes."""
+    step = defined(
+        {"type": "http-request", "url": "http://x", "method": "GET", "headers": {"X-{{ input.n }}": "{{ 'a'\n ~ 'b' }}"}}
+    ).prepared[0]
+    assert step.render(DATA).headers == {"X-3": "ab"}
 
 
 def test_an_action_without_templates_is_not_touched():
