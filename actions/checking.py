@@ -12,6 +12,7 @@ from actions.steps import Step
 from domain.inputs import BadInput
 from templates.fields import shown
 from templates.template import ROOTS, Reference
+from vault.values import TOO_SHORT
 
 _TRIGGER = ("cause", "dueAt", "createdAt")
 _EXECUTION = ("id", "workflowId", "version", "attempt", "createdAt", "dueAt", "status", "failure")
@@ -21,8 +22,11 @@ Problem = tuple[str, str]
 """A field as its author writes it, and what is wrong with it."""
 
 
-def problems(definition: WorkflowDefinition, secrets: Set[str] | None) -> list[Problem]:
-    """Return what is wrong; ``secrets`` are the names of those that are set, None where that is not known."""
+def problems(definition: WorkflowDefinition, secrets: Set[str] | None, unusable: Set[str] = frozenset()) -> list[Problem]:
+    """Return what is wrong.
+
+    ``secrets`` are the names of those that are set, None where that is not known; ``unusable`` those that are too short.
+    """
     found: list[Problem] = []
     steps = definition.prepared
     for index, step in enumerate(steps):
@@ -39,9 +43,8 @@ def problems(definition: WorkflowDefinition, secrets: Set[str] | None) -> list[P
         if secrets is not None:
             for path, secret in (*step.secret_names(), *step.secret_fields()):
                 if secret not in secrets:
-                    found.append(
-                        (f"{place}.{shown(path)}", f"secret {secret} is not set; `wf secrets set {secret}` sets it")
-                    )
+                    why = f"not used: {TOO_SHORT}" if secret in unusable else f"not set; `wf secrets set {secret}` sets it"
+                    found.append((f"{place}.{shown(path)}", f"secret {secret} is {why}"))
     if definition.trigger.type != "manual" and definition.input_schema is not None:
         try:
             definition.check_input({})

@@ -26,13 +26,14 @@ def dry_run(
     known: Mapping[str, Mapping[str, Any]],
     execution: Mapping[str, Any],
     secrets: Set[str] | None,
+    unusable: Set[str] = frozenset(),
 ) -> dict[str, Any]:
     """Return what would happen, step by step.
 
-    ``known`` holds, by action id, what actions are taken to have answered: ``{"status": …, "output": …}``. ``execution`` and
-    ``secrets`` are as in :func:`actions.checking.problems` and templates.
+    ``known`` holds, by action id, what actions are taken to have answered: ``{"status": …, "output": …}``. ``execution`` is
+    as in templates, ``secrets`` and ``unusable`` as in :func:`actions.checking.problems`.
     """
-    flaws = [{"field": field, "message": message} for field, message in problems(definition, secrets)]
+    flaws = [{"field": field, "message": message} for field, message in problems(definition, secrets, unusable)]
     try:
         definition.check_input(given)
     except BadInput as error:

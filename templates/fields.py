@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from domain.excerpts import excerpt
 from templates.errors import BadTemplate, RenderError
 from templates.template import Template, is_template
 
@@ -81,7 +82,7 @@ def _rendered(value: Any, path: Path, data: Mapping[str, Any], templates: Mappin
 def _name(key: str, path: Path, data: Mapping[str, Any], templates: Mapping[str, Template]) -> str:
     rendered = _rendered(key, path, data, templates)
     if not isinstance(rendered, str):
-        raise RenderError(f"{shown(path)}: a name must be a text, not {rendered!r}"[:300])
+        raise RenderError(excerpt(f"{shown(path)}: a name must be a text, not {rendered!r}", 300))
     return rendered
 
 

@@ -11,6 +11,7 @@ from yarl import URL
 from actions.http.bodies import describes_body
 from actions.http.failures import RequestFailed
 from actions.http.redaction import is_secret, redact_url
+from domain.excerpts import excerpt
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -90,4 +91,4 @@ def traceparent(execution_id: str, span: str) -> str:
 
 
 def _shortened(location: str) -> str:
-    return repr(location.encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:100])
+    return repr(excerpt(location.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), 100))

@@ -5,6 +5,8 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from domain.excerpts import excerpt
+
 KEPT: Final = (
     "Content-Type",
     "Content-Length",
@@ -23,7 +25,7 @@ LONGEST: Final = 1000
 
 def kept_headers(headers: Mapping[str, str], more: Iterable[str]) -> dict[str, str]:
     """Return the headers that are kept, by their names in lower case."""
-    return {name.lower(): _printable(headers[name])[:LONGEST] for name in (*KEPT, *more) if name in headers}
+    return {name.lower(): excerpt(_printable(headers[name]), LONGEST) for name in (*KEPT, *more) if name in headers}
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

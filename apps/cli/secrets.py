@@ -52,6 +52,9 @@ def list_secrets(url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, a
         ["NAME", "SOURCE", "KEY", "CHANGED"],
         [(item["name"], item.get("source", ""), item.get("keyId", ""), item.get("updatedAt", "") or "") for item in items],
     )
+    for item in items:
+        if item.get("problem"):
+            output.note(f"{item['name']} is not used: {item['problem']}")
 
 
 def delete_secret(name: Name, url: Url = DEFAULT_URL) -> None:

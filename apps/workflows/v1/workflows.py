@@ -306,6 +306,7 @@ class WorkflowDryRun(Resource):
                 known=known,
                 execution=execution,
                 secrets=await self.app.secrets.names() if uses_secrets(definition) else frozenset(),
+                unusable=self.app.secrets.unusable,
             )
         )
 
@@ -318,7 +319,8 @@ async def _read_definition(body: dict[str, Any], app: "WorkflowsApp") -> Workflo
         definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body)) from None
-    found = problems(definition, await app.secrets.names() if uses_secrets(definition) else frozenset())
+    secrets = await app.secrets.names() if uses_secrets(definition) else frozenset()
+    found = problems(definition, secrets, app.secrets.unusable)
     if found:
         raise BadRequest("The workflow is not valid.", [FieldError(field, message) for field, message in found])
     return definition
