@@ -209,7 +209,7 @@ def test_any_definition_is_refused_or_dry_runs(actions, lists, given_input):
         "status": "ok",
         "failure": None,
     }
-    found = dry_run(definition, given=given_input, known={}, execution=execution, secrets=SECRETS)
+    found = dry_run(definition, given=given_input, answers={}, execution=execution, secrets=SECRETS)
     assert found["valid"] == (not found["errors"])
     json.dumps(found)
     if not problems(definition, SECRETS):

@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import Field, ValidationError
 
 from actions.checking import problems, uses_secrets
-from actions.dry_run import dry_run
+from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
 from apps.workflows import admission, answers, auditing, cursors, definitions, idempotency, representations
@@ -285,25 +285,22 @@ class WorkflowDryRun(Resource):
         """Render and check everything, and send nothing."""
         check_id(workflow_id)
         members = _read_members(await read_object(request, optional=True), "input", "actions")
-        known = members.get("actions", {})
-        for name, answer in known.items():
-            if not isinstance(answer, dict) or not isinstance(answer.get("output", {}), dict):
-                raise BadRequest(
-                    "The body is not valid.",
-                    [FieldError(f"actions.{name[:100]}", 'must be an object such as {"output": {…}}')],
-                )
+        answers = members.get("actions", {})
         stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
+        definition = WorkflowDefinition.from_document(dict(stored.definition))
+        wrong = bad_answers(definition, answers)
+        if wrong:
+            raise BadRequest("The body is not valid.", [FieldError(field, message) for field, message in wrong])
         now = self.app.clock()
         execution = {
             "id": execution_id(now, bytes(10)), "workflowId": workflow_id, "version": stored.version, "attempt": 1,
             "createdAt": representations.instant(now), "dueAt": None, "status": "ok", "failure": None,
         }  # fmt: skip
-        definition = WorkflowDefinition.from_document(dict(stored.definition))
         return self.answer(
             dry_run(
                 definition,
                 given=members.get("input", {}),
-                known=known,
+                answers=answers,
                 execution=execution,
                 secrets=await self.app.secrets.names() if uses_secrets(definition) else frozenset(),
                 unusable=self.app.secrets.unusable,
