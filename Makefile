@@ -25,8 +25,12 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	$(BIN)/pip install --editable '.[standalone,test]'
 	touch $@
 
-bench: $(VENV)/installed ## Measure throughput, latency and cost; results in bench/results/.
-	$(BIN)/python -m bench
+bench: $(VENV)/installed-bench ## Measure throughput, latency and cost; results in bench/results/. ARGS='--flat', '--profile', '--help'
+	$(BIN)/python -m bench $(ARGS)
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	touch $@
 
 bench-schedules: $(VENV)/installed ## Punctuality, throughput, take-over and size of the scheduler (ARGS=--full: ten minutes).
 	$(BIN)/python -m bench.schedules $(ARGS)

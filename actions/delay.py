@@ -5,7 +5,7 @@ has come. What comes back goes on with the next step, in the same attempt.
 """
 
 from datetime import datetime, timezone
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from typing_extensions import Self
@@ -46,6 +46,8 @@ def parse_instant(text: str) -> datetime:
 
 class DelayAction(Action):
     """Waits for a time, or until an instant."""
+
+    waits: ClassVar[bool] = False
 
     type: Literal["delay"]
     duration: Annotated[str, Field(max_length=1000, examples=["10s", "2h"]), AfterValidator(_duration)] | None = Field(

@@ -1,6 +1,6 @@
 """``fail``: ends the workflow as failed, with a message; usually under an ``if``. It is not retried."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from domain.action import Action
 
 class FailAction(Action):
     """Fails, on purpose."""
+
+    waits: ClassVar[bool] = False
 
     type: Literal["fail"]
     message: str = Field(max_length=2_000, description="Why.")

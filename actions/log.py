@@ -1,6 +1,6 @@
 """``log``: writes a message into the execution's history; warnings and errors also into the runner's log."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import structlog
 from pydantic import Field
@@ -13,6 +13,8 @@ log = structlog.get_logger(__name__)
 
 class LogAction(Action):
     """Writes ``message`` into the execution's history."""
+
+    waits: ClassVar[bool] = False
 
     type: Literal["log"]
     message: str = Field(max_length=10_000, description="What to write.")

@@ -1,6 +1,6 @@
 """``set``: gives names to values, for later steps to use as ``actions.<id>.output.<name>``."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
@@ -12,6 +12,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 class SetAction(Action):
     """Gives names to values."""
+
+    waits: ClassVar[bool] = False
 
     type: Literal["set"]
     values: dict[Name, JsonValue] = Field(min_length=1, max_length=100, description="Names and their values.")

@@ -126,4 +126,5 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
         }
 
         async def get(self, request: web.Request) -> web.Response:
+            monitor.settle()
             return self.bytes(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

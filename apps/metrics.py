@@ -1,12 +1,14 @@
 """What every service measures of its streams, beside Faust's own sensor.
 
-Faust's Prometheus sensor looks every label up for every message, which measured 6 % of a busy runner's CPU; here what was
-looked up is kept. The lag is worked out when somebody asks.
+Faust's Prometheus sensor looks up labels and takes locks for every message, which measured 8 % of a busy runner's CPU. Its
+base keeps the same counts as plain numbers, so here they are carried over to Prometheus when somebody asks, as the lag is.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from faust.sensors.monitor import Monitor
 from faust.sensors.prometheus import FaustMetrics, PrometheusMonitor
 from faust.types import TP
 from prometheus_client import CollectorRegistry
@@ -15,39 +17,70 @@ from prometheus_client.registry import Collector
 
 
 class StreamMonitor(PrometheusMonitor):
-    """Faust's Prometheus sensor, with the children of its labelled metrics kept."""
+    """Faust's Prometheus sensor; what it counts for every message is carried over when somebody asks (:meth:`settle`)."""
 
     def __init__(self, name: str, registry: CollectorRegistry, **kwargs: Any) -> None:
         super().__init__(metrics=FaustMetrics.create(registry, name.replace("-", "_")), **kwargs)
-        self._received: dict[TP, tuple[Any, Any]] = {}
-        self._streams: dict[int, Any] = {}
+        self._settled: Counter[tuple[str, ...]] = Counter()  # how much of each count has been carried over
+        self._events: Counter[str] = Counter()  # by topic
+        self._answers: Counter[int] = Counter()  # by status
 
-    def on_message_in(self, tp: TP, offset: int, message: Any) -> None:
-        """Count a message that was received."""
-        super(PrometheusMonitor, self).on_message_in(tp, offset, message)
+    # The base of Faust's sensor counts in plain numbers.
+    on_message_in = Monitor.on_message_in
+    on_send_initiated = Monitor.on_send_initiated
+    track_tp_end_offset = Monitor.track_tp_end_offset
+
+    def on_stream_event_in(self, tp: TP, offset: int, stream: Any, event: Any) -> None:
+        """Count an event. By topic: the name of a stream holds its address in memory, which labels must not."""
+        self.events_total += 1
+        self.events_active += 1
+        self._events[tp.topic] += 1
+
+    def on_message_out(self, tp: TP, offset: int, message: Any) -> None:
+        """Note that a message is acknowledged, and its event done with; a stream may say so after the consumer has."""
+        if message.time_out is not None or message.time_in is None:
+            return
+        message.time_out = self.time()
+        self.messages_active -= 1
+        self.events_active -= 1
+        self._metrics.events_runtime_latency.observe(self.secs_to_ms(message.time_out - message.time_in))
+
+    def on_send_completed(self, producer: Any, state: Any, metadata: Any) -> None:
+        """Note how long the broker took to acknowledge a record."""
+        Monitor.on_send_completed(self, producer, state, metadata)
+        self._metrics.producer_send_latency.observe(self.ms_since(state))
+
+    def on_web_request_end(self, app: Any, request: Any, response: Any, state: dict[str, Any], *, view: Any = None) -> None:
+        """Note an answer."""
+        self._metrics.http_latency.observe(self.ms_since(state["time_start"]))
+        self._answers[500 if response is None else response.status] += 1
+
+    def settle(self) -> None:
+        """Carry over to the metrics what was counted since the last time."""
         metrics = self._metrics
-        metrics.messages_received.inc()
-        metrics.active_messages.inc()
-        children = self._received.get(tp)
-        if children is None:
-            children = self._received[tp] = (
-                metrics.messages_received_per_topics.labels(topic=tp.topic),
-                metrics.messages_received_per_topics_partition.labels(topic=tp.topic, partition=tp.partition),
+        self._carry(metrics.messages_received, self.messages_received_total, "received")
+        metrics.active_messages.set(self.messages_active)
+        for topic, count in self.messages_received_by_topic.items():
+            self._carry(metrics.messages_received_per_topics.labels(topic=topic), count, "received", topic)
+        for tp, offset in self.tp_read_offsets.items():
+            metrics.messages_received_per_topics_partition.labels(topic=tp.topic, partition=tp.partition).set(offset)
+        for tp, offset in (self.tp_end_offsets or {}).items():
+            metrics.topic_partition_end_offset.labels(topic=tp.topic, partition=tp.partition).set(offset)
+        self._carry(metrics.total_events, self.events_total, "events")
+        metrics.total_active_events.set(self.events_active)
+        for topic, count in self._events.items():
+            self._carry(
+                metrics.total_events_per_stream.labels(stream=f"stream.topic_{topic}.events"), count, "events", topic
             )
-        children[0].inc()
-        children[1].set(offset)
+        for topic, count in self.messages_sent_by_topic.items():
+            self._carry(metrics.topic_messages_sent.labels(topic=f"topic.{topic}"), count, "sent", topic)
+        self._carry(metrics.total_sent_messages, self.messages_sent - self.send_errors, "sent")
+        for status, count in self._answers.items():
+            self._carry(metrics.http_status_codes.labels(status_code=status), count, "answers", str(status))
 
-    def on_stream_event_in(self, tp: TP, offset: int, stream: Any, event: Any) -> dict[str, Any] | None:
-        """Count an event that a stream begins with."""
-        state = super(PrometheusMonitor, self).on_stream_event_in(tp, offset, stream, event)
-        self._metrics.total_events.inc()
-        self._metrics.total_active_events.inc()
-        child = self._streams.get(id(stream))
-        if child is None:
-            label = f"stream.{self._stream_label(stream)}.events"
-            child = self._streams[id(stream)] = self._metrics.total_events_per_stream.labels(stream=label)
-        child.inc()
-        return state
+    def _carry(self, metric: Any, count: int, *name: str) -> None:
+        metric.inc(max(0, count - self._settled[name]))
+        self._settled[name] = count
 
 
 class LagCollector(Collector):

@@ -29,6 +29,18 @@ async def create(url: str, prefix: str, count: int, actions: list[dict[str, Any]
         await asyncio.gather(*(one(number) for number in range(count)))
 
 
+async def archive(url: str, prefix: str, count: int) -> None:
+    """Archive them again."""
+    gate = asyncio.Semaphore(32)
+    async with aiohttp.ClientSession() as session:
+
+        async def one(number: int) -> None:
+            async with gate, session.delete(f"{url}/workflows/{prefix}-{number}") as response:
+                await response.read()
+
+        await asyncio.gather(*(one(number) for number in range(count)))
+
+
 async def trigger(url: str, prefix: str, workflows: int, count: int, clients: int) -> dict[str, Any]:
     """Trigger ``count`` times from ``clients`` clients, each workflow in turn; return latencies in seconds."""
     latencies: list[float] = []
@@ -108,7 +120,7 @@ async def slow_server(delay: float) -> None:
 def main() -> None:
     """Run what the arguments say."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["create", "trigger", "round-trip", "publish", "slow-server"])
+    parser.add_argument("what", choices=["create", "archive", "trigger", "round-trip", "publish", "slow-server"])
     parser.add_argument("--url", default="")
     parser.add_argument("--bootstrap", default="")
     parser.add_argument("--prefix", default="bench")
@@ -123,6 +135,7 @@ def main() -> None:
         "create": lambda: create(
             given.url, given.prefix, given.workflows, json.loads(given.actions), json.loads(given.trigger)
         ),
+        "archive": lambda: archive(given.url, given.prefix, given.workflows),
         "trigger": lambda: trigger(given.url, given.prefix, given.workflows, given.count, given.clients),
         "round-trip": lambda: round_trip(given.url, given.prefix, given.workflows, given.count),
         "publish": lambda: publish(given.bootstrap, given.prefix, given.workflows, given.count),

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -29,6 +29,7 @@ from pymongo import AsyncMongoClient
 from actions.registry import WorkflowDefinition
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import Stack, on_free_ports
+from domain.durations import duration_text
 from domain.instants import instant, to_millis
 from domain.trigger import next_due
 from events.topics import EXECUTION, PARTITIONS, partition_of
@@ -47,9 +48,10 @@ class Published:
     ticks: Counter[tuple[str, int]] = field(default_factory=Counter)  # (workflow, due in ms)
     at: list[float] = field(default_factory=list)  # timestamps, s
 
-    def take(self, record: Any) -> None:
+    def take(self, record: Any, prefix: str) -> None:
+        """Note a first request for a tick of a workflow whose name begins with ``prefix``."""
         request = json.loads(record.value)
-        if request.get("due_at") is None or request.get("epoch") != 1:
+        if request.get("due_at") is None or request.get("epoch") != 1 or not request["workflow_id"].startswith(prefix):
             return
         due = to_millis(datetime.fromisoformat(request["due_at"].replace("Z", "+00:00")))
         self.lateness.append((due, record.timestamp - due))
@@ -67,7 +69,7 @@ def share(ordered: Sequence[float], part: float) -> float:
 
 
 @asynccontextmanager
-async def watching(bootstrap: str) -> AsyncIterator[Published]:
+async def watching(bootstrap: str, prefix: str) -> AsyncIterator[Published]:
     """Read the requests from here on."""
     published = Published()
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
@@ -80,7 +82,7 @@ async def watching(bootstrap: str) -> AsyncIterator[Published]:
 
     async def read() -> None:
         async for record in consumer:
-            published.take(record)
+            published.take(record, prefix)
 
     reading = asyncio.create_task(read())
     try:
@@ -138,53 +140,78 @@ def now() -> datetime:
     return instant(datetime.now(timezone.utc))
 
 
-async def punctuality(count: int, seconds: float, *, kill: bool, alone: bool) -> dict[str, float]:
-    """Run ``count`` workflows at one minute; the active scheduler is killed half-way where asked for."""
-    async with stack() as running:
-        if alone:
-            await running.children["runner"].stop()
-        relief = await running.add_worker("scheduler") if kill else None
-        # Nothing is due while the workflows are being stored, however long that takes on a busy machine.
-        begin = now() + timedelta(seconds=count / 500)
-        trigger = {"type": "periodic", "interval": "1m", "misfire": {"policy": "all", "max": 1000}}
-        # Stored as if they had been there for a while, so that the first minute is like every other.
-        anchors = spread(count, 60, begin - timedelta(minutes=1))
-        await seed(running, "lateness", [trigger] * count, anchors=anchors, first=begin + timedelta(seconds=4))
-        start = begin + timedelta(seconds=12)
-        end = start + timedelta(seconds=seconds)
-        killed = None
-        async with watching(running.kafka_bootstrap) as published:
-            if kill:
-                await asyncio.sleep((start - now()).total_seconds() + seconds / 2)
-                victim = running.children["scheduler"]
-                killed = to_millis(now())
-                victim.kill(signal.SIGKILL)
-                await asyncio.sleep((end - now()).total_seconds() + 20)
-            else:
-                await asyncio.sleep((end - now()).total_seconds() + 1)
-        if relief is not None:
-            await running.remove_worker(relief.name)
+async def punctuality(
+    running: Stack,
+    prefix: str,
+    count: int,
+    interval: timedelta,
+    duration: timedelta,
+    *,
+    half_way: Callable[[], object] | None = None,
+    settle: float = 1.0,
+) -> dict[str, float]:
+    """Run ``count`` periodic workflows, evenly spread, for a while; ``half_way`` something may happen to the scheduler."""
+    # Nothing is due while the workflows are being stored, however long that takes on a busy machine.
+    begin = now() + timedelta(seconds=count / 500)
+    trigger = {"type": "periodic", "interval": duration_text(interval), "misfire": {"policy": "all", "max": 1000}}
+    # Stored as if they had been there for a while, so that the first round is like every other.
+    anchors = spread(count, interval.total_seconds(), begin - interval)
+    await seed(running, prefix, [trigger] * count, anchors=anchors, first=begin + timedelta(seconds=4))
+    start = begin + timedelta(seconds=12)
+    end = start + duration
+    happened: float | None = None
+    async with watching(running.kafka_bootstrap, prefix) as published:
+        if half_way is not None:
+            await asyncio.sleep((start - now() + duration / 2).total_seconds())
+            happened = to_millis(now())
+            half_way()
+        await asyncio.sleep((end - now()).total_seconds() + settle)
     expected = {
-        (f"lateness-{number}", to_millis(anchor + timedelta(minutes=minute)))
+        (f"{prefix}-{number}", to_millis(anchor + round * interval))
         for number, anchor in enumerate(anchors)
-        for minute in range(1, int(seconds / 60) + 4)
-        if start <= anchor + timedelta(minutes=minute) < end
+        for round in range(1, (end - begin) // interval + 3)
+        if start <= anchor + round * interval < end
     }
     inside = {tick: times for tick, times in published.ticks.items() if tick in expected}
     # What was due while the scheduler was still starting on them is not what is measured.
     late = published.late(to_millis(start))
     found = {
-        "ticks": len(inside),
-        "missed": len(expected - inside.keys()),
-        "doubled": sum(times - 1 for times in inside.values()),
+        "ticks": float(len(inside)),
+        "missed": float(len(expected - inside.keys())),
+        "doubled": float(sum(times - 1 for times in inside.values())),
         "p50": share(late, 0.5),
         "p99": share(late, 0.99),
         "max": late[-1] if late else float("nan"),
     }
-    if killed is not None:
+    if happened is not None:
         # The lateness of what was due while nobody was there tells how long that was.
-        found["takeover"] = max(late, default=float("nan")) / 1000
+        found["takeover"] = found["max"] / 1000
     return found
+
+
+async def alone(count: int, seconds: float, *, with_runner: bool) -> dict[str, float]:
+    """Return how punctual one scheduler is with ``count`` workflows at one minute."""
+    async with stack() as running:
+        if not with_runner:
+            await running.children["runner"].stop()
+        return await punctuality(running, "lateness", count, timedelta(minutes=1), timedelta(seconds=seconds))
+
+
+async def killed(count: int, seconds: float) -> dict[str, float]:
+    """Return how two schedulers do of which one is killed half-way."""
+    async with stack() as running:
+        await running.children["runner"].stop()
+        await running.add_worker("scheduler")
+        victim = running.children["scheduler"]
+        return await punctuality(
+            running,
+            "killed",
+            count,
+            timedelta(minutes=1),
+            timedelta(seconds=seconds),
+            half_way=lambda: victim.kill(signal.SIGKILL),
+            settle=20,
+        )
 
 
 async def throughput(count: int) -> float:
@@ -194,7 +221,7 @@ async def throughput(count: int) -> float:
         due = now() + timedelta(seconds=20)
         anchors = [instant(due - timedelta(hours=1))] * count
         await seed(running, "burst", [{"type": "periodic", "interval": "1h"}] * count, anchors=anchors, first=now())
-        async with watching(running.kafka_bootstrap) as published:
+        async with watching(running.kafka_bootstrap, "burst") as published:
             deadline = time.monotonic() + 30 + count / 50
             while len(published.ticks) < count and time.monotonic() < deadline:  # noqa: ASYNC110 - the topic is polled
                 await asyncio.sleep(0.2)
@@ -257,18 +284,15 @@ async def main(arguments: argparse.Namespace) -> None:
     runs, seconds = (3, 600) if arguments.full else (arguments.runs, arguments.seconds)
     print("| | goal | measured |\n|---|---|---|", flush=True)  # noqa: T201
     if "lateness" in arguments.only:
-        for alone in (True, False):
-            found = [await punctuality(10_000, min(seconds, 120), kill=False, alone=alone) for _ in range(runs)]
-            where = "scheduler alone" if alone else "with a runner running them"
+        for with_runner in (False, True):
+            found = [await alone(10_000, min(seconds, 120), with_runner=with_runner) for _ in range(runs)]
+            where = "with a runner running them" if with_runner else "scheduler alone"
             row(f"lateness, 10,000 workflows at 1 min, {where}: p50", "≤ 5 ms", [each["p50"] for each in found], " ms")
             row("p99", "≤ 50 ms", [each["p99"] for each in found], " ms")
             row("worst", "", [each["max"] for each in found], " ms")
             row("missed / doubled", "0", [each["missed"] + each["doubled"] for each in found])
     if "kill" in arguments.only:
-        found = [
-            await punctuality(arguments.killed_workflows, seconds, kill=True, alone=True)
-            for _ in range(1 if arguments.full else runs)
-        ]
+        found = [await killed(arguments.killed_workflows, seconds) for _ in range(1 if arguments.full else runs)]
         row(f"ticks missed over {seconds:.0f} s with one kill -9 of a scheduler", "0", [each["missed"] for each in found])
         row("ticks doubled", "0", [each["doubled"] for each in found])
         row("take-over, worst (session timeout 10 s)", "≤ 13 s", [each["takeover"] for each in found], " s")

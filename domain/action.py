@@ -1,5 +1,7 @@
 """What every kind of action shares. The kinds themselves live in the package ``actions``."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from domain.durations import Duration
@@ -10,6 +12,9 @@ from domain.retry import Retry
 
 class Action(Model):
     """One step of a workflow; each kind adds a literal ``type`` and its own fields."""
+
+    waits: ClassVar[bool] = True
+    """Whether running it waits for anything; a kind that never does needs no timer to keep its timeout."""
 
     action_id: str | None = Field(
         default=None,

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
@@ -18,6 +19,7 @@ class BadDuration(DomainError):
     """Not a positive whole number with a unit of s, m or h, or longer than 366 days."""
 
 
+@lru_cache(maxsize=4096)
 def parse_duration(text: str) -> timedelta:
     """Return the length of ``text``, between one second and 366 days.
 

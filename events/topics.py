@@ -5,6 +5,7 @@ them, and because the scheduler shares out workflows by the partition of their i
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from aiokafka.partitioner import murmur2
@@ -60,6 +61,7 @@ DEAD_LETTER: Final = TopicSpec(
 ALL: Final = (EXECUTION, ACTION_RESULT, SCHEDULE, DEAD_LETTER)
 
 
+@lru_cache(maxsize=100_000)
 def partition_of(workflow_id: str) -> int:
     """Return the partition of a workflow id: murmur2 of the key, the default partitioner of every Kafka client."""
     return int(murmur2(workflow_id.encode()) & 0x7FFFFFFF) % PARTITIONS

@@ -6,11 +6,14 @@ Measured on Apache Kafka 4.1 with 8 partitions: p99 from trigger to finish 250 m
 10 ms nothing was consumed at all.
 """
 
+from collections.abc import Coroutine, Generator
+from types import coroutine
 from typing import Any, ClassVar
 
 import aiokafka
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode.services import WaitResults
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -48,10 +51,52 @@ class Consumer(driver.Consumer):
         if message.generation_id != self.app.consumer_generation_id:
             self._unacked_messages.discard(message)
             return False
+        # Faust's sensors hear of it from streams that acknowledge by themselves only.
+        self.app.sensors.on_message_out(message.tp, message.offset, message)
         return bool(super().ack(message))
+
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> Any:
+        """Wait for the first of several things to happen, which the first of them may do at once.
+
+        Faust hands on each message in a race against the suspension of the flow: four tasks a message, where a message
+        waits only for room in a full queue. Here it is begun without any, which spared a runner a tenth of its CPU.
+        """
+        first, *others = coros
+        if not isinstance(first, Coroutine):
+            return await super().wait_first(*coros, timeout=timeout)
+        try:
+            waits_for = first.send(None)
+        except BaseException as end:
+            for other in others:
+                if isinstance(other, Coroutine):
+                    other.close()
+            if isinstance(end, StopIteration):
+                return WaitResults([first], [end.value], False)
+            raise
+        return await super().wait_first(_resumed(first, waits_for), *others, timeout=timeout)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+async def _resumed(begun: Coroutine[Any, Any, Any], waits_for: Any) -> Any:
+    """Go on with a coroutine that was begun by hand and waits for a future."""
+    return await _steps(begun, waits_for)
+
+
+@coroutine
+def _steps(begun: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, Any]:
+    while True:
+        failure: BaseException | None = None
+        sent = None
+        try:
+            sent = yield waits_for
+        except BaseException as error:
+            failure = error
+        try:
+            waits_for = begun.send(sent) if failure is None else begun.throw(failure)
+        except StopIteration as end:
+            return end.value
 
 
 class Transport(driver.Transport):

@@ -85,6 +85,8 @@ _REPLACED_AT_ONCE = 500
 _TRIES = 5
 # The standalone database takes disproportionately longer for longer lists of ids.
 _CHUNK = 64
+# It compares each document with every id of the list, twice, and waits for the disk once for each delete.
+_DELETED_AT_ONCE = 32
 _SCAN_BATCH = 500
 
 _LOCK_INDEX = "lock_key"
@@ -258,7 +260,7 @@ class MongoExecutions:
             after = apply(before, ended)
             await self._mark_untold(before)
             if await self._swap(before, after):
-                await self._move([(after, after)])
+                await self._move([after])
                 return after
 
     async def _mark_untold(self, execution: Execution) -> None:
@@ -338,12 +340,13 @@ class MongoExecutions:
         done = {document.get("swap") for document in now}
         return [mark in done for mark in marks]
 
-    async def _move(self, swaps: Sequence[Swap]) -> Sequence[bool]:
-        """Put ``after`` among the finished and delete ``before`` from the open; see the module's docstring.
+    async def _move(self, ended: Sequence[Execution]) -> Sequence[bool]:
+        """Put executions among the finished and delete them from the open; see the module's docstring.
 
-        Answers for each whether the execution is finished now; False where another epoch has taken over.
+        An execution that a result has ended has the epoch that it was open under. Answers for each whether this end is the
+        one that counts; False where another epoch has taken over.
         """
-        documents = [to_document(after, self._retention) for _, after in swaps]
+        documents = [to_document(each, self._retention) for each in ended]
         async with translated():
             try:
                 await self._finished.bulk_write([InsertOne(document) for document in documents], ordered=False)
@@ -357,16 +360,22 @@ class MongoExecutions:
                     ordered=False,
                 )
             epochs: dict[int, list[str]] = defaultdict(list)
-            for before, _ in swaps:
-                epochs[before.epoch].append(before.execution_id)
-            short = False
+            for each in ended:
+                epochs[each.epoch].append(each.execution_id)
+            lost: set[str] = set()
             for epoch, ids in epochs.items():
-                for start in range(0, len(ids), _CHUNK):
-                    chunk = ids[start : start + _CHUNK]
+                for start in range(0, len(ids), _DELETED_AT_ONCE):
+                    chunk = ids[start : start + _DELETED_AT_ONCE]
                     deleted = await self._live.delete_many({"_id": {"$in": chunk}, "epoch": epoch})
-                    short = short or deleted.deleted_count != len(chunk)
-            left = await self._ids(self._live, [before.execution_id for before, _ in swaps]) if short else set()
-        return [before.execution_id not in left for before, _ in swaps]
+                    if deleted.deleted_count != len(chunk):
+                        lost |= await self._not_ended_under(epoch, chunk)
+        return [each.execution_id not in lost for each in ended]
+
+    async def _not_ended_under(self, epoch: int, ids: Sequence[str]) -> set[str]:
+        """Return those of the executions that are open still, or have ended under another epoch."""
+        still_open = await self._ids(self._live, ids)
+        query = {"_id": {"$in": [each for each in ids if each not in still_open]}, "epoch": epoch}
+        return set(ids) - {each["_id"] async for each in self._finished.find(query, {"_id": 1})}
 
     async def mark_started(self, marks: Sequence[Started]) -> frozenset[str]:
         """Mark certainly new requests as running; see the contract."""
@@ -390,17 +399,25 @@ class MongoExecutions:
                     lost |= {execution_id for execution_id in ids if now.get(execution_id) != epoch}
         return frozenset(lost)
 
-    async def project(self, results: Sequence[ActionFinished]) -> frozenset[str]:
+    async def project(
+        self, results: Sequence[ActionFinished], *, folded: Mapping[str, Execution] | None = None
+    ) -> frozenset[str]:
         """Apply results in order; see the contract."""
         by_execution: dict[str, list[ActionFinished]] = defaultdict(list)
         for result in results:
             by_execution[result.execution_id].append(result)
         left = list(by_execution)
+        ended = [each for each in (folded or {}).values() if each.status in TERMINAL]
+        if ended:
+            done = {each.execution_id for each, moved in zip(ended, await self._move(ended), strict=True) if moved}
+            left = [execution_id for execution_id in left if execution_id not in done]
         refused_ids: set[str] = set()
         for _ in range(_TRIES):
+            if not left:
+                return frozenset(refused_ids)
             found = {execution.execution_id: execution for execution in await self._find_live(left)}
             swaps: list[Swap] = []
-            moves: list[Swap] = []
+            moves: list[Execution] = []
             for execution_id in left:
                 before = after = found.get(execution_id)
                 if before is None or after is None:
@@ -408,18 +425,23 @@ class MongoExecutions:
                 for result in by_execution[execution_id]:
                     after = apply(after, result)
                 if after is not before:
-                    (swaps if after.status in OPEN else moves).append((before, after))
+                    if after.status in OPEN:
+                        swaps.append((before, after))
+                    else:
+                        moves.append(after)
                 if before.epoch != by_execution[execution_id][-1].epoch:
                     refused_ids.add(execution_id)
             gone = [execution_id for execution_id in left if execution_id not in found]
-            written = [*(await self._swap_all(swaps) if swaps else ()), *(await self._move(moves) if moves else ())]
+            swapped = await self._swap_all(swaps) if swaps else ()
+            moved = await self._move(moves) if moves else ()
             if gone:
-                ended = {each.execution_id: each.epoch for each in await self._find_finished(gone)}
-                refused_ids |= {each for each in gone if ended.get(each) != by_execution[each][-1].epoch}
-            left = [before.execution_id for (before, _), done in zip([*swaps, *moves], written, strict=True) if not done]
-            if not left:
-                return frozenset(refused_ids)
-        raise StoreUnavailable(f"results of {len(left)} executions not written: they changed each time they were read")
+                epochs = {each.execution_id: each.epoch for each in await self._find_finished(gone)}
+                refused_ids |= {each for each in gone if epochs.get(each) != by_execution[each][-1].epoch}
+            left = [before.execution_id for (before, _), done in zip(swaps, swapped, strict=True) if not done]
+            left += [each.execution_id for each, done in zip(moves, moved, strict=True) if not done]
+        if left:
+            raise StoreUnavailable(f"results of {len(left)} executions not written: they changed each time they were read")
+        return frozenset(refused_ids)
 
     async def states(self, ids: Sequence[str]) -> Mapping[str, tuple[int, Status]]:
         """Return epoch and status of executions."""
@@ -571,9 +593,9 @@ class MongoExecutions:
             "shard": {"$in": sorted(shards)},
         }
         found = await self._find(self._live, query, limit=limit)
-        left = [(execution, execution) for execution in found if execution.status in TERMINAL]
-        if left:
-            await self._move(left)
+        ended = [execution for execution in found if execution.status in TERMINAL]
+        if ended:
+            await self._move(ended)
         return [execution for execution in found if execution.requested_at and execution.requested_at < before]
 
     async def line(self, workflow_id: str) -> Sequence[Execution]:

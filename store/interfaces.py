@@ -164,8 +164,14 @@ class Executions(Protocol):
     async def mark_started(self, marks: Sequence[Started]) -> frozenset[str]:
         """Mark certainly new requests as running under their own epoch; return the ids that were no longer ours."""
 
-    async def project(self, results: Sequence[ActionFinished]) -> frozenset[str]:
-        """Apply results in order; return the ids of executions whose results the fence turned away or did not find."""
+    async def project(
+        self, results: Sequence[ActionFinished], *, folded: Mapping[str, Execution] | None = None
+    ) -> frozenset[str]:
+        """Apply results in order; return the ids of executions whose results the fence turned away or did not find.
+
+        ``folded`` are executions as these results leave them, where the caller has followed them since they were started
+        under the epoch of the results: they need not be read to be ended. The fence decides all the same.
+        """
 
     async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
         """Raise ``epoch`` to ``epoch + 1`` and make it pending again; None where it moved on in the meantime.

@@ -21,7 +21,7 @@ from apps.runner.heartbeat import Heartbeats
 from apps.runner.intake import Intake, Topics
 from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
-from apps.runner.projection import Projection
+from apps.runner.projection import Followed, Projection
 from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.settings import RunnerSettings
 from apps.runner.strays import Strays
@@ -31,7 +31,7 @@ from apps.service import ServiceApp
 from domain.execution import ActionFinished, Execution
 from events.folding import request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
-from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE
+from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE, partition_of
 from events.transport import Consumer
 from vault.values import SecretValues
 
@@ -100,7 +100,7 @@ class RunnerApp(ServiceApp):
             self.store.executions,
             runner=self.runner_id,
             limit=settings.runner_max_in_flight,
-            mark_delay=settings.runner_start_mark_delay,
+            mark_delay=settings.runner_write_delay,
             hand_back=self._hand_back,
             beacon=self.beacon,
         )
@@ -111,10 +111,13 @@ class RunnerApp(ServiceApp):
             hand_back=self._hand_back,
             beacon=self.beacon,
         )
+        self.followed = Followed()
         self.projection = Projection(
             self.store.executions,
+            followed=self.followed,
             announce=self._announce,
             metrics=self.metrics,
+            patience=settings.runner_write_delay,
             beacon=self.beacon,
         )
         self.heartbeats = Heartbeats(
@@ -131,6 +134,7 @@ class RunnerApp(ServiceApp):
             definitions=self.definitions,
             runs=self.runs,
             positions=self.positions,
+            followed=self.followed,
             tables=self.tables_of_runner,
             topics=self.event_topics,
             publish_event=self.publish,
@@ -168,7 +172,7 @@ class RunnerApp(ServiceApp):
         """Publish ``event``, trying again until the broker has acknowledged it."""
         while True:
             try:
-                sent = await topic.send(key=workflow_id, value=event)
+                sent = await topic.send(key=workflow_id, value=event, partition=partition_of(workflow_id))
                 await asyncio.wait_for(sent, self.settings.runner_publish_timeout)
                 return
             except asyncio.CancelledError:
@@ -179,7 +183,7 @@ class RunnerApp(ServiceApp):
 
     async def _publish_result(self, workflow_id: str, result: ActionResult) -> None:
         await self.publish(self.event_topics.action_result, workflow_id, result)
-        live = self.runs.live.get(result.execution_id)
+        live = self.runs.published(result.execution_id, result.epoch, result.seq)
         self.metrics.finished_action(result, result.kind or "unknown", live.run.cause if live else "unknown")
 
     async def _send(
@@ -226,11 +230,14 @@ class RunnerApp(ServiceApp):
         self.positions.revoked(revoked)
         self.intake.acks.forget(revoked)
         self.results.acks.forget(revoked)
+        self.projection.hurry()
         await self.runs.flush_marks()
 
     async def on_stop(self) -> None:
         # Before the consumer and the producer stop: what finishes in the grace period still publishes its results.
-        await self.runs.drain(self.settings.runner_grace_period)
+        left = await self.runs.drain(self.settings.runner_grace_period)
+        await self.projection.see_written({live.run.execution_id: live.published for live in left})
+        await self.runs.hand_back_all(left)
         await super().on_stop()
 
 

@@ -31,7 +31,6 @@ from domain.action import Action
 from domain.durations import parse_duration
 from domain.execution import ActionOutcome, Failures, Status, outcome_key
 from domain.flow import failure, following, status_after
-from domain.instants import instant
 from domain.retry import NoRetry, RetryDecision, decide_retry
 from events.folding import result_transition
 from events.records import ActionResult
@@ -80,7 +79,8 @@ Intend = Callable[[Run, str], Awaitable[bool]]
 
 def now() -> datetime:
     """Return the current instant."""
-    return instant(datetime.now(timezone.utc))
+    found = datetime.now(timezone.utc)
+    return found.replace(microsecond=found.microsecond // 1000 * 1000)
 
 
 async def run_attempt(
@@ -145,7 +145,10 @@ async def _run_one(run: Run, step: Step, resources: Resources, outcomes: Sequenc
             if not step.holds(data):
                 return Skipped(logs=(f"skipped: {action.condition} does not hold",))
             action = step.render(data)
-        async with limit:
+        if action.waits:
+            async with limit:
+                outcome = await run_action(action, context)
+        else:
             outcome = await run_action(action, context)
     except asyncio.CancelledError:
         raise

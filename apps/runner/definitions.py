@@ -1,9 +1,11 @@
 """Definitions, cached: a version never changes once it is stored."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 from actions.registry import WorkflowDefinition
-from store.interfaces import Workflows
+from store.interfaces import Workflow, Workflows
 
 CAPACITY = 10_000
 
@@ -43,8 +45,17 @@ class Definitions:
             document = await self._workflows.get_version(workflow_id, version)
             if document is None:
                 raise UnknownVersion(workflow_id, version)
-            definition = WorkflowDefinition.from_document(dict(document))
-            self._cache[workflow_id, version] = definition
-            if len(self._cache) > CAPACITY:
-                self._cache.popitem(last=False)
+            definition = self._keep(workflow_id, version, document)
+        return definition
+
+    def of(self, workflow: Workflow) -> WorkflowDefinition:
+        """Return the definition of a workflow that has just been read."""
+        return self.cached(workflow.workflow_id, workflow.version) or self._keep(
+            workflow.workflow_id, workflow.version, workflow.definition
+        )
+
+    def _keep(self, workflow_id: str, version: int, document: Mapping[str, Any]) -> WorkflowDefinition:
+        definition = self._cache[workflow_id, version] = WorkflowDefinition.from_document(dict(document))
+        if len(self._cache) > CAPACITY:
+            self._cache.popitem(last=False)
         return definition

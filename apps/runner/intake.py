@@ -28,6 +28,7 @@ from apps.runner.attempts import Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion
 from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
+from apps.runner.projection import Followed
 from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.tables import Busy, Tables
 from domain.execution import Admission, Cause, Execution, Status, admit, deadline_of
@@ -37,16 +38,20 @@ from domain.instants import from_millis, instant
 from domain.overlap import Overlap
 from domain.trigger import allows_manual
 from events.dead_letters import send_dead_letter
-from events.folding import ended_record, request_record
+from events.folding import ended_record, request_record, requested_execution
 from events.records import Event, ExecutionRequest
 from events.topics import partition_of
 from events.wire import Malformed
-from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, StoreUnavailable, Workflow, Workflows
+from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, StoreUnavailable, Workflows
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 PublishEvent = Callable[[TopicT, str, Event], Awaitable[None]]
+
+
+class NotStartable(Exception):
+    """The workflow that a request straight from Kafka names cannot be started by it."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Intake:
         definitions: Definitions,
         runs: Runs,
         positions: Positions,
+        followed: Followed,
         tables: Tables,
         topics: Topics,
         publish_event: PublishEvent,
@@ -85,6 +91,7 @@ class Intake:
         self.definitions = definitions
         self.runs = runs
         self.positions = positions
+        self.followed = followed
         self.tables = tables
         self.topics = topics
         self.publish_event = publish_event
@@ -136,7 +143,7 @@ class Intake:
         certain = first and self._is_certainly_new(ticket, request)
         definition = self.definitions.cached(request.workflow_id, request.version)
         if certain and definition is not None:
-            self._start(_run_of(request, len(definition.actions)), definition, marked=False)
+            self._start(requested_execution(request), definition, marked=False)
             ticket.finish()
         else:
             self._spawn(self._start_carefully(ticket, request, first))
@@ -160,23 +167,23 @@ class Intake:
             # Asked again: reading may have taken long enough for the request to be published anew.
             certain = first and self._is_certainly_new(ticket, request)
             if certain:
-                run = _run_of(request, len(definition.actions))
+                execution = requested_execution(request)
             else:
                 await self.positions.caught_up(ticket.event.message.partition)
                 execution_id = request.execution_id or ""
                 if execution_id in self.runs.live and self.runs.live[execution_id].run.epoch >= request.epoch:
                     ticket.finish()
                     return
-                execution = await self._stubbornly(
+                claimed = await self._stubbornly(
                     lambda: self.executions.claim(execution_id, request.epoch, self.runner, now())
                 )
-                if execution is None:
+                if claimed is None:
                     log.info("request is stale", execution_id=execution_id, epoch=request.epoch)
                     ticket.finish()
                     return
+                execution = claimed
                 self.runs.cancel(execution_id, below_epoch=execution.epoch)
-                run = _run_of_claimed(execution)
-            self._start(run, definition, marked=not certain)
+            self._start(execution, definition, marked=not certain)
             started = True
             ticket.finish()
         except UnknownVersion as error:
@@ -185,8 +192,10 @@ class Intake:
             if not started:
                 self.runs.release()
 
-    def _start(self, run: Run, definition: WorkflowDefinition, *, marked: bool) -> None:
-        self.metrics.starts.labels("claimed" if marked else "certain").inc()
+    def _start(self, execution: Execution, definition: WorkflowDefinition, *, marked: bool) -> None:
+        run = _run_of(execution)
+        self.followed.begin(execution)
+        self.metrics.starts_by("claimed" if marked else "certain").inc()
         self.runs.start_run(
             run,
             lambda: run_attempt(
@@ -226,11 +235,14 @@ class Intake:
     async def _admit_foreign(self, ticket: Ticket, request: ExecutionRequest, execution_id: str) -> None:
         try:
             workflow = await self._stubbornly(lambda: self.workflows.get(request.workflow_id))
-            problem = _why_not(workflow, request.workflow_id)
-            if workflow is None or problem:
-                await self.refuse(ticket, problem)
-                return
-            definition = await self._stubbornly(lambda: self.definitions.get(workflow.workflow_id, workflow.version))
+            if workflow is None or workflow.archived_at is not None:
+                raise NotStartable(f"workflow {request.workflow_id} does not exist; create it first, then publish again")
+            definition = self.definitions.of(workflow)
+            if not allows_manual(definition.trigger):
+                raise NotStartable(
+                    f'workflow {workflow.workflow_id} runs on schedule; set "allowManual": true in its trigger to start it'
+                    " by event"
+                )
             definition.check_input(request.input or {})
             admission = Admission(
                 execution_id=execution_id,
@@ -245,12 +257,20 @@ class Intake:
                 shard=partition_of(workflow.workflow_id),
                 input=request.input or None,
             )
-            await self._admit(admission, definition.overlap)
+            # A producer that sends again what it is not sure of gives the same id. Admission would refuse it as well, but
+            # only after it has held the lock for a moment, in which others would be told that the workflow is busy.
+            if request.execution_id is not None and await self._is_known(execution_id):
+                await self._tell_again(admission)
+            else:
+                await self._admit(admission, definition.overlap)
             ticket.finish()
-        except (UnknownVersion, BadInput) as error:
+        except (NotStartable, BadInput) as error:
             await self.refuse(ticket, str(error))
         finally:
             self.runs.release()
+
+    async def _is_known(self, execution_id: str) -> bool:
+        return await self._stubbornly(lambda: self.executions.get(execution_id)) is not None
 
     async def _admit(self, admission: Admission, overlap: Overlap) -> None:
         async def tell_ended(ended: Execution) -> None:
@@ -318,38 +338,9 @@ async def _log_failure(work: Awaitable[None]) -> None:
         log.exception("request broke off; it stays unacknowledged")
 
 
-def _why_not(workflow: Workflow | None, workflow_id: str) -> str:
-    """Return why a request straight from Kafka cannot be admitted; empty where it can."""
-    if workflow is None or workflow.archived_at is not None:
-        return f"workflow {workflow_id} does not exist; create it first, then publish again"
-    definition = WorkflowDefinition.from_document(dict(workflow.definition))
-    if not allows_manual(definition.trigger):
-        return f'workflow {workflow_id} runs on schedule; set "allowManual": true in its trigger to start it by event'
-    return ""
-
-
-def _run_of(request: ExecutionRequest, total_actions: int) -> Run:
-    """Return the first attempt of a certainly new request."""
-    return Run(
-        execution_id=request.execution_id or "",
-        workflow_id=request.workflow_id,
-        version=request.version,
-        epoch=request.epoch,
-        attempt=request.attempt,
-        retries_left=request.retries_left,
-        resume_index=0,
-        total_actions=total_actions,
-        cause=request.cause,
-        started_at=now(),
-        deadline=instant(request.deadline) if request.deadline else None,
-        created_at=instant(request.created_at) if request.created_at else None,
-        due_at=instant(request.due_at) if request.due_at else None,
-        input=request.input or {},
-    )
-
-
-def _run_of_claimed(execution: Execution) -> Run:
-    """Return what is left to run of a claimed execution."""
+def _run_of(execution: Execution) -> Run:
+    """Return what is left to run of an execution that has just been started."""
+    recorded = bool(execution.results)
     return Run(
         execution_id=execution.execution_id,
         workflow_id=execution.workflow_id,
@@ -357,16 +348,16 @@ def _run_of_claimed(execution: Execution) -> Run:
         epoch=execution.epoch,
         attempt=execution.attempt,
         retries_left=execution.retries_left,
-        resume_index=execution.resume_index,
+        resume_index=execution.resume_index if recorded else 0,
         total_actions=execution.total_actions,
         cause=execution.cause.value,
-        failures=execution.failures,
+        failures=execution.failures if recorded else {},
         started_at=execution.started_at or now(),
         recorded=len(execution.results),
         deadline=execution.deadline,
-        in_doubt=execution.in_doubt,
+        in_doubt=execution.in_doubt if execution.intents else frozenset(),
         created_at=execution.created_at,
         due_at=execution.due_at,
         input=execution.input or {},
-        outcomes=tuple(execution.ordered_results),
+        outcomes=tuple(execution.ordered_results) if recorded else (),
     )

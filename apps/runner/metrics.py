@@ -1,5 +1,7 @@
 """What the runner counts, served under ``/metrics``. Labels are bounded: no ids."""
 
+from functools import lru_cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from events.records import ActionResult
@@ -27,10 +29,15 @@ class Metrics:
         self.refused = Counter("runner_refused_results", "Results that the fence turned away.", registry=registry)
         self.dead_letters = Counter("runner_dead_letters", "Records that could not be taken.", registry=registry)
 
+        # Prometheus looks labels up under a lock, which is too much for every result.
+        self._of_actions = lru_cache(maxsize=None)(self._actions.labels)
+        self._of_executions = lru_cache(maxsize=None)(self._finished.labels)
+        self.starts_by = lru_cache(maxsize=None)(self.starts.labels)
+
     def finished_action(self, result: ActionResult, kind: str, cause: str) -> None:
         """Note the result of an action of ``kind`` in an execution that ``cause`` asked for."""
-        self._actions.labels(kind, result.status).observe((result.finished_at - result.started_at).total_seconds())
+        self._of_actions(kind, result.status).observe((result.finished_at - result.started_at).total_seconds())
         if result.execution_status == "waiting":
             self._retries.inc()
         elif result.execution_status != "running":
-            self._finished.labels(result.execution_status, cause).inc()
+            self._of_executions(result.execution_status, cause).inc()

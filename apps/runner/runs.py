@@ -43,6 +43,7 @@ class LiveRun:
     marked: bool  # whether MongoDB knows that it runs
     show: Callable[[], None]  # writes the table of who is busy
     context: Context
+    published: int = 0  # sequence number of the last result that Kafka has
     started: float = 0.0  # loop time
     mark_due: float = 0.0  # loop time
     task: "asyncio.Task[None] | None" = field(default=None)
@@ -116,6 +117,14 @@ class Runs(Service):
             if self.live.get(live.run.execution_id) is live:
                 del self.live[live.run.execution_id]
             self._slots.release()
+
+    def published(self, execution_id: str, epoch: int, seq: int) -> LiveRun | None:
+        """Note that Kafka has a result of a run, and return the run, if it lives here."""
+        live = self.live.get(execution_id)
+        if live is None or live.run.epoch != epoch:
+            return None
+        live.published = seq
+        return live
 
     def cancel(self, execution_id: str, *, below_epoch: int | None = None) -> None:
         """Cancel the run of an execution, if it runs here (and, where given, under an epoch below ``below_epoch``)."""
@@ -208,8 +217,8 @@ class Runs(Service):
                 log.warning("execution was started elsewhere; giving it up", execution_id=live.run.execution_id)
                 self.cancel(live.run.execution_id)
 
-    async def drain(self, grace: float) -> None:
-        """Let what runs finish within ``grace`` seconds; cancel and hand back the rest."""
+    async def drain(self, grace: float) -> Sequence[LiveRun]:
+        """Let what runs finish within ``grace`` seconds; cancel the rest, and return it to be handed back."""
         self.draining = True
         tasks = [live.task for live in self.live.values() if live.task is not None]
         if tasks:
@@ -220,7 +229,11 @@ class Runs(Service):
                 live.task.cancel()
         if left:
             await asyncio.wait([live.task for live in left if live.task is not None], timeout=1)
-            await asyncio.gather(*(self._hand_back(live.run) for live in left))
+        return left
+
+    async def hand_back_all(self, left: Sequence[LiveRun]) -> None:
+        """Have others resume what :meth:`drain` has left."""
+        await asyncio.gather(*(self._hand_back(live.run) for live in left))
 
     async def _hand_back(self, run: Run, why: Restart = Restart.HANDED_BACK) -> None:
         try:

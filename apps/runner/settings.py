@@ -18,8 +18,11 @@ class RunnerSettings(ServiceSettings):
     runner_grace_period: float = Field(
         default=10.0, ge=0, description="Seconds that running actions may take to finish when the runner is stopped."
     )
-    runner_start_mark_delay: float = Field(
-        default=0.1, ge=0, description="Seconds after which a run without a result yet is marked as running in MongoDB."
+    runner_write_delay: float = Field(
+        default=0.25,
+        ge=0,
+        description="Seconds that the start of a run, and results after which it goes on, wait to be written to MongoDB "
+        "together with what follows.",
     )
     runner_publish_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for Kafka before trying again.")
     runner_publish_own_topics: bool = Field(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -170,10 +171,25 @@ class Dependencies(Supervised):
         await self._start_children(self.kafka)
 
 
+@dataclass(frozen=True)
+class GivenServers:
+    """Kafka and MongoDB that run elsewhere."""
+
+    kafka_bootstrap: str
+    mongodb_url: str
+    children: dict[str, ChildProcess] = field(default_factory=dict)
+
+    @classmethod
+    def of_environment(cls) -> GivenServers | None:
+        """Return the servers that ``KAFKA_BOOTSTRAP`` and ``MONGODB_URL`` name; None unless both are set."""
+        given = os.environ.get("KAFKA_BOOTSTRAP"), os.environ.get("MONGODB_URL")
+        return cls(given[0], given[1]) if given[0] and given[1] else None
+
+
 class Stack(Supervised):
     """The dependencies and the three services.
 
-    `dependencies` that run already are used as they are and left running; otherwise the stack has its own.
+    `servers` that run already are used as they are and left running; otherwise the stack has its own.
     `environment` is given to every service (as in ``{"SCHEDULER_INTERVAL": "1"}``).
     """
 
@@ -181,28 +197,29 @@ class Stack(Supervised):
         self,
         settings: StandaloneSettings,
         *,
-        dependencies: Dependencies | None = None,
+        servers: Dependencies | GivenServers | None = None,
         environment: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(settings, **kwargs)
-        self._owns_dependencies = dependencies is None
-        self.dependencies = dependencies or Dependencies(settings, sink=self.sink, progress=self.progress)
+        self._owns_dependencies = servers is None
+        self.dependencies = Dependencies(settings, sink=self.sink, progress=self.progress)
+        self.servers = servers or self.dependencies
         self.environment = dict(environment or {})
         self.workers: dict[str, FaustWorker] = {}
-        self.children = dict(self.dependencies.children)
+        self.children = dict(self.servers.children)
         for service in SERVICES:
             self._new_worker(service, service, getattr(settings, f"{service}_port"))
 
     @property
     def kafka_bootstrap(self) -> str:
         """What goes into KAFKA_BOOTSTRAP."""
-        return self.dependencies.kafka_bootstrap
+        return self.servers.kafka_bootstrap
 
     @property
     def mongodb_url(self) -> str:
         """What goes into MONGODB_URL."""
-        return self.dependencies.mongodb_url
+        return self.servers.mongodb_url
 
     @property
     def api_url(self) -> str:

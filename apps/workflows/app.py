@@ -72,9 +72,9 @@ class WorkflowsApp(ServiceApp):
         self.clock = utc_now
         self.secret_keys = key_source(settings)
         self.secrets = secret_values(settings, lambda: self.store.secrets.all())
-        self.request_execution = Publisher(EXECUTION.bind(self), settings.workflows_publish_timeout)
+        self.request_execution = Publisher(EXECUTION.bind(self), settings.workflows_publish_timeout, waits=False)
         self.announce_end = Publisher(ACTION_RESULT.bind(self), settings.workflows_publish_timeout)
-        self.announce_change = Publisher(SCHEDULE.bind(self), settings.workflows_publish_timeout)
+        self.announce_change = Publisher(SCHEDULE.bind(self), settings.workflows_publish_timeout, waits=False)
         self.letter_box = LetterBox(settings.kafka_bootstrap)
         self.resend = {
             spec.name: Publisher(spec.bind(self), settings.workflows_publish_timeout)

@@ -2,10 +2,13 @@
 
 Nothing that the API publishes is lost for good when Kafka is away: the scheduler re-publishes executions that nobody
 picked up, and reads the definitions on its timer. So a failure here is told to the caller as False, never raised.
+
+For the same reason whoever triggers a workflow, or stores one, need not wait until the broker has acknowledged the event:
+what he asked for is durable before it is sent.
 """
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from async_timeout import timeout
@@ -23,24 +26,34 @@ class Publish(Protocol):
 
 
 class Publisher:
-    """Publishes on one topic, with ``workflow_id`` as the key."""
+    """Publishes on one topic, with ``workflow_id`` as the key; ``waits`` for the broker unless told otherwise."""
 
-    def __init__(self, topic: TopicT, seconds: float) -> None:
+    def __init__(self, topic: TopicT, seconds: float, *, waits: bool = True) -> None:
         self.topic = topic
         self.seconds = seconds
+        self.waits = waits
 
     async def __call__(self, workflow_id: str | bytes | None, event: Event | bytes) -> bool:
         try:
             async with timeout(self.seconds):
-                acknowledgement = await self.topic.send(key=workflow_id, value=event)
+                acknowledgement = asyncio.ensure_future(await self.topic.send(key=workflow_id, value=event))
+                if not self.waits:
+                    acknowledgement.add_done_callback(lambda done: self._look_at(done, workflow_id))
+                    return False
                 # Shielded: the record stays in the producer's buffer, and Faust's callback cannot take a cancelled future.
                 await asyncio.shield(acknowledgement)
         except asyncio.TimeoutError:
-            error = f"no acknowledgement within {self.seconds:g} s"
+            self._failed(workflow_id, f"no acknowledgement within {self.seconds:g} s")
         except Exception as failure:
             # Whatever it was, the work is recorded, and the scheduler publishes it again.
-            error = repr(failure)
+            self._failed(workflow_id, repr(failure))
         else:
             return True
-        log.warning("publish_failed", topic=str(self.topic), workflow_id=str(workflow_id), error=error)
         return False
+
+    def _look_at(self, acknowledgement: "asyncio.Future[Any]", workflow_id: str | bytes | None) -> None:
+        if not acknowledgement.cancelled() and (failure := acknowledgement.exception()) is not None:
+            self._failed(workflow_id, repr(failure))
+
+    def _failed(self, workflow_id: str | bytes | None, error: str) -> None:
+        log.warning("publish_failed", topic=str(self.topic), workflow_id=str(workflow_id), error=error)

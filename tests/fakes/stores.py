@@ -76,7 +76,9 @@ class FakeExecutions:
                 )
         return frozenset(lost)
 
-    async def project(self, results: Sequence[ActionFinished]) -> frozenset[str]:
+    async def project(
+        self, results: Sequence[ActionFinished], *, folded: Mapping[str, Execution] | None = None
+    ) -> frozenset[str]:
         refused = set()
         for result in results:
             before = self.found.get(result.execution_id)

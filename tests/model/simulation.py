@@ -27,7 +27,7 @@ from apps.runner import attempts, intake, positions, runs, strays
 from apps.runner.agents import Results
 from apps.runner.definitions import Definitions
 from apps.runner.metrics import Metrics as RunnerMetrics
-from apps.runner.projection import Projection
+from apps.runner.projection import Followed, Projection
 from apps.scheduler.agenda import Agenda
 from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
@@ -42,7 +42,7 @@ from apps.workflows.errors import InProgress
 from domain.execution import Execution, Status
 from domain.instants import instant
 from events.folding import ended_record, request_record
-from events.records import Event, ExecutionRequest
+from events.records import ActionResult, Event, ExecutionRequest
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
 from events.wire import Decoder, encode
 from store.interfaces import Heartbeat, StoreUnavailable, Workflow
@@ -346,7 +346,10 @@ class Runner(Process):
         metrics = RunnerMetrics(CollectorRegistry())
         self.runs = runs.Runs(executions, runner=self.name, limit=50, mark_delay=0.1, hand_back=self._hand_back)
         self.strays = strays.Strays(executions, runs=self.runs, runner=self.name, hand_back=self._hand_back)
-        self.projection = Projection(executions, announce=self._announce, metrics=metrics)
+        self.followed = Followed()
+        self.projection = Projection(
+            executions, followed=self.followed, announce=self._announce, metrics=metrics, patience=0.1
+        )
         self.secrets = Resources(http=None).secrets  # type: ignore[arg-type]
         self.intake = intake.Intake(
             runner=self.name,
@@ -355,10 +358,11 @@ class Runner(Process):
             definitions=Definitions(workflows),
             runs=self.runs,
             positions=self.positions,
+            followed=self.followed,
             tables=tables,
             topics=intake.Topics(EXECUTION.name, ACTION_RESULT.name, "schedule", "dead"),  # type: ignore[arg-type]
             publish_event=self.publish,
-            publish_result=lambda workflow_id, result: self.publish(ACTION_RESULT.name, workflow_id, result),
+            publish_result=self._publish_result,
             resources=lambda: self,
             republish_after=REPUBLISH,
             metrics=metrics,
@@ -372,6 +376,10 @@ class Runner(Process):
             announce_end=self._announce_end,
         )
         self.beats = 0
+
+    async def _publish_result(self, workflow_id: str, result: ActionResult) -> None:
+        await self.publish(ACTION_RESULT.name, workflow_id, result)
+        self.runs.published(result.execution_id, result.epoch, result.seq)
 
     async def start(self) -> None:
         for service in (self.runs, self.projection, self.strays):
@@ -398,7 +406,9 @@ class Runner(Process):
 
     async def stop(self) -> None:
         """Stop as SIGTERM asks for."""
-        await self.runs.drain(0.5)
+        left = await self.runs.drain(0.5)
+        await self.projection.see_written({live.run.execution_id: live.published for live in left})
+        await self.runs.hand_back_all(left)
         self._commit()
         await self.effect(lambda: self.world.runners_store.beats.pop(self.name, None))
         self.alive = False
@@ -442,6 +452,7 @@ class Runner(Process):
         self.positions.revoked(revoked)
         self.intake.acks.forget(revoked)
         self.results.acks.forget(revoked)
+        self.projection.hurry()
         await self.runs.flush_marks()
 
     def _assign(self) -> None:

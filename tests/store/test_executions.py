@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
+import pytest_asyncio
 
 from domain.execution import (
     ActionFinished,
@@ -72,6 +73,18 @@ def finished(asked, index=0, status=Status.RUNNING, *, epoch=1, seq=1, attempt=1
         wake_at=wake_at,
         reason=None if ok else "because",
     )
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def folded_end(store):
+    """An admitted execution, its results, and how they leave it."""
+    asked = admission("followed")
+    await store.executions.admit(asked)
+    results = [finished(asked), finished(asked, 1, Status.OK, seq=2)]
+    ended = admit(asked)
+    for result in results:
+        ended = apply(ended, result)
+    return asked, results, ended
 
 
 async def test_an_admitted_execution_is_what_the_core_says(store):
@@ -371,3 +384,26 @@ async def test_the_recent_executions_of_several_workflows(store):
     assert [each.status for each in recent["a"]] == [Status.PENDING, Status.OK, Status.OK]
     assert all(not each.results for each in recent["a"])
     assert list(recent["b"]) == []
+
+
+async def test_what_was_followed_ends_without_a_read(store, folded_end):
+    asked, results, ended = folded_end
+    assert await store.executions.project(results, folded={asked.execution_id: ended}) == frozenset()
+    assert await store.executions.get(asked.execution_id) == ended
+    assert await store.executions.holder(asked.workflow_id) is None
+    assert await store.executions.project(results, folded={asked.execution_id: ended}) == frozenset()
+
+
+async def test_a_belief_that_is_stale_ends_nothing(store, folded_end):
+    asked, results, ended = folded_end
+    reissued = await store.executions.reissue(asked.execution_id, 1, at(5), Restart.LOST)
+    assert await store.executions.project(results, folded={asked.execution_id: ended}) == {asked.execution_id}
+    assert await store.executions.get(asked.execution_id) == reissued
+    assert (await store.executions.holder(asked.workflow_id)) == reissued
+
+
+async def test_a_belief_does_not_undo_a_cancellation(store, folded_end):
+    asked, results, ended = folded_end
+    cancelled = await store.executions.end(Ended(asked.execution_id, asked.workflow_id, Status.CANCELLED, "no", at(5)))
+    assert await store.executions.project(results, folded={asked.execution_id: ended}) == {asked.execution_id}
+    assert await store.executions.get(asked.execution_id) == cancelled

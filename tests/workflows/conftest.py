@@ -50,9 +50,8 @@ def app(
 ) -> WorkflowsApp:
     app = create_app(WorkflowsSettings(data_dir=tmp_path, workflows_body_limit=20_000), store=store)  # type: ignore[arg-type]
     app.clock = clock
-    app.request_execution = Publisher(requests, 0.05)  # type: ignore[arg-type]
-    app.announce_end = Publisher(requests, 0.05)  # type: ignore[arg-type]
-    app.announce_change = Publisher(changes, 0.05)  # type: ignore[arg-type]
+    app.request_execution = Publisher(requests, 0.05, waits=False)  # type: ignore[arg-type]
+    app.announce_change = Publisher(changes, 0.05, waits=False)  # type: ignore[arg-type]
     app.announce_end = Publisher(ends, 0.05)  # type: ignore[arg-type]
     app.web.init_server()
     return app

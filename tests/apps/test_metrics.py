@@ -1,0 +1,52 @@
+"""What the streams' sensor tells Prometheus."""
+
+from types import SimpleNamespace
+
+from faust.types import TP
+from prometheus_client import CollectorRegistry, generate_latest
+
+from apps.metrics import LagCollector, StreamMonitor
+
+HERE = TP("workflow.execution", 3)
+
+
+def shown(monitor, registry):
+    monitor.settle()
+    lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def test_what_was_counted_is_carried_over_once():
+    registry = CollectorRegistry()
+    monitor = StreamMonitor("runner", registry)
+    messages = [SimpleNamespace(time_in=None, time_out=None) for _ in range(3)]
+    for offset, message in enumerate(messages):
+        monitor.on_message_in(HERE, offset, message)
+        monitor.on_stream_event_in(HERE, offset, object(), object())
+    monitor.on_message_out(HERE, 0, messages[0])
+    monitor.on_message_out(HERE, 0, messages[0])  # the stream says so as well
+    monitor.on_send_completed(None, monitor.on_send_initiated(None, "workflow.action-result", None, 1, 1), None)
+    for status in (200, 200, 404):
+        state = monitor.on_web_request_start(None, None)
+        monitor.on_web_request_end(None, None, SimpleNamespace(status=status), state)
+    for _ in range(2):  # asking does not count
+        found = shown(monitor, registry)
+        assert found["runner_messages_received_total"] == 3
+        assert found['runner_messages_received_per_topic_total{topic="workflow.execution"}'] == 3
+        assert found["runner_active_messages"] == found["runner_total_active_events"] == 2
+        assert found["runner_events_runtime_ms_count"] == 1
+        assert found['runner_topic_messages_sent_total{topic="topic.workflow.action-result"}'] == 1
+        assert found["runner_producer_send_latency_count"] == found["runner_total_sent_messages_total"] == 1
+        assert found['runner_http_status_codes_total{status_code="200"}'] == 2
+        assert found['runner_http_status_codes_total{status_code="404"}'] == 1
+    monitor.on_message_in(HERE, 3, SimpleNamespace(time_in=None, time_out=None))
+    assert shown(monitor, registry)["runner_messages_received_total"] == 4
+
+
+def test_lag_is_what_lies_beyond_the_commit():
+    registry = CollectorRegistry()
+    monitor = StreamMonitor("runner", registry)
+    registry.register(LagCollector("runner", monitor))
+    monitor.track_tp_end_offset(HERE, 10)
+    monitor.on_tp_commit({HERE: 7})
+    assert shown(monitor, registry)['runner_consumer_lag{partition="3",topic="workflow.execution"}'] == 3

@@ -1,0 +1,83 @@
+"""What the transport does otherwise than Faust's own."""
+
+import asyncio
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+from mode import Service
+
+from events.transport import Consumer
+
+
+@pytest.fixture
+async def waiting():
+    service = Consumer.__new__(Consumer)
+    Service.__init__(service)
+    service._stopped.clear()
+    return service
+
+
+async def done(value):
+    return value
+
+
+async def test_what_is_done_at_once_needs_no_task(waiting, monkeypatch):
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "create_task", lambda *_, **__: pytest.fail("a task was made"))
+    results = await waiting.wait_first(done("here"), asyncio.Event().wait())
+    assert (results.done[0].cr_frame, results.results, results.stopped) == (None, ["here"], False)
+
+
+async def test_what_has_to_wait_goes_on_where_it_was(waiting):
+    room, steps = asyncio.Event(), []
+
+    async def hand_on():
+        steps.append("begun")
+        await room.wait()
+        steps.append("room")
+        await asyncio.sleep(0)
+        return "done"
+
+    suspended = asyncio.Event()
+    asyncio.get_running_loop().call_soon(room.set)
+    results = await waiting.wait_first(hand_on(), suspended.wait())
+    assert (steps, results.results) == (["begun", "room"], ["done"])
+
+
+async def test_a_suspended_flow_wins_and_what_waited_is_cancelled(waiting):
+    suspended, seen = asyncio.Event(), []
+
+    async def hand_on():
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    asyncio.get_running_loop().call_soon(suspended.set)
+    results = await waiting.wait_first(hand_on(), suspended.wait())
+    await asyncio.sleep(0)
+    assert (results.results, seen) == ([True], ["cancelled"])
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_fails_is_raised(waiting, late):
+    async def hand_on():
+        if late:
+            await asyncio.sleep(0)
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await waiting.wait_first(hand_on(), asyncio.Event().wait())
+
+
+async def test_an_event_of_an_earlier_generation_is_not_acknowledged(waiting):
+    told = []
+    waiting.app = SimpleNamespace(
+        consumer_generation_id=2, sensors=SimpleNamespace(on_message_out=lambda *arguments: told.append(arguments))
+    )
+    message = Mock(generation_id=1)
+    waiting._unacked_messages = {message}
+    assert waiting.ack(message) is False
+    assert (waiting._unacked_messages, told) == (set(), [])
