@@ -91,7 +91,7 @@ async def test_the_budget_counts_from_the_first_failed_attempt(outcomes):
         ("POST", {"type": "http-request", "url": "http://x", "method": "POST"}, False),
         ("GET", {"type": "http-request", "url": "http://x", "method": "GET"}, True),
         ("message", {"type": "publish", "topic": "t"}, False),
-        ("log", {"type": "log", "message": "x"}, True),
+        ("PUT", {"type": "http-request", "url": "http://x", "method": "PUT"}, True),
     ],
 )
 async def test_an_action_that_overruns_its_time_may_have_been_done(monkeypatch, word, action, retried):
