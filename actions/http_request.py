@@ -12,9 +12,10 @@ body-decode, secret, tls-settings, url or request.
 """
 
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
-from typing import Annotated, Any, Final, Literal
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import aiohttp
 from multidict import CIMultiDict
@@ -22,7 +23,7 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_val
 from typing_extensions import Self
 from yarl import URL
 
-from actions.http.auth import Auth, Credentials, HeaderName, SecretName, check_header_name, secrets_of
+from actions.http.auth import Auth, HeaderName, SecretName, basic, check_header_name, secrets_of
 from actions.http.bodies import Part, Values, form_body, json_body, multipart_body, pairs
 from actions.http.connections import Connections, user_agent
 from actions.http.expectations import Expectations
@@ -100,6 +101,8 @@ class Proxy(Model):
 class HttpRequestAction(Action):
     """Sends one HTTP request."""
 
+    waits: ClassVar[bool] = False  # beyond its own clock, that is
+
     type: Literal["http-request"]
     url: HttpUrl
     method: Literal["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS"]
@@ -169,40 +172,42 @@ class HttpRequestAction(Action):
         """Return the secrets it refers to: path of the field -> name."""
         return dict(secrets_of(self))
 
+    @cached_property
+    def parts(self) -> "_Parts":
+        """What is the same for every attempt."""
+        return _parts(self)
+
+    @cached_property
+    def shown_url(self) -> str:
+        """The URL as it may be shown."""
+        return self.url if "@" not in self.url and "?" not in self.url else redact_url(URL(self.url))
+
+    @cached_property
     def time_limits(self) -> TimeLimits:
-        """Return the timeouts in seconds."""
+        """The timeouts in seconds."""
         parts = self.timeouts or _DEFAULT_TIMEOUTS
-        return _time_limits(parts.connect, parts.first_byte, parts.idle, self.timeout)
-
-
-@lru_cache(maxsize=1024)
-def _time_limits(*parts: str) -> TimeLimits:
-    return TimeLimits(*(parse_duration(part).total_seconds() for part in parts))
+        texts = (parts.connect, parts.first_byte, parts.idle, self.timeout)
+        return TimeLimits(*(parse_duration(text).total_seconds() for text in texts))
 
 
 async def run(action: HttpRequestAction, context: Context) -> Outcome:
     """Send the request and read the answer."""
-    try:
-        request = await _prepare(action, context)
-    except UnknownSecret as error:
-        return Failed("secret", str(error))
-    except ValueError as error:
-        return Failed("request", str(error))
-    return await _Attempt(action, context, request).run()
+    return await _Attempt(action, context).run()
 
 
-async def _prepare(action: HttpRequestAction, context: Context) -> Request:
-    credentials = await action.auth.credentials(context.secret) if action.auth is not None else Credentials()
+@dataclass(frozen=True)
+class _Parts:
+    """What of a request is the same for every attempt: made once for each action that is written without templates."""
+
+    url: URL
+    headers: CIMultiDict[str]
+    shown_headers: dict[str, str]
+    body: bytes | None
+
+
+def _parts(action: HttpRequestAction) -> _Parts:
     url = URL(action.url)
-    headers: CIMultiDict[str] = CIMultiDict(
-        {
-            "User-Agent": user_agent(),
-            "Idempotency-Key": context.idempotency_key,
-            "Workflow-Attempt": str(context.attempt),
-            "Workflow-Epoch": str(context.epoch),
-            "traceparent": traceparent(context.execution_id, f"{context.idempotency_key}:{context.attempt}"),
-        }
-    )
+    headers: CIMultiDict[str] = CIMultiDict()
     body, content_type = _render(action)
     if content_type is not None:
         headers["Content-Type"] = content_type
@@ -210,14 +215,31 @@ async def _prepare(action: HttpRequestAction, context: Context) -> Request:
         headers["Authorization"] = basic_of(url) or ""
         url = url.with_user(None)
     headers.update(action.headers)
-    headers.update(credentials.headers)
     if action.query:
         url = url.extend_query(pairs(action.query))
-    if credentials.query:
-        url = url.update_query(credentials.query)
-    return Request(
-        action.method, url, headers, body, frozenset((*credentials.headers, *credentials.query)), credentials.sign
+    return _Parts(url, headers, redact_headers(action.headers), body)
+
+
+async def _request(action: HttpRequestAction, context: Context) -> Request:
+    parts = action.parts
+    key = context.idempotency_key
+    headers: CIMultiDict[str] = CIMultiDict(
+        {
+            "User-Agent": user_agent(),
+            "Idempotency-Key": key,
+            "Workflow-Attempt": str(context.attempt),
+            "Workflow-Epoch": str(context.epoch),
+            "traceparent": traceparent(context.execution_id, f"{key}:{context.attempt}"),
+        }
     )
+    headers.update(parts.headers)
+    if action.auth is None:
+        return Request(action.method, parts.url, headers, parts.body)
+    credentials = await action.auth.credentials(context.secret)
+    headers.update(credentials.headers)
+    url = parts.url.update_query(credentials.query) if credentials.query else parts.url
+    names = frozenset((*credentials.headers, *credentials.query))
+    return Request(action.method, url, headers, parts.body, names, credentials.sign)
 
 
 def _render(action: HttpRequestAction) -> tuple[bytes | None, str | None]:
@@ -236,37 +258,30 @@ def _render(action: HttpRequestAction) -> tuple[bytes | None, str | None]:
 class _Attempt:
     """One attempt, from the slot to the outcome."""
 
-    def __init__(self, action: HttpRequestAction, context: Context, request: Request) -> None:
+    request: Request
+
+    def __init__(self, action: HttpRequestAction, context: Context) -> None:
         self.action = action
         self.context = context
         self.connections: Connections = context.resources.http
-        self.request = request
-        self.shown = action.url if "@" not in action.url and "?" not in action.url else redact_url(URL(action.url))
         self.hops: list[str] = []
         self.max_redirects = MAX_REDIRECTS if action.max_redirects is None else action.max_redirects
         self.max_body = MAX_BODY if action.max_body is None else action.max_body
         self.store_body = STORE_BODY if action.store_body is None else action.store_body
         self.arrived = False  # whether some request of this attempt may have reached a receiver
         self.slot: str | None = None  # of which host this attempt has one
-        self.output: dict[str, Any] = {
-            "request": {
-                "method": request.method,
-                "url": request.shown,
-                "headers": redact_headers(action.headers),
-                "bodyLength": len(request.body or b""),
-                "traceparent": request.headers["traceparent"],
-            }
-        }
+        self.output: dict[str, Any] = {}
 
     async def run(self) -> Outcome:
-        timing = Timing(self.action.time_limits())
+        timing = Timing(self.action.time_limits)
         try:
             with timing:
+                await self._prepare()
                 response, body = await self._converse(timing)
         except BadTls as error:
             return self._failed(RequestFailed("tls-settings", str(error)))
         except UnknownSecret as error:
-            return self._failed(RequestFailed("secret", str(error)))
+            return Failed("secret", str(error), output=self.output or None)
         except EXPECTED as error:
             self.output["timings"] = timing.report()
             return self._failed(failure_of(error, connected=timing.part not in ("queue", "connect")))
@@ -274,6 +289,16 @@ class _Attempt:
             self._leave()
         self.output["timings"] = timing.report()
         return self._judge(response, body)
+
+    async def _prepare(self) -> None:
+        request = self.request = await _request(self.action, self.context)
+        self.output["request"] = {
+            "method": request.method,
+            "url": request.shown,
+            "headers": self.action.parts.shown_headers,
+            "bodyLength": len(request.body or b""),
+            "traceparent": request.headers["traceparent"],
+        }
 
     async def _converse(self, timing: Timing) -> tuple[aiohttp.ClientResponse, Body]:
         """Send the request, follow redirects, read the body."""
@@ -289,7 +314,7 @@ class _Attempt:
             response.release()
             if len(self.hops) == self.max_redirects:
                 raise RequestFailed("too-many-redirects", f"redirected more than {self.max_redirects} times", True)
-            self.request = self.request.redirected(response.status, location)
+            self.request = self.request.redirected(response.status, location, self.context.resources.secrets.redactor.hides)
             self.hops.append(self.request.shown)
 
     async def _enter(self, timing: Timing) -> None:
@@ -315,14 +340,11 @@ class _Attempt:
             options["ssl"] = await self.connections.tls.get(self._tls(), self.context.secret)
         client = await self.connections.client_for(request.url, options.get("proxy"))
         timing.request_begins()
-        response: aiohttp.ClientResponse = await client.request(
-            request.method,
-            request.url,
-            headers=request.headers_at(int(time.time())),
-            data=request.body,
-            allow_redirects=False,
-            **options,
-        )
+        headers = request.headers_at(int(time.time()))
+        if request.url.scheme == "http" and "proxy_headers" in options:
+            # A proxy reads them in the request itself, unless it is asked for a tunnel first.
+            headers = CIMultiDict(headers, **options.pop("proxy_headers"))
+        response = await client.send(request.method, request.url, headers=headers, data=request.body, **options)
         timing.headers_arrived()
         return response
 
@@ -341,7 +363,7 @@ class _Attempt:
         if proxy.username is None:
             return {"proxy": url}
         password = await self.context.secret(proxy.password_secret) if proxy.password_secret else ""
-        return {"proxy": url.with_user(None), "proxy_auth": aiohttp.BasicAuth(proxy.username, password, "utf-8")}
+        return {"proxy": url.with_user(None), "proxy_headers": {"Proxy-Authorization": basic(proxy.username, password)}}
 
     def _judge(self, response: aiohttp.ClientResponse, body: Body) -> Outcome:
         self.output["status"] = response.status
@@ -352,7 +374,7 @@ class _Attempt:
         self.output |= body.report(self.store_body if failed is None else min(self.store_body, STORED_OF_A_FAILURE))
         text = self.output.get("text")
         excerpt = body.excerpt(LOGGED_CHARACTERS) if text is None else text[:LOGGED_CHARACTERS]
-        log = f"{self.shown} [STATUS {response.status}] => {excerpt}"
+        log = f"{self.action.shown_url} [STATUS {response.status}] => {excerpt}"
         if failed is None:
             return Succeeded(logs=(log,), output=self.output)
         if failed.error_class != "status":
@@ -364,14 +386,15 @@ class _Attempt:
         """Return what is expected and not so."""
         expect = self.action.expect or _DEFAULT_EXPECTATIONS
         if not expect.accepts_status(response.status):
-            return RequestFailed("status", f"{self.shown} answered {response.status}", left=True)
+            return RequestFailed("status", f"{self.action.shown_url} answered {response.status}", left=True)
         problem = expect.problem(body)
-        return None if problem is None else RequestFailed(problem[0], f"{self.shown}: {problem[1]}", left=True)
+        return None if problem is None else RequestFailed(problem[0], problem[1], left=True)
 
     def _failed(
         self, failed: RequestFailed, *, log: str | None = None, status: int | None = None, after: float | None = None
     ) -> Failed:
-        message = failed.message if self.shown in failed.message else f"{self.shown}: {failed.message}"
+        shown = self.action.shown_url
+        message = failed.message if shown in failed.message else f"{shown}: {failed.message}"
         if self.hops:
             self.output["redirects"] = self.hops
         return Failed(

@@ -14,7 +14,7 @@ class Action(Model):
     """One step of a workflow; each kind adds a literal ``type`` and its own fields."""
 
     waits: ClassVar[bool] = True
-    """Whether running it waits for anything; a kind that never does needs no timer to keep its timeout."""
+    """Whether the runner must end it when its timeout is over; not so a kind that never waits, or keeps its own time."""
 
     action_id: str | None = Field(
         default=None,

@@ -162,6 +162,10 @@ class Redactor:
             text = _replaced(pattern, text)
         return text
 
+    def hides(self, text: str) -> bool:
+        """Tell whether a value is in ``text``."""
+        return self.text(text) != text
+
     def cut(self, text: str) -> str:
         """Return a text that may have been cut off, without the values and without the beginning of one at a cut."""
         text = self.text(text)

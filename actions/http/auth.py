@@ -59,8 +59,7 @@ class BasicAuth(Model):
 
     async def credentials(self, ask: Ask) -> Credentials:
         """Return the header."""
-        pair = f"{self.username}:{await ask(self.password_secret)}"
-        return Credentials({"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"})
+        return Credentials({"Authorization": basic(self.username, await ask(self.password_secret))})
 
 
 class BearerAuth(Model):
@@ -107,6 +106,11 @@ class HmacAuth(Model):
 
 
 Auth = Annotated[BasicAuth | BearerAuth | ApiKeyAuth | HmacAuth, Field(discriminator="type")]
+
+
+def basic(username: str, password: str) -> str:
+    """Return the value of a header that proves by user and password (RFC 7617)."""
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
 def signature(key: bytes, method: str, url: URL, body: bytes, timestamp: int) -> dict[str, str]:

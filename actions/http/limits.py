@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MOST_IDLE: Final = 1000  # hosts remembered for the sake of their rate alone
+MOST_IDLE: Final = 1000  # hosts that are remembered though nothing is asked of them
 CATCH_UP: Final = 0.05  # seconds by which a late timer may be made up for: else the rate is never reached
 
 
@@ -117,23 +117,22 @@ class HostLimits:
                 turn.set_result(None)  # the slot changes hands
                 return
         host.active -= 1
-        if not host.active:
-            self._forget(host)
+        if len(self._hosts) > MOST_IDLE and not host.active:
+            self._forget_idle()
 
     def _host(self, name: str) -> _Host:
+        host = self._hosts.get(name)
+        if host is not None:
+            return host
         key = _key(name)
         host = self._hosts.get(key)
         if host is None:
             host = self._hosts[key] = _Host(key, self._limits.get(key, self._default))
         return host
 
-    def _forget(self, host: _Host) -> None:
-        """Forget what is idle; else every host ever seen is remembered."""
+    def _forget_idle(self) -> None:
         now = asyncio.get_running_loop().time()
-        if host.free_at <= now:
-            del self._hosts[host.name]
-        elif len(self._hosts) > MOST_IDLE:
-            self._hosts = {name: each for name, each in self._hosts.items() if each.active or each.free_at > now}
+        self._hosts = {name: host for name, host in self._hosts.items() if host.active or host.free_at > now}
 
 
 def _key(name: str) -> str:

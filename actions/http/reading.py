@@ -82,12 +82,20 @@ class Body:
         if not self.complete:
             raise NotJson(f"only its first {len(self.content)} bytes were read")
         try:
-            value = orjson.loads((self.text or "").encode("utf-8", "replace"))
+            value = self._parsed()
         except ValueError as error:
             raise NotJson(str(error)) from None
         if self.content.count(b"[") + self.content.count(b"{") > DEEPEST and _depth(value) > DEEPEST:
             raise NotJson(f"it is nested more than {DEEPEST} levels deep")
         return value
+
+    def _parsed(self) -> Any:
+        if _codec(self.charset) in (None, "utf-8-sig"):
+            try:
+                return orjson.loads(self.content)
+            except ValueError:
+                pass  # a byte order mark, or bytes that are not UTF-8: read as text they may be JSON all the same
+        return orjson.loads((self.text or "").encode("utf-8", "replace"))
 
     def report(self, limit: int) -> dict[str, Any]:
         """Return what is kept: a prefix of at most ``limit`` bytes, and what tells of the rest."""

@@ -14,7 +14,8 @@ import pytest
 from aiohttp import web
 
 from actions.running import Failed, Succeeded
-from tests.actions.conftest import EXECUTION_ID
+from tests.actions.conftest import EXECUTION_ID, LOOPBACK, http_action
+from vault.redaction import Redactor
 
 
 def text(body, **more):
@@ -76,6 +77,15 @@ async def test_a_multipart_body_is_read_as_sent_and_the_same_every_time(sender, 
 async def test_query_parameters_are_added(sender, receiver):
     await sender.send(url=f"{receiver.url}/x?a=1", query={"b": [2, "c d"], "e": True})
     assert receiver.seen[0].path_qs == "/x?a=1&b=2&b=c+d&e=true"
+
+
+async def test_a_body_that_is_no_unicode_is_not_sent(sender, receiver):
+    """A template can make half of a surrogate pair; what is written cannot hold one."""
+    action = http_action(url=f"{receiver.url}/x", method="POST", body="x").model_copy(update={"body": "\ud800"})
+    outcome = await sender.run(action)
+    assert (outcome.error_class, outcome.maybe_done) == ("request", False)
+    assert "surrogates" in outcome.message
+    assert not receiver.seen
 
 
 async def test_cookies_do_not_travel_from_one_request_to_the_next(sender, receiver):
@@ -190,6 +200,28 @@ async def test_credentials_stay_with_their_origin(sender, receiver, other, redir
         assert not {"Authorization", "Cookie", "X-Auth-Token"} & set(seen.headers)
         assert seen.headers["Accept-Language"] == "de"
         assert seen.headers["Host"].startswith("127.0.0.1")
+
+
+async def test_whatever_holds_a_secret_stays_with_its_origin(sender, receiver, other, redirect):
+    """Whatever the header is called: its value says that it is a credential."""
+    sender.secrets["s"] = "top-secret"
+    sender.redactor = Redactor()
+    sender.redactor.know(["top-secret"])
+    url = receiver.on("/a", redirect(f"{other.url}/b", 307))
+    headers = {"X-Team": "data", "X-Custom": "as top-secret as can be", "x-custom-2": "dG9wLXNlY3JldA=="}
+    auth = {"type": "api-key", "name": "X-Mine", "keySecret": "s"}
+    await sender.send(url=url, method="POST", body="x", headers=headers, auth=auth)
+    assert receiver.seen[0].headers["X-Custom"] == headers["X-Custom"]
+    assert other.seen[0].headers["X-Team"] == "data"
+    assert not {"X-Custom", "X-Custom-2", "X-Mine"} & set(other.seen[0].headers)
+    assert other.seen[0].body == b"x"
+
+
+async def test_a_key_in_the_query_does_not_travel(sender, receiver, other, redirect):
+    sender.secrets["s"] = "top-secret"
+    auth = {"type": "api-key", "in": "query", "name": "k", "keySecret": "s"}
+    await sender.send(url=receiver.on("/a", redirect(f"{other.url}/b")), auth=auth)
+    assert (receiver.seen[0].path_qs, other.seen[0].path_qs) == ("/a?k=top-secret", "/b")
 
 
 async def test_credentials_and_signature_follow_within_the_origin(sender, receiver, redirect):
@@ -422,6 +454,17 @@ async def test_a_refused_connection_never_left(sender):
         port = closed.getsockname()[1]
     outcome = await sender.send(url=f"http://127.0.0.1:{port}/", method="POST")
     assert (outcome.error_class, outcome.maybe_done) == ("connect", False)
+
+
+async def test_a_connection_that_is_not_made_is_tried_a_few_times_at_once(sender):
+    connections = sender.connections(allow_hosts=LOOPBACK)
+    made = []
+    connections.guard.open_socket = lambda info: (made.append(info), socket.socket(*info[:3]))[1]
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    outcome = await sender.send(connections, url=f"http://127.0.0.1:{port}/", method="POST")
+    assert (outcome.error_class, len(made)) == ("connect", 3)
 
 
 async def test_a_name_that_is_none_never_left(sender):
