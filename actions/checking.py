@@ -5,7 +5,9 @@ come later, secrets that are not set.
 """
 
 from collections.abc import Set
+from dataclasses import dataclass
 
+from actions.publish import OWN_TOPIC, PublishAction, is_own
 from actions.registry import WorkflowDefinition
 from actions.set import SetAction
 from actions.steps import Step
@@ -22,11 +24,17 @@ Problem = tuple[str, str]
 """A field as its author writes it, and what is wrong with it."""
 
 
-def problems(definition: WorkflowDefinition, secrets: Set[str] | None, unusable: Set[str] = frozenset()) -> list[Problem]:
-    """Return what is wrong.
+@dataclass(frozen=True)
+class Surroundings:
+    """What is known of where a definition is to run."""
 
-    ``secrets`` are the names of those that are set, None where that is not known; ``unusable`` those that are too short.
-    """
+    secrets: Set[str] | None = None  # the names of those that are set; None: not known
+    unusable: Set[str] = frozenset()  # of those that are too short
+    own_topics: bool = True  # whether messages may go to the topics of this system
+
+
+def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Problem]:
+    """Return what is wrong."""
     found: list[Problem] = []
     steps = definition.prepared
     for index, step in enumerate(steps):
@@ -40,10 +48,15 @@ def problems(definition: WorkflowDefinition, secrets: Set[str] | None, unusable:
                 message = _wrong(reference, earlier, later)
                 if message:
                     found.append((f"{place}.{shown(path)}", message))
-        if secrets is not None:
+        action = step.action
+        if isinstance(action, PublishAction) and is_own(action.topic) and not around.own_topics:
+            found.append((f"{place}.topic", OWN_TOPIC.format(topic=action.topic)))
+        if around.secrets is not None:
             for path, secret in (*step.secret_names(), *step.secret_fields()):
-                if secret not in secrets:
-                    why = f"not used: {TOO_SHORT}" if secret in unusable else f"not set; `wf secrets set {secret}` sets it"
+                if secret not in around.secrets:
+                    why = f"not set; `wf secrets set {secret}` sets it"
+                    if secret in around.unusable:
+                        why = f"not used: {TOO_SHORT}"
                     found.append((f"{place}.{shown(path)}", f"secret {secret} is {why}"))
     if definition.trigger.type != "manual" and definition.input_schema is not None:
         try:

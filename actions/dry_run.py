@@ -6,10 +6,10 @@ asterisks. Where nothing is known to fail, the steps of ``onFailure`` are shown 
 action that is given as failed shows what comes of that.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import Any, Final
 
-from actions.checking import Problem, problems
+from actions.checking import Problem, Surroundings, problems
 from actions.fail import FailAction
 from actions.registry import WorkflowDefinition
 from actions.set import SetAction
@@ -52,15 +52,14 @@ def dry_run(
     given: Mapping[str, Any],
     answers: Mapping[str, Mapping[str, Any]],
     execution: Mapping[str, Any],
-    secrets: Set[str] | None,
-    unusable: Set[str] = frozenset(),
+    around: Surroundings,
 ) -> dict[str, Any]:
     """Return what would happen, step by step.
 
     ``answers`` holds, by action id, what actions are taken to have answered: ``{"status": …, "output": …}``. ``execution``
-    is as in templates, ``secrets`` and ``unusable`` as in :func:`actions.checking.problems`.
+    is as in templates.
     """
-    flaws = [{"field": field, "message": message} for field, message in problems(definition, secrets, unusable)]
+    flaws = [{"field": field, "message": message} for field, message in problems(definition, around)]
     try:
         definition.check_input(given)
     except BadInput as error:

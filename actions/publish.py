@@ -1,7 +1,7 @@
 """``publish``: sends one message to a Kafka topic, and is done when the broker has acknowledged it.
 
-The topics of this system are refused: a message there could start, end or forge executions. ``RUNNER_PUBLISH_OWN_TOPICS``
-lets them pass, for those who know what they do.
+The topics of this system are refused: a message there could start, end or forge executions. ``PUBLISH_OWN_TOPICS`` lets
+them pass, for those who know what they do.
 """
 
 import asyncio
@@ -17,10 +17,16 @@ from domain.excerpts import excerpt
 from templates.template import is_open
 
 TIMEOUT: Final = 10.0  # seconds until the broker must have acknowledged
+OWN_TOPIC: Final = "topic {topic} belongs to this system; publish to one of your own"
 LARGEST_MESSAGE: Final = 900_000  # bytes; brokers take 1 MiB with everything around it
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 # The events, what Faust makes beside them for each service (changelogs, its assignor), and what Kafka keeps for itself.
 _OWN: Final = re.compile(r"workflow\..*|(runner|scheduler|workflows)(-v\d+)?-(.*-changelog|.*-repartition|__.*)|__.*")
+
+
+def is_own(topic: str) -> bool:
+    """Tell whether a topic is one of this system."""
+    return _OWN.fullmatch(topic) is not None
 
 
 def _topic(text: str, info: ValidationInfo) -> str:
@@ -50,8 +56,8 @@ async def run(action: PublishAction, context: Context) -> Outcome:
     """Send the message."""
     if _TOPIC.fullmatch(action.topic) is None:
         return Failed("bad-input", f"topic: {excerpt(action.topic, 100)!r} is not a topic")
-    if _OWN.fullmatch(action.topic) and not context.resources.publish_own_topics:
-        return Failed("refused", f"topic {action.topic} belongs to this system; publish to one of your own")
+    if is_own(action.topic) and not context.resources.publish_own_topics:
+        return Failed("refused", OWN_TOPIC.format(topic=action.topic))
     if context.resources.send is None:
         return Failed("internal", "this runner cannot publish")
     try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.excerpts import excerpt
+from templates.budget import budget
 from templates.errors import BadTemplate, RenderError
 from templates.template import Template, is_template
 
@@ -58,7 +59,8 @@ class Fields:
             RenderError: one cannot be rendered; the message begins with its place.
         """
         picked = {source: template for source, template in self.templates.items() if only is None or only(template)}
-        return _rendered(self._value, (), data, picked)
+        with budget():
+            return _rendered(self._value, (), data, picked)
 
 
 def _rendered(value: Any, path: Path, data: Mapping[str, Any], templates: Mapping[str, Template]) -> Any:

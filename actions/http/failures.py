@@ -50,6 +50,8 @@ def failure_of(error: Exception, connected: bool) -> RequestFailed:
         return RequestFailed("url", "the URL cannot be requested")
     if isinstance(error, aiohttp.ClientPayloadError) and "content-encoding" in str(error):
         return RequestFailed("body-decode", "the body is not encoded as its Content-Encoding says", left=True)
+    if isinstance(error, aiohttp.ClientResponseError) and "content-encoding" in error.message:
+        return RequestFailed("body-decode", f"the body has a Content-Encoding that is not known: {error.message}", left=True)
     if isinstance(error, aiohttp.ClientResponseError):
         return RequestFailed("bad-response", f"the answer is not HTTP: {error.message}", left=True)
     if isinstance(error, aiohttp.ClientPayloadError):

@@ -48,7 +48,7 @@ class HostLimits:
 
     def __init__(self, default: HostLimit | None = None, hosts: Mapping[str, HostLimit] | None = None) -> None:
         self._default = default or HostLimit()
-        self._limits = {_key(name): limit for name, limit in (hosts or {}).items()}
+        self._limits = {_key(name): self._completed(limit) for name, limit in (hosts or {}).items()}
         self._hosts: dict[str, _Host] = {}
 
     def begin(self, name: str) -> bool:
@@ -58,6 +58,10 @@ class HostLimits:
             return False
         host.active += 1
         return True
+
+    def _completed(self, limit: HostLimit) -> HostLimit:
+        """Return a host's own limit, with what it does not say taken from the default."""
+        return self._default.model_copy(update={name: getattr(limit, name) for name in limit.model_fields_set})
 
     async def wait(self, name: str, patience: float) -> None:
         """Begin a request as soon as it may; end it with :meth:`release`, unless this was cancelled or has raised.

@@ -55,7 +55,7 @@ class Body:
         final = self.complete and length >= len(self.content)
         codec = _codec(self.charset)
         textual = (
-            self.charset is not None
+            codec is not None  # "charset=binary" declares no text
             or self.content_type.startswith("text/")
             or self.content_type.endswith(("+json", "+xml"))
             or self.content_type in _TEXTUAL_TYPES

@@ -44,6 +44,7 @@ def dry_run(
             details=definition_files.in_order(flaws),
             code=ExitCode.FAILED,
         )
+    from actions.checking import Surroundings
     from actions.dry_run import bad_answers
     from actions.dry_run import dry_run as run
     from actions.registry import WorkflowDefinition
@@ -65,7 +66,7 @@ def dry_run(
             "createdAt": f"{now.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z", "dueAt": None,
             "status": "ok", "failure": None,
         },
-        secrets=None,
+        around=Surroundings(),
     )  # fmt: skip
     if form is not Format.TABLE:
         output.data(found, form)

@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import json
 import socket
+import tracemalloc
+import zlib
 from email import message_from_bytes
 from email.policy import HTTP
 
@@ -313,6 +315,9 @@ async def test_json_that_is_none_fails_the_assertion(sender, receiver):
         ("undeclared text", b"abc", "application/octet-stream", "abc"),
         ("binary", b"\x89PNG\0", "image/png", None),
         ("undeclared binary", b"\xff\xfe\xfd", "application/octet-stream", None),
+        ("declared binary", b"\x89PNG\0", "image/png; charset=binary", None),
+        ("two bytes each", "grüß".encode("utf-16"), "text/csv; charset=utf-16", "grüß"),
+        ("shift state", "日本".encode("iso-2022-jp"), "text/html; charset=iso-2022-jp", "日本"),
     ],
 )
 async def test_text_is_decoded_and_binary_is_shown_as_such(sender, receiver, word, body, content_type, kept):
@@ -322,7 +327,7 @@ async def test_text_is_decoded_and_binary_is_shown_as_such(sender, receiver, wor
     assert outcome.output["body"]["sha256"] == hashlib.sha256(body).hexdigest()
     if kept is None:
         assert base64.b64decode(outcome.output["base64"]) == body
-        assert outcome.logs[0].endswith(f"=> <{len(body)} bytes of {content_type}>")
+        assert outcome.logs[0].endswith(f"=> <{len(body)} bytes of {content_type.partition(chr(59))[0]}>")
 
 
 async def test_a_long_body_is_kept_in_part(sender, receiver):
@@ -352,11 +357,59 @@ async def test_an_endless_body_is_not_waited_for(sender, receiver):
     assert outcome.output["body"]["sha256"] == hashlib.sha256(b"x" * 100_000).hexdigest()
 
 
-async def test_a_compressed_bomb_is_cut_off(sender, receiver):
-    bomb = gzip.compress(b"\0" * 50_000_000)
-    url = receiver.on("/x", lambda request: web.Response(body=bomb, headers={"Content-Encoding": "gzip"}))
-    outcome = await sender.send(url=url, maxBody=1000)
+def deflated(body):
+    return zlib.compress(body)
+
+
+def raw_deflated(body):
+    made = zlib.compressobj(wbits=-15)
+    return made.compress(body) + made.flush()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    ("encoding", "compress"), [("gzip", gzip.compress), ("deflate", deflated), ("deflate", raw_deflated)]
+)
+async def test_a_compressed_bomb_is_cut_off(sender, receiver, encoding, compress, chunked):
+    """What is counted is what comes out: of the fifty megabytes in it, little more than the limit is unpacked."""
+    bomb = compress(b"\0" * 50_000_000)
+
+    async def pour(request):
+        response = web.StreamResponse(headers={"Content-Encoding": encoding})
+        if chunked:
+            response.enable_chunked_encoding()
+        else:
+            response.content_length = len(bomb)
+        await response.prepare(request)
+        for start in range(0, len(bomb), 1000):
+            await response.write(bomb[start : start + 1000])
+        return response
+
+    url = receiver.on("/x", pour)
+    await sender.send(url=f"{receiver.url}/warm", maxBody=1000)
+    tracemalloc.start()
+    try:
+        outcome = await sender.send(url=url, maxBody=1000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(outcome, Succeeded), outcome
     assert (outcome.output["body"]["length"], outcome.output["body"]["complete"]) == (1000, False)
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "nonsense"])
+async def test_of_an_encoding_that_nobody_asked_for_no_text_is_made(sender, receiver, encoding):
+    body = gzip.compress(gzip.compress(b"hello"))
+    url = receiver.on("/x", lambda request: web.Response(body=body, headers={"Content-Encoding": encoding}))
+    outcome = await sender.send(url=url)
+    asked_for = receiver.seen[0].headers["Accept-Encoding"]
+    assert encoding not in asked_for
+    if isinstance(outcome, Failed):
+        assert outcome.error_class == "body-decode"
+    else:
+        assert "hello" not in json.dumps(outcome.output)
+        assert outcome.output["headers"]["content-encoding"] == encoding
 
 
 async def test_a_broken_encoding_is_named(sender, receiver):
@@ -413,9 +466,18 @@ async def drip(request):
         await asyncio.sleep(0.05)
 
 
+async def drip_headers(request):
+    """Begin an answer, and never come to the end of its headers."""
+    request.transport.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        request.transport.write(b"X-More: 1\r\n")
+        await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("error_class", "answer", "limits"),
     [
+        ("timeout-first-byte", drip_headers, {"timeouts": {"firstByte": "1s"}}),
         ("timeout-first-byte", hang, {"timeouts": {"firstByte": "1s"}}),
         ("timeout-idle", stall, {"timeouts": {"idle": "1s"}}),
         ("timeout-total", drip, {"timeout": "1s"}),
@@ -427,6 +489,41 @@ async def test_every_wait_is_bounded_and_named(sender, receiver, error_class, an
     assert outcome.error_class == error_class
     assert outcome.maybe_done
     assert outcome.output["timings"]["total"] >= 900
+
+
+async def test_redirects_share_the_time(sender, receiver, redirect):
+    """Each hop is quick, all of them together are not."""
+
+    async def slow(request):
+        await asyncio.sleep(0.3)
+        return redirect("/loop")(request)
+
+    outcome = await sender.send(url=receiver.on("/loop", slow), timeout="1s", maxRedirects=20, method="POST")
+    assert (outcome.error_class, outcome.maybe_done) == ("timeout-total", True)
+    assert 1 < len(receiver.seen) < 20
+
+
+async def test_a_name_that_takes_too_long_never_left(sender, monkeypatch):
+    async def look_up(*args, **options):
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    outcome = await sender.send(url="http://slow.example/", method="POST", timeouts={"connect": "1s"})
+    assert (outcome.error_class, outcome.maybe_done) == ("timeout-connect", False)
+    outcome = await sender.send(url="http://slow.example/", method="POST", timeout="1s")
+    assert (outcome.error_class, outcome.maybe_done) == ("timeout-total", False)
+
+
+async def test_a_handshake_that_is_not_answered_never_left(sender):
+    async def silent(reader, writer):
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        outcome = await sender.send(url=url, method="POST", timeouts={"connect": "1s"})
+    assert (outcome.error_class, outcome.maybe_done) == ("timeout-connect", False)
 
 
 async def test_a_connection_that_is_not_made_in_time_never_left(sender):

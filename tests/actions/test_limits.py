@@ -94,6 +94,16 @@ async def test_each_host_has_limits_of_its_own_however_it_is_written(clock):
     ]  # fmt: skip
 
 
+async def test_what_a_host_does_not_say_of_its_limits_is_as_for_all(clock):
+    limits = HostLimits(
+        HostLimit(concurrency=1, rate=5), {"own.example": HostLimit(rate=None), "slow.example": HostLimit(rate=1)}
+    )
+    assert [limits.begin("own.example") for _ in range(2)] == [True, False]
+    log, began = [], clock()
+    await asyncio.gather(*(ask(limits, clock, log, number, host="slow.example", lasts=3) for number in range(2)))
+    assert [round(at - began) for _, at in log] == [0, 3], "one at a time"
+
+
 async def test_who_would_have_to_wait_too_long_for_the_rate_is_told_at_once(clock):
     limits, began = HostLimits(HostLimit(rate=0.1)), clock()
     await limits.wait(HOST, 30)

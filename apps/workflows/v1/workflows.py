@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from actions.checking import problems, uses_secrets
+from actions.checking import Surroundings, problems, uses_secrets
 from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
@@ -302,8 +302,7 @@ class WorkflowDryRun(Resource):
                 given=members.get("input", {}),
                 answers=answers,
                 execution=execution,
-                secrets=await self.app.secrets.names() if uses_secrets(definition) else frozenset(),
-                unusable=self.app.secrets.unusable,
+                around=await _surroundings(definition, self.app),
             )
         )
 
@@ -316,11 +315,15 @@ async def _read_definition(body: dict[str, Any], app: "WorkflowsApp") -> Workflo
         definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body)) from None
-    secrets = await app.secrets.names() if uses_secrets(definition) else frozenset()
-    found = problems(definition, secrets, app.secrets.unusable)
+    found = problems(definition, await _surroundings(definition, app))
     if found:
         raise BadRequest("The workflow is not valid.", [FieldError(field, message) for field, message in found])
     return definition
+
+
+async def _surroundings(definition: WorkflowDefinition, app: "WorkflowsApp") -> Surroundings:
+    secrets = await app.secrets.names() if uses_secrets(definition) else frozenset()
+    return Surroundings(secrets, app.secrets.unusable, app.settings.publish_own_topics)
 
 
 def _read_members(body: dict[str, Any], *names: str) -> dict[str, dict[str, Any]]:
