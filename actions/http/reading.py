@@ -62,9 +62,11 @@ class Body:
         )
         if not textual and b"\0" in prefix:
             return None
-        decoder = codecs.getincrementaldecoder(codec or "utf-8-sig")("replace" if textual else "strict")
+        errors = "replace" if textual else "strict"
         try:
-            return decoder.decode(prefix, final)
+            if final and codec in (None, "utf-8-sig"):
+                return prefix.removeprefix(codecs.BOM_UTF8).decode("utf-8", errors)
+            return codecs.getincrementaldecoder(codec or "utf-8-sig")(errors).decode(prefix, final)
         except UnicodeError:
             return None
 
