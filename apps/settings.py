@@ -106,6 +106,9 @@ class ServiceSettings(BaseSettings):
         description="Seconds without reading, though there are records, after which /health says 503; twice that, and the "
         "process stops to be started anew.",
     )
+    publish_own_topics: bool = Field(
+        default=False, description="Whether publish actions may send to the topics of this system as well."
+    )
     retention_days: float = Field(
         default=30.0,
         gt=0,

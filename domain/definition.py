@@ -87,12 +87,13 @@ class Definition(Model, Generic[A]):
 
     @model_validator(mode="after")
     def _retries_of_actions_are_sound(self) -> Self:
-        for position, action in enumerate(self.actions):
+        for index, action in enumerate(self.steps):
             if action.retry is not None:
                 try:
                     check_retry(action.retry, self.retry, retries=self.retries, backoff=self.backoff)
                 except ValueError as error:
-                    field = f"actions[{position}].retry"
+                    name, position = self.plan.list_of(index)
+                    field = f"{name}[{position}].retry"
                     raise PydanticCustomError("retry", "{error}", {"error": str(error), "field": field}) from None
         return self
 

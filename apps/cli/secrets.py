@@ -62,6 +62,9 @@ def list_secrets(url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, a
             for item in items
         ],
     )
+    for item in items:
+        if item.get("problem"):
+            output.note(f"{item['name']} is not used: {item['problem']}")
 
 
 def delete_secret(name: Name, url: Url = DEFAULT_URL) -> None:

@@ -50,7 +50,7 @@ class Http(Service):
             http=self.connections,
             secrets=secrets,
             send=send,
-            publish_own_topics=settings.runner_publish_own_topics,
+            publish_own_topics=settings.publish_own_topics,
         )
 
     async def on_stop(self) -> None:

@@ -35,7 +35,7 @@ class Own:
             http=Connections(settings.http()),
             secrets=secret_values(settings, self._store.secrets.all),
             send=self._send,
-            publish_own_topics=settings.runner_publish_own_topics,
+            publish_own_topics=settings.publish_own_topics,
         )
 
     async def _send(

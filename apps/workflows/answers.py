@@ -352,6 +352,7 @@ class SecretShown(Shown):
     source: Literal["stored", "mounted"] | None = Field(default=None, description="Where it is kept.")
     key_id: str | None = Field(default=None, description="The key that it is encrypted with.")
     updated_at: datetime | None = None
+    problem: str | None = Field(default=None, description="Why it is not used.")
 
 
 class SecretList(Shown):

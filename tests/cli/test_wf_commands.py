@@ -62,7 +62,7 @@ async def test_list(api: FakeApi, wf: Run) -> None:
     assert (empty.code, empty.out) == (0, "There are no workflows yet.\n")
     assert "wf apply FILE.yaml" in empty.err
 
-    api.add("recurrent-workflow", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-3700))
+    api.add("recurrent-workflow", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-5400))
     api.add("x" * 120)
     narrow = await wf("list")
     assert narrow.widest <= 80

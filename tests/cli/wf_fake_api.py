@@ -58,6 +58,7 @@ class FakeApi:
         self.workflows: dict[str, Json] = {}
         self.executions: dict[str, Json] = {}
         self.occurrences: dict[str, Json] = {}
+        self.secrets: dict[str, Json] = {}  # as they are listed, and their value
         self.requests: list[str] = []
         self.refusals: dict[str, web.Response] = {}  # by "METHOD /path", instead of the answer
         self.started = "workflow triggered"  # what is said of what was started
@@ -119,6 +120,10 @@ class FakeApi:
                 web.get("/ready", self._fixed(lambda: {"status": "ok", "checks": {}})),
                 web.get("/session", self._fixed(lambda: {"name": "anonymous", "scope": "admin"})),
                 web.get("/openapi.json", self._fixed(lambda: {"info": {"version": version("workflow-automation")}})),
+                web.get("/v1/secrets", self._secrets),
+                web.put("/v1/secrets/{name}", self._set_secret),
+                web.delete("/v1/secrets/{name}", self._delete_secret),
+                web.post("/v1/secrets-rotation", self._rotate),
             ]
         )
         return app
@@ -227,6 +232,26 @@ class FakeApi:
         """Return a version; the fake remembers none, so that each says its own number."""
         definition = {name: found[name] for name in ("workflowId", "trigger", "actions")} | {"retries": number}
         return {"version": number, "createdAt": seconds_ago(60), "archivedAt": None, "definition": definition}
+
+    async def _secrets(self, request: web.Request) -> web.Response:
+        hidden = [{name: text for name, text in secret.items() if name != "value"} for secret in self.secrets.values()]
+        return web.json_response({"items": hidden})
+
+    async def _set_secret(self, request: web.Request) -> web.Response:
+        name, body = request.match_info["name"], await request.json()
+        is_new = name not in self.secrets
+        kept = {"name": name, "source": "stored", "keyId": "k1", "updatedAt": seconds_ago(1)}
+        self.secrets[name] = {**kept, "value": body["value"]}
+        return web.json_response(kept, status=201 if is_new else 200)
+
+    async def _delete_secret(self, request: web.Request) -> web.Response:
+        return web.Response(status=204) if self.secrets.pop(request.match_info["name"], None) else unknown("secret")
+
+    async def _rotate(self, request: web.Request) -> web.Response:
+        lost = [name for name, secret in self.secrets.items() if secret["keyId"] == "lost"]
+        failed = [{"name": name, "message": f"secret {name} was encrypted with key lost"} for name in lost]
+        rotated = [name for name in self.secrets if name not in lost]
+        return web.json_response({"keyId": "k2", "rotated": rotated, "failed": failed})
 
     async def _execution(self, request: web.Request) -> web.Response:
         found = self.executions.get(request.match_info["id"])

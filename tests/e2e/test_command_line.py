@@ -12,13 +12,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.fixture
 def wf(stack, tmp_path):
-    async def run(*args, url=stack.api_url, code=0, errors=False, **variables):
+    async def run(*args, url=stack.api_url, code=0, errors=False, stdin="", **variables):
         connections = {"KAFKA_BOOTSTRAP": stack.kafka_bootstrap, "MONGODB_URL": stack.mongodb_url}
         own = {"WF_CONFIG": str(tmp_path / "config.yaml"), **connections, **variables}
         env = {**environment(url, 200), **own}
         if not url:
             del env["WF_URL"]
-        result = await run_wf(*args, cwd=tmp_path, env=env)
+        result = await run_wf(*args, cwd=tmp_path, env=env, stdin=stdin)
         assert result.code == code, result.out + result.err
         return result.err if errors else result.out
 
@@ -126,3 +126,52 @@ async def test_the_first_token_opens_the_door_for_the_others(wf, guarded, tmp_pa
 async def test_the_command_completes(wf):
     script = await wf("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert "complete" in script
+
+
+async def test_a_secret_is_set_used_listed_and_deleted(wf, workflow_id, tmp_path):
+    name = f"S_{workflow_id.replace('-', '_')}"
+    definition = {
+        "workflowId": workflow_id,
+        "trigger": {"type": "manual"},
+        "actions": [{"type": "log", "message": f"{{{{ secrets.{name} }}}} has {{{{ secrets.{name} | length }}}}"}],
+    }
+    (tmp_path / "w.json").write_text(json.dumps(definition))
+    # Nobody has set it yet, so nothing refers to it.
+    await wf("apply", "w.json", code=1)
+    assert await wf("secrets", "set", name, stdin="swordfish\n") == f"{name} is set\n"
+    await wf("apply", "w.json")
+    assert "*** has 9" in await wf("trigger", workflow_id, "--wait")
+    assert name in await wf("secrets", "list")
+    assert "swordfish" not in await wf("secrets", "list", "--json")
+    await wf("secrets", "delete", name)
+    assert name not in await wf("secrets", "list")
+    assert "secret" in await wf("trigger", workflow_id, "--wait", code=1)
+
+
+async def test_a_dry_run_of_a_file_and_of_what_is_stored_say_the_same(wf, api, target, workflow_id, tmp_path):
+    definition = {
+        "workflowId": workflow_id,
+        "trigger": {"type": "manual"},
+        "actions": [
+            {"type": "set", "actionId": "who", "values": {"name": "{{ input.name | upper }}"}},
+            {
+                "type": "http-request",
+                "actionId": "call",
+                "url": f"{target.url}/{workflow_id}",
+                "method": "POST",
+                "json": {"to": "{{ actions.who.output.name }}"},
+            },
+            {"type": "log", "message": "{{ actions.call.output.json.id }}"},
+        ],
+        "onFailure": [{"type": "log", "message": "{{ execution.failure.message }}"}],
+    }
+    (tmp_path / "w.json").write_text(json.dumps(definition))
+    of_file = json.loads(await wf("dry-run", "w.json", "--input", '{"name": "Ada"}', "--json"))
+    await wf("apply", "w.json")
+    _, of_stored = await api.call("POST", f"/workflows/{workflow_id}/dry-run", {"input": {"name": "Ada"}})
+    assert of_file == of_stored
+    assert of_file["steps"][1]["rendered"]["json"] == {"to": "ADA"}
+    assert target.count(workflow_id) == 0
+    assert await api.executions(workflow_id) == []
+    status, answer = await api.call("POST", f"/workflows/{workflow_id}/dry-run", {"actions": {"nobody": {}}})
+    assert (status, answer["errors"][0]["field"]) == (400, "actions.nobody")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from actions.checking import problems, uses_secrets
-from actions.dry_run import dry_run
+from actions.checking import Surroundings, problems, uses_secrets
+from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
 from apps.workflows import admission, answers, auditing, cursors, definitions, idempotency, representations
@@ -275,27 +275,24 @@ class WorkflowDryRun(Resource):
         """Render and check everything, and send nothing."""
         check_id(workflow_id)
         members = _read_members(await read_object(request, optional=True), "input", "actions")
-        known = members.get("actions", {})
-        for name, answer in known.items():
-            if not isinstance(answer, dict) or not isinstance(answer.get("output", {}), dict):
-                raise BadRequest(
-                    "The body is not valid.",
-                    [FieldError(f"actions.{name[:100]}", 'must be an object such as {"output": {…}}')],
-                )
+        answers = members.get("actions", {})
         stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
+        definition = WorkflowDefinition.from_document(dict(stored.definition))
+        wrong = bad_answers(definition, answers)
+        if wrong:
+            raise BadRequest("The body is not valid.", [FieldError(field, message) for field, message in wrong])
         now = self.app.clock()
         execution = {
             "id": execution_id(now, bytes(10)), "workflowId": workflow_id, "version": stored.version, "attempt": 1,
             "createdAt": representations.instant(now), "dueAt": None, "status": "ok", "failure": None,
         }  # fmt: skip
-        definition = WorkflowDefinition.from_document(dict(stored.definition))
         return self.answer(
             dry_run(
                 definition,
                 given=members.get("input", {}),
-                known=known,
+                answers=answers,
                 execution=execution,
-                secrets=await self.app.secrets.names() if uses_secrets(definition) else frozenset(),
+                around=await _surroundings(definition, self.app),
             )
         )
 
@@ -308,10 +305,15 @@ async def _read_definition(body: dict[str, Any], app: "WorkflowsApp") -> Workflo
         definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body)) from None
-    found = problems(definition, await app.secrets.names() if uses_secrets(definition) else frozenset())
+    found = problems(definition, await _surroundings(definition, app))
     if found:
         raise BadRequest("The workflow is not valid.", [FieldError(field, message) for field, message in found])
     return definition
+
+
+async def _surroundings(definition: WorkflowDefinition, app: "WorkflowsApp") -> Surroundings:
+    secrets = await app.secrets.names() if uses_secrets(definition) else frozenset()
+    return Surroundings(secrets, app.secrets.unusable, app.settings.publish_own_topics)
 
 
 def _read_members(body: dict[str, Any], *names: str) -> dict[str, dict[str, Any]]:
