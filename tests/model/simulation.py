@@ -250,11 +250,11 @@ class World:
     def close(self) -> None:
         for process in [*self.runners, *self.schedulers]:
             process.alive = False
-        # A task that is cancelled may make another one in its last moment.
+        # A task that is cancelled may make another one in its last moment, or go on in order to tell what broke off.
         while tasks := asyncio.all_tasks(self.loop):
             for task in tasks:
                 task.cancel()
-            self.loop.run_until_complete(asyncio.wait(tasks))
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=1))
         self.loop.close()
 
     def define(self, workflow_id: str, **more: Any) -> None:
