@@ -10,9 +10,9 @@ from aiohttp import web
 Json = dict[str, Any]
 
 
-def seconds_ago(seconds: float) -> str:
+def seconds_ago(seconds: float, now: datetime | None = None) -> str:
     """Return an instant as the API writes it; a negative number is in the future."""
-    at = datetime.now(timezone.utc) - timedelta(seconds=seconds)
+    at = (now or datetime.now(timezone.utc)) - timedelta(seconds=seconds)
     return f"{at.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
@@ -23,7 +23,8 @@ def execution_id(number: int) -> str:
 
 def outcome(action_id: str, status: str, attempt: int = 1, **more: Any) -> Json:
     """Return what one attempt of an action did."""
-    times = {"startedAt": seconds_ago(4.5), "finishedAt": seconds_ago(4)}
+    now = datetime.now(timezone.utc)  # of two, the time between them would show in how long it took
+    times = {"startedAt": seconds_ago(4.5, now), "finishedAt": seconds_ago(4, now)}
     return {"actionId": action_id, "status": status, "logs": [], "attempt": attempt, **times, **more}
 
 
