@@ -61,7 +61,7 @@ async def test_what_the_service_refuses_is_told_without_the_value(api: FakeApi, 
 
 async def test_names_are_listed_and_values_are_not(api: FakeApi, wf: Run) -> None:
     empty = await wf("secrets", "list")
-    assert (empty.code, empty.out) == (0, "")
+    assert (empty.code, empty.out) == (0, "There are no secrets.\n")
     assert "wf secrets set NAME" in empty.err
     await wf("secrets", "set", "STORED", stdin="s3cret")
     api.secrets["MOUNTED"] = {"name": "MOUNTED", "source": "mounted"}

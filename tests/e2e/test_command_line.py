@@ -118,7 +118,8 @@ async def test_the_first_token_opens_the_door_for_the_others(wf, guarded, tmp_pa
     (tmp_path / "config.yaml").write_text(f"profiles:\n  guarded: {{url: '{guarded}', tokenFile: {tmp_path / 'token'}}}\n")
     assert workflow_id in await wf("--profile", "guarded", "show", workflow_id, url="")
     # Its token goes to its address alone.
-    await wf("--profile", "guarded", "show", workflow_id, url=guarded.replace("127.0.0.1", "localhost"), code=6)
+    elsewhere = guarded.replace("127.0.0.1", "localhost")
+    await wf("--profile", "guarded", "show", workflow_id, "--url", elsewhere, url="", code=6)
 
     await wf("tokens", "revoke", operator["tokenId"], url=guarded, WF_TOKEN=admin)
 

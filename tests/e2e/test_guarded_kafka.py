@@ -100,7 +100,7 @@ async def guarded(tmp_path_factory):
     lines = []
     stack = Stack(
         settings,
-        dependencies=dependencies,
+        servers=dependencies,
         environment={"SCHEDULER_INTERVAL": "1", "LIVENESS_INTERVAL": "1", **variables},
         sink=lambda name, line: lines.append(f"{name}: {line}"),
     )
