@@ -17,7 +17,7 @@ chaos: $(VENV)/installed ## Kill, freeze and wipe things under load, then look w
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy actions apps chaos bench docs domain events store
+	$(BIN)/mypy actions apps chaos bench docs domain events store templates vault
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

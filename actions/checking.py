@@ -5,13 +5,16 @@ come later, secrets that are not set.
 """
 
 from collections.abc import Set
+from dataclasses import dataclass
 
+from actions.publish import OWN_TOPIC, PublishAction, is_own
 from actions.registry import WorkflowDefinition
 from actions.set import SetAction
 from actions.steps import Step
 from domain.inputs import BadInput
 from templates.fields import shown
 from templates.template import ROOTS, Reference
+from vault.values import TOO_SHORT
 
 _TRIGGER = ("cause", "dueAt", "createdAt")
 _EXECUTION = ("id", "workflowId", "version", "attempt", "createdAt", "dueAt", "status", "failure")
@@ -21,8 +24,17 @@ Problem = tuple[str, str]
 """A field as its author writes it, and what is wrong with it."""
 
 
-def problems(definition: WorkflowDefinition, secrets: Set[str] | None) -> list[Problem]:
-    """Return what is wrong; ``secrets`` are the names of those that are set, None where that is not known."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What is known of where a definition is to run."""
+
+    secrets: Set[str] | None = None  # the names of those that are set; None: not known
+    unusable: Set[str] = frozenset()  # of those that are too short
+    own_topics: bool = True  # whether messages may go to the topics of this system
+
+
+def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Problem]:
+    """Return what is wrong."""
     found: list[Problem] = []
     steps = definition.prepared
     for index, step in enumerate(steps):
@@ -36,12 +48,16 @@ def problems(definition: WorkflowDefinition, secrets: Set[str] | None) -> list[P
                 message = _wrong(reference, earlier, later)
                 if message:
                     found.append((f"{place}.{shown(path)}", message))
-        if secrets is not None:
+        action = step.action
+        if isinstance(action, PublishAction) and is_own(action.topic) and not around.own_topics:
+            found.append((f"{place}.topic", OWN_TOPIC.format(topic=action.topic)))
+        if around.secrets is not None:
             for path, secret in (*step.secret_names(), *step.secret_fields()):
-                if secret not in secrets:
-                    found.append(
-                        (f"{place}.{shown(path)}", f"secret {secret} is not set; `wf secrets set {secret}` sets it")
-                    )
+                if secret not in around.secrets:
+                    why = f"not set; `wf secrets set {secret}` sets it"
+                    if secret in around.unusable:
+                        why = f"not used: {TOO_SHORT}"
+                    found.append((f"{place}.{shown(path)}", f"secret {secret} is {why}"))
     if definition.trigger.type != "manual" and definition.input_schema is not None:
         try:
             definition.check_input({})

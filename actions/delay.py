@@ -7,25 +7,26 @@ has come. What comes back goes on with the next step, in the same attempt.
 from datetime import datetime, timezone
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from typing_extensions import Self
 
 from actions.running import Context, Delayed, Failed, Outcome, Succeeded
 from domain.action import Action
 from domain.durations import LONGEST, parse_duration
 from domain.errors import DomainError
+from domain.excerpts import excerpt
 from domain.instants import instant
-from templates.template import is_template
+from templates.template import is_open
 
 
-def _duration(text: str) -> str:
-    if not is_template(text):
+def _duration(text: str, info: ValidationInfo) -> str:
+    if not is_open(text, info):
         parse_duration(text)
     return text
 
 
-def _instant(text: str) -> str:
-    if not is_template(text):
+def _instant(text: str, info: ValidationInfo) -> str:
+    if not is_open(text, info):
         parse_instant(text)
     return text
 
@@ -40,7 +41,7 @@ def parse_instant(text: str) -> datetime:
         # datetime.fromisoformat takes Z from Python 3.11 on only.
         return instant(datetime.fromisoformat(f"{text[:-1]}+00:00" if text.endswith(("Z", "z")) else text))
     except (ValueError, OverflowError):
-        raise ValueError(f"{text[:40]!r} is not an instant; write one such as 2026-01-31T12:00:00Z") from None
+        raise ValueError(f"{excerpt(text, 40)!r} is not an instant; write one such as 2026-01-31T12:00:00Z") from None
 
 
 class DelayAction(Action):

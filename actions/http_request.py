@@ -1,6 +1,6 @@
 """``http-request``: sends one HTTP request; a status below 400 is success unless ``expect`` says otherwise.
 
-An attempt waits for its host's slot, then runs against one clock (:mod:`actions.http.timing`): request, redirects, body.
+An attempt runs against one clock (:mod:`actions.http.timing`): the wait for a slot of the host, request, redirects, body.
 Within an attempt, only what failed before a request could have left (a connection that was not made) is tried again by
 aiohttp-retry, a few times and at once; everything else is the workflow's retry policy's business, which is visible in the
 execution's history.
@@ -12,22 +12,22 @@ body-decode, secret, tls-settings, url or request.
 """
 
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
-from typing import Annotated, Any, Final, Literal
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import aiohttp
 from multidict import CIMultiDict
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
 from typing_extensions import Self
 from yarl import URL
 
-from actions.http.auth import Auth, Credentials, HeaderName, SecretName, secrets_of
+from actions.http.auth import Auth, HeaderName, SecretName, basic, check_header_name, secrets_of
 from actions.http.bodies import Part, Values, form_body, json_body, multipart_body, pairs
 from actions.http.connections import Connections, user_agent
 from actions.http.expectations import Expectations
 from actions.http.failures import EXPECTED, RequestFailed, failure_of
-from actions.http.limits import Throttled
 from actions.http.reading import Body, read_body
 from actions.http.redaction import redact_headers, redact_url
 from actions.http.requests import REDIRECTS, Request, basic_of, traceparent
@@ -37,8 +37,9 @@ from actions.http.tls import BadTls, Tls
 from actions.running import Context, Failed, Outcome, Succeeded
 from domain.action import Action
 from domain.durations import Duration, parse_duration
+from domain.excerpts import excerpt
 from domain.model import Model
-from templates.template import is_template
+from templates.template import is_open
 from vault.values import UnknownSecret
 
 LOGGED_CHARACTERS: Final = 50
@@ -53,8 +54,8 @@ _HOP_BY_HOP: Final = frozenset(
 )
 
 
-def _http_url(text: str) -> str:
-    if is_template(text):
+def _http_url(text: str, info: ValidationInfo) -> str:
+    if is_open(text, info):
         return text
     try:
         url = URL(text)
@@ -99,6 +100,8 @@ class Proxy(Model):
 
 class HttpRequestAction(Action):
     """Sends one HTTP request."""
+
+    waits: ClassVar[bool] = False  # beyond its own clock, that is
 
     type: Literal["http-request"]
     url: HttpUrl
@@ -149,55 +152,63 @@ class HttpRequestAction(Action):
     def _bodies(self) -> dict[str, Any]:
         return {"body": self.body, "json": self.json_body, "form": self.form, "multipart": self.multipart}
 
-    @model_validator(mode="after")
-    def _headers_can_be_sent(self) -> Self:
-        for name, value in self.headers.items():
-            if not name or any(c in "\r\n:\0 " for c in name) or not name.isascii():
-                raise ValueError(f"headers: {name!r} is not a header name")
+    @field_validator("headers")
+    @classmethod
+    def _headers_can_be_sent(cls, headers: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        for name, value in headers.items():
+            if not is_open(name, info):
+                check_header_name(name)
             if name.lower() in _HOP_BY_HOP:
-                raise ValueError(f"headers: {name} is set by the service; leave it out")
-            if any(c in "\r\n\0" for c in value):
-                raise ValueError(f"headers: the value of {name} holds a line break; remove it")
-        return self
+                raise ValueError(f"{name} is set by the service; leave it out")
+            if not is_open(value, info) and any(c in "\r\n\0" for c in value):
+                raise ValueError(f"the value of {name} holds a line break; remove it")
+        return headers
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether its method is, by RFC 9110."""
+        return self.method not in _UNSAFE
 
     def secrets(self) -> dict[str, str]:
         """Return the secrets it refers to: path of the field -> name."""
         return dict(secrets_of(self))
 
+    @cached_property
+    def parts(self) -> "_Parts":
+        """What is the same for every attempt."""
+        return _parts(self)
+
+    @cached_property
+    def shown_url(self) -> str:
+        """The URL as it may be shown."""
+        return self.url if "@" not in self.url and "?" not in self.url else redact_url(URL(self.url))
+
+    @cached_property
     def time_limits(self) -> TimeLimits:
-        """Return the timeouts in seconds."""
+        """The timeouts in seconds."""
         parts = self.timeouts or _DEFAULT_TIMEOUTS
-        return _time_limits(parts.connect, parts.first_byte, parts.idle, self.timeout)
-
-
-@lru_cache(maxsize=1024)
-def _time_limits(*parts: str) -> TimeLimits:
-    return TimeLimits(*(parse_duration(part).total_seconds() for part in parts))
+        texts = (parts.connect, parts.first_byte, parts.idle, self.timeout)
+        return TimeLimits(*(parse_duration(text).total_seconds() for text in texts))
 
 
 async def run(action: HttpRequestAction, context: Context) -> Outcome:
     """Send the request and read the answer."""
-    try:
-        request = await _prepare(action, context)
-    except UnknownSecret as error:
-        return Failed("secret", str(error))
-    except ValueError as error:
-        return Failed("request", str(error))
-    return await _Attempt(action, context, request).run()
+    return await _Attempt(action, context).run()
 
 
-async def _prepare(action: HttpRequestAction, context: Context) -> Request:
-    credentials = await action.auth.credentials(context.secret) if action.auth is not None else Credentials()
+@dataclass(frozen=True)
+class _Parts:
+    """What of a request is the same for every attempt: made once for each action that is written without templates."""
+
+    url: URL
+    headers: CIMultiDict[str]
+    shown_headers: dict[str, str]
+    body: bytes | None
+
+
+def _parts(action: HttpRequestAction) -> _Parts:
     url = URL(action.url)
-    headers: CIMultiDict[str] = CIMultiDict(
-        {
-            "User-Agent": user_agent(),
-            "Idempotency-Key": context.idempotency_key,
-            "Workflow-Attempt": str(context.attempt),
-            "Workflow-Epoch": str(context.epoch),
-            "traceparent": traceparent(context.execution_id, f"{context.idempotency_key}:{context.attempt}"),
-        }
-    )
+    headers: CIMultiDict[str] = CIMultiDict()
     body, content_type = _render(action)
     if content_type is not None:
         headers["Content-Type"] = content_type
@@ -205,14 +216,31 @@ async def _prepare(action: HttpRequestAction, context: Context) -> Request:
         headers["Authorization"] = basic_of(url) or ""
         url = url.with_user(None)
     headers.update(action.headers)
-    headers.update(credentials.headers)
     if action.query:
         url = url.extend_query(pairs(action.query))
-    if credentials.query:
-        url = url.update_query(credentials.query)
-    return Request(
-        action.method, url, headers, body, frozenset((*credentials.headers, *credentials.query)), credentials.sign
+    return _Parts(url, headers, redact_headers(action.headers), body)
+
+
+async def _request(action: HttpRequestAction, context: Context) -> Request:
+    parts = action.parts
+    key = context.idempotency_key
+    headers: CIMultiDict[str] = CIMultiDict(
+        {
+            "User-Agent": user_agent(),
+            "Idempotency-Key": key,
+            "Workflow-Attempt": str(context.attempt),
+            "Workflow-Epoch": str(context.epoch),
+            "traceparent": traceparent(context.execution_id, f"{key}:{context.attempt}"),
+        }
     )
+    headers.update(parts.headers)
+    if action.auth is None:
+        return Request(action.method, parts.url, headers, parts.body)
+    credentials = await action.auth.credentials(context.secret)
+    headers.update(credentials.headers)
+    url = parts.url.update_query(credentials.query) if credentials.query else parts.url
+    names = frozenset((*credentials.headers, *credentials.query))
+    return Request(action.method, url, headers, parts.body, names, credentials.sign)
 
 
 def _render(action: HttpRequestAction) -> tuple[bytes | None, str | None]:
@@ -231,50 +259,48 @@ def _render(action: HttpRequestAction) -> tuple[bytes | None, str | None]:
 class _Attempt:
     """One attempt, from the slot to the outcome."""
 
-    def __init__(self, action: HttpRequestAction, context: Context, request: Request) -> None:
+    request: Request
+
+    def __init__(self, action: HttpRequestAction, context: Context) -> None:
         self.action = action
         self.context = context
         self.connections: Connections = context.resources.http
-        self.request = request
-        self.first = request
-        self.shown = action.url if "@" not in action.url and "?" not in action.url else redact_url(URL(action.url))
         self.hops: list[str] = []
         self.max_redirects = MAX_REDIRECTS if action.max_redirects is None else action.max_redirects
         self.max_body = MAX_BODY if action.max_body is None else action.max_body
         self.store_body = STORE_BODY if action.store_body is None else action.store_body
         self.arrived = False  # whether some request of this attempt has been answered
         self.answered = False  # whether the last one has
-        self.output: dict[str, Any] = {
-            "request": {
-                "method": request.method,
-                "url": request.shown,
-                "headers": redact_headers(action.headers),
-                "bodyLength": len(request.body or b""),
-                "traceparent": request.headers["traceparent"],
-            }
-        }
+        self.slot: str | None = None  # of which host this attempt has one
+        self.output: dict[str, Any] = {}
 
     async def run(self) -> Outcome:
-        limits, host, time_limits = self.connections.limits, self.request.url.host or "", self.action.time_limits()
-        try:
-            await limits.acquire(host, time_limits.total)
-        except Throttled as error:
-            return self._failed(RequestFailed("throttled", str(error)))
-        timing = Timing(time_limits)
+        timing = Timing(self.action.time_limits)
         try:
             with timing:
+                await self._prepare()
                 response, body = await self._converse(timing)
         except BadTls as error:
             return self._failed(RequestFailed("tls-settings", str(error)))
         except UnknownSecret as error:
-            return self._failed(RequestFailed("secret", str(error)))
+            return Failed("secret", str(error), output=self.output or None)
         except EXPECTED as error:
             self.output["timings"] = timing.report()
-            return self._failed(failure_of(error, connected=timing.part != "connect"))
+            return self._failed(failure_of(error, connected=timing.part not in ("queue", "connect")))
         finally:
-            limits.release(host)
+            self._leave()
         self.output["timings"] = timing.report()
         return self._judge(response, body)
+
+    async def _prepare(self) -> None:
+        request = self.request = await _request(self.action, self.context)
+        self.output["request"] = {
+            "method": request.method,
+            "url": request.shown,
+            "headers": self.action.parts.shown_headers,
+            "bodyLength": len(request.body or b""),
+            "traceparent": request.headers["traceparent"],
+        }
 
     async def _converse(self, timing: Timing) -> tuple[aiohttp.ClientResponse, Body]:
         """Send the request, follow redirects, read the body."""
@@ -291,24 +317,37 @@ class _Attempt:
             response.release()
             if len(self.hops) == self.max_redirects:
                 raise RequestFailed("too-many-redirects", f"redirected more than {self.max_redirects} times", True)
-            self.request = self.request.redirected(response.status, location)
+            self.request = self.request.redirected(response.status, location, self.context.resources.secrets.redactor.hides)
             self.hops.append(self.request.shown)
+
+    async def _enter(self, timing: Timing) -> None:
+        """Take a slot of the host that the next request goes to, and give back that of the one before."""
+        self._leave()
+        host = self.request.url.host or ""
+        if not self.connections.limits.begin(host):
+            timing.queue_begins()
+            await self.connections.limits.wait(host, timing.left)
+            timing.queue_ends()
+        self.slot = host
+
+    def _leave(self) -> None:
+        if self.slot is not None:
+            self.connections.limits.release(self.slot)
+            self.slot = None
 
     async def _send(self, timing: Timing) -> aiohttp.ClientResponse:
         request = self.request
+        await self._enter(timing)
         options = await self._proxy()
         if request.url.scheme == "https":
             options["ssl"] = await self.connections.tls.get(self._tls(), self.context.secret)
         client = await self.connections.client_for(request.url, options.get("proxy"))
         timing.request_begins()
-        response: aiohttp.ClientResponse = await client.request(
-            request.method,
-            request.url,
-            headers=request.headers_at(int(time.time())),
-            data=request.body,
-            allow_redirects=False,
-            **options,
-        )
+        headers = request.headers_at(int(time.time()))
+        if request.url.scheme == "http" and "proxy_headers" in options:
+            # A proxy reads them in the request itself, unless it is asked for a tunnel first.
+            headers = CIMultiDict(headers, **options.pop("proxy_headers"))
+        response = await client.send(request.method, request.url, headers=headers, data=request.body, **options)
         timing.headers_arrived()
         return response
 
@@ -327,7 +366,7 @@ class _Attempt:
         if proxy.username is None:
             return {"proxy": url}
         password = await self.context.secret(proxy.password_secret) if proxy.password_secret else ""
-        return {"proxy": url.with_user(None), "proxy_auth": aiohttp.BasicAuth(proxy.username, password, "utf-8")}
+        return {"proxy": url.with_user(None), "proxy_headers": {"Proxy-Authorization": basic(proxy.username, password)}}
 
     def _judge(self, response: aiohttp.ClientResponse, body: Body) -> Outcome:
         self.output["status"] = response.status
@@ -338,7 +377,7 @@ class _Attempt:
         self.output |= body.report(self.store_body if failed is None else min(self.store_body, STORED_OF_A_FAILURE))
         text = self.output.get("text")
         excerpt = body.excerpt(LOGGED_CHARACTERS) if text is None else text[:LOGGED_CHARACTERS]
-        log = f"{self.shown} [STATUS {response.status}] => {excerpt}"
+        log = f"{self.action.shown_url} [STATUS {response.status}] => {excerpt}"
         if failed is None:
             return Succeeded(logs=(log,), output=self.output)
         if failed.error_class != "status":
@@ -350,23 +389,24 @@ class _Attempt:
         """Return what is expected and not so."""
         expect = self.action.expect or _DEFAULT_EXPECTATIONS
         if not expect.accepts_status(response.status):
-            return RequestFailed("status", f"{self.shown} answered {response.status}", left=True)
+            return RequestFailed("status", f"{self.action.shown_url} answered {response.status}", left=True)
         problem = expect.problem(body)
-        return None if problem is None else RequestFailed(problem[0], f"{self.shown}: {problem[1]}", left=True)
+        return None if problem is None else RequestFailed(problem[0], problem[1], left=True)
 
     def _failed(
         self, failed: RequestFailed, *, log: str | None = None, status: int | None = None, after: float | None = None
     ) -> Failed:
-        message = failed.message if self.shown in failed.message else f"{self.shown}: {failed.message}"
+        shown = self.action.shown_url
+        message = failed.message if shown in failed.message else f"{shown}: {failed.message}"
         if self.hops:
             self.output["redirects"] = self.hops
         return Failed(
             failed.error_class,
-            message.encode("utf-8", "replace").decode()[:1000],
+            excerpt(message.encode("utf-8", "replace").decode(), 1000),
             logs=(log,) if log is not None else (),
             output=self.output,
             status=status,
             retry_after=after,
-            maybe_done=self.first.method in _UNSAFE and (failed.left or self.arrived),
+            maybe_done=not self.action.is_idempotent and (failed.left or self.arrived),
             is_in_doubt=failed.left and not self.answered,
         )

@@ -1,7 +1,7 @@
 """``publish``: sends one message to a Kafka topic, and is done when the broker has acknowledged it.
 
-The topics of this system are refused: a message there could start, end or forge executions. ``RUNNER_PUBLISH_OWN_TOPICS``
-lets them pass, for those who know what they do.
+The topics of this system are refused: a message there could start, end or forge executions. ``PUBLISH_OWN_TOPICS`` lets
+them pass, for those who know what they do.
 """
 
 import asyncio
@@ -9,20 +9,28 @@ import json
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo
 
 from actions.running import Context, Failed, Outcome, Succeeded
 from domain.action import Action
-from templates.template import is_template
+from domain.excerpts import excerpt
+from templates.template import is_open
 
 TIMEOUT: Final = 10.0  # seconds until the broker must have acknowledged
+OWN_TOPIC: Final = "topic {topic} belongs to this system; publish to one of your own"
 LARGEST_MESSAGE: Final = 900_000  # bytes; brokers take 1 MiB with everything around it
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
-_OWN: Final = re.compile(r"workflow\..*|(runner|scheduler|workflows)(-v\d+)?-.*|__.*")
+# The events, what Faust makes beside them for each service (changelogs, its assignor), and what Kafka keeps for itself.
+_OWN: Final = re.compile(r"workflow\..*|(runner|scheduler|workflows)(-v\d+)?-(.*-changelog|.*-repartition|__.*)|__.*")
 
 
-def _topic(text: str) -> str:
-    if not is_template(text) and (_TOPIC.fullmatch(text) is None or text in (".", "..")):
+def is_own(topic: str) -> bool:
+    """Tell whether a topic is one of this system."""
+    return _OWN.fullmatch(topic) is not None
+
+
+def _topic(text: str, info: ValidationInfo) -> str:
+    if not is_open(text, info) and (_TOPIC.fullmatch(text) is None or text in (".", "..")):
         raise ValueError("must be a topic: 1 to 249 letters, digits, '.', '-' or '_'")
     return text
 
@@ -38,13 +46,18 @@ class PublishAction(Action):
     headers: dict[str, str] = Field(default_factory=dict, max_length=100, description="Sent as UTF-8.")
     value: JsonValue = Field(default=None, description="Sent as JSON.")
 
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether a second message does nothing: only its readers can tell, by the Idempotency-Key."""
+        return False
+
 
 async def run(action: PublishAction, context: Context) -> Outcome:
     """Send the message."""
     if _TOPIC.fullmatch(action.topic) is None:
-        return Failed("bad-input", f"topic: {action.topic[:100]!r} is not a topic")
-    if _OWN.fullmatch(action.topic) and not context.resources.publish_own_topics:
-        return Failed("refused", f"topic {action.topic} belongs to this system; publish to one of your own")
+        return Failed("bad-input", f"topic: {excerpt(action.topic, 100)!r} is not a topic")
+    if is_own(action.topic) and not context.resources.publish_own_topics:
+        return Failed("refused", OWN_TOPIC.format(topic=action.topic))
     if context.resources.send is None:
         return Failed("internal", "this runner cannot publish")
     try:
@@ -60,9 +73,10 @@ async def run(action: PublishAction, context: Context) -> Outcome:
     try:
         partition, offset = await asyncio.wait_for(context.resources.send(action.topic, key, value, encoded), TIMEOUT)
     except asyncio.TimeoutError:
-        return Failed("timeout", f"topic {action.topic} did not acknowledge within {TIMEOUT:g} s; does it exist?")
+        message = f"topic {action.topic} did not acknowledge within {TIMEOUT:g} s; does it exist?"
+        return Failed("timeout", message, maybe_done=True)
     except Exception as error:  # of the driver: every kind means that the message was not acknowledged
-        return Failed("connection", f"topic {action.topic}: {error or type(error).__name__}")
+        return Failed("connection", f"topic {action.topic}: {error or type(error).__name__}", maybe_done=True)
     return Succeeded(
         logs=(f"{action.topic} [{partition}@{offset}]",),
         output={"topic": action.topic, "partition": partition, "offset": offset},

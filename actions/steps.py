@@ -9,7 +9,7 @@ from domain.action import Action
 from templates.errors import BadTemplate, RenderError
 from templates.fields import Fields, Path, shown
 from templates.filters import to_text
-from templates.template import Template
+from templates.template import RENDERED, Template
 
 # Never templates: they name the step, or are expressions of their own.
 _FREE = frozenset({"json", "form", "values", "value", "headers", "query"})
@@ -79,13 +79,14 @@ class Step:
             return self.action
         wire = {**self._literal, **self.fields.render(data, only=only)}
         kind = type(self.action)
+        context = RENDERED if only is None else None
         try:
-            return kind.model_validate(wire)
+            return kind.model_validate(wire, context=context)
         except ValidationError as error:
             if not _write_texts(wire, error):
                 raise RenderError(_first(error)) from None
         try:
-            return kind.model_validate(wire)
+            return kind.model_validate(wire, context=context)
         except ValidationError as error:
             raise RenderError(_first(error)) from None
 

@@ -20,14 +20,14 @@ from domain.access import Scope
 from store.interfaces import StoreError
 
 
-class Alive(BaseModel):
+class Alive(BaseModel, extra="forbid"):
     """The process answers."""
 
     status: str = Field(description="ok, or what is wrong.")
     service: str
 
 
-class Readiness(BaseModel):
+class Readiness(BaseModel, extra="forbid"):
     """Whether the service can do its work."""
 
     ready: bool

@@ -1,4 +1,4 @@
-"""How a service proves to Kafka who it is: the settings as Faust and as the admin client want them."""
+"""How a service proves to Kafka who it is: the settings as Faust and as the other clients want them."""
 
 import ssl
 from typing import Any
@@ -7,6 +7,7 @@ from faust import SASLCredentials, SSLCredentials
 from faust.types.auth import CredentialsT
 
 from apps.settings import ServiceSettings
+from events.broker import Broker
 
 
 def credentials(settings: ServiceSettings) -> CredentialsT | None:
@@ -24,8 +25,12 @@ def credentials(settings: ServiceSettings) -> CredentialsT | None:
     )
 
 
-def connection(settings: ServiceSettings) -> dict[str, Any]:
-    """Return the same as aiokafka wants it."""
+def broker(settings: ServiceSettings) -> Broker:
+    """Return what makes the clients that are not Faust's."""
+    return Broker(settings.kafka_bootstrap, _connection(settings))
+
+
+def _connection(settings: ServiceSettings) -> dict[str, Any]:
     protocol = settings.kafka_security_protocol
     made: dict[str, Any] = {"security_protocol": protocol}
     if protocol in ("SSL", "SASL_SSL"):
@@ -35,11 +40,6 @@ def connection(settings: ServiceSettings) -> dict[str, Any]:
         made["sasl_plain_username"] = settings.kafka_username
         made["sasl_plain_password"] = settings.kafka_password.get_secret_value()
     return made
-
-
-def client(settings: ServiceSettings) -> dict[str, Any]:
-    """Return what every client of aiokafka is told: where the brokers are, and who asks."""
-    return {"bootstrap_servers": settings.kafka_bootstrap, **connection(settings)}
 
 
 def tls(settings: ServiceSettings) -> ssl.SSLContext:

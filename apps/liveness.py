@@ -28,13 +28,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.types import TP
 from mode import Service
 
-from apps import kafka_security
 from events.topics import ALL
 from store.interfaces import StoreError
 
@@ -245,7 +243,7 @@ class Liveness(Service):
         return NAMES | self.app.changelogs
 
     async def _kafka(self) -> tuple[str, frozenset[str]]:
-        admin = AIOKafkaAdminClient(**kafka_security.client(self.app.settings))
+        admin = self.app.kafka.admin()
         await admin.start()
         try:
             return str((await admin.describe_cluster())["cluster_id"]), frozenset(await admin.list_topics())
@@ -258,7 +256,7 @@ class Liveness(Service):
         if not partitions:
             return {}
         asked = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
-        consumer = AIOKafkaConsumer(**kafka_security.client(self.app.settings), enable_auto_commit=False)
+        consumer = self.app.kafka.consumer()
         await consumer.start()
         try:
             ends = await consumer.end_offsets(asked)

@@ -13,9 +13,31 @@ from vault.redaction import KNOWN
 # of offsets among them) are for those who look for a fault in them: LOG_LEVEL=debug shows them.
 _LIBRARIES = ("aiokafka", "asyncio", "faust", "mode", "pymongo", "aiohttp")
 
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+]
+# A logger keeps this very list from its first use on: another one, later, would not count for it.
+_PROCESSORS: list[Any] = [*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
+
+
+def write_through_logging() -> None:
+    """Make structlog's loggers hand what they are told to the standard library's; the same for every service."""
+    structlog.configure(
+        processors=_PROCESSORS,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
 
 def logging_config(service: str, settings: ServiceSettings) -> dict[str, Any]:
     """Return the dictConfig of one service's logs; also makes structlog's loggers write through it."""
+    write_through_logging()
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     level = settings.log_level.upper()
     library_level = {"DEBUG": "INFO", "INFO": "WARNING"}.get(level, level)
@@ -24,21 +46,6 @@ def logging_config(service: str, settings: ServiceSettings) -> dict[str, Any]:
         event["service"] = service
         return event
 
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-        name_service,
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
     renderer: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
@@ -50,8 +57,13 @@ def logging_config(service: str, settings: ServiceSettings) -> dict[str, Any]:
         "formatters": {
             "structured": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": shared,
-                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer, _redacted],
+                "foreign_pre_chain": _SHARED,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    name_service,
+                    *renderer,
+                    _redacted,
+                ],
             }
         },
         "handlers": {"default": {"class": "logging.StreamHandler", "formatter": "structured"}},

@@ -1,16 +1,56 @@
 """Settings that every service reads from its environment."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from typing_extensions import Self
 
 from events.retentions import Retentions
 
 LONGEST_RETENTION: Final = 20_000  # days; what is left when it is taken from now is an instant that everything can represent
+
+
+class BadSettings(SystemExit):
+    """Ends the process with a message for each setting that is wrong, rather than a traceback."""
+
+    def __init__(self, complaints: Iterator[str]) -> None:
+        super().__init__("\n".join(f"error: {complaint}" for complaint in complaints))
+
+
+def complaints(error: ValidationError) -> Iterator[str]:
+    """Yield what is wrong with settings, by the variable that mends it."""
+    for problem in error.errors(include_url=False, include_input=False):
+        name = "_".join(map(str, problem["loc"])).upper()
+        message = problem["msg"].removeprefix("Value error, ")
+        yield f"{name}: {message}" if name else message
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def read(kind: type[Settings]) -> Settings:
+    """Return the settings of this environment.
+
+    Raises:
+        BadSettings: some are wrong.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        raise BadSettings(complaints(error)) from None
+
+
+def _is_there(path: str) -> str:
+    if path and not Path(path).is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
+PemFile = Annotated[str, AfterValidator(_is_there)]
 
 
 class ServiceSettings(BaseSettings):
@@ -34,17 +74,17 @@ class ServiceSettings(BaseSettings):
     )
     kafka_username: str = Field(default="", description="For SASL_PLAINTEXT and SASL_SSL.")
     kafka_password: SecretStr = Field(default=SecretStr(""), description="For SASL_PLAINTEXT and SASL_SSL.")
-    kafka_ca_file: str = Field(
+    kafka_ca_file: PemFile = Field(
         default="", description="PEM file of the authorities that sign the brokers' certificates; the system's where empty."
     )
-    kafka_certificate_file: str = Field(
+    kafka_certificate_file: PemFile = Field(
         default="", description="PEM file of this client's certificate, if Kafka asks for it."
     )
-    kafka_key_file: str = Field(default="", description="PEM file of its key, where it is not in the same file.")
+    kafka_key_file: PemFile = Field(default="", description="PEM file of its key, where it is not in the same file.")
     mongodb_url: str = Field(default="mongodb://127.0.0.1:27017", description="MongoDB connection string.")
     mongodb_username: str = Field(default="", description="User of the database; may also stand in MONGODB_URL.")
     mongodb_password: SecretStr = Field(default=SecretStr(""), description="Password of that user.")
-    mongodb_ca_file: str = Field(
+    mongodb_ca_file: PemFile = Field(
         default="", description="PEM file of the authorities that sign the database's certificate; turns TLS on."
     )
     mongodb_database: str = Field(default="workflows", description="Name of the database.")
@@ -65,6 +105,9 @@ class ServiceSettings(BaseSettings):
         gt=0,
         description="Seconds without reading, though there are records, after which /health says 503; twice that, and the "
         "process stops to be started anew.",
+    )
+    publish_own_topics: bool = Field(
+        default=False, description="Whether publish actions may send to the topics of this system as well."
     )
     retention_days: float = Field(
         default=30.0,

@@ -21,6 +21,7 @@ from chaos.load import Load
 from chaos.receiver import Receiver
 from domain.execution import OPEN
 from domain.occurrence import Unfired
+from events.broker import Broker
 from events.records import Event
 from store.client import MongoStore
 from store.interfaces import ExecutionFilter
@@ -81,7 +82,7 @@ async def _run_on(stack: Stack, receiver: Receiver, *, seed: int, seconds: float
     say("the faults are over; waiting until nothing is open")
     await load.stop()
     store = MongoStore(stack.mongodb_url, "workflows", timeout=30)
-    consumer = Log.consumer({"bootstrap_servers": stack.kafka_bootstrap})
+    consumer = Log.consumer(Broker(stack.kafka_bootstrap))
     await consumer.start()
     try:
         quiet = await _wait_for_quiet(store)

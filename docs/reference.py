@@ -4,6 +4,7 @@ The API from its OpenAPI document, ``wf`` from its commands, the fields of a def
 """
 
 import io
+import json
 from typing import Any
 
 from rich.text import Text
@@ -65,7 +66,7 @@ def _fields(part: dict[str, Any], root: dict[str, Any]) -> str:
 
 def _default(field: dict[str, Any]) -> str:
     value = field.get("default")
-    return "" if value is None else f"`{value}`"
+    return "" if value is None else f"`{value if isinstance(value, str) else json.dumps(value)}`"
 
 
 def _type(field: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ class Action(Model):
     """One step of a workflow; each kind adds a literal ``type`` and its own fields."""
 
     waits: ClassVar[bool] = True
-    """Whether running it waits for anything; a kind that never does needs no timer to keep its timeout."""
+    """Whether the runner must end it when its timeout is over; not so a kind that never waits, or keeps its own time."""
 
     action_id: str | None = Field(
         default=None,
@@ -35,3 +35,8 @@ class Action(Model):
     continue_on_error: bool | None = Field(
         default=None, strict=True, description="Whether the workflow goes on as if nothing was wrong when this step fails."
     )
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether doing it twice is as good as doing it once, by itself: what ``retryUnsafe: false`` asks."""
+        return True

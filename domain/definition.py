@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,11 +14,18 @@ from domain.flow import Plan
 from domain.identifiers import WORKFLOW_ID_PATTERN
 from domain.inputs import InputSchema, check_size
 from domain.model import Model
-from domain.overlap import Overlap
+from domain.overlap import Overlap, OverlapPolicy
 from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, resolve_retry
 from domain.trigger import Trigger
 
 MAX_ACTIONS = 100
+
+# What the service adds to a definition when it shows a workflow. Whoever edits what was shown and sends it back meets these.
+ADDED_WHEN_SHOWN: Final = frozenset(
+    {
+        "version", "createdAt", "updatedAt", "nextRun", "pausedAt", "lastExecution", "recentExecutions", "retrySchedule",
+    }
+)  # fmt: skip
 
 A = TypeVar("A", bound=Action)
 
@@ -39,7 +46,11 @@ class Definition(Model, Generic[A]):
         default_factory=Backoff, description="Short for initial, factor, cap and jitter of retry, which win over it."
     )
     retry: Retry | None = Field(default=None, description="How failed actions are retried.")
-    overlap: Overlap = Field(default=Overlap(), exclude_if=lambda overlap: overlap == Overlap())
+    overlap: Overlap = Field(
+        default=Overlap(),
+        exclude_if=lambda overlap: overlap == Overlap(),
+        description="What becomes of an execution asked for while another one is open; a word is short for its policy.",
+    )
     timeout: Duration | None = Field(
         default=None, description="Longest time from admission to end, waits and retries included; then it ends as failed."
     )
@@ -76,12 +87,13 @@ class Definition(Model, Generic[A]):
 
     @model_validator(mode="after")
     def _retries_of_actions_are_sound(self) -> Self:
-        for position, action in enumerate(self.actions):
+        for index, action in enumerate(self.steps):
             if action.retry is not None:
                 try:
                     check_retry(action.retry, self.retry, retries=self.retries, backoff=self.backoff)
                 except ValueError as error:
-                    field = f"actions[{position}].retry"
+                    name, position = self.plan.list_of(index)
+                    field = f"{name}[{position}].retry"
                     raise PydanticCustomError("retry", "{error}", {"error": str(error), "field": field}) from None
         return self
 
@@ -102,7 +114,7 @@ class Definition(Model, Generic[A]):
                     named[name] = [_named(action, prefix, position) for position, action in enumerate(data[name], start=1)]
         return {**data, **named}
 
-    @field_validator("overlap", mode="before")
+    @field_validator("overlap", mode="before", json_schema_input_type=Overlap | OverlapPolicy)
     @classmethod
     def _policy_alone(cls, value: Any) -> Any:
         """Take ``"queue"`` for ``{"policy": "queue"}``."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from domain.errors import DomainError
+from domain.excerpts import excerpt
 
 LARGEST_INPUT: Final = 262_144  # bytes of JSON
 LARGEST_SCHEMA: Final = 65_536
@@ -64,7 +65,7 @@ class InputSchema:
             path = getattr(error, "instance_path", None) or []
             where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
             message = getattr(error, "message", str(error))
-            raise BadSchema(f"{where}: {message}"[:_LONGEST_MESSAGE] if where else message[:_LONGEST_MESSAGE]) from None
+            raise BadSchema(excerpt(f"{where}: {message}" if where else message, _LONGEST_MESSAGE)) from None
 
     def check(self, given: Mapping[str, Any]) -> None:
         """Check input.
@@ -75,7 +76,7 @@ class InputSchema:
         problems = []
         for error in self._validator.iter_errors(dict(given)):
             path = "input" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
-            problems.append(InputProblem(path[:_LONGEST_MESSAGE], error.message[:_LONGEST_MESSAGE]))
+            problems.append(InputProblem(excerpt(path, _LONGEST_MESSAGE), excerpt(error.message, _LONGEST_MESSAGE)))
             if len(problems) == MOST_PROBLEMS:
                 break
         if problems:
@@ -116,11 +117,11 @@ def _unfolded(value: Any, root: Mapping[str, Any], within: frozenset[str], known
 
 def _referred(reference: str, root: Mapping[str, Any], within: frozenset[str], known: dict[str, int]) -> int:
     if reference in within:
-        raise BadSchema(f"$ref {reference[:100]} leads round in a circle; write out as many levels as are needed")
+        raise BadSchema(f"$ref {excerpt(reference, 100)} leads round in a circle; write out as many levels as are needed")
     if reference in known:
         return known[reference]
     if reference != "#" and not reference.startswith("#/"):
-        raise BadSchema(f"$ref {reference[:100]} must begin with #/ and lead within the schema")
+        raise BadSchema(f"$ref {excerpt(reference, 100)} must begin with #/ and lead within the schema")
     target: Any = root
     for part in reference[2:].split("/") if len(reference) > 1 else ():
         name = part.replace("~1", "/").replace("~0", "~")
@@ -129,6 +130,6 @@ def _referred(reference: str, root: Mapping[str, Any], within: frozenset[str], k
         elif isinstance(target, list) and name.isdigit() and int(name) < len(target):
             target = target[int(name)]
         else:
-            raise BadSchema(f"$ref {reference[:100]} leads nowhere")
+            raise BadSchema(f"$ref {excerpt(reference, 100)} leads nowhere")
     known[reference] = _unfolded(target, root, within | {reference}, known)
     return known[reference]

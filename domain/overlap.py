@@ -21,10 +21,13 @@ _WAIT: Final = "#wait-"
 _AFTER_WAIT: Final = "#wait."
 
 
+OverlapPolicy = Literal["skip", "queue", "cancel-running", "allow"]
+
+
 class Overlap(Model):
     """The overlap policy of a workflow; the same for ticks, events and triggers by hand."""
 
-    policy: Literal["skip", "queue", "cancel-running", "allow"] = Field(
+    policy: OverlapPolicy = Field(
         default="skip",
         description="skip: the new one is not run; queue: it waits its turn; cancel-running: the open one is cancelled; "
         "allow: both run.",

@@ -106,7 +106,7 @@ class Retry(Model):
     retry_unsafe: bool | None = Field(
         default=None,
         strict=True,
-        description="false: a POST or PATCH is repeated only when it certainly never left (default true: the"
+        description="false: a POST, a PATCH or a message is repeated only when it certainly never left (default true: the"
         " Idempotency-Key lets receivers tell a repetition).",
     )
 
@@ -230,7 +230,7 @@ def decide_retry(
     elif not _covers(policy.on.errors, failure.error_class):
         return NoRetry(f"errors of class {failure.error_class} are not retried")
     if failure.maybe_done and not policy.retry_unsafe:
-        return NoRetry("the request may have arrived, and retryUnsafe is false")
+        return NoRetry("it may have arrived, and retryUnsafe is false")
     wait = policy.backoff.bound(used + 1)
     if policy.backoff.jitter == "full":
         wait *= uniform

@@ -24,10 +24,13 @@ MAX_EXPRESSIONS: Final = 20
 LONGEST_JITTER: Final = timedelta(hours=24)
 
 
+MisfirePolicy = Literal["last", "skip", "all"]
+
+
 class Misfire(Model):
     """What becomes of ticks that were due while nothing could fire them."""
 
-    policy: Literal["last", "skip", "all"] = Field(
+    policy: MisfirePolicy = Field(
         default="last",
         description="last: the last one is run and stands for all; skip: none is run; all: the last `max` are run in order, "
         "each under the overlap policy (skip would skip all but the first; queue lets them wait their turn).",
@@ -53,9 +56,13 @@ class _Scheduled(Model):
     """What every trigger with ticks has."""
 
     allow_manual: bool = Field(default=False, description="Whether it may also be triggered by hand.")
-    misfire: Misfire = Field(default=Misfire(), exclude_if=lambda misfire: misfire == Misfire())
+    misfire: Misfire = Field(
+        default=Misfire(),
+        exclude_if=lambda misfire: misfire == Misfire(),
+        description="What becomes of ticks that were due while nothing could fire them; a word is short for its policy.",
+    )
 
-    @field_validator("misfire", mode="before")
+    @field_validator("misfire", mode="before", json_schema_input_type=Misfire | MisfirePolicy)
     @classmethod
     def _policy_alone(cls, value: Any) -> Any:
         """Take ``"skip"`` for ``{"policy": "skip"}``."""
@@ -127,7 +134,7 @@ class CronTrigger(_Recurring):
     timezone: str = Field(default="UTC", description="Name in the IANA time zone database.", examples=["Europe/Berlin"])
     daylight: Daylight = Field(default=Daylight(), exclude_if=lambda daylight: daylight == Daylight())
 
-    @field_validator("expression", mode="before")
+    @field_validator("expression", mode="before", json_schema_input_type=str | tuple[str, ...])
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value

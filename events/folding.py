@@ -77,6 +77,8 @@ def ended_record(execution: Execution) -> ExecutionEnded:
         created_at=execution.created_at,
         due_at=execution.due_at,
         started_at=execution.started_at,
+        origin_id=execution.origin_id,
+        carried=_carried(execution),
     )
 
 
@@ -101,8 +103,12 @@ def request_record(execution: Execution) -> ExecutionRequest:
         deadline=execution.deadline,
         input=None if execution.input is None else dict(execution.input),
         origin_id=execution.origin_id,
-        carried=sum(outcome.attempt == CARRIED for outcome in execution.results.values()) or None,
+        carried=_carried(execution),
     )
+
+
+def _carried(execution: Execution) -> int | None:
+    return sum(outcome.attempt == CARRIED for outcome in execution.results.values()) or None
 
 
 def requested_execution(request: ExecutionRequest) -> Execution:

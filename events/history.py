@@ -7,11 +7,13 @@ its epoch, and how many results were ``recorded``. The number of results before 
 it, is the place of that result among all that were ever applied. A result whose place lies above what a later start or the
 end found recorded came too late, and was turned away; everything else was applied, in the order of the epochs.
 
-What an execution took over from another one (``carried``) no record of its own tells: it is what the records of that one do.
+An execution that takes up where another failed begins with what that one had done. Its own records only say how many results
+those are: they are told by the records of its origin, which have to be folded first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from domain.execution import ActionOutcome, Admission, Cause, Execution, Status, admit, apply, carry_over
 from domain.instants import instant
@@ -39,19 +41,18 @@ class _Era:
 
     def found(self, epoch: int) -> Iterable[int]:
         """Yield how many results were recorded when this epoch began."""
-        if self.request is not None:
-            if self.request.recorded is not None:
-                yield self.request.recorded
-            elif epoch == 1:
-                yield 0
+        if self.request is not None and (self.request.recorded is not None or epoch == 1):
+            yield _recorded(self.request)
         if self.results and (base := _base(self.results[0])) is not None:
             yield base
 
 
 def origin_of(records: Iterable[Event]) -> str | None:
     """Return the execution whose results the execution of these records took over; None where there are none."""
-    requests = (record for record in records if isinstance(record, ExecutionRequest) and record.carried)
-    return next((request.origin_id for request in requests), None)
+    for record in records:
+        if isinstance(record, (ExecutionRequest, ExecutionEnded)) and record.carried:
+            return record.origin_id
+    return None
 
 
 def fold(records: Sequence[Event], origin: Told | None = None) -> Told:
@@ -83,7 +84,7 @@ def fold(records: Sequence[Event], origin: Told | None = None) -> Told:
     _drop_what_was_turned_away(eras, end)
     execution, complete = _run_through(eras, carried)
     if end is not None:
-        execution, agrees = _ended(execution, end)
+        execution, agrees = _ended(execution, end, carried)
         complete = agrees if execution is not None and end.created_at is not None else complete and agrees
     return Told(execution, complete and execution is not None, len(records), lacks_origin)
 
@@ -109,6 +110,11 @@ def _drop_what_was_turned_away(eras: dict[int, _Era], end: ExecutionEnded | None
         later = True
 
 
+def _recorded(request: ExecutionRequest) -> int:
+    """Return how many results the execution had when it was handed out."""
+    return (request.carried or 0) if request.recorded is None else request.recorded
+
+
 def _run_through(eras: dict[int, _Era], carried: Mapping[str, ActionOutcome]) -> tuple[Execution | None, bool]:
     execution: Execution | None = None
     complete = True
@@ -116,7 +122,7 @@ def _run_through(eras: dict[int, _Era], carried: Mapping[str, ActionOutcome]) ->
         era = eras[epoch]
         if era.request is not None:
             execution = _handed_out(execution, era.request, carried)
-            complete = complete and len(execution.results) == (era.request.recorded or era.request.carried or 0)
+            complete = complete and len(execution.results) == _recorded(era.request)
         for result in era.results:
             if execution is None:
                 return None, False
@@ -169,12 +175,14 @@ def _skipped(end: ExecutionEnded) -> Execution | None:
     return admit(_admission(end, lock_key=None, reason=end.reason))
 
 
-def _ended(execution: Execution | None, end: ExecutionEnded) -> tuple[Execution | None, bool]:
+def _ended(
+    execution: Execution | None, end: ExecutionEnded, carried: Mapping[str, ActionOutcome]
+) -> tuple[Execution | None, bool]:
     """Return the execution as it ended, and whether everything it had recorded is known."""
     if execution is None:
         if end.created_at is None:
             return None, False
-        execution = admit(_admission(end, lock_key=end.workflow_id))
+        execution = admit(_admission(end, lock_key=end.workflow_id, carried=carried))
     execution = replace(
         execution,
         epoch=execution.epoch if end.epoch is None else end.epoch - 1,  # the end itself raises it
@@ -187,7 +195,13 @@ def _ended(execution: Execution | None, end: ExecutionEnded) -> tuple[Execution 
     return apply(execution, ended_transition(end)), known
 
 
-def _admission(end: ExecutionEnded, *, lock_key: str | None, reason: str | None = None) -> Admission:
+def _admission(
+    end: ExecutionEnded,
+    *,
+    lock_key: str | None,
+    reason: str | None = None,
+    carried: Mapping[str, ActionOutcome] = MappingProxyType({}),
+) -> Admission:
     return Admission(
         execution_id=end.execution_id,
         workflow_id=end.workflow_id,
@@ -200,4 +214,6 @@ def _admission(end: ExecutionEnded, *, lock_key: str | None, reason: str | None 
         due_at=end.due_at and instant(end.due_at),
         lock_key=lock_key,
         reason=reason,
+        origin_id=end.origin_id,
+        carried=carried,
     )

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from domain.instants import from_millis
+from events.broker import Broker
 from events.records import DeadLetter
 from events.topics import DEAD_LETTER, PARTITIONS
 from events.wire import Decoder, Malformed
@@ -60,13 +61,10 @@ class LetterPage:
 
 
 class LetterBox:
-    """The dead letters on one Kafka; each question is answered within ``timeout`` seconds or given up.
+    """The dead letters on a Kafka; each question is answered within ``timeout`` seconds or given up."""
 
-    ``client`` says where it is and who asks, in aiokafka's words.
-    """
-
-    def __init__(self, client: Mapping[str, Any], *, timeout: float = 10.0) -> None:
-        self._client = client
+    def __init__(self, broker: Broker, *, timeout: float = 10.0) -> None:
+        self._broker = broker
         self._timeout = timeout
         self._decode = Decoder(DeadLetter)
 
@@ -140,7 +138,7 @@ class LetterBox:
 
     @asynccontextmanager
     async def _consumer(self, partitions: list[TopicPartition]) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(**self._client, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=100)
+        consumer = self._broker.consumer(fetch_max_wait_ms=100)
         try:
             await consumer.start()
             consumer.assign(partitions)

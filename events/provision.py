@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaTimeoutError, TopicAlreadyExistsError, for_code
 
+from events.broker import Broker
 from events.retentions import Retentions
 from events.topics import ALL, PARTITIONS
 
@@ -42,15 +43,13 @@ COMPACTED: Final = {
 
 
 async def ensure_topics(
-    client: Mapping[str, Any],
+    broker: Broker,
     *,
     replication_factor: int = 1,
     changelogs: Sequence[str] = (),
     retentions: Retentions | None = None,
 ) -> None:
     """Create what is missing of the topics. ``retentions`` count for topics that are there as well.
-
-    ``client`` says where the brokers are and how to prove who we are, in aiokafka's words.
 
     ``changelogs`` are the changelog topics of the caller's Faust tables. They are made here, before any consumer asks for
     them, because Faust makes them while its consumer joins: one that is not yet in the cluster's metadata then counts as
@@ -61,7 +60,7 @@ async def ensure_topics(
         aiokafka.errors.KafkaError: the broker cannot be reached or refuses.
     """
     retentions = retentions or Retentions()
-    admin = AIOKafkaAdminClient(**client)
+    admin = broker.admin()
     await admin.start()
     try:
         existing = set(await admin.list_topics())

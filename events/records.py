@@ -117,6 +117,8 @@ class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):
     created_at: Optional[datetime] = None
     due_at: Optional[datetime] = None
     started_at: Optional[datetime] = None
+    origin_id: Optional[str] = None  # as in the request
+    carried: Optional[int] = None
     event: Literal["execution-ended"] = "execution-ended"
 
 

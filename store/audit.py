@@ -4,6 +4,7 @@ Ids sort by time, as those of executions do.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -53,7 +54,9 @@ class MongoAudit:
         query: dict[str, Any] = {}
         if before is not None:
             query["_id"] = {"$lt": before}
-        for name in ("path", "who", "operation"):
+        if where.path is not None:
+            query["path"] = {"$regex": f"^{re.escape(where.path)}(/|$)"}
+        for name in ("who", "operation"):
             if getattr(where, name) is not None:
                 query[name] = getattr(where, name)
         found: Entries = []

@@ -25,6 +25,7 @@ from store.workflows import MongoWorkflows
 
 # Building an index over a collection that is large already takes minutes, where every other operation takes milliseconds.
 _INDEX_TIMEOUT = 600.0
+_IDLE_MILLISECONDS = 120_000
 
 
 class MongoStore:
@@ -69,6 +70,9 @@ class MongoStore:
             timeoutMS=milliseconds * 2,
             # How long a server that took itself for no primary is left alone: less than an operation is given.
             heartbeatFrequencyMS=max(500, milliseconds // 2),
+            # Servers and load balancers close what is idle for minutes (the standalone database after ten), and the driver
+            # notices only when it writes there: the first request after a quiet time would fail.
+            maxIdleTimeMS=_IDLE_MILLISECONDS,
             # By this name the server's own log and currentOp tell whose operations are whose.
             appname=f"workflow-automation-{user}",
             **(credentials or {}),

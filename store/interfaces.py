@@ -264,8 +264,8 @@ class Workflows(Protocol):
         Of each, ``updated_at`` is when it was stored.
         """
 
-    async def archive(self, workflow_id: str, at: datetime) -> bool:
-        """Archive: it runs no more and leaves the list; False where there is none."""
+    async def archive(self, workflow_id: str, at: datetime, *, expected: int | None = None) -> bool:
+        """Archive: it runs no more and leaves the list; False where there is none, or not at the expected version."""
 
     async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
         """Return workflows by id, with ids greater than ``after``."""
@@ -377,7 +377,7 @@ class AuditEntry:
 class AuditFilter:
     """Which entries to list; None means any."""
 
-    path: str | None = None
+    path: str | None = None  # of this address, and of those below it
     who: str | None = None
     operation: str | None = None
 

@@ -129,12 +129,12 @@ class MongoWorkflows:
         found[head.version] = head
         return [found[number] for number in numbers if number in found]
 
-    async def archive(self, workflow_id: str, at: datetime) -> bool:
+    async def archive(self, workflow_id: str, at: datetime, *, expected: int | None = None) -> bool:
         """Archive; see the contract."""
         async with translated():
             while True:
                 head = await self._heads.find_one({"_id": workflow_id})
-                if head is None or "archived_at" in head:
+                if head is None or "archived_at" in head or expected not in (None, head["version"]):
                     return False
                 await self._keep(head)
                 # The version is raised too: a change that has read the workflow before must not bring it back.

@@ -1,7 +1,8 @@
 """How much a template may do: its work is counted, so that it ends, and so that what it makes stays small.
 
-One unit is one item looked at, or ``CHARACTERS_PER_UNIT`` characters. A render gets ``UNITS``; what it does is charged
-before it is done, so that nothing large is made first and measured afterwards.
+One unit is one item looked at, or ``CHARACTERS_PER_UNIT`` characters. All templates of a step together get ``UNITS``, which
+are a few tenths of a second at most; what they do is charged before it is done, so that nothing large is made first and
+measured afterwards.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,10 @@ _left: ContextVar[int] = ContextVar("left")
 
 @contextmanager
 def budget(units: int = UNITS) -> Iterator[None]:
-    """Give what is done inside a budget of its own."""
+    """Give what is done inside a budget; that of what is around it, where there is one."""
+    if _left.get(None) is not None:
+        yield
+        return
     token = _left.set(units)
     try:
         yield

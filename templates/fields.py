@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from domain.excerpts import excerpt
+from templates.budget import budget
 from templates.errors import BadTemplate, RenderError
 from templates.template import Template, is_template
 
@@ -57,7 +59,8 @@ class Fields:
             RenderError: one cannot be rendered; the message begins with its place.
         """
         picked = {source: template for source, template in self.templates.items() if only is None or only(template)}
-        return _rendered(self._value, (), data, picked)
+        with budget():
+            return _rendered(self._value, (), data, picked)
 
 
 def _rendered(value: Any, path: Path, data: Mapping[str, Any], templates: Mapping[str, Template]) -> Any:
@@ -81,7 +84,7 @@ def _rendered(value: Any, path: Path, data: Mapping[str, Any], templates: Mappin
 def _name(key: str, path: Path, data: Mapping[str, Any], templates: Mapping[str, Template]) -> str:
     rendered = _rendered(key, path, data, templates)
     if not isinstance(rendered, str):
-        raise RenderError(f"{shown(path)}: a name must be a text, not {rendered!r}"[:300])
+        raise RenderError(excerpt(f"{shown(path)}: a name must be a text, not {rendered!r}", 300))
     return rendered
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from jinja2.runtime import Undefined
 
+from domain.excerpts import excerpt
 from templates.budget import LARGEST_NUMBER, charge, charge_text, charge_value
 from templates.errors import RenderError
 
@@ -200,7 +201,7 @@ def fromjson(value: Any) -> Any:
     except RenderError:
         raise
     except (ValueError, RecursionError) as error:
-        raise RenderError(f"the text is not JSON: {str(error)[:100]}") from None
+        raise RenderError(f"the text is not JSON: {excerpt(str(error), 100)}") from None
 
 
 def urlencode(value: Any) -> str:
@@ -271,7 +272,9 @@ def to_int(value: Any) -> Any:
     except (ValueError, OverflowError) as error:
         if isinstance(error, RenderError):
             raise
-        raise RenderError(f"{value[:40]!r} is not a number" if isinstance(value, str) else "not a finite number") from None
+        raise RenderError(
+            f"{excerpt(value, 40)!r} is not a number" if isinstance(value, str) else "not a finite number"
+        ) from None
 
 
 def to_float(value: Any) -> Any:
@@ -281,7 +284,7 @@ def to_float(value: Any) -> Any:
     except ValueError as error:
         if isinstance(error, RenderError):
             raise
-        raise RenderError(f"{str(value)[:40]!r} is not a number") from None
+        raise RenderError(f"{excerpt(str(value), 40)!r} is not a number") from None
 
 
 def rounded(value: Any, digits: Any = 0) -> Any:

@@ -14,6 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import pass_context
 from jinja2.visitor import NodeTransformer
 
+from domain.excerpts import excerpt
 from templates import filters
 from templates.budget import charge_text, charge_value
 from templates.errors import BadTemplate, RenderError
@@ -118,9 +119,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self._missing(obj, argument)
 
     def _missing(self, obj: Any, name: Any) -> Undefined:
-        shown = f"{name[:60]!r}" if isinstance(name, str) else str(name) if isinstance(name, int) else kind_of(name)
+        shown = f"{excerpt(name, 60)!r}" if isinstance(name, str) else str(name) if isinstance(name, int) else kind_of(name)
         if isinstance(obj, Mapping):
-            known = ", ".join(str(key)[:40] for key in sorted(map(str, obj))[:_SHOWN_KEYS])
+            known = ", ".join(excerpt(str(key), 40) for key in sorted(map(str, obj))[:_SHOWN_KEYS])
             hint = f"{shown} is undefined; there {'are ' + known if obj else 'is nothing'}"
         elif isinstance(obj, (list, tuple)):
             hint = f"{shown} is undefined in a list of {len(obj)}"

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 from jinja2.environment import Template as Compiled
+from pydantic import ValidationInfo
 
+from domain.excerpts import excerpt
 from templates import filters
 from templates.budget import LONGEST_TEXT, budget
 from templates.errors import BadTemplate, RenderError, TemplateError
@@ -17,6 +19,8 @@ from templates.sandbox import Sandbox
 
 ROOTS: Final = ("input", "trigger", "execution", "actions", "secrets")
 LONGEST_SOURCE: Final = 65_536
+RENDERED: Final = {"rendered": True}
+"""The validation context of an action whose templates were rendered."""
 _MARKS: Final = ("{{", "{%")
 _SANDBOX: Final = Sandbox()
 
@@ -26,6 +30,14 @@ Reference = tuple[str | int, ...]
 def is_template(text: str) -> bool:
     """Tell whether ``text`` is to be rendered."""
     return any(mark in text for mark in _MARKS)
+
+
+def is_open(text: str, info: ValidationInfo) -> bool:
+    """Tell whether what a field will hold is not known yet: it is a template, and the action was not rendered yet.
+
+    What was rendered may look like a template once more, and is checked all the same.
+    """
+    return is_template(text) and info.context is not RENDERED
 
 
 class Template:
@@ -80,7 +92,7 @@ class Template:
             except RecursionError:
                 raise RenderError("the value is nested too deeply") from None
             except Exception as error:
-                raise RenderError(f"{type(error).__name__}: {str(error)[:200]}") from None
+                raise RenderError(f"{type(error).__name__}: {excerpt(str(error), 200)}") from None
 
     def holds(self, data: Mapping[str, Any]) -> bool:
         """Tell whether the condition holds: its value is true, and neither 0, nor empty, nor null."""

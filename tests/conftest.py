@@ -1,14 +1,31 @@
 """Settings of every test, and the stack that the tests of the whole system share."""
 
-import pytest_asyncio
-from hypothesis import settings
+from collections.abc import Iterator
 
+import pytest
+import pytest_asyncio
+import structlog
+from hypothesis import settings
+from structlog.typing import EventDict
+
+from apps.logs import write_through_logging
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import Stack, on_free_ports
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+# Before any logger is used, as in a service: a logger that is in use heeds no other configuration, and whatever has one made
+# (an app that is imported, say) must make no difference to what the tests after it see.
+write_through_logging()
+
+
+@pytest.fixture
+def logs() -> Iterator[list[EventDict]]:
+    """What is logged in this process during a test, whatever is configured before or meanwhile."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

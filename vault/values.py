@@ -2,6 +2,9 @@
 
 The environment (``WF_SECRET_<NAME>``) is read once, files (``SECRETS_DIR/<name>``) and the database again after a second;
 a secret that was set a moment ago is looked for at once when it is not known.
+
+A value that is too short to be recognised, and so could not be kept out of logs and history, is no secret wherever it comes
+from: it cannot be stored, and one from the environment or a file is not used. Who asks for it is told why.
 """
 
 import asyncio
@@ -13,12 +16,16 @@ from typing import Final, Protocol
 import structlog
 
 from vault.keys import KeySource, Sealed, VaultError
-from vault.redaction import KNOWN, Redactor
+from vault.redaction import KNOWN, SHORTEST, Redactor, is_recognisable
 
 log = structlog.get_logger(__name__)
 
 NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$"
 LONGEST_VALUE: Final = 65_536
+TOO_SHORT: Final = (
+    f"its value has fewer than {SHORTEST} characters (without white space at its ends), so it cannot be told from other text"
+    " and could not be kept out of logs and history; use a longer one"
+)
 _NAME: Final = re.compile(NAME_PATTERN)
 _ENVIRONMENT_PREFIX: Final = "WF_SECRET_"
 FRESH_FOR: Final = 1.0  # seconds; a value that was changed is used after that time at the latest
@@ -29,6 +36,14 @@ class UnknownSecret(LookupError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"secret {name} is not there; set it with `wf secrets set {name}`")
+        self.name = name
+
+
+class UnusableSecret(UnknownSecret):
+    """There is a secret of that name, whose value could not be kept secret."""
+
+    def __init__(self, name: str) -> None:
+        LookupError.__init__(self, f"secret {name} is not used: {TOO_SHORT}")
         self.name = name
 
 
@@ -101,15 +116,14 @@ class Values:
         self._values: dict[str, str] = {}
         self._read_at: float | None = None
         self._reading = asyncio.Lock()
-        # What was known once stays secret: what runs may still hold a value that was replaced or deleted since.
-        self._seen: set[str] = set(self._environment.values())
-        self.redactor.know(self._seen)
+        self._unusable: frozenset[str] = frozenset()
+        self.redactor.know(self._environment.values())
 
     async def get(self, name: str) -> str:
         """Return the value of a secret.
 
         Raises:
-            UnknownSecret: no source has it.
+            UnknownSecret: no source has it, or what it has is too short.
             StoreUnavailable: the database cannot be asked, and was not asked before.
         """
         await self.refresh(FRESH_FOR)
@@ -118,13 +132,18 @@ class Values:
             await self.refresh(0.0)
             value = self._values.get(name)
         if value is None:
-            raise UnknownSecret(name)
+            raise UnusableSecret(name) if name in self._unusable else UnknownSecret(name)
         return value
 
     async def names(self) -> frozenset[str]:
-        """Return the names of all secrets."""
+        """Return the names of all secrets that can be used."""
         await self.refresh(0.0)
         return frozenset(self._values)
+
+    @property
+    def unusable(self) -> frozenset[str]:
+        """The names of those that were found, when they were last read, with a value that is too short."""
+        return self._unusable
 
     async def refresh(self, fresh_for: float) -> None:
         """Read the sources, unless they were read ``fresh_for`` seconds ago or later."""
@@ -136,12 +155,14 @@ class Values:
             if self._read_at is not None and self._read_at >= asked:
                 return
             began = loop.time()
-            values = {**await self._opened(), **from_directory(self._directory), **self._environment}
-            self._values = values
+            found = {**await self._opened(), **from_directory(self._directory), **self._environment}
+            self._values = {name: value for name, value in found.items() if is_recognisable(value)}
             self._read_at = began
-            if not self._seen.issuperset(values.values()):
-                self._seen |= set(values.values())
-                self.redactor.know(self._seen)
+            self.redactor.know(self._values.values())
+            unusable = frozenset(found.keys() - self._values.keys())
+            for name in sorted(unusable - self._unusable):
+                log.warning("secret not used", secret=name, error=TOO_SHORT)
+            self._unusable = unusable
 
     async def _opened(self) -> dict[str, str]:
         found = {}

@@ -20,6 +20,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 from yarl import URL
 
+from domain.excerpts import excerpt
 from domain.model import Model
 
 Ask = Callable[[str], Awaitable[str]]
@@ -30,13 +31,14 @@ SecretName = Annotated[str, Field(min_length=1, max_length=128, description="Nam
 _FORBIDDEN_IN_VALUES: Final = "\r\n\0"
 
 
-def _header_name(name: str) -> str:
+def check_header_name(name: str) -> str:
+    """Return ``name``; raise ValueError where it is none (RFC 9110, token)."""
     if not name or not name.isascii() or any(c <= " " or c in '()<>@,;:\\"/[]?={}\x7f' for c in name):
-        raise ValueError(f"{name[:100]!r} is not a header name; write for example X-Request-Source")
+        raise ValueError(f"{excerpt(name, 100)!r} is not a header name; write for example X-Request-Source")
     return name
 
 
-HeaderName = Annotated[str, Field(max_length=256), AfterValidator(_header_name)]
+HeaderName = Annotated[str, Field(max_length=256), AfterValidator(check_header_name)]
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,7 @@ class BasicAuth(Model):
 
     async def credentials(self, ask: Ask) -> Credentials:
         """Return the header."""
-        pair = f"{self.username}:{await ask(self.password_secret)}"
-        return Credentials({"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"})
+        return Credentials({"Authorization": basic(self.username, await ask(self.password_secret))})
 
 
 class BearerAuth(Model):
@@ -105,6 +106,11 @@ class HmacAuth(Model):
 
 
 Auth = Annotated[BasicAuth | BearerAuth | ApiKeyAuth | HmacAuth, Field(discriminator="type")]
+
+
+def basic(username: str, password: str) -> str:
+    """Return the value of a header that proves by user and password (RFC 7617)."""
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
 def signature(key: bytes, method: str, url: URL, body: bytes, timestamp: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ import re2
 from pydantic import AfterValidator, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from actions.http.reading import Body, NotJson
+from domain.excerpts import excerpt
 from domain.model import Model
 from domain.statuses import Statuses, includes
 
@@ -77,9 +78,9 @@ class Expectations(Model):
             return "body-decode", f"the body is not text but {body.content_type}"
         where = "the body" if body.complete else f"the first {len(body.content)} bytes of the body"
         if self.contains is not None and self.contains not in text:
-            return "assertion", f"{where} does not contain {self.contains[:100]!r}"
+            return "assertion", f"{where} does not contain {excerpt(self.contains, 100)!r}"
         if self.matches is not None and re2.compile(self.matches, _OPTIONS).search(text) is None:
-            return "assertion", f"nothing in {where} matches {self.matches[:100]!r}"
+            return "assertion", f"nothing in {where} matches {excerpt(self.matches, 100)!r}"
         if not self.json_values:
             return None
         try:
@@ -96,7 +97,7 @@ def _difference(expected: JsonEquals, value: Any) -> tuple[str, str] | None:
         return "assertion", f"there is nothing at {expected.path} in the body"
     actual = value if found is None else found.obj
     if not _equal(actual, expected.equals):
-        return "assertion", f"{expected.path} is {repr(actual)[:100]}, not {repr(expected.equals)[:100]}"
+        return "assertion", f"{expected.path} is {excerpt(repr(actual), 100)}, not {excerpt(repr(expected.equals), 100)}"
     return None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from actions.http.guard import BlockedAddress
+from actions.http.limits import Throttled
 from actions.http.timing import TimedOut
 
 
@@ -27,6 +28,10 @@ def failure_of(error: Exception, connected: bool) -> RequestFailed:
         return error
     if isinstance(error, BlockedAddress):
         return RequestFailed("blocked-address", str(error))
+    if isinstance(error, Throttled):
+        return RequestFailed("throttled", str(error))
+    if isinstance(error, TimedOut) and error.part == "queue":
+        return RequestFailed("throttled", f"{error}: as many requests as its limit allows were under way")
     if isinstance(error, TimedOut):
         return RequestFailed(f"timeout-{error.part}", str(error), left=connected)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -45,6 +50,8 @@ def failure_of(error: Exception, connected: bool) -> RequestFailed:
         return RequestFailed("url", "the URL cannot be requested")
     if isinstance(error, aiohttp.ClientPayloadError) and "content-encoding" in str(error):
         return RequestFailed("body-decode", "the body is not encoded as its Content-Encoding says", left=True)
+    if isinstance(error, aiohttp.ClientResponseError) and "content-encoding" in error.message:
+        return RequestFailed("body-decode", f"the body has a Content-Encoding that is not known: {error.message}", left=True)
     if isinstance(error, aiohttp.ClientResponseError):
         return RequestFailed("bad-response", f"the answer is not HTTP: {error.message}", left=True)
     if isinstance(error, aiohttp.ClientPayloadError):
@@ -59,5 +66,14 @@ def _cause(error: aiohttp.ClientConnectorError) -> str:
     return cause.strerror or str(cause) or type(cause).__name__
 
 
-EXPECTED = (RequestFailed, BlockedAddress, TimedOut, aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError)
+EXPECTED = (
+    RequestFailed,
+    BlockedAddress,
+    Throttled,
+    TimedOut,
+    aiohttp.ClientError,
+    asyncio.TimeoutError,
+    OSError,
+    ValueError,
+)
 """What sending a request may raise."""

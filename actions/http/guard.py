@@ -19,6 +19,8 @@ from typing import Any, Final
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
+from domain.excerpts import excerpt
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -157,7 +159,7 @@ class Guard:
             address = socket.inet_ntoa(socket.inet_aton(literal))
         except (OSError, ValueError):
             return
-        raise BlockedAddress(f"{host[:100]} is an unusual spelling of {address}; write it in four decimal numbers")
+        raise BlockedAddress(f"{excerpt(host, 100)} is an unusual spelling of {address}; write it in four decimal numbers")
 
     def check_address(self, address: str, host: str = "") -> None:
         """Refuse an address.
@@ -166,7 +168,7 @@ class Guard:
             BlockedAddress: it may not be connected to.
         """
         if not self.allows(address):
-            where = f"{host[:100]} resolves to {address}" if host and host != address else address
+            where = f"{excerpt(host, 100)} resolves to {address}" if host and host != address else address
             raise BlockedAddress(f"{where}, which is not public; the operator may allow it in HTTP_ALLOW_HOSTS")
 
     def open_socket(self, info: tuple[Any, ...]) -> socket.socket:

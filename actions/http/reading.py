@@ -55,16 +55,18 @@ class Body:
         final = self.complete and length >= len(self.content)
         codec = _codec(self.charset)
         textual = (
-            self.charset is not None
+            codec is not None  # "charset=binary" declares no text
             or self.content_type.startswith("text/")
             or self.content_type.endswith(("+json", "+xml"))
             or self.content_type in _TEXTUAL_TYPES
         )
         if not textual and b"\0" in prefix:
             return None
-        decoder = codecs.getincrementaldecoder(codec or "utf-8-sig")("replace" if textual else "strict")
+        errors = "replace" if textual else "strict"
         try:
-            return decoder.decode(prefix, final)
+            if final and codec in (None, "utf-8-sig"):
+                return prefix.removeprefix(codecs.BOM_UTF8).decode("utf-8", errors)
+            return codecs.getincrementaldecoder(codec or "utf-8-sig")(errors).decode(prefix, final)
         except UnicodeError:
             return None
 
@@ -82,12 +84,20 @@ class Body:
         if not self.complete:
             raise NotJson(f"only its first {len(self.content)} bytes were read")
         try:
-            value = orjson.loads((self.text or "").encode("utf-8", "replace"))
+            value = self._parsed()
         except ValueError as error:
             raise NotJson(str(error)) from None
         if self.content.count(b"[") + self.content.count(b"{") > DEEPEST and _depth(value) > DEEPEST:
             raise NotJson(f"it is nested more than {DEEPEST} levels deep")
         return value
+
+    def _parsed(self) -> Any:
+        if _codec(self.charset) in (None, "utf-8-sig"):
+            try:
+                return orjson.loads(self.content)
+            except ValueError:
+                pass  # a byte order mark, or bytes that are not UTF-8: read as text they may be JSON all the same
+        return orjson.loads((self.text or "").encode("utf-8", "replace"))
 
     def report(self, limit: int) -> dict[str, Any]:
         """Return what is kept: a prefix of at most ``limit`` bytes, and what tells of the rest."""

@@ -1,18 +1,22 @@
 """A request ready to be sent, and what a redirect makes of it."""
 
-import base64
 import hashlib
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Final
 
 from multidict import CIMultiDict
 from yarl import URL
 
+from actions.http.auth import basic
 from actions.http.bodies import describes_body
 from actions.http.failures import RequestFailed
 from actions.http.redaction import is_secret, redact_url
+from domain.excerpts import excerpt
 
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TRACE: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,12 @@ class Request:
         """The address as it may be shown."""
         return redact_url(self.url, self.credentials)
 
-    def redirected(self, status: int, location: str) -> "Request":
+    def redirected(self, status: int, location: str, holds_secret: Callable[[str], bool]) -> "Request":
         """Return the request that follows.
 
         As in browsers (Fetch standard, HTTP-redirect fetch): 303, and 301 or 302 after POST, go on as GET without a body.
-        Credentials do not go to another origin, and do not come back from there.
+        Credentials do not go to another origin, and do not come back from there: what authentication added, headers whose
+        name tells of a credential, and those whose value ``holds_secret``.
 
         Raises:
             RequestFailed: it must not be followed.
@@ -68,8 +73,12 @@ class Request:
             followed = replace(followed, method="GET", headers=headers, body=None)
         if target.origin() != self.url.origin():
             headers = followed.headers.copy()
-            for name in [name for name in headers if name in self.credentials or is_secret(name) or name.lower() == "host"]:
-                headers.pop(name, None)
+            for name in {
+                name
+                for name, value in headers.items()
+                if name in self.credentials or is_secret(name) or name.lower() == "host" or holds_secret(value)
+            }:
+                headers.popall(name, None)
             followed = replace(followed, headers=headers, sign=None, own_origin=False)
         return followed
 
@@ -78,16 +87,16 @@ def basic_of(url: URL) -> str | None:
     """Return the Authorization header that user and password in a URL stand for."""
     if url.raw_user is None and url.raw_password is None:
         return None
-    return "Basic " + base64.b64encode(f"{url.user or ''}:{url.password or ''}".encode()).decode()
+    return basic(url.user or "", url.password or "")
 
 
 def traceparent(execution_id: str, span: str) -> str:
     """Return the W3C trace context: the trace is the execution, the span the attempt of the action."""
     trace = execution_id.replace("-", "")
-    if len(trace) != 32 or not trace.isalnum() or not trace.strip("0"):
+    if not _TRACE.fullmatch(trace):
         trace = hashlib.sha256(execution_id.encode()).hexdigest()[:32]
     return f"00-{trace}-{hashlib.sha256(span.encode()).hexdigest()[:16]}-01"
 
 
 def _shortened(location: str) -> str:
-    return repr(location.encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:100])
+    return repr(excerpt(location.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), 100))

@@ -5,25 +5,38 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-KEPT: Final = (
-    "Content-Type",
-    "Content-Length",
-    "Content-Encoding",
-    "Date",
-    "ETag",
-    "Last-Modified",
-    "Link",
-    "Location",
-    "Retry-After",
-    "Server",
-    "X-Request-Id",
-)
+from domain.excerpts import excerpt
+
+KEPT: Final = {  # by the names that they are kept under
+    name.lower(): name
+    for name in (
+        "Content-Type",
+        "Content-Length",
+        "Content-Encoding",
+        "Date",
+        "ETag",
+        "Last-Modified",
+        "Link",
+        "Location",
+        "Retry-After",
+        "Server",
+        "X-Request-Id",
+    )
+}
 LONGEST: Final = 1000
 
 
 def kept_headers(headers: Mapping[str, str], more: Iterable[str]) -> dict[str, str]:
     """Return the headers that are kept, by their names in lower case."""
-    return {name.lower(): _printable(headers[name])[:LONGEST] for name in (*KEPT, *more) if name in headers}
+    found = {}
+    for kept, name in KEPT.items():
+        value = headers.get(name)
+        if value is not None:
+            found[kept] = excerpt(_printable(value), LONGEST)
+    for name in more:
+        if name in headers:
+            found[name.lower()] = excerpt(_printable(headers[name]), LONGEST)
+    return found
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

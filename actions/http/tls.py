@@ -108,6 +108,6 @@ def _make(authority: str, certificate: str, key: str) -> ssl.SSLContext:
                 file.touch(mode=0o600)
                 file.write_text(f"{certificate}\n{key}")
                 context.load_cert_chain(file, password=lambda: b"")
-    except (ssl.SSLError, ValueError, OSError) as error:
+    except (ssl.SSLError, ValueError, TypeError, OSError) as error:
         raise BadTls(f"the certificate or key is not usable PEM: {getattr(error, 'reason', None) or error}") from None
     return context

@@ -12,7 +12,7 @@ from apps.cli import output
 from apps.cli.client import Client, Problem
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId, chosen
-from apps.cli.waiting import Timeout, check_timeout, seconds, wait_for
+from apps.cli.waiting import Timeout, seconds, states
 from apps.cli.workflows import MORE, unknown
 
 RUNNING = "running"
@@ -52,7 +52,8 @@ def backfill(
 
     Shows first how many those are, and asks. What has run already is not run again, so doing it twice adds nothing.
     """
-    check_timeout(timeout, wait)
+    if timeout is not None and not wait:
+        raise typer.BadParameter("only --wait waits; give both or neither", param_hint="--timeout")
     if dry_run and (wait or yes):
         raise typer.BadParameter("nothing is run; leave out --wait and --yes", param_hint="--dry-run")
     form = chosen(output_format, as_json)
@@ -73,12 +74,12 @@ def backfill(
         started = _post(client, workflow_id, {**body, "to": plan["to"], "dryRun": False})
         backfill_id = str(started.get("backfillId", ""))
         if backfill_id and wait:
-            started = wait_for(
+            *_, started = states(
                 lambda: client.get("workflows", workflow_id, "backfills", backfill_id),
-                name=f"backfill of {workflow_id}",
+                name=lambda _: f"the backfill of {workflow_id}",
                 is_over=lambda found: found.get("status") != RUNNING,
                 words=_state,
-                timeout=seconds(timeout),
+                timeout=seconds(timeout) if timeout else None,
                 see=f"wf backfills {workflow_id}",
             )
     if form is not Format.TABLE:

@@ -7,18 +7,24 @@ than most commands take. One connection is kept over the requests of a command.
 import http.client
 import json
 import ssl
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from apps.cli import profiles
+from apps.cli import output, profiles
 from apps.cli.errors import ExitCode, Unreachable, WfError
 
 PREFIX = "/v1"
 LARGEST_PAGE = 500
 TIMEOUT = 30.0  # seconds without a byte from the service
+PATIENCE = 30.0  # seconds that the service may be away while something is waited for
+
+
+# What to say where there is nothing: one text, or one for each kind of problem.
+Missing = str | Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Problem(WfError):
     def __init__(self, status: int, members: Mapping[str, Any]) -> None:
         self.status = status
         self.members = members
+        self.kind = str(members.get("type", "")).rpartition(":")[2]
         found = members.get("errors")
         self.errors: Sequence[FieldError] = [
             FieldError(str(error.get("field", "")), str(error.get("message", "")))
@@ -43,7 +50,10 @@ class Problem(WfError):
         ]
         message = members.get("detail") or members.get("title") or f"the service answered {status}"
         super().__init__(
-            str(message), details=[f"{error.field}: {error.message}" for error in self.errors], code=_exit_code(status)
+            str(message),
+            details=[f"{error.field}: {error.message}" for error in self.errors],
+            hint=_HINTS.get(status, ""),
+            code=_CODES.get(status, ExitCode.FAILED),
         )
 
 
@@ -72,13 +82,23 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def get(self, *path: str, missing: str = "", query: Mapping[str, object] | None = None) -> Any:
+    def get(self, *path: str, missing: Missing = "", query: Mapping[str, object] | None = None) -> Any:
         """Return the resource at ``path``; ``missing`` is what to say where there is none."""
         return self._request("GET", path, query=query, missing=missing)
 
-    def post(self, *path: str, body: Any = None, missing: str = "") -> Any:
-        """Send ``body`` and return the answer."""
-        return self._request("POST", path, body=body, missing=missing)
+    def find(self, *path: str) -> dict[str, Any] | None:
+        """Return the resource at ``path``; None where there is none."""
+        try:
+            found: dict[str, Any] = self.get(*path)
+        except Problem as problem:
+            if problem.status == 404:
+                return None
+            raise
+        return found
+
+    def post(self, *path: str, body: Any = None, missing: Missing = "", key: bool = True) -> Any:
+        """Send ``body`` and return the answer; with a key (Idempotency-Key), a lost answer may be asked for again."""
+        return self._request("POST", path, body=body, missing=missing, key=uuid.uuid4().hex if key else "")
 
     def put(self, *path: str, body: Any, version: int | None = None) -> Any:
         """Replace the resource at ``path``, where it is still at ``version``."""
@@ -89,16 +109,18 @@ class Client:
         self._request("DELETE", path, missing=missing)
 
     def page(self, *path: str, limit: int, query: Mapping[str, object], missing: str = "") -> Page:
-        """Return the first ``limit`` items of a list (0: all of them), following its cursors; ``missing`` as in ``get``."""
+        """Return the first ``limit`` items of a list (0: all of them), following its cursors."""
         items: list[dict[str, Any]] = []
         cursor = None
-        while True:
-            wanted = min(limit - len(items), LARGEST_PAGE) if limit else LARGEST_PAGE
-            answer = self.get(*path, missing=missing, query={**query, "limit": wanted, "cursor": cursor})
-            items += answer.get("items", [])
-            cursor = answer.get("nextCursor")
-            if cursor is None or (limit and len(items) >= limit):
-                return Page(items, is_cut=cursor is not None)
+        with output.progress("reading") as show:
+            while True:
+                wanted = min(limit - len(items), LARGEST_PAGE) if limit else LARGEST_PAGE
+                answer = self.get(*path, query={**query, "limit": wanted, "cursor": cursor}, missing=missing)
+                items += answer.get("items", [])
+                cursor = answer.get("nextCursor")
+                if cursor is None or (limit and len(items) >= limit):
+                    return Page(items, is_cut=cursor is not None)
+                show(f"reading: {len(items):,}" + (f" of {limit:,}" if limit else ""))
 
     def _request(
         self,
@@ -107,14 +129,15 @@ class Client:
         *,
         query: Mapping[str, object] | None = None,
         body: Any = None,
-        missing: str = "",
+        missing: Missing = "",
         if_match: str = "",
+        key: str = "",
     ) -> Any:
         target = "/".join([self._base, *(quote(part, safe="") for part in path)])
         given = {name: value for name, value in (query or {}).items() if value is not None}
         if given:
             target += "?" + urlencode(given)
-        response, payload = self._exchange(method, target, body, if_match)
+        response, payload = self._exchange(method, target, body, {"If-Match": if_match, "Idempotency-Key": key})
         kind = response.headers.get_content_type()
         if 300 <= response.status < 400:
             raise self._other_server(f"redirects to {response.headers.get('Location', 'another address')}")
@@ -127,9 +150,11 @@ class Client:
                 raise self._other_server(f"answered {kind} instead of JSON")
             return answer
         if isinstance(answer, dict) and response.status < 500:
-            if response.status == 404 and missing:
-                raise WfError(missing, code=ExitCode.NOT_FOUND)
-            raise Problem(response.status, answer)
+            problem = Problem(response.status, answer)
+            said = missing if isinstance(missing, str) else missing.get(problem.kind)
+            if response.status == 404 and said:
+                raise WfError(said, code=ExitCode.NOT_FOUND)
+            raise problem
         if response.status >= 500:
             said = answer.get("detail") if isinstance(answer, dict) else None
             raise Unreachable(
@@ -143,25 +168,26 @@ class Client:
         response, payload = self._exchange("GET", self._base.removesuffix(PREFIX) + path, None)
         return response.status, response.headers, _parsed(payload)
 
-    def _exchange(self, method: str, target: str, body: Any, if_match: str = "") -> tuple[http.client.HTTPResponse, bytes]:
+    def _exchange(
+        self, method: str, target: str, body: Any, conditions: Mapping[str, str] | None = None
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         headers = {"Accept": "application/json, application/problem+json", "User-Agent": "wf"}
+        headers |= {name: value for name, value in (conditions or {}).items() if value}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        if if_match:
-            headers["If-Match"] = if_match
         content = None
         if body is not None:
             content = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
-        if method == "POST":
-            # When a kept connection turns out to be closed, a POST may have arrived or not, and must not be repeated.
+        may_repeat = method != "POST" or "Idempotency-Key" in headers
+        if not may_repeat:
+            # When a kept connection turns out to be closed, the request may have arrived or not.
             self._connection.close()
-        is_reused = self._connection.sock is not None
         try:
             return self._send(method, target, content, headers)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
             self._connection.close()
-            if not is_reused:
+            if not may_repeat:
                 raise self._unreachable(error) from None
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
@@ -199,7 +225,9 @@ class Client:
 
     def _other_server(self, what: str) -> Unreachable:
         return Unreachable(
-            f"{self.url} is not the workflows service: it {what}", hint="Name the right address with --url or WF_URL."
+            f"{self.url} is not the workflows service: it {what}",
+            hint="Name the right address with --url or WF_URL.",
+            may_return=False,
         )
 
 
@@ -210,5 +238,14 @@ def _parsed(payload: bytes) -> Any:
         return None
 
 
-def _exit_code(status: int) -> ExitCode:
-    return {404: ExitCode.NOT_FOUND, 409: ExitCode.CONFLICT, 412: ExitCode.CONFLICT}.get(status, ExitCode.FAILED)
+_CODES = {
+    401: ExitCode.NOT_ALLOWED,
+    403: ExitCode.NOT_ALLOWED,
+    404: ExitCode.NOT_FOUND,
+    409: ExitCode.CONFLICT,
+    412: ExitCode.CONFLICT,
+}
+_HINTS = {
+    401: "Give a good token with --token, WF_TOKEN or a profile; somebody of scope admin makes one: wf tokens create NAME",
+    403: "Give a token of that scope with --token, WF_TOKEN or a profile.",
+}

@@ -1,6 +1,7 @@
 """``wf dead-letters``: records that no service could take, and how to send them again after a fix."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,16 +10,27 @@ import typer
 
 from apps.cli import output
 from apps.cli.client import Client
-from apps.cli.errors import WfError
-from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
+from apps.cli.errors import ExitCode, WfError
+from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen, examples
 from apps.cli.workflows import MORE
 
-LetterId = Annotated[str, typer.Argument(metavar="ID", show_default=False, help="Partition and offset, as in 3-17.")]
+
+def _checked(value: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,4}-[0-9]{1,18}", value):
+        raise typer.BadParameter(
+            f"{value!r} is not the id of a dead letter, such as 3-17; `wf dead-letters list` shows them"
+        )
+    return value
+
+
+LetterId = Annotated[
+    str, typer.Argument(metavar="ID", callback=_checked, show_default=False, help="Partition and offset, as in 3-17.")
+]
 
 app = typer.Typer(no_args_is_help=True, help="Records that no service could take: list, show and send them again.")
 
 
-@app.command("list")
+@app.command("list", epilog=examples("wf dead-letters list", "wf dead-letters list --json | jq '.[].reason'"))
 def list_letters(
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,
     url: Url = DEFAULT_URL,
@@ -44,7 +56,7 @@ def list_letters(
         output.note(MORE)
 
 
-@app.command()
+@app.command(epilog=examples("wf dead-letters show 3-17"))
 def show(letter_id: LetterId, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False) -> None:
     """Show one dead letter with its bytes."""
     form = chosen(output_format, as_json)
@@ -64,9 +76,10 @@ def show(letter_id: LetterId, url: Url = DEFAULT_URL, output_format: Output = Fo
         ]
     )
     output.indented(_text(found, "value"), 2)
+    output.note(f"Send it again, as it came or mended: wf dead-letters resend {letter_id} [--value FILE]")
 
 
-@app.command()
+@app.command(epilog=examples("wf dead-letters resend 3-17", "wf dead-letters resend 3-17 --value mended.json"))
 def resend(
     letter_id: LetterId,
     value: Annotated[
@@ -80,10 +93,14 @@ def resend(
         try:
             body["value"] = json.loads(sys.stdin.read() if str(value) == "-" else value.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise WfError(f"{value} cannot be sent: {error}", hint="Give a file with one JSON value.") from None
+            reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else f"not JSON: {error}"
+            raise WfError(
+                f"cannot send {value}: {reason}", hint="Give a file with one JSON value.", code=ExitCode.USAGE
+            ) from None
     with Client(url) as client:
         answer = client.post("dead-letters", letter_id, "resend", body=body, missing=_unknown(letter_id))
     output.line(f"Sent to {answer.get('topic')}.")
+    output.note("Look whether it was taken: wf executions, and wf dead-letters list")
 
 
 def _text(found: dict[str, Any], name: str) -> str:

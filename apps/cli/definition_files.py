@@ -20,7 +20,6 @@ from apps.cli.yaml12 import Loader
 
 STDIN = Path("-")
 SUFFIXES = (".yaml", ".yml", ".json")
-_SET_BY_THE_SERVICE = ("version", "createdAt", "updatedAt", "nextRun", "lastExecution")
 _DEEPEST = 64  # levels; the service refuses more
 _MOST_NODES = 200_000  # aliases counted as often as they are used: a few lines of YAML can stand for gigabytes
 _JSON_TAGS = frozenset(
@@ -109,7 +108,7 @@ def check(document: Document) -> list[Flaw]:
     """Return what is wrong with a definition, without asking the service."""
     from pydantic import ValidationError
 
-    from actions.checking import problems
+    from actions.checking import Surroundings, problems
     from actions.registry import WorkflowDefinition
     from apps.workflows.field_errors import field_errors
 
@@ -117,7 +116,7 @@ def check(document: Document) -> list[Flaw]:
         definition = WorkflowDefinition.model_validate(document.value)
     except ValidationError as error:
         return [document.flaw(found.field, found.message) for found in field_errors(error, document.value)]
-    return [document.flaw(field, message) for field, message in problems(definition, None)]
+    return [document.flaw(field, message) for field, message in problems(definition, Surroundings())]
 
 
 def check_id(document: Document) -> list[Flaw]:
@@ -243,8 +242,10 @@ def _document(name: str, value: Any, lines: Mapping[str, int]) -> Document:
                 "is not a definition: it must be a mapping; several stand in a YAML file, separated by ---",
             )
         )
-    kept = {key: item for key, item in value.items() if key not in _SET_BY_THE_SERVICE}
-    left_out = [key for key in value if key in _SET_BY_THE_SERVICE]
+    from domain.definition import ADDED_WHEN_SHOWN
+
+    kept = {key: item for key, item in value.items() if key not in ADDED_WHEN_SHOWN}
+    left_out = [key for key in value if key in ADDED_WHEN_SHOWN]
     trigger = kept.get("trigger")
     if isinstance(trigger, dict) and "status" in trigger:
         kept["trigger"] = {key: item for key, item in trigger.items() if key != "status"}

@@ -5,7 +5,6 @@ makes no new versions. All files are read and checked before the first is sent; 
 itself.
 """
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 Files = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FILE...", show_default=False, help="YAML or JSON files, directories of them, or - for standard input."
+        metavar="FILE", show_default=False, help="YAML or JSON files, directories of them, or - for standard input."
     ),
 ]
 
@@ -41,6 +40,7 @@ def apply(
     What is already as the file says stays unchanged. When a file is not valid, nothing is applied.
     """
     from apps.cli import definition_files
+    from apps.cli.progress import Bars
 
     form = chosen(output_format, as_json)
     documents, flaws = definition_files.read(files)
@@ -56,10 +56,9 @@ def apply(
     results: list[dict[str, Any]] = []
     refusals: list[tuple[Document, Problem]] = []
     try:
-        with Client(url) as client, output.progress("applying") if form is not Format.TABLE else nullcontext() as show:
-            for position, document in enumerate(documents, start=1):
-                if show is not None:
-                    show(f"applying {document.workflow_id} ({position} of {len(documents)})")
+        with Client(url) as client, Bars() as bars:
+            bars.step("applying", len(documents))
+            for document in documents:
                 try:
                     result = _apply_one(client, document)
                 except Problem as problem:
@@ -68,6 +67,7 @@ def apply(
                 results.append({**result, "file": document.file})
                 if form is Format.TABLE:
                     _show(result)
+                bars.advance(1)
     except Unreachable as unreachable:
         unreachable.hint += f"\n{len(results)} of {len(documents)} were sent before that; apply again to send the rest."
         raise
@@ -80,7 +80,7 @@ def apply(
     if refusals:
         codes = {refusal.code for _, refusal in refusals}
         raise WfError(
-            f"{len(refusals)} of {_count(len(documents), 'workflow')} not applied",
+            f"{len(refusals)} of {count(len(documents), 'workflow')} not applied",
             hint="Mend what is named above and apply again; what is applied stays as it is.",
             code=codes.pop() if len(codes) == 1 else ExitCode.FAILED,
         )
@@ -104,26 +104,26 @@ def validate(files: Files, output_format: Output = Format.TABLE, as_json: Json =
         )
     if flaws:
         raise WfError(
-            f"not valid: {_count(len(flaws), 'problem')}",
+            f"not valid: {count(len(flaws), 'problem')}",
             details=definition_files.in_order(flaws) if form is Format.TABLE else (),
             hint="Mend these places and validate again." if form is Format.TABLE else "",
         )
     if form is Format.TABLE:
         _tell_left_out(documents)
-        output.line(f"valid: {_count(len(documents), 'workflow')}")
+        output.line(f"valid: {count(len(documents), 'workflow')}")
 
 
 def _apply_one(client: Client, document: "Document") -> dict[str, Any]:
     """Bring one workflow to what its definition says, and tell what that took."""
     from apps.cli.definition_files import is_same
 
-    stored = _stored(client, document.workflow_id)
+    stored = client.find("workflows", document.workflow_id)
     if stored is None:
         try:
             created = client.post("workflows", body=document.value)
         except Problem as problem:
             # Somebody created it in between; or else the refusal stands.
-            stored = _stored(client, document.workflow_id) if problem.status == 409 else None
+            stored = client.find("workflows", document.workflow_id) if problem.status == 409 else None
             if stored is None:
                 raise
         else:
@@ -132,16 +132,6 @@ def _apply_one(client: Client, document: "Document") -> dict[str, Any]:
         return _result(document, "unchanged", stored)
     updated = client.put("workflows", document.workflow_id, body=document.value, version=stored.get("version"))
     return _result(document, "updated" if updated.get("version") != stored.get("version") else "unchanged", updated)
-
-
-def _stored(client: Client, workflow_id: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = client.get("workflows", workflow_id)
-    except Problem as problem:
-        if problem.status == 404:
-            return None
-        raise
-    return found
 
 
 def _result(document: "Document", result: str, stored: dict[str, Any]) -> dict[str, Any]:
@@ -167,5 +157,6 @@ def _tell_left_out(documents: "list[Document]") -> None:
             output.note(f"{document.file}: {document.workflow_id}: ignored what the service sets: {names}")
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Return a number of things in words."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,16 +1,18 @@
 """``wf diff`` and ``wf export``: definitions in files beside those in the service."""
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from apps.cli import output
-from apps.cli.client import Client, Problem
-from apps.cli.definitions import Files
+from apps.cli.client import Client
+from apps.cli.definitions import Files, count
 from apps.cli.errors import WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
+from apps.cli.workflows import unknown
 
 DIFFERS = 2  # as diff(1) has 1 for "differs"; 1 is taken by "failed"
 
@@ -21,17 +23,24 @@ def diff(files: Files, url: Url = DEFAULT_URL, output_format: Output = Format.TA
     Lines with - are in the service, lines with + in the file. Both with their defaults filled in.
     """
     from apps.cli import definition_files
+    from apps.cli.progress import Bars
 
     form = chosen(output_format, as_json)
     documents, flaws = definition_files.read(files)
     for document in documents:
         flaws += definition_files.check(document)
     if flaws:
-        raise WfError("the definitions are not valid", details=definition_files.in_order(flaws))
+        raise WfError(
+            "the definitions are not valid",
+            details=definition_files.in_order(flaws),
+            hint="Mend these places and try again.",
+        )
     results: list[dict[str, Any]] = []
-    with Client(url) as client:
+    with Client(url) as client, Bars() as bars:
+        bars.step("comparing", len(documents))
         for document in documents:
-            stored = _stored(client, document.workflow_id)
+            stored = client.find("workflows", document.workflow_id)
+            bars.advance(1)
             before = "" if stored is None else _text(_definition(stored))
             after = _text(_normal(document.value))
             lines = list(
@@ -48,19 +57,21 @@ def diff(files: Files, url: Url = DEFAULT_URL, output_format: Output = Format.TA
     if form is not Format.TABLE:
         output.data(results, form)
     else:
-        styles = {"+": "green", "-": "red", "@": "cyan"}
         for found in results:
-            for line in found["diff"]:
-                output.render(output.styled(output.printable(line), styles.get(line[:1], "")))
+            output.difference(found["diff"])
         changed = sum(1 for found in results if found["diff"])
-        output.note(f"{changed} of {len(results)} would change." if changed else "Nothing would change.")
+        output.note(
+            f"{changed} of {count(len(results), 'workflow')} would change; to change them: wf apply with the same files"
+            if changed
+            else "Nothing would change."
+        )
     if any(found["diff"] for found in results):
         raise typer.Exit(DIFFERS)
 
 
 def export(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", show_default=False, help="These workflows; all without.")
+        list[str] | None, typer.Argument(metavar="ID", show_default=False, help="These workflows; all without.")
     ] = None,
     directory: Annotated[
         Path | None,
@@ -73,33 +84,43 @@ def export(
 
     Exporting twice writes the same; a file that says it already is left alone.
     """
-    with Client(url) as client:
+    from apps.cli.progress import Bars
+
+    if ids and prefix is not None:
+        raise typer.BadParameter("give ids or a prefix, not both", param_hint="--prefix")
+    with Client(url) as client, Bars() as bars:
         if ids:
-            found = [client.get("workflows", each, missing=f"there is no workflow {each}") for each in ids]
+            bars.step("reading", len(ids))
+            found = []
+            for each in ids:
+                found.append(client.get("workflows", each, missing=unknown(each)))
+                bars.advance(1)
         else:
             found = client.page("workflows", limit=0, query={"prefix": prefix}).items
     texts = {str(each["workflowId"]): _text(_definition(each)) for each in found}
-    if directory is None:
+    if not texts:
+        output.note(f"No workflow begins with {prefix}." if prefix else "There are no workflows yet.")
+    elif directory is None:
         typer.echo("---\n".join(texts.values()), nl=False)
-        return
-    directory.mkdir(parents=True, exist_ok=True)
+    else:
+        written = _write(directory, texts)
+        output.note(f"{count(len(texts), 'workflow')} in {directory}, {count(written, 'file')} written.")
+
+
+def _write(directory: Path, texts: Mapping[str, str]) -> int:
+    """Write what differs from what is in the directory, and return how many files that were."""
     written = 0
-    for workflow_id, text in texts.items():
-        file = directory / f"{workflow_id}.yaml"
-        if not file.exists() or file.read_text(encoding="utf-8") != text:
-            file.write_text(text, encoding="utf-8")
-            written += 1
-    output.note(f"{len(texts)} workflows in {directory}, {written} files written.")
-
-
-def _stored(client: Client, workflow_id: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = client.get("workflows", workflow_id)
-    except Problem as problem:
-        if problem.status == 404:
-            return None
-        raise
-    return found
+        directory.mkdir(parents=True, exist_ok=True)
+        for workflow_id, text in texts.items():
+            file = directory / f"{workflow_id}.yaml"
+            if not file.exists() or file.read_bytes() != text.encode():
+                file.write_bytes(text.encode())
+                written += 1
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WfError(f"cannot write {error.filename}: {reason}", hint="Name another --directory.") from None
+    return written
 
 
 def _definition(stored: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Kafka and MongoDB are asked directly, as the services would be, with the setting
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -16,14 +16,19 @@ import typer
 
 from apps.cli import output
 from apps.cli.client import Client
+from apps.cli.environment import said, service_settings
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from apps.settings import ServiceSettings
 
 CLOCKS_MAY_DIFFER = 3.0  # seconds
 TIMEOUT = 10.0
+LATE = 30.0  # seconds
+NEEDED = {"runner": "without it nothing runs", "scheduler": "without it no tick is fired and nothing is retried"}
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,7 @@ def doctor(
     if form is not Format.TABLE:
         output.data([vars(finding) for finding in findings], form)
     else:
-        styles = {"ok": "green", "warning": "yellow", "failed": "red"}
-        for finding in findings:
-            head = output.styled(f"{finding.result:<8}", styles[finding.result])
-            output.render(head.append(output.printable(f"{finding.what}: {finding.detail}"), "none"))
-            if finding.mend:
-                output.indented(finding.mend, 8, "dim")
+        output.facts((output.status(finding.result), _words(finding)) for finding in findings)
     failed = sum(1 for finding in findings if finding.result == "failed")
     if failed:
         raise WfError(
@@ -64,6 +64,11 @@ def doctor(
             hint="Each says how to mend it." if form is Format.TABLE else "",
             code=ExitCode.FAILED,
         )
+
+
+def _words(finding: Finding) -> "Text":
+    words = output.styled(output.printable(f"{finding.what}: {finding.detail}"))
+    return words.append(f"\n{output.printable(finding.mend)}", "dim") if finding.mend else words
 
 
 def _api(url: str) -> list[Finding]:
@@ -86,6 +91,7 @@ def _api(url: str) -> list[Finding]:
                 findings.append(Finding("access", "ok", f"{who['name']}, scope {who['scope']}"))
                 status, _, document = client.look("/openapi.json")
                 findings.append(_versions(((document or {}).get("info") or {}).get("version") if status == 200 else None))
+                findings += _others(client.get("system"))
     except WfError as error:
         findings.append(Finding("service", "failed", error.message, error.hint))
     return findings
@@ -109,16 +115,40 @@ def _versions(theirs: str | None) -> Finding:
     return Finding("version", "warning", f"wf is {mine}, the service {theirs}", "Install the same version here.")
 
 
+def _others(system: Mapping[str, Any]) -> list[Finding]:
+    """Return how the runners and the scheduler are; what the API could not find out is among the findings already."""
+    findings: list[Finding] = []
+    consumers = output.members(system, "consumers")
+    for name, without in NEEDED.items():
+        if name in consumers:
+            working = len(consumers[name].get("members") or ())
+            mend = "" if working else f"Start one (wf-{name} worker), or look at its log: {without}."
+            findings.append(Finding(f"{name}s", "ok" if working else "failed", f"{working} at work", mend))
+    late = output.members(system, "scheduler").get("latenessSeconds") or 0
+    if late > LATE:
+        mend = "A tick or retry is due and not released: look at the log of the scheduler."
+        findings.append(Finding("lateness", "warning", f"{output.span(late)} behind", mend))
+    letters = system.get("deadLetters")
+    if letters:
+        mend = "wf dead-letters list shows them; after a fix, wf dead-letters resend sends them again."
+        findings.append(Finding("dead letters", "ok", f"{letters} kept", mend))
+    return findings
+
+
 async def _dependencies() -> list[Finding]:
-    from pydantic import ValidationError
-
-    from apps.settings import ServiceSettings
-
     try:
-        settings = ServiceSettings()
-    except ValidationError as error:
-        return [Finding("settings", "failed", str(each["msg"])) for each in error.errors()]
+        settings = service_settings()
+    except WfError as error:
+        return [Finding("settings", "failed", detail, error.hint) for detail in error.details]
     return [*await _bounded("kafka", _kafka, settings), *await _bounded("mongodb", _mongodb, settings)]
+
+
+class _Unreached(Exception):
+    """Something does not let us in; ``mend`` says how to change that."""
+
+    def __init__(self, detail: str, mend: str) -> None:
+        super().__init__(detail)
+        self.mend = mend
 
 
 async def _bounded(
@@ -128,23 +158,31 @@ async def _bounded(
     try:
         return await asyncio.wait_for(look(settings), TIMEOUT)
     except Exception as error:
-        detail = str(error) or type(error).__name__
-        mend = f"Start it (wf up, docker compose up), name it with {variable}, or leave it out with --api-only."
-        return [Finding(name, "failed", detail[:300], mend)]
+        detail = said(error) or (
+            f"no answer within {TIMEOUT:g} s" if isinstance(error, asyncio.TimeoutError) else repr(error)
+        )
+        mend = (
+            error.mend
+            if isinstance(error, _Unreached)
+            else f"Start it (wf up, docker compose up), or name it with {variable}."
+        )
+        return [Finding(name, "failed", detail[:300], f"{mend} --api-only leaves it out.")]
 
 
 async def _kafka(settings: "ServiceSettings") -> list[Finding]:
-    import logging
-
-    from aiokafka.admin import AIOKafkaAdminClient
+    from aiokafka.errors import KafkaError
 
     from apps import kafka_security
+    from apps.cli import kafka_refusals
     from events.topics import ALL, PARTITIONS
 
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    admin = AIOKafkaAdminClient(**kafka_security.client(settings))
-    await admin.start()
+    admin = kafka_security.broker(settings).admin()
     try:
+        with kafka_refusals.collected() as refusals:
+            try:
+                await admin.start()
+            except KafkaError as error:
+                raise (_Unreached(str(refusals), refusals.mend) if refusals else error) from None
         there = set(await admin.list_topics())
         findings = [Finding("kafka", "ok", f"{settings.kafka_bootstrap} answers")]
         wanted = [topic.name for topic in ALL]
@@ -169,14 +207,9 @@ async def _kafka(settings: "ServiceSettings") -> list[Finding]:
 
 
 async def _mongodb(settings: "ServiceSettings") -> list[Finding]:
-    from store.client import MongoStore
+    from apps.database import store_of
 
-    store = MongoStore(
-        settings.mongodb_url,
-        settings.mongodb_database,
-        timeout=settings.mongodb_timeout,
-        credentials=settings.mongodb_credentials,
-    )
+    store = store_of(settings)
     try:
         await store.ping()
         findings = [Finding("mongodb", "ok", f"database {settings.mongodb_database} answers")]

@@ -42,25 +42,32 @@ def dry_run(
         raise WfError(
             "the definition is not valid" if flaws else f"{file} holds {len(documents)} definitions; a dry run takes one",
             details=definition_files.in_order(flaws),
+            hint="Mend these places and try again." if flaws else "",
             code=ExitCode.FAILED,
         )
+    from actions.checking import Surroundings
+    from actions.dry_run import bad_answers
     from actions.dry_run import dry_run as run
     from actions.registry import WorkflowDefinition
     from domain.identifiers import execution_id
     from domain.instants import instant
 
     definition = WorkflowDefinition.model_validate(documents[0].value)
+    answers = read_json_object(actions, "--actions")
+    wrong = bad_answers(definition, answers)
+    if wrong:
+        raise WfError("--actions is not valid", details=[f"{field}: {what}" for field, what in wrong], code=ExitCode.USAGE)
     now = instant(datetime.now(timezone.utc))
     found: dict[str, Any] = run(
         definition,
         given=read_json_object(given, "--input"),
-        known=read_json_object(actions, "--actions"),
+        answers=answers,
         execution={
             "id": execution_id(now, bytes(10)), "workflowId": definition.workflow_id, "version": 0, "attempt": 1,
             "createdAt": f"{now.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z", "dueAt": None,
             "status": "ok", "failure": None,
         },
-        secrets=None,
+        around=Surroundings(),
     )  # fmt: skip
     if form is not Format.TABLE:
         output.data(found, form)

@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     CONFLICT = 3
     NOT_FOUND = 4
     UNREACHABLE = 5
+    NOT_ALLOWED = 6
     TIMEOUT = 124
     INTERRUPTED = 130
 
@@ -20,10 +21,11 @@ class ExitCode(IntEnum):
 MEANINGS = {
     ExitCode.OK: "done; what was waited for succeeded",
     ExitCode.FAILED: "an execution failed, or a definition was refused",
-    ExitCode.USAGE: "wrong options or arguments",
+    ExitCode.USAGE: "wrong options or arguments; of diff and verify: something differs",
     ExitCode.CONFLICT: "busy, not to be triggered by hand, or changed meanwhile",
-    ExitCode.NOT_FOUND: "there is no such workflow or execution",
+    ExitCode.NOT_FOUND: "there is nothing of that id",
     ExitCode.UNREACHABLE: "the service cannot be reached, or cannot answer",
+    ExitCode.NOT_ALLOWED: "no good token, or one that may not do this",
     ExitCode.TIMEOUT: "--timeout passed; what was waited for goes on",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
@@ -43,10 +45,11 @@ class WfError(Exception):
 
 
 class Unreachable(WfError):
-    """The service cannot be reached, or is not in a state to answer."""
+    """The service cannot be reached, or is not in a state to answer; ``may_return``: it is worth waiting for."""
 
-    def __init__(self, message: str, *, hint: str) -> None:
+    def __init__(self, message: str, *, hint: str, may_return: bool = True) -> None:
         super().__init__(message, hint=hint, code=ExitCode.UNREACHABLE)
+        self.may_return = may_return
 
 
 class Interrupted(WfError):

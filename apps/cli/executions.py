@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from apps.cli import logs, output
+from apps.cli import output
 from apps.cli.client import Client
 from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url, chosen
+from apps.cli.watching import watch as keep_watching
 from apps.cli.workflows import MORE
 
 OPEN = ("queued", "pending", "running")
@@ -35,7 +36,7 @@ def executions(
     query = {"workflowId": workflow, "status": ",".join(status) if status else None}
     with Client(url) as client:
         if watch:
-            logs.watch(client, query, form)
+            keep_watching(client, query, limit, form)
         page = client.page("executions", limit=limit, query=query)
     if form is not Format.TABLE:
         output.data(page.items, form)
@@ -92,6 +93,8 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
     ]
     if found.get("reason"):
         pairs.append(("Reason", str(found["reason"])))
+    if found.get("originId"):
+        pairs.append(("Repeats", str(found["originId"])))
     if found.get("lastFailedAction"):
         pairs.append(("Last failed", str(found["lastFailedAction"])))
     pairs += [
@@ -112,10 +115,15 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
     for attempt, group in groupby(outcomes, key=lambda outcome: outcome.get("attempt")):
         done = list(group)
         wait = f", {output.length(previous_end, done[0].get('startedAt'))} later" if previous_end else ""
-        output.render(output.styled(f"\nAttempt {output.printable(attempt)}{wait}", "bold"))
+        title = (
+            f"Attempt {output.printable(attempt)}{wait}"
+            if attempt
+            else "Done before, by the execution that this one takes up"
+        )
+        output.render(output.styled(f"\n{title}", "bold"))
         for outcome in done:
-            _show_outcome(outcome)
-        previous_end = done[-1].get("finishedAt")
+            show_outcome(outcome)
+        previous_end = done[-1].get("finishedAt") if attempt else None
     succeeded = len({outcome.get("actionId") for outcome in outcomes if outcome.get("status") == "ok"})
     output.line(f"\n{succeeded} of {found.get('totalActions', '-')} actions succeeded.")
 
@@ -150,9 +158,12 @@ def _took(item: Mapping[str, Any], present: datetime) -> str:
     return output.length(item.get("startedAt"), end)
 
 
-def _show_outcome(outcome: Mapping[str, Any]) -> None:
+def show_outcome(outcome: Mapping[str, Any], *, with_attempt: bool = False) -> None:
+    """Write what one attempt of an action did."""
     took = output.length(outcome.get("startedAt"), outcome.get("finishedAt"))
-    head = output.styled("  ").append_text(output.status(outcome.get("status")))
+    attempt = outcome.get("attempt") or "before"
+    head = output.styled(f"[{output.printable(attempt)}] " if with_attempt else "  ")
+    head.append_text(output.status(outcome.get("status")))
     output.render(head.append(f"  {output.printable(outcome.get('actionId', '-'))}", "bold").append(f"  {took}", "dim"))
     for log in outcome.get("logs") or ():
         output.indented(str(log), 6)

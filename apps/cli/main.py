@@ -24,10 +24,11 @@ from apps.cli import (
     secrets,
     tokens,
     trigger,
+    versions,
     workflows,
 )
 from apps.cli.errors import ExitCode, WfError
-from apps.cli.options import examples, exit_codes, section
+from apps.cli.options import examples, exit_codes, given_by, section
 
 app = typer.Typer(
     name="wf",
@@ -75,7 +76,8 @@ def wf(
 
     Commands talk to the service at http://127.0.0.1:8081; --url, WF_URL and profiles name another.
     """
-    found = profiles.caller(token, profile)
+    is_named = given_by(context, "profile") == "COMMANDLINE"
+    found = profiles.caller(token, profile, is_named=is_named)
     profiles.choose(found)
     if found.profile_url:
         context.default_map = profiles.defaults(context.command, found.profile_url)
@@ -122,6 +124,12 @@ app.command(
 app.command("delete", rich_help_panel=DEFINITIONS, epilog=examples("wf delete nightly", "wf delete nightly --yes"))(
     workflows.delete
 )
+app.command(
+    "versions",
+    rich_help_panel=DEFINITIONS,
+    epilog=examples("wf versions nightly", "wf versions nightly --diff", "wf versions nightly 3 > nightly.yaml"),
+)(versions.versions)
+app.command("rollback", rich_help_panel=DEFINITIONS, epilog=examples("wf rollback nightly 3"))(versions.rollback)
 app.command("pause", rich_help_panel=DEFINITIONS, epilog=examples("wf pause nightly"))(schedules.pause)
 app.command("resume", rich_help_panel=DEFINITIONS, epilog=examples("wf resume nightly"))(schedules.resume)
 app.command(
@@ -161,16 +169,21 @@ app.command(
             examples(
                 "wf trigger nightly",
                 "wf trigger nightly --wait --timeout 5m && echo done",
+                "wf trigger nightly --follow",
                 """wf trigger nightly --input '{"name": "Ada"}'""",
             ),
             exit_codes(),
         ]
     ),
 )(trigger.trigger)
+app.command("retry", rich_help_panel=EXECUTIONS, epilog=examples(*trigger.examples_of("retry")))(trigger.retry)
+app.command("run-again", rich_help_panel=EXECUTIONS, epilog=examples(*trigger.examples_of("run-again")))(trigger.run_again)
 app.command(
     "executions",
     rich_help_panel=EXECUTIONS,
-    epilog=examples("wf executions", "wf executions -w nightly --status failed --limit 5"),
+    epilog=examples(
+        "wf executions", "wf executions -w nightly --status failed --limit 5", "wf executions --watch --json | jq .status"
+    ),
 )(executions.executions)
 app.command(
     "execution",

@@ -5,9 +5,16 @@ from typing import Annotated
 
 import typer
 
+from apps.cli import profiles
 from apps.cli.errors import MEANINGS
 
 DEFAULT_URL = "http://127.0.0.1:8081"
+
+
+def given_by(context: typer.Context, parameter: str) -> str:
+    """Return where the value of a parameter comes from, as in COMMANDLINE or ENVIRONMENT."""
+    source = context.get_parameter_source(parameter)
+    return source.name if source is not None else ""
 
 
 class Format(str, Enum):
@@ -33,9 +40,12 @@ def exit_codes() -> str:
     return section("Exit codes", *(f"{code.value:>3}  {meaning}" for code, meaning in MEANINGS.items()))
 
 
-def _checked_url(value: str) -> str:
+def _checked_url(context: typer.Context, value: str) -> str:
     from urllib.parse import urlsplit
 
+    named = profiles.current()
+    if named.is_named and given_by(context, "url") == "ENVIRONMENT":
+        value = named.profile_url
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -43,7 +53,7 @@ def _checked_url(value: str) -> str:
         usable = False
     if not usable or parts.query or parts.fragment or parts.username is not None:
         raise typer.BadParameter(f"{value!r} is not the address of a service; write for example {DEFAULT_URL}")
-    return value.rstrip("/")
+    return value.rstrip("/").removesuffix("/v1")
 
 
 def _checked_workflow_id(value: str) -> str:

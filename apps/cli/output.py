@@ -20,6 +20,7 @@ from apps.cli.options import Format
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.live import Live
     from rich.text import Text
 
 STYLES = {
@@ -28,6 +29,7 @@ STYLES = {
     "created": "green",
     "updated": "green",
     "failed": "red",
+    "warning": "yellow",
     "cancelled": "red",
     "busy": "cyan",
     "running": "cyan",
@@ -51,11 +53,24 @@ def data(value: Any, form: Format) -> None:
     if form is Format.YAML:
         from apps.cli.yaml12 import dump
 
-        typer.echo(dump(value), nl=False)
-        return
+        _write(dump(value), end="")
+    else:
+        _write(_as_json(value, indent=2))
+
+
+def _as_json(value: Any, *, indent: int | None) -> str:
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    text = json.dumps(value, indent=2, ensure_ascii=not is_unicode)
-    typer.echo(_BARE_CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+    text = json.dumps(value, indent=indent, ensure_ascii=not is_unicode)
+    return _BARE_CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def item(value: Any, form: Format) -> None:
+    """Write one of many values for programs, as it comes: a line of JSON, or a document of YAML."""
+    if form is Format.YAML:
+        _write("---\n", end="")
+        data(value, form)
+    else:
+        _write(_as_json(value, indent=None))
 
 
 def line(text: str) -> None:
@@ -65,14 +80,14 @@ def line(text: str) -> None:
 
 def note(text: str) -> None:
     """Write something about the answer that is not part of it."""
-    _console(stderr=True).print(styled(printable(text), "dim"), soft_wrap=True)
+    _errors().print(styled(printable(text), "dim"), soft_wrap=True)
 
 
 def error(message: str, details: Sequence[str] = (), hint: str = "") -> None:
     """Say what went wrong and what to do next."""
     from rich.text import Text
 
-    console = _console(stderr=True)
+    console = _errors()
     console.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
     for detail in details:
         console.print(Text(f"  {printable(detail)}"), soft_wrap=True)
@@ -86,14 +101,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence["str | Text"]]) -> Non
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        justify: Literal["left", "right"] = "right" if column[0] == ">" else "left"
-        grid.add_column(column.lstrip("~>"), justify=justify, overflow="fold", no_wrap=column[0] != "~")
+        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        grid.add_column(column.lstrip("~>"), justify=justify, overflow="fold", no_wrap=not column.startswith("~"))
     for row in rows:
         grid.add_row(*(styled(printable(cell)) if isinstance(cell, str) else cell for cell in row))
     render(grid)
 
 
-def facts(pairs: Iterable[tuple[str, "str | Text"]]) -> None:
+def facts(pairs: Iterable[tuple["str | Text", "str | Text"]]) -> None:
     """Write names and values, the values under each other."""
     from rich.table import Table
 
@@ -112,6 +127,14 @@ def indented(text: str, by: int, style: str = "") -> None:
     render(Padding(styled(printable(text), style), (0, 0, 0, by)))
 
 
+def difference(lines: Sequence[str]) -> None:
+    """Write a unified diff."""
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    for text in lines:
+        # A line of a diff stays a line: what is folded cannot be applied.
+        render(styled(printable(text), styles.get(text[:1], "")), fold=False)
+
+
 def styled(text: str, style: str = "") -> "Text":
     """Return text in one style."""
     from rich.text import Text
@@ -125,13 +148,13 @@ def status(name: object) -> "Text":
     return styled(text, STYLES.get(text, ""))
 
 
-def render(what: "RenderableType") -> None:
+def render(what: "RenderableType", *, fold: bool = True) -> None:
     """Write something to stdout, without the blanks that would fill up its lines."""
     console = _console()
     with console.capture() as capture:
-        console.print(what)
+        console.print(what, soft_wrap=not fold)
     for text in capture.get().splitlines():
-        typer.echo(text.rstrip(" "))
+        _write(text.rstrip(" "))
 
 
 class Progress(Protocol):
@@ -140,15 +163,48 @@ class Progress(Protocol):
     def __call__(self, text: str) -> None: ...
 
 
+# What is drawn over and over on the last line of the terminal; lines that are written meanwhile go above it.
+_drawn: "Live | None" = None
+
+
 @contextmanager
 def progress(text: str) -> Iterator[Progress]:
     """Show on a terminal that something is under way; elsewhere nothing."""
-    console = _console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda text: None
         return
-    with console.status(styled(printable(text))) as shown:
-        yield lambda text: shown.update(styled(printable(text)))
+    from rich.spinner import Spinner
+
+    spinner = Spinner("dots", styled(printable(text)))
+    with drawn(spinner):
+        yield lambda text: spinner.update(text=styled(printable(text)))
+
+
+@contextmanager
+def drawn(what: "RenderableType") -> Iterator[None]:
+    """Draw something that changes, on a terminal alone, until the end of the block."""
+    global _drawn
+    from rich.live import Live
+
+    console = _console(stderr=True)
+    if not console.is_terminal or _drawn is not None:
+        yield
+        return
+    # Not redirected: what goes to a file must not be drawn on the terminal.
+    with Live(what, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as _drawn:
+        try:
+            yield
+        finally:
+            _drawn = None
+
+
+def _write(text: str, end: str = "\n") -> None:
+    if _drawn is not None and sys.stdout.isatty():
+        from rich.text import Text
+
+        _drawn.console.print(Text.from_ansi(text), end=end, soft_wrap=True)
+    else:
+        typer.echo(text, nl=bool(end))
 
 
 def now() -> datetime:
@@ -164,11 +220,11 @@ def instant(text: object) -> datetime | None:
         return None
 
 
-def relative(text: object, present: datetime) -> str:
+def relative(text: object, present: datetime, *, none: str = "-") -> str:
     """Return how far from ``present`` an instant is, as in ``3m ago`` or ``in 12s``."""
     value = instant(text)
     if value is None:
-        return "-"
+        return none
     seconds = (present - value).total_seconds()
     if abs(seconds) < 1:
         return "now"
@@ -225,6 +281,10 @@ def _largest_unit(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)}{unit}"
     return f"{int(seconds)}s"
+
+
+def _errors() -> "Console":
+    return _console(stderr=True) if _drawn is None else _drawn.console
 
 
 def _console(stderr: bool = False) -> "Console":

@@ -31,6 +31,7 @@ class Caller:
     token: str = ""  # given by --token or WF_TOKEN: goes wherever the command goes
     profile_url: str = ""
     profile_token: str = ""
+    is_named: bool = False  # by --profile, which wins over WF_URL; a default profile does not
 
     def token_for(self, url: str) -> str:
         """Return the token to send to ``url``; empty for none."""
@@ -51,8 +52,8 @@ def config_file() -> Path:
     return base / "workflow-automation" / "config.yaml"
 
 
-def caller(token: str, profile: str) -> Caller:
-    """Return what was chosen.
+def caller(token: str, profile: str, *, is_named: bool = False) -> Caller:
+    """Return what was chosen; ``is_named`` tells whether the profile was given with the command.
 
     Raises:
         WfError: the file is not well formed, or has no such profile.
@@ -71,7 +72,8 @@ def caller(token: str, profile: str) -> Caller:
     if not isinstance(found, dict) or not isinstance(found.get("url"), str):
         known = ", ".join(map(str, profiles)) if isinstance(profiles, dict) else "none"
         raise WfError(f"{file}: there is no profile {name} with a url; there is {known}", hint=_HINT, code=ExitCode.USAGE)
-    return Caller(token=token, profile_url=found["url"].rstrip("/"), profile_token=_token(file, found))
+    url = found["url"].rstrip("/").removesuffix("/v1")
+    return Caller(token=token, profile_url=url, profile_token=_token(file, found), is_named=is_named)
 
 
 # A process runs one command for one caller; what the options before it said is kept for the client that it makes.
@@ -104,6 +106,9 @@ def _read(file: Path) -> dict[str, Any]:
 
     try:
         found = yaml.safe_load(file.read_text())
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise WfError(f"{file}{line} is not YAML: {error.problem}", hint=_HINT, code=ExitCode.USAGE) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise WfError(f"{file} cannot be read: {error}", hint=_HINT, code=ExitCode.USAGE) from None
     if found is None:
@@ -123,8 +128,20 @@ def _token(file: Path, found: dict[str, Any]) -> str:
     return str(found.get("token") or "")
 
 
+def _checked_token(value: str) -> str:
+    value = value.strip()
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise typer.BadParameter("it holds blanks, or what is not ASCII: no token does; copy it again")
+    return value
+
+
 Token = typer.Option(
-    "--token", envvar="WF_TOKEN", metavar="TOKEN", show_default=False, help="Who asks: a token of `wf tokens create`."
+    "--token",
+    callback=_checked_token,
+    envvar="WF_TOKEN",
+    metavar="TOKEN",
+    show_default=False,
+    help="Who asks: a token of `wf tokens create`.",
 )
 Profile = typer.Option(
     "--profile", envvar="WF_PROFILE", metavar="NAME", show_default=False, help="A service in the configuration file."

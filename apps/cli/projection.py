@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from apps.cli import output
+from apps.cli.environment import said, service_settings
 from apps.cli.errors import ExitCode, Unreachable, WfError
+from apps.cli.options import Format, Json, Output, chosen
 
 if TYPE_CHECKING:  # read only when a command runs: the drivers of Kafka and MongoDB take longer to load than most commands
     from apps.cli.progress import Bars
@@ -23,7 +25,7 @@ T = TypeVar("T")
 
 DIFFERENT = 2
 SHOWN = 50
-WHERE = "These commands talk to Kafka and MongoDB themselves: see --kafka and --mongodb."
+WHERE = "This command talks to Kafka and MongoDB itself: see --kafka and --mongodb."
 _TOO_LONG = 70
 
 Kafka = Annotated[
@@ -38,7 +40,6 @@ ScratchDir = Annotated[
         "--scratch", exists=True, file_okay=False, help="Where the temporary file goes; about the size of the two topics."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 def verify(
@@ -47,19 +48,23 @@ def verify(
     mongodb: Mongo = None,
     database: Database = None,
     scratch: ScratchDir = None,
-    as_json: AsJson = False,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
 ) -> None:
-    """Fold both topics from the beginning and report every execution whose document differs.
+    """Compare every execution in the database with what the event log tells of it.
 
-    Ends with status 0 when nothing differs, 2 when something does, 5 when Kafka or MongoDB cannot be reached. The services
-    may run meanwhile.
+    Exit code 0 where nothing differs, 2 where something does. The services may run meanwhile.
     """
     from apps.projection import session
 
+    form = chosen(output_format, as_json)
     target = _target(workflow, kafka, mongodb, database, scratch)
     report = _carry_out(lambda bars: session.verify(target, bars, keep=SHOWN))
-    _print(report, as_json=as_json)
-    raise typer.Exit(0 if report.is_clean else DIFFERENT)
+    _print(report, form)
+    if not report.is_clean:
+        if form is Format.TABLE:
+            output.note("What `wf rebuild` would write: wf rebuild --dry-run")
+        raise typer.Exit(DIFFERENT)
 
 
 def rebuild(
@@ -72,15 +77,17 @@ def rebuild(
     mongodb: Mongo = None,
     database: Database = None,
     scratch: ScratchDir = None,
-    as_json: AsJson = False,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
 ) -> None:
-    """Write every execution that the log covers as the log tells it, where its document differs or is missing.
+    """Write executions anew from the event log, where the database differs or lacks them.
 
-    Ends with status 0 when the documents agree with the log afterwards, 2 when some were left (or, with --dry-run, would be
-    written), 3 when executions are open and --force is not given, 5 when Kafka or MongoDB cannot be reached.
+    Exit code 0 where the database agrees with the log afterwards, 2 where some were left (or, with --dry-run, would be
+    written), 3 where executions are open and --force is not given.
     """
     from apps.projection import session
 
+    form = chosen(output_format, as_json)
     target = _target(workflow, kafka, mongodb, database, scratch)
     report: Report
     done: Rebuilt | None = None
@@ -88,7 +95,7 @@ def rebuild(
         report = _carry_out(lambda bars: session.verify(target, bars, keep=SHOWN))
     else:
         report, done = _carry_out(lambda bars: session.verify_and_rebuild(target, bars, keep=SHOWN, force=force))
-    _print(report, as_json=as_json, done=done, show_differences=dry_run)
+    _print(report, form, done=done, show_differences=dry_run)
     if done is None and not dry_run:
         raise WfError(
             f"{report.open} executions are open; nothing was written",
@@ -103,17 +110,16 @@ def _target(
     workflow: str | None, kafka: str | None, mongodb: str | None, database: str | None, scratch: Path | None
 ) -> Target:
     from apps.projection.session import Target
-    from apps.settings import ServiceSettings
     from domain.identifiers import is_workflow_id
 
     if workflow is not None and not is_workflow_id(workflow):
         raise typer.BadParameter(f"{workflow[:200]!r} is not a workflow id", param_hint="--workflow")
-    given: dict[str, Any] = {"kafka_bootstrap": kafka, "mongodb_url": mongodb, "mongodb_database": database}
-    settings = ServiceSettings(**{name: value for name, value in given.items() if value is not None})
+    settings = service_settings(kafka_bootstrap=kafka, mongodb_url=mongodb, mongodb_database=database)
     return Target(settings, workflow, scratch)
 
 
 def _carry_out(work: Callable[[Bars], Awaitable[T]]) -> T:
+    from apps.cli.kafka_refusals import collected
     from apps.cli.progress import Bars
     from apps.projection.session import Unreachable as CannotRead
 
@@ -121,40 +127,34 @@ def _carry_out(work: Callable[[Bars], Awaitable[T]]) -> T:
         with Bars() as bars:
             return await work(bars)
 
-    try:
-        return asyncio.run(run())
-    except CannotRead as error:
-        raise Unreachable(str(error), hint=WHERE) from None
+    with collected() as refusals:
+        try:
+            return asyncio.run(run())
+        except CannotRead as error:
+            if refusals:
+                raise Unreachable(f"Kafka cannot be read: {refusals}", hint=f"{refusals.mend} {WHERE}") from None
+            raise Unreachable(said(error), hint=WHERE) from None
 
 
-def _print(report: Report, *, as_json: bool, done: Rebuilt | None = None, show_differences: bool = True) -> None:
-    if as_json:
-        typer.echo(json.dumps(_as_json(report, done), default=str))
+def _print(report: Report, form: Format, *, done: Rebuilt | None = None, show_differences: bool = True) -> None:
+    if form is not Format.TABLE:
+        output.data(_as_data(report, done), form)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(soft_wrap=True, highlight=False)
-    if report.findings and show_differences:
-        table = Table("execution", "workflow", "field", "by the log", "stored", title="Differences", expand=False)
+    if show_differences:
         for finding in report.findings:
-            for difference in finding.differences:
-                table.add_row(
-                    finding.execution_id,
-                    finding.workflow_id,
-                    difference.field,
-                    _short(difference.folded),
-                    _short(difference.stored),
-                )
-        console.print(table)
+            output.render(output.styled(f"{finding.execution_id} of {output.printable(finding.workflow_id)}", "bold"))
+            output.facts(
+                (f"  {each.field}", f"{_short(each.stored)}; by the log {_short(each.folded)}")
+                for each in finding.differences
+            )
         if report.differing > len(report.findings):
-            console.print(f"… and {report.differing - len(report.findings)} more executions")
-    console.print(
+            output.line(f"… and {report.differing - len(report.findings)} more executions")
+    output.line(
         f"{report.records} records: {report.clean} executions agree, {report.differing} differ, "
         f"{report.uncovered} are not covered by the log, {report.open} were open"
     )
     if done is not None:
-        console.print(f"{done.written} written, of them {done.restored} open ones restored; {done.left} left as they are")
+        output.line(f"{done.written} written, of them {done.restored} open ones restored; {done.left} left as they are")
 
 
 def _short(value: Any) -> str:
@@ -162,7 +162,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= _TOO_LONG else text[: _TOO_LONG - 1] + "…"
 
 
-def _as_json(report: Report, done: Rebuilt | None) -> dict[str, Any]:
+def _as_data(report: Report, done: Rebuilt | None) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "records": report.records,
         "clean": report.clean,

@@ -1,6 +1,7 @@
 """``wf pause``, ``wf resume``, ``wf occurrences``: a workflow's schedule, and what became of its ticks."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -13,18 +14,30 @@ from apps.cli.workflows import unknown
 MORE = "There are older ones; --limit N shows N of them, --limit 0 all."
 
 
-def pause(workflow_id: WorkflowId, url: Url = DEFAULT_URL) -> None:
+def pause(
+    workflow_id: WorkflowId, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False
+) -> None:
     """Hold the ticks of a workflow until `wf resume`; what runs goes on."""
+    form = chosen(output_format, as_json)
     with Client(url) as client:
-        client.post("workflows", workflow_id, "pause", missing=unknown(workflow_id))
+        workflow = client.post("workflows", workflow_id, "pause", missing=unknown(workflow_id))
+    if form is not Format.TABLE:
+        output.data(workflow, form)
+        return
     output.line(f"{workflow_id} paused")
     output.note(f"Let it go on: wf resume {workflow_id}")
 
 
-def resume(workflow_id: WorkflowId, url: Url = DEFAULT_URL) -> None:
+def resume(
+    workflow_id: WorkflowId, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False
+) -> None:
     """Let a paused workflow tick again, on the grid it always had."""
+    form = chosen(output_format, as_json)
     with Client(url) as client:
         workflow = client.post("workflows", workflow_id, "resume", missing=unknown(workflow_id))
+    if form is not Format.TABLE:
+        output.data(workflow, form)
+        return
     following = output.exact(workflow["nextRun"], output.now()) if workflow.get("nextRun") else "none"
     output.line(f"{workflow_id} resumed; next run: {following}")
 
@@ -46,17 +59,14 @@ def occurrences(
         output.line(f"No tick of {workflow_id} was due yet.")
     else:
         present = output.now()
+        # What is an execution's id wide leaves little: a range is told by its ends, its ticks beside what became of them.
         output.table(
-            ["DISPOSITION", "~DUE", "~UNTIL", ">TICKS", ">LATENESS", "EXECUTION", "STATUS"],
+            ["~DUE", "WHAT", ">LATE", "EXECUTION", "STATUS"],
             [
                 (
-                    str(item.get("disposition", "-")),
-                    output.relative(item.get("dueAt"), present),
-                    output.relative(item["until"], present)
-                    if item.get("until") != item.get("dueAt") and "until" in item
-                    else "",
-                    _ticks(item),
-                    _lateness(item),
+                    _due(item, present),
+                    _what(item),
+                    _late(item),
                     str(item.get("executionId") or item.get("openExecutionId") or ""),
                     output.status(item["status"]) if "status" in item else "",
                 )
@@ -67,13 +77,21 @@ def occurrences(
         output.note(MORE)
 
 
-def _lateness(item: Mapping[str, Any]) -> str:
+def _due(item: Mapping[str, Any], present: datetime) -> str:
+    first = output.relative(item.get("dueAt"), present)
+    if "until" not in item or item["until"] == item.get("dueAt"):
+        return first
+    return f"{output.age(item.get('dueAt'), present)} to {output.age(item['until'], present)} ago"
+
+
+def _late(item: Mapping[str, Any]) -> str:
     if item.get("cause") == "backfill":
         return "backfill"  # how late it is, says nothing of the scheduler
-    return "" if item.get("latenessMs") is None else f"{item['latenessMs']} ms"
+    return "" if item.get("latenessMs") is None else output.span(max(0, item["latenessMs"]) / 1000)
 
 
-def _ticks(item: Mapping[str, Any]) -> str:
-    if "until" not in item:
-        return "1"
-    return "many" if item.get("ticks") is None else str(item["ticks"])
+def _what(item: Mapping[str, Any]) -> str:
+    disposition = str(item.get("disposition", "-"))
+    if "until" not in item or item.get("ticks") == 1:
+        return disposition
+    return f"{disposition} {'many' if item.get('ticks') is None else item['ticks']}"

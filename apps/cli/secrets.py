@@ -8,7 +8,7 @@ import typer
 from apps.cli import output
 from apps.cli.client import Client
 from apps.cli.errors import WfError
-from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
+from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen, examples
 
 
 def _checked_name(value: str) -> str:
@@ -46,18 +46,33 @@ def list_secrets(url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, a
         output.data(items, form)
         return
     if not items:
-        output.note("There are no secrets; `wf secrets set NAME` sets one.")
+        output.line("There are no secrets.")
+        output.note("Set one: wf secrets set NAME < file")
         return
+    present = output.now()
     output.table(
-        ["NAME", "SOURCE", "KEY", "CHANGED"],
-        [(item["name"], item.get("source", ""), item.get("keyId", ""), item.get("updatedAt", "") or "") for item in items],
+        ["~NAME", "SOURCE", "KEY", "CHANGED"],
+        [
+            (
+                item["name"],
+                item.get("source") or "-",
+                item.get("keyId") or "-",
+                output.relative(item.get("updatedAt"), present),
+            )
+            for item in items
+        ],
     )
+    for item in items:
+        if item.get("problem"):
+            output.note(f"{item['name']} is not used: {item['problem']}")
 
 
 def delete_secret(name: Name, url: Url = DEFAULT_URL) -> None:
     """Delete a stored secret; workflows that refer to it fail from then on."""
     with Client(url) as client:
-        client.delete("secrets", name, missing=f"there is no stored secret {name}")
+        client.delete(
+            "secrets", name, missing=f"there is no stored secret {name}; `wf secrets list` shows those that are there"
+        )
     output.line(f"{name} is deleted")
 
 
@@ -80,14 +95,15 @@ def key() -> None:
     from vault.keys import new_key
 
     typer.echo(new_key())
+    output.note("Put it first into the file that SECRETS_KEY_FILE names, on every service; then: wf secrets rotate")
 
 
 def commands() -> typer.Typer:
     """Return the group of commands."""
     group = typer.Typer(no_args_is_help=True, help="Set, list and delete secrets.", rich_markup_mode="rich")
-    group.command("set")(set_secret)
-    group.command("list")(list_secrets)
-    group.command("delete")(delete_secret)
-    group.command("rotate")(rotate)
-    group.command("key")(key)
+    group.command("set", epilog=examples("wf secrets set api-token < token.txt", "wf secrets set api-token"))(set_secret)
+    group.command("list", epilog=examples("wf secrets list", "wf secrets list --json | jq '.[].name'"))(list_secrets)
+    group.command("delete", epilog=examples("wf secrets delete api-token"))(delete_secret)
+    group.command("rotate", epilog=examples("wf secrets rotate"))(rotate)
+    group.command("key", epilog=examples("wf secrets key"))(key)
     return group

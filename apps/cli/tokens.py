@@ -7,6 +7,7 @@ import typer
 
 from apps.cli import output
 from apps.cli.client import Client
+from apps.cli.environment import said, service_settings
 from apps.cli.errors import WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen, examples
 from apps.cli.workflows import MORE
@@ -44,7 +45,7 @@ def create(
         made = _bootstrap(body)
     else:
         with Client(url) as client:
-            made = client.post("tokens", body=body)
+            made = client.post("tokens", body=body, key=False)
     if form is not Format.TABLE:
         output.data(made, form)
         return
@@ -61,14 +62,18 @@ def list_tokens(url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as
     if form is not Format.TABLE:
         output.data(found["items"], form)
         return
+    if not found["items"]:
+        output.line("There are no tokens.")
+        output.note("Make one: wf tokens create NAME --scope operator (it counts where the services run with AUTH=tokens)")
+        return
     present = output.now()
     rows = [
         (
             item["tokenId"],
             item["name"],
             item["scope"],
-            "revoked" if item.get("revokedAt") else output.relative(item.get("expiresAt"), present),
-            output.relative(item.get("lastUsedAt"), present),
+            "revoked" if item.get("revokedAt") else output.relative(item.get("expiresAt"), present, none="never"),
+            output.relative(item.get("lastUsedAt"), present, none="never"),
         )
         for item in found["items"]
     ]
@@ -88,7 +93,8 @@ def revoke(
 
 def audit(
     path: Annotated[
-        str | None, typer.Option(metavar="PATH", show_default=False, help="Only of this address, as in /workflows/nightly.")
+        str | None,
+        typer.Option(metavar="PATH", show_default=False, help="Only of this address and below, as in /workflows/nightly."),
     ] = None,
     who: Annotated[str | None, typer.Option(metavar="NAME", show_default=False, help="Only by this token.")] = None,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,
@@ -125,31 +131,23 @@ def _bootstrap(body: dict[str, Any]) -> dict[str, Any]:
 
     from pydantic import ValidationError
 
-    from apps.settings import ServiceSettings
+    from apps.database import store_of
     from apps.workflows import representations
+    from apps.workflows.field_errors import field_errors
     from apps.workflows.v1.tokens import TokenBody, make
-    from domain.access import Scope
     from domain.instants import instant
-    from store.client import MongoStore
     from store.interfaces import StoreError
 
     try:
         wanted = TokenBody.model_validate(body)
     except ValidationError as error:
-        details = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        details = [f"{found.field}: {found.message}" for found in field_errors(error, body)]
         raise WfError("the token is not valid", details=details) from None
-    if wanted.scope is Scope.PUBLIC:
-        raise WfError("the token is not valid", details=["scope: must be viewer, operator or admin"])
     text, token = make(wanted, now=instant(datetime.now(timezone.utc)), entropy=os.urandom(40))
-    settings = ServiceSettings()
+    settings = service_settings()
 
     async def write() -> None:
-        store = MongoStore(
-            settings.mongodb_url,
-            settings.mongodb_database,
-            timeout=settings.mongodb_timeout,
-            credentials=settings.mongodb_credentials,
-        )
+        store = store_of(settings)
         try:
             await store.tokens.add(token)
         finally:
@@ -159,6 +157,6 @@ def _bootstrap(body: dict[str, Any]) -> dict[str, Any]:
         asyncio.run(write())
     except StoreError as error:
         raise WfError(
-            f"no token was made: {error}", hint="Name the database with MONGODB_URL and MONGODB_DATABASE."
+            f"no token was made: {said(error)}", hint="Name the database with MONGODB_URL and MONGODB_DATABASE."
         ) from None
     return {**representations.token(token), "token": text}

@@ -1,25 +1,21 @@
-"""``wf trigger``: starts an execution and, if asked, waits for its end."""
+"""``wf trigger``, ``wf retry`` and ``wf run-again``: three ways to start an execution."""
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from apps.cli import logs, output
 from apps.cli.client import Client, Problem
 from apps.cli.errors import ExitCode, WfError
-from apps.cli.executions import OPEN, show_execution, unknown
+from apps.cli.executions import unknown
 from apps.cli.inputs import Input, read_json_object
-from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId, chosen
-from apps.cli.waiting import Timeout, check_timeout, seconds, wait_for
+from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url, WorkflowId, chosen
+from apps.cli.starting import Follow, Wait, patience, see_through
+from apps.cli.waiting import Timeout
 from apps.cli.workflows import unknown as unknown_workflow
 
 
 def trigger(
     workflow_id: WorkflowId,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end of the execution, retries included.")] = False,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show what the actions log as it comes, until the end.")
-    ] = False,
+    wait: Wait = False,
+    follow: Follow = False,
     timeout: Timeout = None,
     given: Input = None,
     url: Url = DEFAULT_URL,
@@ -27,58 +23,83 @@ def trigger(
     as_json: Json = False,
 ) -> None:
     """Start an execution of a workflow now."""
-    check_timeout(timeout, wait)
-    form = chosen(output_format, as_json)
+    how = patience(wait, follow, timeout)
+    body = {"input": read_json_object(given, "--input")} if given else None
     with Client(url) as client:
-        execution_id, answer = _start(client, workflow_id, read_json_object(given, "--input") if given else None)
-        if follow:
-            output.note(f"{workflow_id} triggered: execution {execution_id}")
-            if logs.show_as_it_comes(client, execution_id, follow=True).get("status") != "ok":
-                raise typer.Exit(ExitCode.FAILED)
-            return
-        if not wait:
-            if form is not Format.TABLE:
-                output.data(answer, form)
-                return
-            output.line(f"{workflow_id} triggered: execution {execution_id}")
-            output.note(f"See how it goes: wf execution {execution_id}")
-            return
-        found = wait_for(
-            lambda: client.get("executions", execution_id, missing=unknown(execution_id)),
-            name=workflow_id,
-            is_over=lambda found: found.get("status") not in OPEN,
-            words=_state,
-            timeout=seconds(timeout),
-            see=f"wf execution {execution_id}",
-        )
-    show_execution(found, form)
-    if found.get("status") != "ok":
-        # What happened is on stdout already.
-        raise typer.Exit(ExitCode.FAILED)
+        answer = _start(client, "workflows", workflow_id, "trigger", body=body, missing=unknown_workflow(workflow_id))
+        see_through(client, answer, f"{workflow_id} triggered: execution", how, chosen(output_format, as_json))
 
 
-def _start(client: Client, workflow_id: str, given: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+def retry(
+    execution_id: ExecutionId,
+    wait: Wait = False,
+    follow: Follow = False,
+    timeout: Timeout = None,
+    url: Url = DEFAULT_URL,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
+) -> None:
+    """Take up a finished execution where it failed, as a new one.
+
+    It runs the same version of the workflow with the same input; what succeeded is not run again.
+    """
+    how = patience(wait, follow, timeout)
+    with Client(url) as client:
+        try:
+            answer = _start(client, "executions", execution_id, "retry", missing=unknown(execution_id))
+        except Problem as problem:
+            if problem.kind == "nothing-to-retry":
+                problem.message = f"{execution_id} has no failed action to take up"
+                problem.hint = f"To start its workflow from the first action: wf run-again {execution_id}"
+            raise
+        see_through(client, answer, "Taken up: execution", how, chosen(output_format, as_json))
+
+
+def run_again(
+    execution_id: ExecutionId,
+    wait: Wait = False,
+    follow: Follow = False,
+    timeout: Timeout = None,
+    url: Url = DEFAULT_URL,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
+) -> None:
+    """Start the workflow of a finished execution once more, with the same input.
+
+    It runs the current version, from the first action on.
+    """
+    how = patience(wait, follow, timeout)
+    with Client(url) as client:
+        answer = _start(client, "executions", execution_id, "run-again", missing=unknown(execution_id))
+        see_through(client, answer, "Run again: execution", how, chosen(output_format, as_json))
+
+
+def _start(client: Client, *path: str, body: Any = None, missing: str) -> dict[str, Any]:
+    """Send what starts an execution.
+
+    Raises:
+        WfError: there is nothing to start, it must not be started, or one is open.
+    """
     try:
-        body = None if given is None else {"input": given}
-        answer = client.post("workflows", workflow_id, "trigger", body=body, missing=unknown_workflow(workflow_id))
+        answer: dict[str, Any] = client.post(*path, body=body, missing=missing)
     except Problem as problem:
         holder = problem.members.get("executionId")
         state = problem.members.get("triggerStatus")
         if problem.status != 409 or state is None:
+            if problem.kind == "not-triggered-by-hand":
+                problem.hint = "Add allowManual: true to its trigger and apply it."
             raise
         raise WfError(
-            f"{workflow_id} is {state}: an execution of it is open",
-            hint=f"See how it goes: wf execution {holder}" if holder else "Trigger it again.",
+            f"the workflow is {state}: an execution of it is open"
+            if path[0] == "executions"
+            else f"{path[1]} is {state}: an execution of it is open",
+            hint=f"See how it goes: wf execution {holder}\nEnd it: wf cancel {holder}" if holder else "Try again.",
             code=ExitCode.CONFLICT,
         ) from None
-    return str(answer.get("executionId", "")), answer
+    return answer
 
 
-def _state(found: dict[str, Any]) -> str:
-    """Return where an open execution stands, in a few words."""
-    words = f"{found.get('status')}, attempt {found.get('attempt', 1)}"
-    if found.get("nextAttemptAt"):
-        failed = found.get("lastFailedAction")
-        due = output.relative(found["nextAttemptAt"], output.now())
-        return f"{failed or 'an action'} failed, next attempt {due if due.startswith('in') else 'now'}"
-    return words
+def examples_of(command: str) -> list[str]:
+    """Return how a command that starts from an execution is used."""
+    id_ = "01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f"
+    return [f"wf {command} {id_}", f"wf {command} ID --follow", f"wf {command} ID --wait --timeout 5m && echo done"]

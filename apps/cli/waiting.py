@@ -6,17 +6,23 @@ at goes on without it.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 
 from apps.cli import output
+from apps.cli.client import PATIENCE
 from apps.cli.errors import ExitCode, Interrupted, Unreachable, WfError
 
-PATIENCE = 30.0  # seconds that the service may be away
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def seconds(text: str) -> float | None:
+    """Return the length of what ``--timeout`` says; None where that is none."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smh]?)", text)
+    return float(match[1]) * _UNITS[match[2]] if match else None
 
 
 def _checked(value: str | None) -> str | None:
@@ -36,77 +42,57 @@ Timeout = Annotated[
 ]
 
 
-def seconds(text: str | None) -> float | None:
-    """Return the length of what ``--timeout`` says; None where it says nothing."""
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smh]?)", text or "")
-    return float(match[1]) * _UNITS[match[2]] if match else None
-
-
-def check_timeout(timeout: str | None, wait: bool) -> None:
-    """Refuse a timeout where nothing is waited for."""
-    if timeout is not None and not wait:
-        raise typer.BadParameter("only --wait waits; give both or neither", param_hint="--timeout")
-
-
-def wait_for(
+def states(
     ask: Callable[[], dict[str, Any]],
     *,
-    name: str,
+    name: Callable[[dict[str, Any]], str],
     is_over: Callable[[dict[str, Any]], bool],
     words: Callable[[dict[str, Any]], str],
     timeout: float | None,
     see: str,
-) -> dict[str, Any]:
-    """Return what ``ask`` finds once that ``is_over``.
+) -> Iterator[dict[str, Any]]:
+    """Yield what ``ask`` finds each time, until that ``is_over``.
 
-    ``words`` says where it stands meanwhile, ``see`` is the command that shows it later.
+    ``name`` is what it is called, ``words`` says where it stands meanwhile, ``see`` is the command that shows it later.
 
     Raises:
-        WfError: the timeout has passed.
+        WfError: it has not ended within ``timeout`` seconds.
         Unreachable: the service was away for too long.
         Interrupted: by Ctrl-C.
     """
-    try:
-        return _poll(ask, name, is_over, words, timeout, see)
-    except KeyboardInterrupt:
-        raise Interrupted(f"It goes on; see how: {see}") from None
-
-
-def _poll(
-    ask: Callable[[], dict[str, Any]],
-    name: str,
-    is_over: Callable[[dict[str, Any]], bool],
-    words: Callable[[dict[str, Any]], str],
-    timeout: float | None,
-    see: str,
-) -> dict[str, Any]:
     begun = seen = time.monotonic()
-    end = None if timeout is None else begun + timeout
-    pause = FIRST_PAUSE
+    found: dict[str, Any] = {}
     state = "started"
-    with output.progress(f"{name}: {state}") as show:
-        while True:
-            try:
-                found = ask()
-            except Unreachable as unreachable:
-                if time.monotonic() - seen > PATIENCE:
-                    unreachable.hint = f"It goes on; once the service is back: {see}"
-                    raise
-                state = "the service is away, waiting for it"
-            else:
-                seen = time.monotonic()
-                if is_over(found):
-                    return found
-                state = words(found)
-            passed = time.monotonic() - begun
-            if end is not None and passed + pause > end - begun:
-                pause = max(0.0, end - time.monotonic())
-                if pause == 0:
+    pause = FIRST_PAUSE
+    goes_on = f"It goes on; see how: {see}"
+    try:
+        with output.progress(state) as show:
+            while True:
+                try:
+                    found = ask()
+                except Unreachable as unreachable:
+                    if not unreachable.may_return:
+                        raise
+                    if time.monotonic() - seen > PATIENCE:
+                        unreachable.hint = f"It goes on; once the service is back: {see}"
+                        raise
+                    state = "the service is away, waiting for it"
+                else:
+                    seen = time.monotonic()
+                    yield found
+                    if is_over(found):
+                        return
+                    state = words(found)
+                passed = time.monotonic() - begun
+                left = pause if timeout is None else timeout - passed
+                if left <= 0:
                     raise WfError(
-                        f"{name} has not ended within {output.span(passed)}: {state}",
-                        hint=f"It goes on; see how: {see}",
+                        f"{name(found)} has not ended within {output.span(passed)}: {state}",
+                        hint=goes_on,
                         code=ExitCode.TIMEOUT,
                     )
-            show(f"{name}: {state} ({output.span(passed) if passed >= 1 else '0s'})")
-            time.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE) or FIRST_PAUSE
+                show(f"{state} ({output.span(passed) if passed >= 1 else '0s'})")
+                time.sleep(min(pause, left))
+                pause = min(pause * 1.5, LONGEST_PAUSE)
+    except KeyboardInterrupt:
+        raise Interrupted(goes_on) from None

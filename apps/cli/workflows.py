@@ -13,6 +13,12 @@ from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId,
 MORE = "There are more; --limit N shows N of them, --limit 0 all."
 
 
+# What of a trigger is told in other words, what else a definition may say, and its lists of actions with their marks.
+_TOLD_OF_TRIGGERS = frozenset({"type", "status", "allowManual", "interval", "expression", "timezone", "at"})
+_MORE = {"overlap": "Overlap", "timeout": "Timeout"}
+_LISTS = {"actions": "", "onFailure": "on failure ", "finally": "finally "}
+
+
 def list_workflows(
     prefix: Annotated[
         str | None, typer.Option(metavar="TEXT", show_default=False, help="Only ids that begin with this.")
@@ -69,9 +75,15 @@ def show(
         ("Status", output.status(trigger.get("status"))),
         ("Trigger", trigger_words(trigger) + (", also by hand" if trigger.get("allowManual") else "")),
     ]
-    if workflow.get("nextRun"):
+    options = {name: value for name, value in trigger.items() if name not in _TOLD_OF_TRIGGERS}
+    if options:
+        pairs.append(("", _options(options)))
+    if workflow.get("pausedAt"):
+        pairs.append(("Paused", output.exact(workflow["pausedAt"], present)))
+    elif workflow.get("nextRun"):
         pairs.append(("Next run", output.exact(workflow["nextRun"], present)))
     pairs.append(("Retries", _retry_words(workflow)))
+    pairs += [(title, _options(workflow[name])) for name, title in _MORE.items() if name in workflow]
     last = output.members(workflow, "lastExecution")
     if last:
         took = output.length(last.get("startedAt"), last.get("finishedAt"))
@@ -91,8 +103,9 @@ def show(
     output.table(
         [">#", "~ACTION", "TYPE", "~WHAT"],
         [
-            (str(position), str(action.get("actionId", "-")), str(action.get("type", "-")), _action_words(action))
-            for position, action in enumerate(workflow.get("actions") or (), start=1)
+            (f"{mark}{position}", str(action.get("actionId", "-")), str(action.get("type", "-")), _action_words(action))
+            for name, mark in _LISTS.items()
+            for position, action in enumerate(workflow.get(name) or (), start=1)
         ],
     )
 
@@ -112,6 +125,7 @@ def delete(
     with Client(url) as client:
         client.delete("workflows", workflow_id, missing=unknown(workflow_id))
     output.line(f"{workflow_id} archived")
+    output.note(f"Its history stays: wf executions -w {workflow_id}. `wf apply` with its file brings it back.")
 
 
 def unknown(workflow_id: str) -> str:
@@ -121,10 +135,23 @@ def unknown(workflow_id: str) -> str:
 
 def trigger_words(trigger: Mapping[str, Any]) -> str:
     """Return a trigger in a few words."""
-    if trigger.get("type") == "periodic":
+    kind = trigger.get("type", "-")
+    if kind == "periodic":
         return f"every {trigger.get('interval', '?')}"
-    rest = [f"{value}" for name, value in trigger.items() if name not in ("type", "status", "allowManual")]
-    return " ".join([str(trigger.get("type", "-")), *rest])
+    if kind == "cron":
+        expressions = trigger.get("expression", "?")
+        shown = expressions if isinstance(expressions, str) else ", ".join(map(str, expressions))
+        return f"cron {shown} ({trigger.get('timezone', 'UTC')})"
+    return f"once, at {trigger.get('at', '?')}" if kind == "once" else str(kind)
+
+
+def _options(value: Any) -> str:
+    """Return settings in one line."""
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(
+        f"{name} ({_options(each)})" if isinstance(each, dict) else f"{name}: {each}" for name, each in value.items()
+    )
 
 
 def _retry_words(workflow: Mapping[str, Any]) -> str:

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from domain.execution import ActionOutcome, Execution, Status
 
-IDENTITY: Final = ("execution_id", "workflow_id", "version", "cause", "created_at", "total_actions", "shard", "due_at")
+IDENTITY: Final = (
+    "execution_id", "workflow_id", "version", "cause", "created_at", "total_actions", "shard", "due_at", "origin_id",
+)  # fmt: skip
 STANDING: Final = (
     "status", "epoch", "seq", "attempt", "lost", "retries_left", "lock_key", "last_failed_action", "reason",
     "requested_at", "started_at", "finished_at", "wake_at", "owner",

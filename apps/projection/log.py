@@ -1,14 +1,14 @@
 """Reads both topics from the beginning to where they ended when asked."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from apps.projection.scratch import Row, Scratch
 from domain.instants import from_millis
+from events.broker import Broker
 from events.records import Event
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
 from events.wire import Decoder, Malformed
@@ -37,18 +37,9 @@ class Log:
         self._begins: dict[TopicPartition, datetime] = {}
 
     @classmethod
-    def consumer(cls, client: Mapping[str, Any]) -> AIOKafkaConsumer:
-        """Return a consumer that reads as this class needs it; the caller starts and stops it.
-
-        ``client`` says where Kafka is and who asks, in aiokafka's words.
-        """
-        return AIOKafkaConsumer(
-            **client,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=_FETCH_BYTES,
-            check_crcs=False,
-        )
+    def consumer(cls, broker: Broker) -> AIOKafkaConsumer:
+        """Return a consumer that reads as this class needs it; the caller starts and stops it."""
+        return broker.consumer(auto_offset_reset="earliest", max_partition_fetch_bytes=_FETCH_BYTES, check_crcs=False)
 
     async def assign(self) -> None:
         """Take the partitions.

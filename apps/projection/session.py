@@ -10,6 +10,7 @@ from pathlib import Path
 from aiokafka.errors import KafkaError
 
 from apps import kafka_security
+from apps.database import store_of
 from apps.projection.log import Log, LogUnreachable
 from apps.projection.rebuild import Rebuilt, rebuild
 from apps.projection.scratch import Scratch
@@ -63,14 +64,10 @@ async def verify_and_rebuild(target: Target, progress: Progress, *, keep: int, f
 @contextlib.asynccontextmanager
 async def _verification(target: Target, progress: Progress) -> AsyncIterator[tuple[Verification, MongoStore]]:
     settings = target.settings
-    store = MongoStore(
-        settings.mongodb_url,
-        settings.mongodb_database,
-        timeout=max(settings.mongodb_timeout, PATIENCE),
-        credentials=settings.mongodb_credentials,
-    )
-    consumer = Log.consumer(kafka_security.client(settings))
+    store = store_of(settings, timeout=max(settings.mongodb_timeout, PATIENCE))
+    consumer = Log.consumer(kafka_security.broker(settings))
     try:
+        await _answers(settings)
         await store.start()
         await consumer.start()
         log = Log(consumer, workflow_id=target.workflow_id)
@@ -91,4 +88,17 @@ async def _verification(target: Target, progress: Progress) -> AsyncIterator[tup
         raise Unreachable(str(error)) from error
     finally:
         await consumer.stop()
+        await store.stop()
+
+
+async def _answers(settings: ServiceSettings) -> None:
+    """Ask the database for a sign of life, with the patience of a service: one that is not there is told at once.
+
+    Raises:
+        StoreUnavailable: it gives none.
+    """
+    store = store_of(settings)
+    try:
+        await store.ping()
+    finally:
         await store.stop()

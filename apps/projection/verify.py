@@ -6,7 +6,7 @@ Whatever differs is a suspect at first: the system is running, and the log was r
 looked at again, with the records that came since, until they agree or have not moved between two looks.
 
 An execution whose beginning the log no longer holds (topic retention, a wiped broker) cannot be told by it: it is counted,
-and is no difference.
+and is no difference. Part of the beginning of one that takes up where another failed is that other one.
 """
 
 import asyncio
@@ -25,7 +25,6 @@ from events.history import Told, fold, origin_of
 
 PAGE = 500
 LOOKS = 8  # at suspects; one that changes all the time is reported as it was last seen
-LONGEST_CHAIN = 1000  # of executions that took up where the one before had failed
 GONE = "gone"  # the state of a suspect that needs no second look
 LOOK_AGAIN_AFTER = 1.5  # seconds; a result is written within milliseconds, a heartbeat may take longer
 
@@ -246,8 +245,10 @@ class Verification:
 
     def _fold(self, values: list[tuple[int, bytes]]) -> Told:
         """Fold the records of one execution; whose results it took over, and they of others, is folded before."""
-        chain = [decode(values)]
-        while (origin := origin_of(chain[-1])) is not None and len(chain) < LONGEST_CHAIN:
+        chain, known = [decode(values)], set()
+        # Nobody but a record that was made by hand can name an origin that comes after itself.
+        while (origin := origin_of(chain[-1])) is not None and origin not in known:
+            known.add(origin)
             chain.append(decode(self._scratch.records([origin])[origin]))
         told = fold(chain.pop())
         while chain:

@@ -29,6 +29,7 @@ from apps.runner.strays import Strays
 from apps.runner.tables import Tables
 from apps.secret_values import secret_values
 from apps.service import ServiceApp
+from apps.settings import read
 from domain.execution import ActionFinished, Execution
 from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
@@ -49,7 +50,7 @@ class Http(Service):
             http=self.connections,
             secrets=secrets,
             send=send,
-            publish_own_topics=settings.runner_publish_own_topics,
+            publish_own_topics=settings.publish_own_topics,
         )
 
     async def on_stop(self) -> None:
@@ -261,7 +262,7 @@ def create_app(settings: RunnerSettings) -> RunnerApp:
     return RunnerApp(settings)
 
 
-app = create_app(RunnerSettings())
+app = create_app(read(RunnerSettings))
 
 
 def main() -> None:

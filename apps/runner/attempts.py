@@ -194,7 +194,7 @@ async def _run_one(
     except asyncio.TimeoutError as error:
         if not limit.expired:
             log.warning("action raised", execution_id=run.execution_id, action_id=action.action_id, error=repr(error))
-        return Failed("timeout", f"did not finish within {action.timeout}")
+        return Failed("timeout", f"did not finish within {action.timeout}", maybe_done=not action.is_idempotent)
     except Exception as error:  # an action kind must not be able to stop a stream
         return failed_by(error, run.execution_id, action.action_id)
 

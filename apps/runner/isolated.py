@@ -17,11 +17,11 @@ from actions.http.connections import Connections
 from actions.registry import run_action
 from actions.running import Context, Failed, Outcome, Resources
 from apps import kafka_security
+from apps.database import store_of
 from apps.runner.attempts import bounded, failed_by
 from apps.runner.isolation import framed, receive
 from apps.runner.settings import RunnerSettings
 from apps.secret_values import secret_values
-from store.client import MongoStore
 
 
 class Own:
@@ -30,24 +30,19 @@ class Own:
     def __init__(self, settings: RunnerSettings) -> None:
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
-        self._store = MongoStore(
-            settings.mongodb_url,
-            settings.mongodb_database,
-            timeout=settings.mongodb_timeout,
-            credentials=settings.mongodb_credentials,
-        )
+        self._store = store_of(settings, user="runner")
         self.resources = Resources(
             http=Connections(settings.http()),
             secrets=secret_values(settings, self._store.secrets.all),
             send=self._send,
-            publish_own_topics=settings.runner_publish_own_topics,
+            publish_own_topics=settings.publish_own_topics,
         )
 
     async def _send(
         self, topic: str, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]
     ) -> tuple[int, int]:
         if self._producer is None:
-            self._producer = AIOKafkaProducer(**kafka_security.client(self._settings))
+            self._producer = kafka_security.broker(self._settings).producer()
             await self._producer.start()
         metadata = await self._producer.send_and_wait(topic, value, key=key, headers=list(headers))
         return metadata.partition, metadata.offset

@@ -97,7 +97,8 @@ class _Child:
             await self._process.stdin.drain()
             outcome: Outcome = await receive(self._process.stdout)
         except (asyncio.IncompleteReadError, ConnectionError):
-            return Failed(CRASHED, f"it ended the process that ran it, alone: {_how(await self._process.wait())}")
+            message = f"it ended the process that ran it, alone: {_how(await self._process.wait())}"
+            return Failed(CRASHED, message, maybe_done=not action.is_idempotent)
         return outcome
 
 

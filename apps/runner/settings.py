@@ -33,9 +33,6 @@ class RunnerSettings(ServiceSettings):
         default=4, ge=1, description="Such processes that one runner has at the same time; each takes about 100 MB."
     )
     runner_publish_timeout: float = Field(default=10.0, gt=0, description="Seconds to wait for Kafka before trying again.")
-    runner_publish_own_topics: bool = Field(
-        default=False, description="Whether publish actions may send to the topics of this system as well."
-    )
     http_allow_hosts: str = Field(
         default="",
         description="What workflows may reach beside public addresses: names, *.names and ranges, comma-separated.",
@@ -47,7 +44,9 @@ class RunnerSettings(ServiceSettings):
         default=None, gt=0, le=100_000, description="Requests per second that one runner begins to one host."
     )
     http_host_limits: dict[str, HostLimit] = Field(
-        default_factory=dict, description='For single hosts, as {"api.example.org": {"concurrency": 10, "rate": 5}}.'
+        default_factory=dict,
+        description='For single hosts, as {"api.example.org": {"concurrency": 10, "rate": 5}}; what a host does not say is '
+        "as for all.",
     )
     http_tls_dir: Path | None = Field(
         default=None, description="Directory of the certificates and keys that actions may name."

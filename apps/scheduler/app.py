@@ -28,6 +28,7 @@ from apps.scheduler.skew import Skew
 from apps.scheduler.ticks import KIND as TICK
 from apps.scheduler.ticks import Ticks
 from apps.service import ServiceApp
+from apps.settings import read
 from events.dead_letters import send_dead_letter
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE
 
@@ -202,7 +203,7 @@ def create_app(settings: SchedulerSettings) -> SchedulerApp:
     return SchedulerApp(settings)
 
 
-app = create_app(SchedulerSettings())
+app = create_app(read(SchedulerSettings))
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ class ExecutionSummary(Shown):
     workflow_id: WorkflowId
     version: int = Field(description="Of the definition that it runs.")
     status: ShownStatus
-    cause: str = Field(description="manual, schedule, backfill or event.")
+    cause: Literal["manual", "schedule", "backfill", "event"]
     created_at: datetime
     due_at: datetime | None = Field(description="When its tick was due.")
     started_at: datetime | None
@@ -74,29 +74,58 @@ class ExecutionSummary(Shown):
     origin_id: ExecutionId | None = Field(description="The execution that this one repeats.")
 
 
+class ActionError(Shown):
+    """Why an action failed."""
+
+    class_: str = Field(alias="class", description="A stable name, such as timeout, connect or status.")
+    message: str
+
+
 class Outcome(Shown):
     """What one attempt of one action did."""
 
     action_id: str
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "failed", "skipped", "unknown"] = Field(
+        description="skipped: its condition did not hold; unknown: its runner died before it could tell."
+    )
     logs: list[str]
     started_at: datetime
     finished_at: datetime
-    attempt: int
-    error: dict[str, JsonValue] | None = Field(default=None, description="class and message; only of what failed.")
+    attempt: int = Field(description="From 1; 0 of what was taken over.")
+    carried_over: Literal[True] | None = Field(
+        default=None, description="Only of what was done already by the execution that this one takes up."
+    )
+    error: ActionError | None = Field(default=None, description="Only of what failed.")
     output: dict[str, JsonValue] | None = Field(default=None, description="Only where the action has one.")
+    continued: Literal[True] | None = Field(default=None, description="Only of what failed where that does not count.")
 
 
 class ExecutionInFull(ExecutionSummary):
     """An execution with every attempt of every action."""
 
-    executed_actions: list[Outcome]
+    input: dict[str, JsonValue] | None = Field(default=None, description="Only where one was given.")
+    executed_actions: list[Outcome] = Field(description="In the order they were run.")
 
 
-class WorkflowSummary(WorkflowDefinition):
-    """A workflow as lists show it: its definition, defaults filled in, and where it stands."""
+class RecentExecution(Shown):
+    """An execution in a strip of recent results."""
+
+    execution_id: ExecutionId
+    status: ShownStatus
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    next_attempt_at: datetime | None
+
+
+class DefinitionShown(WorkflowDefinition):
+    """A definition, defaults filled in."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_is_open_ended)
+
+
+class WorkflowSummary(DefinitionShown):
+    """A workflow as lists show it: its definition, defaults filled in, and where it stands."""
 
     trigger: ShownTrigger
     version: int = Field(description="Counts up with every change; also the ETag.")
@@ -104,6 +133,9 @@ class WorkflowSummary(WorkflowDefinition):
     updated_at: datetime
     next_run: datetime | None
     paused_at: datetime | None = Field(default=None, description="Only of a workflow that is paused.")
+    recent_executions: list[RecentExecution] | None = Field(
+        default=None, description="Its newest executions, newest first; only in lists that ask for them."
+    )
 
 
 class Waits(Shown):
@@ -112,7 +144,7 @@ class Waits(Shown):
     attempts: int
     longest_waits: list[float]
     longest_total: float
-    jitter: str
+    jitter: Literal["full", "none"]
     budget: float | None
 
 
@@ -167,7 +199,7 @@ class ScheduleShown(TicksShown):
 class Occurrence(Shown):
     """What became of a tick, or of consecutive ticks that were not fired."""
 
-    disposition: str = Field(description="fired, skipped, missed or held.")
+    disposition: Literal["fired", "skipped", "missed", "held"]
     due_at: datetime | None
     until: datetime | None = Field(default=None, description="The last of the ticks; only of those that were not fired.")
     ticks: int | None = Field(default=None, description="How many; only of those that were not fired.")
@@ -298,7 +330,10 @@ class Problem(Shown):
     errors: list[ProblemField] | None = Field(default=None, description="Each field that is wrong.")
     request_id: str | None = Field(default=None, description="Also in the header X-Request-Id and in the log.")
     trigger_status: TriggerStatus | None = Field(default=None, description="Only of workflow-in-progress.")
-    execution_id: ExecutionId | None = Field(default=None, description="The open execution; only of workflow-in-progress.")
+    execution_id: ExecutionId | None = Field(
+        default=None, description="The open execution of workflow-in-progress; the one that has ended of execution-finished."
+    )
+    execution_status: ShownStatus | None = Field(default=None, description="Only of execution-finished.")
     backfill_id: ExecutionId | None = Field(default=None, description="The running one; only of backfill-in-progress.")
 
 
@@ -372,6 +407,7 @@ class SecretShown(Shown):
     source: Literal["stored", "mounted"] | None = Field(default=None, description="Where it is kept.")
     key_id: str | None = Field(default=None, description="The key that it is encrypted with.")
     updated_at: datetime | None = None
+    problem: str | None = Field(default=None, description="Why it is not used.")
 
 
 class SecretList(Shown):
@@ -395,10 +431,33 @@ class Rotated(Shown):
     failed: list[SecretProblem]
 
 
+class DryStep(Shown):
+    """What one step would do."""
+
+    list: Literal["actions", "onFailure", "finally"] = Field(description="Where it stands in the definition.")
+    action_id: str
+    type: str
+    result: Literal["would run", "skipped", "error"]
+    if_: bool | None = Field(
+        default=None, alias="if", description="Whether its condition holds; null where that depends on what is not known."
+    )
+    rendered: dict[str, JsonValue] | None = Field(
+        default=None, description="The action as it would be run; absent where it would not."
+    )
+    unknown: Annotated[tuple[str, ...], Field()] | None = Field(
+        default=None, description="Fields whose templates read what is not known before it runs; they stand as written."
+    )
+    output: dict[str, JsonValue] | None = Field(default=None, description="What it is taken to have answered.")
+    error: str | None = Field(default=None, description="Why it cannot be rendered.")
+
+
 class DryRun(Shown):
     """What each step would do; nothing was sent."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", json_schema_extra=_is_open_ended)
+    workflow_id: WorkflowId
+    valid: bool = Field(description="Whether it would run.")
+    errors: list[ProblemField]
+    steps: list[DryStep]
 
 
 class FieldProblem(Shown):
@@ -412,27 +471,72 @@ class FieldProblem(Shown):
 class Validated(Shown):
     """What validation found."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", json_schema_extra=_is_open_ended)
-
+    valid: bool
     errors: list[FieldProblem]
+    definition: DefinitionShown | None = Field(description="With its defaults filled in; null where it is not valid.")
+    written: dict[str, JsonValue] | None = Field(description="As it was written; null where it is not valid.")
+    yaml: str | None = Field(description="As it was written, in YAML; null where it is not valid.")
+    concise: str | None = Field(description="In YAML, without what is said by default; null where it is not valid.")
 
 
 class VersionShown(Shown):
     """One version of a workflow."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", json_schema_extra=_is_open_ended)
-
     version: int
+    created_at: datetime
+    archived_at: datetime | None = Field(description="Only of a workflow that was archived at this version.")
+    definition: DefinitionShown
 
 
 class VersionPage(Shown):
     """A page of versions."""
 
+    current: int = Field(description="Number of the current version.")
     items: list[VersionShown]
     next_cursor: str | None
 
 
-class SystemShown(Shown):
-    """How the services are."""
+class RunnerShown(Shown):
+    """A runner, by its heartbeat."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", json_schema_extra=_is_open_ended)
+    runner: str
+    host: str | None
+    pid: int | None
+    started_at: datetime | None
+    status: Literal["alive", "silent", "seen"] = Field(
+        description="alive: its heart beats; silent: not for a while; seen: not looked at for long enough to tell."
+    )
+    silent_seconds: float
+
+
+class SchedulerShown(Shown):
+    """How far the scheduler is behind."""
+
+    lateness_seconds: float = Field(description="Of the earliest tick or retry that is due and not released.")
+
+
+class ConsumerMember(Shown):
+    """A member of a consumer group."""
+
+    id: str
+    host: str
+
+
+class ConsumerShown(Shown):
+    """A service as Kafka knows it."""
+
+    state: str = Field(description="As Kafka says it: Stable, PreparingRebalance, Empty, …")
+    members: list[ConsumerMember]
+    lag: dict[str, int] = Field(description="Records that are not acknowledged yet, by topic.")
+
+
+class SystemShown(Shown):
+    """How the services are; what could not be found out is null."""
+
+    now: datetime
+    database: Literal["ok", "unreachable"]
+    runners: list[RunnerShown] | None
+    scheduler: SchedulerShown | None
+    kafka: Literal["ok", "unreachable"]
+    consumers: dict[str, ConsumerShown] | None = Field(description="By service.")
+    dead_letters: int | None

@@ -12,9 +12,10 @@ from faust.types import ServiceT
 from faust.types.web import ResourceOptions
 from prometheus_client import CollectorRegistry
 
-from apps import health, kafka_security
+from apps import health
 from apps.secret_values import key_source, secret_values
 from apps.service import ServiceApp
+from apps.settings import read
 from apps.workflows import assets, documents, kafka_state, problems, request_ids, sessions, v1
 from apps.workflows.live import LiveFeed
 from apps.workflows.publishing import Publish, Publisher
@@ -75,24 +76,17 @@ class WorkflowsApp(ServiceApp):
         self.request_execution = Publisher(EXECUTION.bind(self), settings.workflows_publish_timeout, waits=False)
         self.announce_end = Publisher(ACTION_RESULT.bind(self), settings.workflows_publish_timeout)
         self.announce_change = Publisher(SCHEDULE.bind(self), settings.workflows_publish_timeout, waits=False)
-        self.letter_box = LetterBox(kafka_security.client(settings))
+        self.letter_box = LetterBox(self.kafka)
         self.resend = {
             spec.name: Publisher(spec.bind(self), settings.workflows_publish_timeout)
             for spec in (EXECUTION, ACTION_RESULT, SCHEDULE)
         }
         self.live = LiveFeed(self._new_live_consumer)
-        self.system = System(
-            lambda: kafka_state.look(kafka_security.client(settings)), timeout=settings.mongodb_timeout, clock=time.monotonic
-        )
+        self.system = System(lambda: kafka_state.look(self.kafka), timeout=settings.mongodb_timeout, clock=time.monotonic)
 
     def _new_live_consumer(self) -> AIOKafkaConsumer:
         # No group: nothing is committed, nobody waits for a rebalance.
-        return AIOKafkaConsumer(
-            **kafka_security.client(self.settings),
-            enable_auto_commit=False,
-            auto_offset_reset="latest",
-            fetch_max_wait_ms=100,
-        )
+        return self.kafka.consumer(auto_offset_reset="latest", fetch_max_wait_ms=100)
 
     async def _close_live(self, _: Any) -> None:
         await self.live.close()
@@ -125,7 +119,7 @@ def create_app(settings: WorkflowsSettings, store: MongoStore | None = None) -> 
     return app
 
 
-app = create_app(WorkflowsSettings())
+app = create_app(read(WorkflowsSettings))
 
 
 def main() -> None:

@@ -42,7 +42,10 @@ async def record(
         who=principal.name,
         token_id=principal.token_id,
         operation=operation.id if operation is not None else request.method.lower(),
-        path=request.path.removeprefix("/v1"),
+        # What was created is found by its own address, as its later changes are.
+        path=(response.headers.get("Location", request.path) if response.status == 201 else request.path).removeprefix(
+            "/v1"
+        ),
         status=response.status,
         request_id=request_ids.current(),
         address=request.remote,

@@ -88,15 +88,21 @@ async def replace(
     return stored
 
 
-async def archive(workflow_id: str, *, workflows: Workflows, announce: Publish, now: datetime) -> None:
+async def archive(
+    workflow_id: str, *, workflows: Workflows, announce: Publish, now: datetime, expected: int | None = None
+) -> None:
     """Archive a workflow: it runs no more; an open execution of it finishes, and its history stays.
 
+    ``expected`` is the version that is meant, if that matters.
+
     Raises:
+        PreconditionFailed: it is not at the expected version.
         UnknownWorkflow: there is none, or it is archived already.
     """
     current = await current_workflow(workflow_id, workflows)
-    if not await workflows.archive(workflow_id, now):
-        raise UnknownWorkflow(workflow_id)
+    if not await workflows.archive(workflow_id, now, expected=expected):
+        current = await current_workflow(workflow_id, workflows)  # archived in between, or else changed
+        raise PreconditionFailed(workflow_id, current.version)
     await _tell(announce, workflow_id, current.version)
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from apps.workflows.errors import FieldError
+from domain.definition import ADDED_WHEN_SHOWN
 from domain.identifiers import ACTION_ID_PATTERN, WORKFLOW_ID_PATTERN
 from domain.instants import INSTANT_RULE
 
@@ -24,17 +25,7 @@ _PATTERNS: Final = {
     ACTION_ID_PATTERN: "must be 1 to 64 letters, digits, '-' or '_', the first a letter or digit",
 }
 
-# What the representations add to a definition: whoever edits what was read and sends it back meets these.
-_SET_BY_THE_SERVICE: Final = {
-    "version",
-    "createdAt",
-    "updatedAt",
-    "nextRun",
-    "pausedAt",
-    "lastExecution",
-    "retrySchedule",
-    "trigger.status",
-}
+_SET_BY_THE_SERVICE: Final = ADDED_WHEN_SHOWN | {"trigger.status"}
 
 _WHOLE_NUMBER = "must be a whole number, not {kind}"
 _NUMBER = "must be a number, not {kind}"

@@ -5,9 +5,10 @@ kept: what was refused changed nothing, so its key is released and a repetition 
 execution may be repeated with the same key until it is accepted). A key belongs to its caller, method and address; the same
 key with another body is refused.
 
-A crash between carrying out and keeping leaves a claim without an answer. For a trigger that is harmless: the execution's id
-derives from the key and from the instant at which the key was first seen, so the repetition meets the execution that is
-there. For other requests it may be answered with the conflict that it meets (such as workflow-exists).
+A crash between carrying out and keeping leaves a claim without an answer. For what starts an execution (trigger, retry, run
+again) that is harmless: its id derives from the key and from the instant at which the key was first seen, so the repetition
+meets the execution that is there. For other requests it may be answered with the conflict that it meets (such as
+workflow-exists).
 """
 
 import hashlib

@@ -1,13 +1,13 @@
 """What Kafka knows of the services: who consumes, how far behind, and how many records nobody could take."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 
+from events.broker import Broker
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, PARTITIONS, SCHEDULE, TopicSpec
 
 #: What each service consumes, under a consumer group of its name.
@@ -31,14 +31,13 @@ class KafkaState:
     dead_letters: int
 
 
-async def look(client: Mapping[str, Any]) -> KafkaState:
-    """Ask Kafka; ``client`` says where it is and who asks, in aiokafka's words.
+async def look(broker: Broker) -> KafkaState:
+    """Ask Kafka.
 
     Raises:
         aiokafka.errors.KafkaError: it cannot be reached or refuses.
     """
-    admin = AIOKafkaAdminClient(**client)
-    consumer = AIOKafkaConsumer(**client, enable_auto_commit=False)
+    admin, consumer = broker.admin(), broker.consumer()
     try:
         await asyncio.gather(admin.start(), consumer.start())
         groups = {name: await _group(admin, consumer, name) for name in CONSUMED}

@@ -201,7 +201,7 @@ def _refusals(method: str, operation: Operation, refs: Mapping[Any, Schema], *, 
         refusals += [errors.KeyInUse, errors.KeyReused]
     if operation.scope is not Scope.PUBLIC:
         refusals += [access.NotAuthenticated, access.NotAllowed]
-    if operation.uses_database:
+    if operation.uses_database or operation.scope is not Scope.PUBLIC:  # whose token is it?
         refusals.append(StoreUnavailable)
     by_status: dict[int, dict[str, None]] = {}
     for refusal in refusals:

@@ -46,6 +46,9 @@ class Sender:
         return self.secrets[name]
 
     async def send(self, connections: Connections | None = None, *, attempt: int = 1, **fields: Any) -> Outcome:
+        return await self.run(http_action(**fields), connections, attempt=attempt)
+
+    async def run(self, action: Any, connections: Connections | None = None, *, attempt: int = 1) -> Outcome:
         if connections is None:
             connections = self.opened[0] if self.opened else self.connections(allow_hosts=LOOPBACK)
         context = Context(
@@ -56,7 +59,7 @@ class Sender:
             epoch=3,
             resources=Resources(http=connections, secrets=self),
         )
-        return await asyncio.wait_for(run_action(http_action(**fields), context), timeout=60)
+        return await asyncio.wait_for(run_action(action, context), timeout=60)
 
 
 @pytest_asyncio.fixture

@@ -1,16 +1,17 @@
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from actions.checking import problems
+from actions.checking import Surroundings, problems
 from actions.dry_run import dry_run
 from actions.registry import WorkflowDefinition
 from templates.errors import RenderError
 
-SECRETS = frozenset({"TOKEN"})
+AROUND = Surroundings(secrets=frozenset({"TOKEN"}), own_topics=False)
 
 
 def defined(*actions, **more):
@@ -49,7 +50,7 @@ def say(message, **more):
 )
 def test_templates_are_checked_when_they_are_written(word, message, expected):
     first = {"type": "set", "actionId": "first", "values": {"a": 1}}
-    found = problems(defined(first, say("x", actionId="with-dash"), say(message)), SECRETS)
+    found = problems(defined(first, say("x", actionId="with-dash"), say(message)), AROUND)
     if not expected:
         assert found == []
     else:
@@ -58,7 +59,23 @@ def test_templates_are_checked_when_they_are_written(word, message, expected):
 
 
 def test_without_knowing_the_secrets_none_is_missed():
-    assert problems(defined(say("{{ secrets.OTHER }}")), None) == []
+    assert problems(defined(say("{{ secrets.OTHER }}")), Surroundings()) == []
+
+
+def test_a_secret_that_is_too_short_is_told_from_one_that_is_not_set():
+    ((field, message),) = problems(defined(say("{{ secrets.PIN }}")), Surroundings(frozenset(), frozenset({"PIN"})))
+    assert field == "actions[0].message"
+    assert message.startswith("secret PIN is not used: its value has fewer than 4 characters")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_topic_of_the_system_is_told_when_it_is_written(allowed):
+    definition = defined(
+        {"type": "publish", "topic": "orders"}, onFailure=[{"type": "publish", "topic": "workflow.execution"}]
+    )
+    found = problems(definition, Surroundings(own_topics=allowed))
+    told = ("onFailure[0].topic", "topic workflow.execution belongs to this system; publish to one of your own")
+    assert found == ([] if allowed else [told])
 
 
 def test_handlers_see_all_actions():
@@ -67,7 +84,7 @@ def test_handlers_see_all_actions():
         onFailure=[say("{{ actions.a.status }}", actionId="b")],
         **{"finally": [say("{{ actions.b.status }}")]},
     )
-    assert problems(definition, SECRETS) == []
+    assert problems(definition, AROUND) == []
 
 
 def test_ids_are_unique_over_all_lists():
@@ -105,6 +122,32 @@ def test_what_a_field_does_not_take_is_told_by_its_name():
         defined({"type": "http-request", "url": "http://x", "method": "GET", "headers": {"A": "{{ 'a\\nb' }}"}}).prepared[
             0
         ].render(DATA)
+
+
+@pytest.mark.parametrize(
+    ("word", "action", "rendered", "said"),
+    [
+        ("header", {"headers": {"A": "{{ input.x }}"}}, "{{\r\nInjected: 1", "headers: the value of A holds a line break"),
+        ("header name", {"headers": {"{{ input.x }}": "1"}}, "{{ x }}: 1", "headers: '{{ x }}: 1' is not a header name"),
+        ("url", {"url": "{{ input.x }}"}, "file:///{{", "url: 'file:///{{' is not a URL"),
+        ("topic", {"type": "publish", "topic": "{{ input.x }}"}, "{{ t }}", "topic: must be a topic"),
+        ("duration", {"type": "delay", "duration": "{{ input.x }}"}, "{{ 1 }}", "duration: '{{ 1 }}' is not a duration"),
+        ("instant", {"type": "delay", "until": "{{ input.x }}"}, "{% 1 %}", "until: '{% 1 %}' is not an instant"),
+    ],
+)
+def test_what_was_rendered_is_checked_even_where_it_looks_like_a_template(word, action, rendered, said):
+    fields = {"type": "http-request", "url": "http://x", "method": "GET"} if action.get("type") is None else {}
+    step = defined({**fields, **action}, say("after")).prepared[0]
+    with pytest.raises(RenderError, match=re.escape(said)):
+        step.render({**DATA, "input": {"x": rendered}})
+
+
+def test_a_template_may_hold_what_its_result_may_not():
+    """Line breaks and blanks of a template are not those of the header that it makes."""
+    step = defined(
+        {"type": "http-request", "url": "http://x", "method": "GET", "headers": {"X-{{ input.n }}": "{{ 'a'\n ~ 'b' }}"}}
+    ).prepared[0]
+    assert step.render(DATA).headers == {"X-3": "ab"}
 
 
 def test_an_action_without_templates_is_not_touched():
@@ -176,8 +219,8 @@ def test_any_definition_is_refused_or_dry_runs(actions, lists, given_input):
         "status": "ok",
         "failure": None,
     }
-    found = dry_run(definition, given=given_input, known={}, execution=execution, secrets=SECRETS)
+    found = dry_run(definition, given=given_input, answers={}, execution=execution, around=AROUND)
     assert found["valid"] == (not found["errors"])
     json.dumps(found)
-    if not problems(definition, SECRETS):
+    if not problems(definition, AROUND):
         assert all(step.problems == [] for step in definition.prepared)

@@ -240,6 +240,36 @@ async def test_a_proxy_is_judged_and_so_is_what_lies_behind_it(receiver):
         await one.close()
 
 
+async def test_a_tunnel_is_asked_for_with_the_proxys_credentials_and_carries_none_of_them(receiver):
+    """An https address through a proxy: CONNECT alone shows the proxy who asks, and what lies behind it is resolved here."""
+    asked = []
+
+    async def refuse(reader, writer):
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    sender = Sender()
+    sender.secrets |= {"p": "hidden", "t": "target-token"}
+    connections = sender.connections(allow_hosts=LOOPBACK)
+    async with server:
+        proxy = {
+            "url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+            "username": "u",
+            "passwordSecret": "p",
+        }
+        outcome = await sender.send(
+            connections, url="https://8.8.8.8/x", proxy=proxy, auth={"type": "bearer", "tokenSecret": "t"}
+        )
+    await connections.close()
+    assert outcome.error_class == "proxy"
+    (connect,) = asked
+    assert connect.startswith("CONNECT 8.8.8.8:443 HTTP/1.1\r\n")
+    assert "\r\nProxy-Authorization: Basic dTpoaWRkZW4=\r\n" in connect
+    assert "target-token" not in connect
+
+
 async def test_a_proxy_that_refuses_is_named(receiver):
     sender = Sender()
     connections = sender.connections(allow_hosts=LOOPBACK)

@@ -89,8 +89,9 @@ async def test_files_come_from_the_operators_directory_alone(sender, secure, aut
     assert (outcome.error_class, "HTTP_TLS_DIR" in outcome.message) == ("tls-settings", True)
 
 
-async def test_what_is_no_pem_is_named_without_being_shown(sender, secure):
-    sender.secrets |= {"ca": "swordfish", "cert": "swordfish"}
+@pytest.mark.parametrize("value", ["swordfish", "swordfish ß", "-----BEGIN CERTIFICATE-----\nswordfish\n"])
+async def test_what_is_no_pem_is_named_without_being_shown(sender, secure, value):
+    sender.secrets |= {"ca": value, "cert": value}
     for tls in ({"caSecret": "ca"}, {"certificateSecret": "cert"}):
         outcome = await sender.send(url=f"{secure.url}/x", tls=tls)
         assert outcome.error_class == "tls-settings"

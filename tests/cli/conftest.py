@@ -1,6 +1,5 @@
 """Runs the real ``wf`` in a process of its own, against an API in this one."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest_asyncio
 from aiohttp.test_utils import TestServer
 
 from tests.cli.wf_fake_api import FakeApi
-from tests.cli.wf_process import COMMAND, Result, Run, environment
+from tests.cli.wf_process import Result, Run, environment, run_wf
 
 
 @pytest_asyncio.fixture
@@ -27,18 +26,6 @@ def wf(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     url = request.getfixturevalue("api").url if "api" in request.fixturenames else "http://127.0.0.1:1"
 
     async def run(*args: Any, stdin: str = "", columns: int | None = 80) -> Result:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *map(str, args),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=tmp_path,
-            env=environment(url, columns),
-        )
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 20)
-        assert process.returncode is not None
-        assert b"Traceback" not in err, err.decode()
-        return Result(process.returncode, out.decode(), err.decode())
+        return await run_wf(*args, cwd=tmp_path, env=environment(url, columns), stdin=stdin)
 
     return run

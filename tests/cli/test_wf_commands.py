@@ -4,20 +4,21 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from aiohttp import web
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from apps.cli import output
 from apps.cli.errors import MEANINGS, ExitCode
 from apps.cli.main import app
 from tests.cli.wf_fake_api import FakeApi, execution, execution_id, outcome, problem, seconds_ago
-from tests.cli.wf_process import COMMAND, ROOT, Run, environment
+from tests.cli.wf_process import COMMAND, ROOT, Run, environment, run_wf
 
 
 async def test_help_shows_examples_and_exit_codes(wf: Run) -> None:
@@ -28,30 +29,21 @@ async def test_help_shows_examples_and_exit_codes(wf: Run) -> None:
     assert all(f"{code.value:>3}  {meaning}" in result.out for code, meaning in MEANINGS.items())
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "apply",
-        "validate",
-        "list",
-        "show",
-        "delete",
-        "pause",
-        "resume",
-        "trigger",
-        "executions",
-        "execution",
-        "occurrences",
-        "backfill",
-        "backfills",
-        "cancel-backfill",
-        "up",
-    ],
-)
-def test_each_command_has_an_example(command: str) -> None:
-    result = CliRunner().invoke(app, [command, "--help"], prog_name="wf", env={"COLUMNS": "80"})
+def commands(group: Any, *before: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *before, name)
+        else:
+            yield (*before, name)
+
+
+@pytest.mark.parametrize("command", commands(get_command(app)), ids=" ".join)
+def test_each_command_says_what_it_is_for_and_has_an_example(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"], prog_name="wf", env={"COLUMNS": "80"})
     assert result.exit_code == 0
-    assert f"\n   wf {command}" in result.output
+    _, _, purpose, *_ = (line for line in result.output.splitlines() if line.strip())
+    assert purpose.strip(" .")
+    assert f"\n   wf {' '.join(command)}" in result.output
     assert max(map(len, result.output.splitlines())) <= 80
 
 
@@ -104,6 +96,25 @@ async def test_show(api: FakeApi, wf: Run) -> None:
     assert yaml.safe_load(as_yaml.out) == api.workflows["nightly"]
 
 
+async def test_show_tells_all_that_a_definition_says(api: FakeApi, wf: Run) -> None:
+    trigger = {"type": "cron", "expression": ["0 3 * * *", "@daily"], "timezone": "Europe/Berlin"}
+    api.add(
+        "full",
+        {**trigger, "misfire": {"policy": "all", "max": 7}, "jitter": "10s"},
+        pausedAt=seconds_ago(70),
+        overlap={"policy": "queue"},
+        timeout="1h",
+        onFailure=[{"actionId": "tell", "type": "log", "message": "it failed"}],
+    )
+    result = await wf("show", "full")
+    assert result.widest <= 80
+    for words in (
+        "cron 0 3 * * *, @daily (Europe/Berlin)", "misfire (policy: all, max: 7), jitter: 10s", "(1m ago)", "policy: queue",
+        "Timeout   1h", "on failure 1  tell", "1  log-1",
+    ):  # fmt: skip
+        assert words in result.out
+
+
 async def test_pause_and_resume(api: FakeApi, wf: Run) -> None:
     api.add("nightly", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-10))
     assert "nightly paused" in (await wf("pause", "nightly")).out
@@ -115,14 +126,16 @@ async def test_pause_and_resume(api: FakeApi, wf: Run) -> None:
 
 async def test_occurrences(api: FakeApi, wf: Run) -> None:
     fired = {"disposition": "fired", "executionId": execution_id(1), "status": "ok", "latenessMs": 7}
-    missed = {"disposition": "missed", "until": seconds_ago(20), "ticks": None, "openExecutionId": None}
+    missed = {"disposition": "missed", "until": seconds_ago(7300), "ticks": None, "openExecutionId": None}
     api.occurrences = {
-        each["dueAt"]: each for each in ({**fired, "dueAt": seconds_ago(5)}, {**missed, "dueAt": seconds_ago(60)})
+        each["dueAt"]: each for each in ({**fired, "dueAt": seconds_ago(3700)}, {**missed, "dueAt": seconds_ago(90000)})
     }
     result = await wf("occurrences", "nightly")
     assert result.code == 0
-    for shown in ("fired", "7 ms", execution_id(1), "missed", "many"):
-        assert shown in result.out
+    assert result.widest <= 80
+    lines = [line.split() for line in result.out.splitlines()]
+    assert ["1h", "ago", "fired", "7ms", execution_id(1), "ok"] in lines
+    assert ["1d", "to", "2h", "ago", "missed", "many"] in lines
     assert len(json.loads((await wf("occurrences", "nightly", "--json")).out)) == 2
 
 
@@ -173,6 +186,23 @@ async def test_trigger(api: FakeApi, wf: Run) -> None:
     assert f"wf execution {execution_id(1)}" in result.err
     as_json = await wf("trigger", "nightly", "--json")
     assert json.loads(as_json.out) == {"status": "workflow triggered", "executionId": execution_id(2)}
+
+
+async def test_trigger_tells_when_it_is_queued(api: FakeApi, wf: Run) -> None:
+    api.add("nightly")
+    api.started = "workflow queued"
+    result = await wf("trigger", "nightly")
+    assert (result.code, result.out) == (0, f"nightly triggered: execution {execution_id(1)}\n")
+    assert "It is queued" in result.err
+
+
+async def test_an_answer_that_is_lost_is_asked_for_again_under_the_same_key(api: FakeApi, wf: Run) -> None:
+    api.add("nightly")
+    api.lost = 1
+    result = await wf("trigger", "nightly")
+    assert (result.code, result.out) == (0, f"nightly triggered: execution {execution_id(1)}\n")
+    assert len(api.requests) == 2
+    assert len(api.keys) == len(api.executions) == 1
 
 
 @pytest.mark.parametrize(("end", "code"), [("ok", 0), ("failed", 1), ("cancelled", 1)])
@@ -226,13 +256,25 @@ def refusal(status: int, kind: str, detail: str, **more: Any) -> web.Response:
 ODD = {"errors": [{"field": "a.b", "message": "is \x1bodd"}]}
 REFUSALS: list[tuple[str, Callable[[], web.Response], int, str]] = [
     ("busy", lambda: web.json_response(BUSY, status=409), 3, "nightly is busy: an execution of it is open\nSee how"),
-    ("by-schedule", lambda: refusal(409, "not-triggered-by-hand", "By schedule."), 3, "error: By schedule."),
+    (
+        "by-schedule",
+        lambda: refusal(409, "not-triggered-by-hand", "By schedule."),
+        3,
+        "error: By schedule.\nAdd allowManual",
+    ),
     ("unknown", lambda: refusal(404, "unknown-workflow", "None."), 4, "there is no workflow nightly; `wf list`"),
     ("unavailable", lambda: refusal(503, "database-unavailable", "Down."), 5, "503 Service Unavailable: Down."),
     ("other-server", lambda: web.Response(text="<html>"), 5, "is not the workflows service"),
     ("other-404", lambda: web.Response(status=404, text="nothing"), 5, "is not the workflows service"),
     ("redirect", lambda: web.Response(status=302, headers={"Location": "/login"}), 5, "redirects to /login"),
     ("refused", lambda: refusal(400, "bad-request", "Wrong.", **ODD), 1, "a.b: is \\x1bodd"),
+    (
+        "nobody",
+        lambda: refusal(401, "not-authenticated", "Who?"),
+        6,
+        "error: Who?\nGive a good token with --token, WF_TOKEN",
+    ),
+    ("viewer", lambda: refusal(403, "not-allowed", "No."), 6, "error: No.\nGive a token of that scope"),
 ]
 
 
@@ -247,7 +289,12 @@ async def test_refusals(answer: Callable[[], web.Response], code: int, words: st
 WRONG = {
     ("show", "../etc"): "is not a workflow id",
     ("execution", "7"): "is not an execution id",
-    ("trigger", "a", "--timeout", "5"): "only --wait waits",
+    ("trigger", "a", "--timeout", "5"): "only --wait and --follow wait",
+    ("retry", "7"): "is not an execution id",
+    ("rollback", "a", "0"): "greater than or equal to 1",
+    ("dead-letters", "show", "7"): "is not the id of a dead letter",
+    ("export", "a", "--prefix", "b"): "give ids or a prefix",
+    ("--token", "a b", "list"): "it holds blanks",
     ("trigger", "a", "--wait", "--timeout", "soon"): "is not a length of time",
     ("list", "--url", "ftp://x"): "is not the address of a service",
     ("delete", "a"): "add --yes",
@@ -259,6 +306,28 @@ def test_wrong_usage(args: tuple[str, ...]) -> None:
     result = CliRunner().invoke(app, args, prog_name="wf", env={"COLUMNS": "80"})
     assert result.exit_code == 2
     assert WRONG[args] in " ".join(result.output.replace("│", " ").split())
+
+
+async def test_another_server_is_not_waited_for(api: FakeApi, wf: Run) -> None:
+    api.refusals[f"GET /executions/{execution_id(1)}"] = web.Response(text="<html>")
+    result = await wf("logs", "-f", execution_id(1))
+    assert result.code == 5
+    assert len(api.requests) == 1
+    assert "Name the right address" in result.err
+
+
+async def test_a_profile_that_is_named_wins_over_the_variable_and_an_address_over_both(api: FakeApi, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"profile: away\nprofiles:\n  here: {{url: '{api.url}/v1'}}\n  away: {{url: 'http://127.0.0.1:1'}}\n")
+    env = {**environment("http://127.0.0.1:1"), "WF_CONFIG": str(config)}
+    assert (await run_wf("list", cwd=tmp_path, env=env)).code == 5
+    assert (await run_wf("--profile", "here", "list", cwd=tmp_path, env=env)).code == 0
+    assert (await run_wf("--profile", "away", "list", "--url", api.url, cwd=tmp_path, env=env)).code == 0
+    assert (await run_wf("list", cwd=tmp_path, env={**env, "WF_URL": api.url})).code == 0
+
+
+async def test_an_address_may_end_as_those_of_the_api_begin(api: FakeApi, wf: Run) -> None:
+    assert (await wf("list", "--url", f"{api.url}/v1/")).code == 0
 
 
 async def test_wrong_usage_goes_to_stderr(wf: Run) -> None:
@@ -297,11 +366,29 @@ def test_exit_codes_are_stable() -> None:
         "CONFLICT": 3,
         "NOT_FOUND": 4,
         "UNREACHABLE": 5,
+        "NOT_ALLOWED": 6,
         "TIMEOUT": 124,
         "INTERRUPTED": 130,
     }
 
 
 def test_the_documentation_lists_the_exit_codes() -> None:
-    text = (ROOT / "apps" / "cli" / "README.md").read_text()
+    text = (ROOT / "docs" / "command-line.md").read_text()
     assert all(f"| {code.value} | {meaning} |\n" in text for code, meaning in MEANINGS.items())
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        ({"consumers": {"runner": {"members": []}, "scheduler": {"members": [{"id": "a"}]}}}, ["runners"]),
+        ({"consumers": {"runner": {"members": [{"id": "a"}]}, "scheduler": {"members": []}}}, ["schedulers"]),
+        ({"consumers": None, "scheduler": {"latenessSeconds": 90.0}}, ["lateness"]),
+        ({"consumers": None, "scheduler": None, "deadLetters": None}, []),
+    ],
+)
+async def test_doctor_names_the_service_that_is_missing(api: FakeApi, wf: Run, answer: Any, names: list[str]) -> None:
+    api.system = answer
+    findings = json.loads((await wf("doctor", "--api-only", "--json")).out)
+    unwell = [finding for finding in findings if finding["result"] != "ok"]
+    assert [finding["what"] for finding in unwell] == names
+    assert all(finding["mend"] for finding in unwell)

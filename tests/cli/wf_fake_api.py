@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
 from typing import Any
 
 from aiohttp import web
@@ -9,9 +10,9 @@ from aiohttp import web
 Json = dict[str, Any]
 
 
-def seconds_ago(seconds: float) -> str:
+def seconds_ago(seconds: float, now: datetime | None = None) -> str:
     """Return an instant as the API writes it; a negative number is in the future."""
-    at = datetime.now(timezone.utc) - timedelta(seconds=seconds)
+    at = (now or datetime.now(timezone.utc)) - timedelta(seconds=seconds)
     return f"{at.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
@@ -22,7 +23,8 @@ def execution_id(number: int) -> str:
 
 def outcome(action_id: str, status: str, attempt: int = 1, **more: Any) -> Json:
     """Return what one attempt of an action did."""
-    times = {"startedAt": seconds_ago(4.5), "finishedAt": seconds_ago(4)}
+    now = datetime.now(timezone.utc)  # of two, the time between them would show in how long it took
+    times = {"startedAt": seconds_ago(4.5, now), "finishedAt": seconds_ago(4, now)}
     return {"actionId": action_id, "status": status, "logs": [], "attempt": attempt, **times, **more}
 
 
@@ -60,10 +62,15 @@ class FakeApi:
         self.backfills: list[Json] = []  # newest first
         self.bodies: list[Json] = []  # of the backfills that were asked for
         self.to_run = 3  # ticks that a backfill would run
+        self.secrets: dict[str, Json] = {}  # as they are listed, and their value
         self.requests: list[str] = []
         self.refusals: dict[str, web.Response] = {}  # by "METHOD /path", instead of the answer
+        self.started = "workflow triggered"  # what is said of what was started
+        self.keys: dict[str, Json] = {}  # what was answered to each Idempotency-Key
+        self.lost = 0  # how many answers do not arrive
         self.states: list[Json] = []  # what a started execution is, question by question; the last one stays
         self.outages = 0  # how many questions about an execution are answered 503
+        self.system: Json = {"consumers": None, "scheduler": None, "deadLetters": None}
         self.url = ""
 
     def add(self, workflow_id: str, trigger: Json | None = None, **more: Any) -> Json:
@@ -112,9 +119,28 @@ class FakeApi:
                 web.post("/v1/workflows/{id}/backfills/{backfill}/cancel", self._cancel_backfill),
                 web.get("/v1/executions", self._list(lambda: self.executions, "executionId")),
                 web.get("/v1/executions/{id}", self._execution),
+                web.post("/v1/executions/{id}/retry", self._repeat),
+                web.post("/v1/executions/{id}/run-again", self._repeat),
+                web.get("/v1/workflows/{id}/versions", self._versions),
+                web.get("/v1/workflows/{id}/versions/{version}", self._version),
+                web.post("/v1/workflows/{id}/rollback", self._roll_back),
+                web.get("/v1/system", self._fixed(lambda: self.system)),
+                web.get("/ready", self._fixed(lambda: {"status": "ok", "checks": {}})),
+                web.get("/session", self._fixed(lambda: {"name": "anonymous", "scope": "admin"})),
+                web.get("/openapi.json", self._fixed(lambda: {"info": {"version": version("workflow-automation")}})),
+                web.get("/v1/secrets", self._secrets),
+                web.put("/v1/secrets/{name}", self._set_secret),
+                web.delete("/v1/secrets/{name}", self._delete_secret),
+                web.post("/v1/secrets-rotation", self._rotate),
             ]
         )
         return app
+
+    def _fixed(self, value: Callable[[], Json]) -> Callable[[web.Request], Any]:
+        async def answer(request: web.Request) -> web.Response:
+            return web.json_response(value())
+
+        return answer
 
     def _list(self, kept: Callable[[], dict[str, Json]], key: str) -> Callable[[web.Request], Any]:
         async def answer(request: web.Request) -> web.Response:
@@ -168,9 +194,72 @@ class FakeApi:
         workflow_id = request.match_info["id"]
         if workflow_id not in self.workflows:
             return unknown("workflow")
-        started = execution(len(self.executions) + 1, workflow_id, "pending")
-        self.executions[started["executionId"]] = started
-        return web.json_response({"status": "workflow triggered", "executionId": started["executionId"]}, status=202)
+        return self._start(request, workflow_id)
+
+    async def _repeat(self, request: web.Request) -> web.Response:
+        origin = self.executions.get(request.match_info["id"])
+        if origin is None:
+            return unknown("execution")
+        return self._start(request, origin["workflowId"], originId=origin["executionId"])
+
+    def _start(self, request: web.Request, workflow_id: str, **more: Any) -> web.Response:
+        key = request.headers["Idempotency-Key"]
+        if key not in self.keys:
+            started = execution(len(self.executions) + 1, workflow_id, "pending", **more)
+            self.executions[started["executionId"]] = started
+            self.keys[key] = {"status": self.started, "executionId": started["executionId"], **more}
+        if self.lost:
+            self.lost -= 1
+            assert request.transport is not None
+            request.transport.close()
+        return web.json_response(self.keys[key], status=202)
+
+    async def _versions(self, request: web.Request) -> web.Response:
+        found = self.workflows.get(request.match_info["id"])
+        if found is None:
+            return unknown("workflow")
+        numbers = range(found["version"], 0, -1)
+        items = [self._as_version(found, number) for number in numbers][: int(request.query["limit"])]
+        return web.json_response({"current": found["version"], "items": items, "nextCursor": None})
+
+    async def _version(self, request: web.Request) -> web.Response:
+        found = self.workflows.get(request.match_info["id"])
+        number = int(request.match_info["version"])
+        if found is None or number > found["version"]:
+            return unknown("workflow" if found is None else "version")
+        return web.json_response(self._as_version(found, number))
+
+    async def _roll_back(self, request: web.Request) -> web.Response:
+        found = self.workflows.get(request.match_info["id"])
+        if found is None or (await request.json())["version"] > found["version"]:
+            return unknown("workflow" if found is None else "version")
+        found["version"] += 1
+        return web.json_response(found)
+
+    def _as_version(self, found: Json, number: int) -> Json:
+        """Return a version; the fake remembers none, so that each says its own number."""
+        definition = {name: found[name] for name in ("workflowId", "trigger", "actions")} | {"retries": number}
+        return {"version": number, "createdAt": seconds_ago(60), "archivedAt": None, "definition": definition}
+
+    async def _secrets(self, request: web.Request) -> web.Response:
+        hidden = [{name: text for name, text in secret.items() if name != "value"} for secret in self.secrets.values()]
+        return web.json_response({"items": hidden})
+
+    async def _set_secret(self, request: web.Request) -> web.Response:
+        name, body = request.match_info["name"], await request.json()
+        is_new = name not in self.secrets
+        kept = {"name": name, "source": "stored", "keyId": "k1", "updatedAt": seconds_ago(1)}
+        self.secrets[name] = {**kept, "value": body["value"]}
+        return web.json_response(kept, status=201 if is_new else 200)
+
+    async def _delete_secret(self, request: web.Request) -> web.Response:
+        return web.Response(status=204) if self.secrets.pop(request.match_info["name"], None) else unknown("secret")
+
+    async def _rotate(self, request: web.Request) -> web.Response:
+        lost = [name for name, secret in self.secrets.items() if secret["keyId"] == "lost"]
+        failed = [{"name": name, "message": f"secret {name} was encrypted with key lost"} for name in lost]
+        rotated = [name for name in self.secrets if name not in lost]
+        return web.json_response({"keyId": "k2", "rotated": rotated, "failed": failed})
 
     async def _backfill(self, request: web.Request) -> web.Response:
         workflow_id = request.match_info["id"]

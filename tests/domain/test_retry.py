@@ -174,6 +174,18 @@ def test_attempts_set_the_retries_that_admission_reads():
         ("factor nan", {"retry": {"factor": float("nan")}}, None, "finite|greater than or equal"),
         ("status nonsense", {"retry": {"on": {"statuses": ["9xx"]}}}, None, "write for example 404"),
         ("error nonsense", {"retry": {"on": {"errors": ["No!"]}}}, None, "pattern"),
+        (
+            "handler",
+            {"onFailure": [{"type": "log", "message": "x", "retry": {"initial": "10m"}}]},
+            None,
+            "cap 5m is shorter than initial 10m",
+        ),
+        (
+            "last step",
+            {"finally": [{"type": "log", "message": "x", "retry": {"initial": "1m", "budget": "5s"}}]},
+            None,
+            "no retry would fit",
+        ),
         ("unknown field", {"retry": {"tries": 3}}, None, "Extra inputs"),
         ("unsafe text", {"retry": {"retryUnsafe": "no"}}, None, "valid boolean"),
     ],

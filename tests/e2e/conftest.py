@@ -50,7 +50,7 @@ class Api:
     async def create(self, workflow_id: str, actions: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         body = {"workflowId": workflow_id, "trigger": {"type": "manual"}, "actions": actions, **more}
         status, answer = await self.call("POST", "/workflows", body)
-        assert status == 201, answer
+        assert status == 201, json.dumps(answer)
         return answer
 
     async def trigger(self, workflow_id: str) -> str:

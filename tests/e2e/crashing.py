@@ -13,6 +13,11 @@ class CrashAction(Action):
 
     type: Literal["crash"]
 
+    @property
+    def is_idempotent(self) -> bool:
+        """It may have done anything before."""
+        return False
+
 
 class StickAction(Action):
     """Stops the process that runs it from doing anything else, for good."""

@@ -220,8 +220,8 @@ async def test_a_message_is_published(stack, api, workflow_id):
 
 
 async def test_the_topics_of_this_system_are_refused(api, workflow_id):
-    await api.create(workflow_id, [{"type": "publish", "topic": "workflow.execution", "value": {}}])
-    execution = await run(api, workflow_id)
+    await api.create(workflow_id, [{"type": "publish", "topic": "{{ input.topic }}", "value": {}}])
+    execution = await run(api, workflow_id, {"input": {"topic": "workflow.execution"}})
     assert execution["status"] == "failed"
     assert execution["executedActions"][0]["error"]["class"] == "refused"
 
@@ -254,6 +254,7 @@ async def test_the_topics_of_this_system_are_refused(api, workflow_id):
             {"inputSchema": {"required": ["a"]}, "trigger": {"type": "periodic", "interval": "1h"}},
             "inputSchema",
         ),
+        ("own topic", [{"type": "publish", "topic": "workflow.execution"}], {}, "actions[0].topic"),
         ("delay at the end", [{"type": "delay", "duration": "1s"}], {}, "body"),
         ("no duration", [{"type": "delay", "duration": "soon"}, {"type": "log", "message": "x"}], {}, "actions[0].duration"),
     ],

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from events.broker import Broker
 from events.provision import ensure_topics
 from events.retentions import Retentions
 from events.topics import ALL, EXECUTION
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_retention_that_is_changed_counts_for_topics_that_are_there(stack):
-    there = {"bootstrap_servers": stack.kafka_bootstrap}
-    admin = AIOKafkaAdminClient(**there)
+    there = Broker(stack.kafka_bootstrap)
+    admin = there.admin()
     await admin.start()
 
     async def configured(name):

@@ -1,5 +1,6 @@
 """Golden payloads: what was once published stays readable, and is written the same way."""
 
+import json
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -60,10 +61,50 @@ RECORDS: dict[str, Event] = {
         workflow_id="w", execution_id=EXECUTION_ID, ended="skipped", at=NOON, reason="busy", version=2, cause="schedule",
         epoch=1, attempt=1, lost_attempts=0, retries_left=3, total_actions=2, recorded=0, created_at=NOON, due_at=NOON,
     ),
+    "execution-ended-of-a-retry": ExecutionEnded(
+        workflow_id="w", execution_id=EXECUTION_ID, ended="cancelled", at=NOON, reason="asked", version=2, cause="manual",
+        epoch=2, attempt=1, lost_attempts=0, retries_left=3, total_actions=2, recorded=1, created_at=NOON,
+        origin_id="019ab5d0-0000-7000-8000-000000000000", carried=1,
+    ),
+    "execution-request-with-input": ExecutionRequest(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="manual", attempt=1, retries_left=3,
+        total_actions=2, created_at=NOON, requested_at=NOON, deadline=NOON, input={"n": 1, "text": "é", "list": [None, {}]},
+    ),
+    "action-result-with-output": ActionResult(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, seq=1, version=2, runner="host-1-ab", attempt=1,
+        action_id="call", index=0, status="ok", execution_status="running", retries_left=3, total_actions=2,
+        started_at=NOON, finished_at=NOON, logs=["line"], output={"status": 200, "json": {"a": [1.5, True, None]}},
+        kind="http-request",
+    ),
+    "action-result-that-leads-to-a-handler": ActionResult(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, seq=2, version=2, runner="host-1-ab", attempt=1,
+        action_id="call", index=0, status="failed", execution_status="running", retries_left=3, total_actions=2,
+        started_at=NOON, finished_at=NOON, error={"class": "fail", "message": "no"}, kind="fail", next_index=2,
+    ),
+    "action-result-that-does-not-count": ActionResult(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, seq=1, version=2, runner="host-1-ab", attempt=1,
+        action_id="call", index=0, status="failed", execution_status="running", retries_left=3, total_actions=2,
+        started_at=NOON, finished_at=NOON, error={"class": "fail", "message": "no"}, kind="fail", continued=True,
+    ),
+    "action-result-of-a-delay": ActionResult(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, seq=1, version=2, runner="host-1-ab", attempt=1,
+        action_id="pause", index=0, status="ok", execution_status="waiting", retries_left=3, total_actions=2,
+        started_at=NOON, finished_at=NOON, logs=["waits until 2026-11-24T12:00:00.123Z"], kind="delay",
+        output={"until": "2026-11-24T12:00:00.123Z"}, wake_at=NOON, reason="action pause: waits",
+    ),
+    "execution-ended-by-its-deadline": ExecutionEnded(
+        workflow_id="w", execution_id=EXECUTION_ID, ended="failed", at=NOON, reason="timed out after 10m", version=2,
+        cause="manual", epoch=3, attempt=2, lost_attempts=1, retries_left=2, total_actions=2, recorded=1, created_at=NOON,
+        started_at=NOON,
+    ),
     "wake-up": WakeUp(workflow_id="w", execution_id=EXECUTION_ID, epoch=1, wake_at=NOON),
+    "wake-up-after-a-delay": WakeUp(workflow_id="w", execution_id=EXECUTION_ID, epoch=1, wake_at=NOON, delay=True),
     "workflow-changed": WorkflowChanged(workflow_id="w", version=2),
     "holder-ended": HolderEnded(workflow_id="w"),
     "backfill-asked": BackfillAsked(workflow_id="w"),
+    "dead-letter-of-nothing": DeadLetter(
+        topic="workflow.execution", partition=1, offset=2, reason="the record has no value", at=NOON
+    ),
     "dead-letter": DeadLetter(
         topic="workflow.execution", partition=1, offset=2, reason="bad", at=NOON, key="dw==",
         value="e30=",
@@ -90,6 +131,16 @@ def test_golden_payloads_are_written(name):
 
 def test_every_record_has_a_golden_payload():
     assert {type(record) for record in RECORDS.values()} == {record for spec in ALL for record in spec.records}
+    assert {file.stem for file in GOLDEN.iterdir()} == RECORDS.keys()
+
+
+@pytest.mark.parametrize("record", [record for spec in ALL for record in spec.records], ids=lambda record: record.__name__)
+def test_every_field_of_a_record_is_in_some_golden_payload(record):
+    """A field that came later has a payload with it and one without it, as it is met on a topic kept for a week."""
+    payloads = [json.loads((GOLDEN / f"{name}.json").read_bytes()) for name, each in RECORDS.items() if type(each) is record]
+    optional = {name for name, default in record._options.defaults.items() if default is None}
+    assert {name for payload in payloads for name in payload} == set(record._options.fields)
+    assert not [name for name in optional if all(name in payload for payload in payloads)]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class FakeAudit:
             entry
             for entry in sorted(self.entries, key=lambda entry: entry.entry_id, reverse=True)
             if (before is None or entry.entry_id < before)
-            and where.path in (None, entry.path)
+            and (where.path is None or f"{entry.path}/".startswith(f"{where.path}/"))
             and where.who in (None, entry.who)
             and where.operation in (None, entry.operation)
         ]

@@ -227,9 +227,9 @@ class FakeWorkflows:
         found = [workflow for workflow in found if before is None or workflow.version < before]
         return sorted(found, key=lambda workflow: workflow.version, reverse=True)[:limit]
 
-    async def archive(self, workflow_id: str, at: datetime) -> bool:
+    async def archive(self, workflow_id: str, at: datetime, *, expected: int | None = None) -> bool:
         head = self.heads.get(workflow_id)
-        if head is None or head.archived_at is not None:
+        if head is None or head.archived_at is not None or expected not in (None, head.version):
             return False
         self.kept[workflow_id, head.version] = head
         self.heads[workflow_id] = replace(head, archived_at=at, updated_at=at, next_run=None, version=head.version + 1)

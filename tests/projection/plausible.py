@@ -18,6 +18,7 @@ from domain.execution import (
     Status,
     admit,
     apply,
+    carry_over,
     claim,
 )
 from domain.identifiers import execution_id
@@ -52,6 +53,7 @@ class Life:
     workflow_id: str
     actions: int = 2
     now: datetime = START
+    origin: Execution | None = None  # it takes up where this one failed
     document: Execution = None  # type: ignore[assignment]
     requests: list[ExecutionRequest] = field(default_factory=list)  # the topic workflow.execution
     results: list[ActionResult | ExecutionEnded] = field(default_factory=list)  # the topic workflow.action-result
@@ -70,6 +72,8 @@ class Life:
                 total_actions=self.actions,
                 shard=partition_of(self.workflow_id),
                 lock_key=self.workflow_id,
+                origin_id=self.origin and self.origin.execution_id,
+                carried=carry_over(self.origin) if self.origin else {},
             )
         )
 
@@ -175,7 +179,7 @@ class Life:
         if self.requests:
             epoch = random.choice(self.requests).epoch
             steps += [lambda: self.claim(epoch)] * 3
-            if not self.runs and self.requests[0].epoch == 1:
+            if not self.runs and self.requests[0].epoch == 1 and not self.requests[0].carried:
                 steps += [self.start_certainly_new] * 4
         for run in living:
             steps += [lambda run=run: self.act(run, ok=random.random() < 0.7)] * 4
@@ -186,9 +190,9 @@ class Life:
         random.choice(steps)()
 
 
-def eventful(random: Random, workflow_id: str, steps: int) -> Life:
+def eventful(random: Random, workflow_id: str, steps: int, origin: Execution | None = None) -> Life:
     """Return a life in which anything may have happened, everything published being projected in the end."""
-    life = Life(random, workflow_id)
+    life = Life(random, workflow_id, origin=origin)
     for _ in range(steps):
         life.step()
     while life.unapplied:
@@ -196,9 +200,9 @@ def eventful(random: Random, workflow_id: str, steps: int) -> Life:
     return life
 
 
-def settled(random: Random, workflow_id: str, steps: int) -> Life:
+def settled(random: Random, workflow_id: str, steps: int, origin: Execution | None = None) -> Life:
     """Return such a life that came to its end: whatever was lost has been handed out again, and run."""
-    life = eventful(random, workflow_id, steps)
+    life = eventful(random, workflow_id, steps, origin)
     while life.document.status.is_open:
         why = {Status.WAITING: Restart.RETRY, Status.PENDING: Restart.UNCLAIMED, Status.RUNNING: Restart.LOST}
         life.restart(why[life.document.status], published=True)

@@ -4,14 +4,14 @@ from dataclasses import fields, replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from apps.projection.comparison import IDENTITY, STANDING, differences
 from domain.execution import Admission, Cause, Execution, Restart, Status, admit
 from domain.identifiers import execution_id
 from events.folding import ended_record
-from events.history import fold
+from events.history import fold, origin_of
 from tests.projection.plausible import START, Life, eventful, settled, smooth
 
 
@@ -34,6 +34,21 @@ def test_the_fold_of_a_life_that_ended_is_its_document(seed, steps):
     life = settled(Random(seed), "w", steps)
     assert not life.document.status.is_open
     assert fold(life.records).execution == life.document
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25), st.integers(1, 25))
+def test_the_fold_of_what_takes_up_a_failed_execution_is_its_document(seed, steps, more):
+    first = settled(Random(seed), "w", steps)
+    assume(first.document.status not in (Status.OK, Status.SKIPPED))
+    second = settled(Random(seed + 1), "w", more, first.document)
+    carried = [key for key in second.document.results if key.startswith("0_")]
+    assert origin_of(second.records) == (first.document.execution_id if carried else None)
+    told = fold(second.records, fold(first.records))
+    assert (told.execution, told.complete) == (second.document, True)
+    if carried:
+        told = fold(second.records)
+        assert (told.complete, told.lacks_origin) == (False, True), "without its origin nobody knows what was done before"
 
 
 def test_a_smooth_life_agrees_at_each_moment():
@@ -106,7 +121,6 @@ def test_every_field_of_an_execution_is_compared():
     told_by_no_record = {
         "deadline",  # stands only while it is open, and changes nothing of what is compared
         "input",  # said by the request; not compared yet
-        "origin_id",  # likewise
         "intents",  # written before a request leaves, so that a crash in between is not forgotten
     }
     assert {*IDENTITY, *STANDING, "results"} == {field.name for field in fields(Execution)} - told_by_no_record

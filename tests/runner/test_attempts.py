@@ -1,5 +1,6 @@
 """What a failed attempt says of the execution, with its publisher replaced by a list."""
 
+import asyncio
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -86,3 +87,19 @@ async def test_the_budget_counts_from_the_first_failed_attempt(outcomes):
     (result,) = await attempt(definition, retries_left=2, failures={0: Failures(1, LONG_AGO)}, number=2)
     assert result.execution_status == "failed"
     assert "budget" in result.reason
+
+
+@pytest.mark.parametrize("is_idempotent", [True, False])
+async def test_an_action_that_overruns_its_time_may_have_been_done(monkeypatch, is_idempotent):
+    """With retryUnsafe false, only what is idempotent is repeated when nobody knows whether it was done."""
+
+    async def hang(action, context):
+        await asyncio.Event().wait()
+
+    definition = workflow({"type": "publish", "topic": "t", "timeout": "1s"}, retry={"retryUnsafe": False})
+    monkeypatch.setattr("apps.runner.attempts.TIMEOUT_GRACE", -0.99)
+    monkeypatch.setattr(registry.PublishAction, "is_idempotent", is_idempotent)
+    monkeypatch.setitem(registry.KINDS, registry.PublishAction, hang)
+    (result,) = await attempt(definition, retries_left=3)
+    assert (result.error["class"], result.execution_status) == ("timeout", "waiting" if is_idempotent else "failed")
+    assert is_idempotent or result.reason.endswith("it may have arrived, and retryUnsafe is false")

@@ -24,6 +24,7 @@ async def test_an_outcome_comes_back_and_a_death_is_told(isolation: Isolation) -
         outcome = await other.run(CrashAction(type="crash"), CONTEXT)
     assert isinstance(outcome, Failed)
     assert (outcome.error_class, outcome.message) == ("crashed", "it ended the process that ran it, alone: exit status 1")
+    assert outcome.maybe_done, "retryUnsafe: false holds for it as well"
 
 
 async def test_one_that_is_stuck_is_killed_when_it_is_cancelled(isolation: Isolation) -> None:

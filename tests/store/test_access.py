@@ -70,6 +70,10 @@ async def test_the_audit_log_is_read_from_its_end(store):
     assert await store.audit.list(AuditFilter(), before=newest[-1].entry_id, limit=5) == [entry(1), entry(0)]
     assert len(await store.audit.list(AuditFilter(who="anna", path="/workflows/a"), before=None, limit=5)) == 3
     assert await store.audit.list(AuditFilter(operation="other"), before=None, limit=5) == []
+    for number, path in enumerate(("/workflows/a/pause", "/workflows/a.b", "/workflows"), start=4):
+        await store.audit.write(entry(number, path=path))
+    below = await store.audit.list(AuditFilter(path="/workflows/a"), before=None, limit=2)
+    assert [found.path for found in below] == ["/workflows/a/pause", "/workflows/a"]
 
 
 async def test_a_key_is_claimed_once_and_its_answer_kept(store):

@@ -67,7 +67,8 @@ async def test_of_two_changes_at_once_one_is_told(store):
 
 async def test_archiving_keeps_what_open_executions_run(store):
     await store.workflows.create(workflow(next_run=at(10)))
-    assert await store.workflows.archive("w", at(5))
+    assert not await store.workflows.archive("w", at(5), expected=2)
+    assert await store.workflows.archive("w", at(5), expected=1)
     assert not await store.workflows.archive("w", at(6))
     assert not await store.workflows.archive("nobody", at(6))
     archived = await store.workflows.get("w")

@@ -264,6 +264,17 @@ def test_fields_are_rendered_wherever_they_are_and_errors_name_the_place():
     assert [problem.path for problem in Fields({"x": ["{{ ("]}).problems] == [("x", 0)]
 
 
+def test_all_templates_of_a_step_share_one_budget():
+    """Each of them stays within it; together they would hold the runner up for a minute."""
+    one = "{% for a in range(9000) %}{{ a ~ 'x' }}{% endfor %}"
+    assert len(Fields([one]).render(DATA)[0]) > 9000
+    began = time.process_time()
+    with pytest.raises(RenderError, match=r"^v\d+: the template does too much"):
+        Fields({f"v{number}": f"{one}{number}" for number in range(500)}).render(DATA)
+    assert time.process_time() - began < 5, "not bounded"
+    assert Fields([one]).render(DATA), "the next step has a budget of its own"
+
+
 def test_references_tell_what_is_read():
     template = Template(
         "{{ actions['a'].output.x }}{% for i in input.list %}{{ i.q }}{{ secrets.K }}{% endfor %}{{ other }}"

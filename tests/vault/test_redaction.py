@@ -1,12 +1,16 @@
 import base64
+import html
 import json
+import re
+import time
 import urllib.parse
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vault.redaction import Redactor
+from domain.excerpts import CUT, excerpt
+from vault.redaction import HIDDEN, Redactor, is_recognisable
 
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=4, max_size=40).filter(
     lambda value: len(value.strip()) >= 4 and "*" not in value and value == value.strip() and len(value.splitlines()) == 1
@@ -19,35 +23,95 @@ def knowing(*values):
     return redactor
 
 
+def writings(value):
+    """Return how the software of this world writes ``value``."""
+    raw = value.encode()
+    as_json = json.dumps(value)[1:-1]
+    return {
+        "plain": value,
+        "JSON": as_json,
+        "JSON as it is": json.dumps(value, ensure_ascii=False)[1:-1],
+        "JSON of PHP": as_json.replace("/", "\\/"),
+        "JSON of Go": as_json.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
+        "JSON in JSON": json.dumps(as_json)[1:-1],
+        "JSON in JSON in JSON": json.dumps(json.dumps(as_json)[1:-1])[1:-1],
+        "JSON in HTML": html.escape(as_json),
+        "JSON in a URL": urllib.parse.quote_plus(as_json),
+        "URL in a URL": urllib.parse.quote(urllib.parse.quote(value, safe=""), safe=""),
+        "JSON in capitals": "".join(f"\\u{ord(c):04X}" if 127 < ord(c) < 0xD800 else c for c in value),
+        "repr": repr(value)[1:-1],
+        "URL": urllib.parse.quote(value, safe=""),
+        "path": urllib.parse.quote(value),
+        "encodeURIComponent": urllib.parse.quote(value, safe="!'()*"),
+        "form": urllib.parse.quote_plus(value),
+        "small hexadecimal": "".join(chr(b) if b < 128 and re.match(r"\w", chr(b)) else f"%{b:02x}" for b in raw),
+        "HTML": html.escape(value),
+        "HTML without quotes": html.escape(value, quote=False),
+        "HTML of Go": html.escape(value).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+        "XML": value.encode("ascii", "xmlcharrefreplace").decode(),
+        "base64": base64.b64encode(raw).decode(),
+        "base64 for URLs": base64.urlsafe_b64encode(raw).decode().rstrip("="),
+        "JSON in base64": base64.b64encode(as_json.encode()).decode(),
+        "base64 in a URL": urllib.parse.quote_plus(base64.b64encode(raw).decode()),
+        "base64 in JSON of PHP": base64.b64encode(raw).decode().replace("/", "\\/"),
+    }
+
+
 @given(SECRETS, st.text(max_size=20), st.text(max_size=20))
+@example("a&b<c>\"d'e/f\\g h+i=ß€😀", "", "")
+@example("p%C3%9Fq&amp;r", "", "")
 def test_a_value_is_taken_out_however_it_is_written(value, before, after):
     redactor = knowing(value)
-    writings = {
-        "plain": value,
-        "JSON": json.dumps(value)[1:-1],
-        "JSON as it is": json.dumps(value, ensure_ascii=False)[1:-1],
-        "URL": urllib.parse.quote(value, safe=""),
-        "form": urllib.parse.quote_plus(value),
-        "base64": base64.b64encode(value.encode()).decode(),
-        "base64 for URLs": base64.urlsafe_b64encode(value.encode()).decode().rstrip("="),
-    }
-    for writing in writings.values():
-        assert writing not in redactor.text(f"{before}|{writing}|{after}") or writing in "***"
+    for way, writing in writings(value).items():
+        for shown in (redactor.text(f"{before}|{writing}|{after}"), redactor.value({"a": [f"{before}|{writing}"]})["a"][0]):
+            assert writing not in shown or writing in HIDDEN, way
+
+
+@given(SECRETS, st.data())
+def test_a_mixture_of_ways_is_recognised(value, data):
+    ways = [
+        lambda c: c,
+        lambda c: urllib.parse.quote(c, safe=""),
+        lambda c: json.dumps(c)[1:-1],
+        html.escape,
+    ]
+    written = [data.draw(st.sampled_from(ways))(character) for character in value]
+    assert knowing(value).text(f"<{''.join(written)}>") == f"<{HIDDEN}>"
+    whole = data.draw(st.integers(4, len(value)))
+    cut = "".join(written[:whole]) + "".join(written[whole:])[: data.draw(st.integers(0, 5))]
+    assert knowing(value).cut(f"<{cut}") == f"<{HIDDEN}"
 
 
 @given(SECRETS.filter(lambda value: len(value) >= 6), st.binary(max_size=9), st.binary(max_size=9))
 def test_a_value_within_base64_is_taken_out(value, before, after):
     text = base64.b64encode(before + value.encode() + after).decode()
     shown = knowing(value).text(text)
-    assert "***" in shown
+    assert HIDDEN in shown
     # What is left speaks of no more than the bytes around the value and a byte at each of its ends.
-    assert len(shown.replace("***", "")) <= len(text) - (len(value.encode()) - 2) * 4 // 3 + 1
+    assert len(shown.replace(HIDDEN, "")) <= len(text) - (len(value.encode()) - 2) * 4 // 3 + 1
 
 
 @pytest.mark.parametrize("cut", range(4, 20))
 def test_a_text_cut_within_a_value_loses_its_end(cut):
     value = "abcd-efgh-ijkl-mnop-qrst"
     assert knowing(value).value(f"answer: {value[:cut]}") == "answer: ***"
+    assert knowing(value).value(f"answer: {value[:cut]}...") == "answer: ***"
+
+
+@given(SECRETS.filter(lambda value: len(value) > 8), st.data())
+def test_a_text_shortened_within_a_value_loses_its_beginning(value, data):
+    shortened = excerpt(f"is {value}", data.draw(st.integers(8, len(value) + 2)))
+    assert shortened.endswith(CUT)
+    told = knowing(value).value([f"{shortened}, not 'x'; {shortened}"])
+    assert told == [f"is {HIDDEN}{CUT}, not 'x'; is {HIDDEN}{CUT}"]
+
+
+@pytest.mark.parametrize("way", writings("w"))
+def test_what_is_cut_within_an_escape_is_recognised(way):
+    value = 'a"b&c/dßef gh'
+    writing = writings(value)[way]
+    for end in range(len(writing) - 8, len(writing)):
+        assert knowing(value).cut(f"x {writing[:end]}").rstrip("=%3Dd") == "x ***"
 
 
 def test_data_are_redacted_wherever_a_value_stands():
@@ -55,11 +119,42 @@ def test_data_are_redacted_wherever_a_value_stands():
     assert knowing("planted-1", "123456").value(data) == {"a": ["x *** y", {"***": 5}], "n": "***", "b": True, "none": None}
 
 
-def test_nothing_known_costs_nothing():
-    data = {"a": 1}
+def test_data_that_JSON_writes_otherwise_are_searched_as_well():
+    redactor = knowing('a"b\\c\nd', "half")
+    assert redactor.value(['<a\\"b\\\\c\\nd>']) == ["<***>"], "escaped once more"
+    assert redactor.value(["half \ud800"]) == ["*** \ud800"]
+    assert redactor.value([2**70, "half"]) == [2**70, "***"]
+
+
+def test_what_holds_no_value_is_handed_on_as_it_is():
+    data = {"a": 1, "b": ["text"]}
     assert Redactor().value(data) is data
-    assert knowing("abc").value(data) is data, "three characters would be found everywhere"
+    assert knowing("planted").value(data) is data
 
 
 def test_each_line_of_a_value_is_recognised():
-    assert knowing("-----BEGIN\nMIIEvQ1234\n-----END").text("key MIIEvQ1234") == "key ***"
+    key = "-----BEGIN\nMIIEvQ1234\n-----END"
+    assert knowing(key).text("key MIIEvQ1234") == "key ***"
+    assert knowing(key).text(json.dumps(key)) == '"***"'
+    assert "MIIEvQ" not in str(base64.b64decode(knowing(key).text(base64.b64encode(key.encode()).decode()) + "==="))
+
+
+def test_of_two_values_at_one_place_the_longer_is_taken_out():
+    assert knowing("abcd", "abcdefgh").text("abcdefgh") == "***"
+    redactor = knowing("abcd")
+    redactor.know(["efgh"])
+    assert redactor.text("abcd efgh") == "*** ***", "what was known stays known"
+
+
+@pytest.mark.parametrize(("value", "recognisable"), [("abc", False), ("abcd", True), ("  ab  ", False), ("a\nb\nc", True)])
+def test_what_is_too_short_is_no_secret(value, recognisable):
+    assert is_recognisable(value) is recognisable
+    assert (HIDDEN in knowing(value).text(f"<{value}>")) is recognisable
+
+
+def test_many_secrets_and_a_text_that_nearly_holds_each_of_them():
+    redactor = knowing(*(f"https://hooks.example/{number:05}" * 2 for number in range(200)))
+    text = "https://hooks.example/" * 10_000
+    began = time.process_time()
+    assert redactor.value({"a": text}) == {"a": text[: text.rindex("https")] + HIDDEN}
+    assert time.process_time() - began < 5, "not in one pass"

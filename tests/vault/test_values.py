@@ -2,7 +2,7 @@ import pytest
 
 from vault.keys import KeyRing, KeySource, new_key
 from vault.redaction import Redactor
-from vault.values import UnknownSecret, Values
+from vault.values import UnknownSecret, UnusableSecret, Values
 
 
 class Stored:
@@ -57,3 +57,24 @@ async def test_what_cannot_be_decrypted_is_not_there(values, stored):
     with pytest.raises(UnknownSecret):
         await values.get("FOREIGN")
     assert await values.get("FROM_FILE") == "file-value"
+
+
+async def test_what_is_too_short_is_no_secret_wherever_it_comes_from(tmp_path, stored):
+    """It could not be kept out of logs and history: it is not used, and who asks for it is told why."""
+    key = new_key()
+    stored.ring = KeyRing.parse(key, "test")
+    stored.found = {"STORED": "abc"}
+    (tmp_path / "MOUNTED").write_text("  ab  \n")
+    values = Values(
+        environment={"WF_SECRET_SET": "xyz", "WF_SECRET_FINE": "four"},
+        directory=tmp_path, keys=KeySource(key, None), stored=stored.all, redactor=Redactor(),
+    )  # fmt: skip
+    for name in ("STORED", "MOUNTED", "SET"):
+        with pytest.raises(UnusableSecret, match=f"secret {name} is not used: its value has fewer than 4 characters"):
+            await values.get(name)
+    assert await values.names() == {"FINE"}
+    assert values.unusable == {"STORED", "MOUNTED", "SET"}
+    (tmp_path / "MOUNTED").write_text("long enough")
+    await values.refresh(0.0)
+    assert await values.get("MOUNTED") == "long enough"
+    assert values.unusable == {"STORED", "SET"}

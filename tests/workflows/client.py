@@ -1,14 +1,60 @@
-"""A client of the API, for tests."""
+"""A client of the API, for tests. Every answer that it gets must be one that is documented, in each of its members."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import aiohttp
+import jsonschema_rs
 import orjson
 from aiohttp.test_utils import TestServer
 from multidict import CIMultiDictProxy
+from pydantic import BaseModel
 from yarl import URL
+
+from apps.operations import operation_of
+from apps.workflows import answers, openapi
+from apps.workflows.app import WorkflowsApp
+from apps.workflows.app import app as workflows_app
+
+
+def canonical(app: WorkflowsApp, path: str) -> str:
+    """Return the path of the route, as in /workflows/{workflow_id}, that a request goes to."""
+    found = [resource for resource in app.web.web_app.router.resources() if resource._match(path) is not None]
+    # One without a variable wins.
+    return min((resource.canonical for resource in found), key=lambda each: "{" in each, default="")
+
+
+class Documented:
+    """What ``/openapi.json`` says of answers; every app has the same."""
+
+    def __init__(self) -> None:
+        workflows_app.web.init_server()
+        self.document = openapi.document(openapi.routes_of(workflows_app.web.views, "/v1"))
+        self.statuses = {
+            operation["operationId"]: set(operation["responses"])
+            for methods in self.document["paths"].values()
+            for operation in methods.values()
+        }
+        self._validators: dict[str, jsonschema_rs.Draft202012Validator] = {}
+
+    def check(self, model: type[BaseModel], body: Any) -> None:
+        """Fail where an answer is not as documented."""
+        # Strictly, unlike the published schema: a member that is not declared is a gap in the documents.
+        model.model_validate(body)
+        name = model.__name__
+        if name not in self._validators:
+            schema = {"$ref": f"#/components/schemas/{name}", "components": self.document["components"]}
+            self._validators[name] = jsonschema_rs.Draft202012Validator(schema)
+        self._validators[name].validate(body)
+
+
+@cache
+def documented() -> Documented:
+    """Return what is documented, made once."""
+    return Documented()
+
 
 LOG = {"type": "log", "message": "hello"}
 
@@ -37,9 +83,10 @@ class Answer:
 class Client:
     """Speaks HTTP to the API."""
 
-    def __init__(self, session: aiohttp.ClientSession, server: TestServer) -> None:
+    def __init__(self, session: aiohttp.ClientSession, server: TestServer, app: WorkflowsApp) -> None:
         self.session = session
         self.server = server
+        self.app = app
 
     async def send(
         self, method: str, path: str, *, data: Any = None, json: Any = None, headers: Mapping[str, str] | None = None
@@ -51,7 +98,22 @@ class Client:
             method, url, data=data, headers=headers, skip_auto_headers=["Content-Type"]
         ) as response:
             raw = await response.read()
-            return Answer(response.status, response.headers, orjson.loads(raw) if raw else None)
+            answer = Answer(response.status, response.headers, orjson.loads(raw) if raw else None)
+        self._check_documented(method, url.path, answer)
+        return answer
+
+    def _check_documented(self, method: str, path: str, answer: Answer) -> None:
+        view = self.app.web.views.get(canonical(self.app, path))
+        operation = operation_of(view, method)
+        if operation is None or not isinstance(answer.body, dict) or answer.status == 500:  # a defect, which none documents
+            return
+        assert str(answer.status) in documented().statuses[operation.id], (
+            f"{operation.id} answers {answer.status}: {answer.body}"
+        )
+        found = operation.answers.get(answer.status)
+        model = answers.Problem if found is None else found.model
+        if model is not None:
+            documented().check(model, answer.body)
 
     async def get(self, path: str) -> Answer:
         return await self.send("GET", path)

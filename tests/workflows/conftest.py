@@ -60,4 +60,4 @@ def app(
 @pytest.fixture
 async def api(app: WorkflowsApp) -> AsyncIterator[Client]:
     async with TestServer(app.web.web_app) as server, aiohttp.ClientSession() as session:
-        yield Client(session, server)
+        yield Client(session, server, app)

@@ -208,10 +208,10 @@ class MemoryWorkflows:
         found = (head.next_run for head in self.documents.values() if head.next_run and head.next_run <= now)
         return min(found, default=None)
 
-    async def archive(self, workflow_id: str, at: datetime) -> bool:
+    async def archive(self, workflow_id: str, at: datetime, *, expected: int | None = None) -> bool:
         await self.network.cross()
         existing = self.documents.get(workflow_id)
-        if existing is None or existing.archived_at is not None:
+        if existing is None or existing.archived_at is not None or expected not in (None, existing.version):
             return False
         self.documents[workflow_id] = replace(existing, archived_at=at, updated_at=at, next_run=None)
         return True
@@ -228,8 +228,7 @@ class MemoryWorkflows:
         return [
             workflow
             for workflow in found
-            if workflow.archived_at is None
-            and where.trigger_type in (None, workflow.definition["trigger"]["type"])
+            if workflow.archived_at is None and where.trigger_type in (None, workflow.definition["trigger"]["type"])
         ][:limit]
 
 

@@ -1,5 +1,6 @@
 """Who may do what: every route as nobody, viewer, operator and admin; browsers; what is turned away without tokens."""
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from apps.scheduler.settings import SchedulerSettings
 from apps.service import Exposed
 from apps.workflows.app import WorkflowsApp, create_app
 from apps.workflows.settings import WorkflowsSettings
+from apps.workflows.v1 import stream
 from apps.workflows.v1.tokens import TokenBody, make
 from domain.access import Scope
 from tests.workflows.client import LOG, Client
@@ -237,6 +239,28 @@ async def test_a_token_is_shown_once_and_revoked(api: Client, app: WorkflowsApp,
     (await api.send("DELETE", f"/tokens/{made.body['tokenId']}", headers=admin)).problem(404)
 
 
+async def test_a_stream_ends_with_the_token_and_not_with_the_database(
+    api: Client, app: WorkflowsApp, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT", 0.02)
+    admin = bearer(token(store, ADMIN))
+    made = (await api.send("POST", "/tokens", json={"name": "screen"}, headers=admin)).body
+    url = api.server.make_url("/v1/events/stream")
+    async with api.session.get(url, headers=bearer(made["token"])) as response:
+        async for line in response.content:
+            if line == b": still here\n":
+                break
+        store.network.down = True
+        app.gate._believed.clear()  # as after five seconds
+        async for line in response.content:
+            if line == b": still here\n":
+                break
+        store.network.down = False
+        await api.send("DELETE", f"/tokens/{made['tokenId']}", headers=admin)
+        app.gate._believed.clear()
+        await asyncio.wait_for(response.content.read(), 10)
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [({}, "name"), ({"name": "a", "scope": "root"}, "scope"), ({"name": "a", "scope": "public"}, "scope")],
@@ -352,16 +376,18 @@ class TestWithoutTokens:
         ("0.0.0.0", "open", True),
     ],
 )
-def test_a_service_does_not_serve_everybody_by_accident(
+async def test_a_service_does_not_serve_everybody_by_accident(
     tmp_path: Any, create: Any, host: str, auth: str, starts: bool
 ) -> None:
     kinds: Any = {create_scheduler: SchedulerSettings, create_runner: RunnerSettings, create_app: WorkflowsSettings}
-    app = create(kinds[create](data_dir=tmp_path, web_host=host, auth=auth))
+    folder = tmp_path / "not" / "there"
+    app = create(kinds[create](data_dir=folder, web_host=host, auth=auth))
     if starts:
-        app._check_exposure()
+        await app.on_first_start()
+        assert folder.is_dir()
     else:
         with pytest.raises(Exposed, match="AUTH=tokens"):
-            app._check_exposure()
+            await app.on_first_start()
 
 
 async def test_every_change_is_in_the_audit_log(api: Client, store: MemoryStore, clock: Clock) -> None:
@@ -373,19 +399,25 @@ async def test_every_change_is_in_the_audit_log(api: Client, store: MemoryStore,
     clock.move(1)
     await api.send("POST", "/workflows/a/trigger", headers=operator)
     clock.move(1)
+    await api.send("POST", "/workflows/a/rollback", json={"version": 1}, headers=operator)
+    clock.move(1)
     await api.send("DELETE", "/workflows/a", headers=operator)
     await api.send("PUT", "/workflows/a", json=body, headers=operator)  # refused: archived
     entries = (await api.send("GET", "/audit", headers=admin)).body["items"]
     assert [entry["operation"] for entry in entries] == [
         "archiveWorkflow",
+        "rollBackWorkflow",
         "triggerWorkflow",
         "replaceWorkflow",
         "createWorkflow",
     ]
     assert {entry["who"] for entry in entries} == {"operator"}
-    assert entries[2]["changes"] == [{"path": "retries", "before": 1, "after": 2}]
-    assert entries[3]["requestId"] == "deploy-7"
-    assert entries[3]["path"] == "/workflows"
+    assert entries[1]["changes"] == [{"path": "retries", "before": 2, "after": 1}]
+    assert entries[3]["changes"] == [{"path": "retries", "before": 1, "after": 2}]
+    assert entries[4]["requestId"] == "deploy-7"
+    assert {entry["path"] for entry in entries} == {"/workflows/a", "/workflows/a/trigger", "/workflows/a/rollback"}
+    assert len((await api.send("GET", "/audit?path=/workflows/a", headers=admin)).body["items"]) == len(entries)
+    assert (await api.send("GET", "/audit?path=/workflows/b", headers=admin)).body["items"] == []
     page = (await api.send("GET", "/audit?limit=1&operation=replaceWorkflow", headers=admin)).body
     assert [entry["path"] for entry in page["items"]] == ["/workflows/a"]
 

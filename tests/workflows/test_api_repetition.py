@@ -39,6 +39,26 @@ def finish(store: MemoryStore, execution_id: str, *statuses: str) -> Execution:
     return execution
 
 
+@pytest.mark.parametrize("what", ["retry", "run-again"])
+async def test_a_crash_before_the_answer_is_kept_starts_nothing_twice(
+    api: Client, store: MemoryStore, requests: FakeTopic, clock: Clock, what: str
+) -> None:
+    await api.create("w", actions=THREE, retries=0)
+    origin = await api.trigger("w")
+    finish(store, origin, "ok", "failed")
+    headers = {"Idempotency-Key": "again"}
+    first = await api.send("POST", f"/executions/{origin}/{what}", headers=headers)
+    finish(store, first.body["executionId"], *(["ok"] * (2 if what == "retry" else 3)))
+    # As if the process had died before it kept the answer, and the new execution had ended meanwhile.
+    (key,) = store.idempotency.keys
+    claim, at = store.idempotency.keys[key]
+    store.idempotency.keys[key] = (type(claim)(False, claim.first_at, claim.fingerprint), at)
+    clock.move(31)
+    again = await api.send("POST", f"/executions/{origin}/{what}", headers=headers)
+    assert again.body == first.body
+    assert len(store.executions.documents) == len(requests.sent) == 2
+
+
 async def test_a_retry_takes_up_the_execution_at_the_failed_action(
     api: Client, store: MemoryStore, requests: FakeTopic, clock: Clock
 ) -> None:

@@ -108,6 +108,27 @@ class TestIfMatch:
         assert answer.headers["ETag"] == '"2"'
         assert (await api.get("/workflows/a")).body["version"] == 2
 
+    async def test_somebody_was_faster_than_who_goes_back(self, api: Client) -> None:
+        await api.create("a")
+        await api.send("PUT", "/workflows/a", json=BODY)
+        back = {"version": 1}
+        answer = await api.send("POST", "/workflows/a/rollback", json=back, headers={"If-Match": '"1"'})
+        answer.problem(412)
+        answer = await api.send("POST", "/workflows/a/rollback", json=back, headers={"If-Match": '"2"'})
+        assert (answer.status, answer.headers["ETag"]) == (200, '"3"')
+
+    async def test_somebody_was_faster_between_the_look_and_the_archiving(self, api: Client, store: MemoryStore) -> None:
+        await api.create("a")
+        archive = store.workflows.archive
+
+        async def late(workflow_id: str, at: Any, **more: Any) -> bool:
+            await api.send("PUT", "/workflows/a", json=BODY)
+            return await archive(workflow_id, at, **more)
+
+        store.workflows.archive = late  # type: ignore[method-assign]
+        (await api.send("DELETE", "/workflows/a", headers={"If-Match": '"1"'})).problem(412)
+        assert (await api.get("/workflows/a")).body["version"] == 2
+
     @pytest.mark.parametrize("value", ["*", '"7", "1"'])
     async def test_one_of_several_or_any(self, api: Client, value: str) -> None:
         await api.create("a")

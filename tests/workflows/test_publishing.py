@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-import structlog
+from structlog.typing import EventDict
 
 from apps.workflows.publishing import Publisher
 from events.records import WorkflowChanged
@@ -21,12 +21,11 @@ async def test_whoever_waits_is_told_whether_the_broker_has_it(broker: Any, cert
 
 
 @pytest.mark.parametrize(("broker", "complaint"), [("well", ""), ("refusing", "no broker"), ("failing", "went away")])
-async def test_whoever_does_not_wait_has_a_failure_logged(broker: Any, complaint: str) -> None:
+async def test_whoever_does_not_wait_has_a_failure_logged(logs: list[EventDict], broker: Any, complaint: str) -> None:
     topic = FakeTopic()
     topic.broker = broker
-    with structlog.testing.capture_logs() as logs:
-        assert await Publisher(topic, 10, waits=False)("w", EVENT) is False  # type: ignore[arg-type]
-        await asyncio.sleep(0)
+    assert await Publisher(topic, 10, waits=False)("w", EVENT) is False  # type: ignore[arg-type]
+    await asyncio.sleep(0)
     assert [complaint in entry["error"] for entry in logs] == ([True] if complaint else [])
 
 

@@ -13,7 +13,8 @@ from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.model import Model
 from vault.keys import KeyRing, VaultError
-from vault.values import LONGEST_VALUE, is_secret_name
+from vault.redaction import SHORTEST, is_recognisable
+from vault.values import LONGEST_VALUE, TOO_SHORT, is_secret_name
 
 NAME_RULE: Final = "must be 1 to 128 letters, digits, '-' or '_', the first a letter or '_'"
 
@@ -21,7 +22,7 @@ NAME_RULE: Final = "must be 1 to 128 letters, digits, '-' or '_', the first a le
 class SecretValue(Model):
     """A secret's value; it is never shown again."""
 
-    value: str = Field(min_length=1, max_length=LONGEST_VALUE)
+    value: str = Field(min_length=SHORTEST, max_length=LONGEST_VALUE)
 
 
 class Secrets(Resource):
@@ -38,12 +39,14 @@ class Secrets(Resource):
     async def get(self, request: web.Request) -> web.Response:
         """Return the names of the stored secrets, and of those that the service found in its environment and files."""
         stored = await self.app.store.secrets.list()
-        items: list[dict[str, Any]] = [
-            {"name": name, "source": "stored", "keyId": key_id, "updatedAt": representations.instant(updated_at)}
-            for name, key_id, updated_at in stored
-        ]
-        names = {item["name"] for item in items}
-        items += [{"name": name, "source": "mounted"} for name in await self.app.secrets.names() if name not in names]
+        found: dict[str, dict[str, Any]] = {
+            name: {"name": name, "source": "mounted"} for name in await self.app.secrets.names()
+        }
+        found |= {name: {"name": name, "source": "mounted", "problem": TOO_SHORT} for name in self.app.secrets.unusable}
+        for name, key_id, updated_at in stored:
+            kept = {"source": "stored", "keyId": key_id, "updatedAt": representations.instant(updated_at)}
+            found[name] = {"name": name, **found.get(name, {}), **kept}
+        items = list(found.values())
         return self.answer({"items": sorted(items, key=lambda item: item["name"])})
 
 
@@ -82,11 +85,13 @@ class OneSecret(Resource):
         value = body.get("value")
         errors = [FieldError(key[:100], "is not known here; remove it") for key in body if key != "value"]
         if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_VALUE:
-            errors.append(FieldError("value", f"must be a string of 1 to {LONGEST_VALUE} characters"))
+            errors.append(FieldError("value", f"must be a string of {SHORTEST} to {LONGEST_VALUE} characters"))
+        elif not is_recognisable(value):
+            errors.append(FieldError("value", f"cannot be stored: {TOO_SHORT}"))
         if errors or not isinstance(value, str):
             raise BadRequest("The secret is not valid.", errors)
         now = self.app.clock()
-        self.app.secrets.redactor.add(value)
+        self.app.secrets.redactor.know([value])
         try:
             sealed = self._ring().seal(name, value)
         except VaultError as error:

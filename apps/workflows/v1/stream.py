@@ -1,4 +1,7 @@
-"""``GET /events/stream``: live updates as Server-Sent Events."""
+"""``GET /events/stream``: live updates as Server-Sent Events.
+
+A stream may last for days, so who reads it is looked at again and again: it ends when the token is revoked or expires.
+"""
 
 from typing import Annotated, Any, ClassVar, Final
 
@@ -6,14 +9,17 @@ import orjson
 from aiohttp import hdrs, web
 from pydantic import Field
 
+from apps.access import AccessError
 from apps.operations import Answer, Operation
 from apps.workflows.field_errors import EXECUTION_ID_RULE
 from apps.workflows.live import Update, Watcher
 from apps.workflows.queries import Query, read_query
 from apps.workflows.views import Resource
 from domain.identifiers import EXECUTION_ID_PATTERN, WORKFLOW_ID_PATTERN
+from store.interfaces import StoreUnavailable
 
-HEARTBEAT: Final = 15.0  # seconds; proxies close connections on which nothing is said for a minute
+# Seconds; proxies close connections on which nothing is said for a minute, and a revoked token is good no longer than this.
+HEARTBEAT: Final = 5.0
 RECONNECT_AFTER: Final = 1_000  # milliseconds
 
 
@@ -60,11 +66,22 @@ class Stream(Resource):
                     await response.write(f"event: hello\nid: {feed.id_of(None)}\ndata: {{}}\n\n".encode())
                 while not watcher.closed:
                     updates = await watcher.take(HEARTBEAT)
+                    if not await self._may_go_on(request):
+                        break
                     await response.write(self._written(watcher, updates) or b": still here\n\n")
                 await response.write_eof()
             except (ConnectionError, RuntimeError):
                 pass  # the client went away
         return response
+
+    async def _may_go_on(self, request: web.Request) -> bool:
+        try:
+            await self.app.gate.identify(request)
+        except AccessError:
+            return False
+        except StoreUnavailable:
+            pass  # nobody is thrown out because it cannot be known who they are
+        return True
 
     def _written(self, watcher: Watcher, updates: list[Update]) -> bytes:
         written = bytearray()

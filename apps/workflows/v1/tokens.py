@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Final
 
 from aiohttp import web
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from apps.operations import Answer, Operation
 from apps.workflows import answers, auditing, cursors, representations
 from apps.workflows.bodies import read_object
-from apps.workflows.errors import BadRequest, FieldError, UnknownToken
+from apps.workflows.errors import BadRequest, UnknownToken
 from apps.workflows.field_errors import field_errors
 from apps.workflows.queries import Page, read_query
 from apps.workflows.views import Resource
@@ -19,6 +19,14 @@ from domain.durations import Duration, parse_duration
 from domain.model import Model
 from store.interfaces import AuditFilter
 
+_SCOPES: Final = tuple(scope.value for scope in Scope if scope is not Scope.PUBLIC)
+
+
+def _is_of_a_token(value: Any) -> Any:
+    if value not in _SCOPES:
+        raise ValueError(f"must be {', '.join(_SCOPES[:-1])} or {_SCOPES[-1]}")
+    return value
+
 
 class TokenBody(Model):
     """A token to make."""
@@ -26,10 +34,10 @@ class TokenBody(Model):
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")] = Field(
         description="Whose it is, or what for; shown in lists and in the audit log."
     )
-    scope: Scope = Field(
+    scope: Annotated[Scope, BeforeValidator(_is_of_a_token)] = Field(
         default=Scope.VIEWER,
         description="viewer reads; operator also changes workflows and starts executions; admin also makes tokens.",
-        json_schema_extra={"enum": ["viewer", "operator", "admin"]},
+        json_schema_extra={"enum": list(_SCOPES)},
     )
     expires_in: Duration | None = Field(default=None, description="How long it is good, as in 720h; for ever where absent.")
 
@@ -85,8 +93,6 @@ class Tokens(Resource):
             wanted = TokenBody.model_validate(body)
         except ValidationError as error:
             raise BadRequest("The token is not valid.", field_errors(error, body)) from None
-        if wanted.scope is Scope.PUBLIC:
-            raise BadRequest("The token is not valid.", [FieldError("scope", "must be viewer, operator or admin")])
         text, token = make(wanted, now=self.app.clock(), entropy=os.urandom(40))
         await self.app.store.tokens.add(token)
         shown = representations.token(token)
@@ -123,7 +129,9 @@ class AuditQuery(Page):
     """Which changes to list."""
 
     cursor: cursors.ExecutionCursor | None = None
-    path: Annotated[str, Field(max_length=300)] | None = Field(default=None, description="Exactly, as in /workflows/hello.")
+    path: Annotated[str, Field(max_length=300)] | None = Field(
+        default=None, description="This address and those below it, as in /workflows/hello."
+    )
     who: Annotated[str, Field(max_length=100)] | None = Field(default=None, description="Name of a token, or anonymous.")
     operation: Annotated[str, Field(max_length=100)] | None = Field(default=None, description="As in replaceWorkflow.")
 

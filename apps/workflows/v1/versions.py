@@ -7,14 +7,15 @@ from pydantic import Field, ValidationError
 
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
-from apps.workflows import answers, definitions, representations
+from apps.workflows import answers, auditing, definitions, representations
 from apps.workflows.bodies import read_object
 from apps.workflows.errors import BadRequest, FieldError, UnknownVersion, UnknownWorkflow
-from apps.workflows.field_errors import WORKFLOW_ID_RULE, field_errors
+from apps.workflows.field_errors import field_errors
+from apps.workflows.preconditions import read_before
 from apps.workflows.queries import Page, read_query
+from apps.workflows.v1.workflows import ETAG, check_id, in_full
 from apps.workflows.views import Resource
 from domain.access import Scope
-from domain.identifiers import is_workflow_id
 from domain.model import Model
 from store.interfaces import VersionConflict
 
@@ -45,7 +46,7 @@ class Versions(Resource):
 
     async def get(self, request: web.Request, workflow_id: str) -> web.Response:
         """Return a page of versions, newest first."""
-        _check_id(workflow_id)
+        check_id(workflow_id)
         query = read_query(VersionQuery, request)
         current = await definitions.current_workflow(workflow_id, self.app.store.workflows)
         found = await self.app.store.workflows.versions(workflow_id, before=query.cursor, limit=query.limit)
@@ -75,7 +76,7 @@ class OneVersion(Resource):
 
     async def get(self, request: web.Request, workflow_id: str, version: str) -> web.Response:
         """Return one version."""
-        _check_id(workflow_id)
+        check_id(workflow_id)
         number = _number(version)
         await definitions.current_workflow(workflow_id, self.app.store.workflows)
         found = await self.app.store.workflows.versions(workflow_id, before=number + 1, limit=1)
@@ -99,24 +100,26 @@ class WorkflowRollback(Resource):
         "post": Operation(
             "rollBackWorkflow",
             "Store an earlier version as the newest",
-            {200: Answer("The workflow as it is now.", answers.WorkflowSummary)},
+            {200: Answer("The workflow as it is now.", answers.WorkflowInFull, headers=ETAG)},
             scope=Scope.OPERATOR,
             body=RollBack,
+            example={"version": 3},
             refusals=(UnknownWorkflow, UnknownVersion, VersionConflict),
+            is_conditional=True,
         )
     }
 
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Store the definition of a former version as the next version: history is never rewritten."""
-        _check_id(workflow_id)
+        check_id(workflow_id)
         body = await read_object(request)
         try:
             given = RollBack.model_validate(body)
         except ValidationError as error:
             raise BadRequest("The body is not valid.", field_errors(error, body)) from None
+        before, expected = await read_before(request, workflow_id, self.app.store.workflows)
         definition = await self.app.store.workflows.get_version(workflow_id, given.version)
         if definition is None:
-            await definitions.current_workflow(workflow_id, self.app.store.workflows)
             raise UnknownVersion(workflow_id, given.version)
         stored = await definitions.replace(
             WorkflowDefinition.from_document(dict(definition)),
@@ -125,9 +128,10 @@ class WorkflowRollback(Resource):
             occurrences=self.app.store.occurrences,
             announce=self.app.announce_change,
             now=self.app.clock(),
+            expected=expected,
         )
-        holder = await self.app.store.executions.holder(workflow_id)
-        return self.answer(representations.workflow(stored, holder))
+        auditing.note(request, representations.definition(before.definition), representations.definition(stored.definition))
+        return self.answer(await in_full(stored, self.app.store.executions), version=stored.version)
 
 
 VIEWS: Final[tuple[Any, ...]] = (Versions, OneVersion, WorkflowRollback)
@@ -137,8 +141,3 @@ def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:12]) <= 2**31:
         raise BadRequest("The address is not valid.", [FieldError("version", "must be a whole number from 1 on")])
     return int(text)
-
-
-def _check_id(workflow_id: str) -> None:
-    if not is_workflow_id(workflow_id):
-        raise BadRequest("The address is not valid.", [FieldError("workflowId", WORKFLOW_ID_RULE)])

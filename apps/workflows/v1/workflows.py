@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from actions.checking import problems, uses_secrets
-from actions.dry_run import dry_run
+from actions.checking import Surroundings, problems, uses_secrets
+from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
 from apps.workflows import admission, answers, auditing, cursors, definitions, idempotency, representations
@@ -19,10 +19,10 @@ from apps.workflows.errors import (
     FieldError,
     InProgress,
     NotTriggeredByHand,
-    PreconditionFailed,
     UnknownWorkflow,
 )
 from apps.workflows.field_errors import WORKFLOW_ID_RULE, field_errors
+from apps.workflows.preconditions import read_before
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import execution_address
 from apps.workflows.views import Resource
@@ -35,8 +35,7 @@ from domain.overlap import Overlap
 from store.interfaces import Executions, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
 
 _LOCATION: Final = {"Location": "Where it is found."}
-_ETAG: Final = {"ETag": "Its version, for If-Match."}
-_IF_MATCH: Final = "If-Match"
+ETAG: Final = {"ETag": "Its version, for If-Match."}
 _EXAMPLE: Final = {"workflowId": "hello", "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "hello"}]}
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class Workflows(Resource):
         "post": Operation(
             "createWorkflow",
             "Create a workflow",
-            {201: Answer("The workflow.", answers.WorkflowInFull, headers={**_LOCATION, **_ETAG})},
+            {201: Answer("The workflow.", answers.WorkflowInFull, headers={**_LOCATION, **ETAG})},
             scope=Scope.OPERATOR,
             body=WorkflowDefinition,
             example=_EXAMPLE,
@@ -125,7 +124,7 @@ class Workflows(Resource):
             announce=self.app.announce_change,
             now=self.app.clock(),
         )
-        auditing.note(request, None, _definition(stored))
+        auditing.note(request, None, representations.definition(stored.definition))
         shown = representations.workflow_in_full(stored, None, None)
         return self.answer(shown, status=201, location=_address(stored), version=stored.version)
 
@@ -139,13 +138,13 @@ class OneWorkflow(Resource):
         "get": Operation(
             "getWorkflow",
             "Show a workflow and where it stands",
-            {200: Answer("The workflow.", answers.WorkflowInFull, headers=_ETAG)},
+            {200: Answer("The workflow.", answers.WorkflowInFull, headers=ETAG)},
             refusals=(UnknownWorkflow,),
         ),
         "put": Operation(
             "replaceWorkflow",
             "Store the next version of a workflow",
-            {200: Answer("The workflow.", answers.WorkflowInFull, headers=_ETAG)},
+            {200: Answer("The workflow.", answers.WorkflowInFull, headers=ETAG)},
             scope=Scope.OPERATOR,
             description="An open execution finishes with the version that it began with.",
             body=WorkflowDefinition,
@@ -180,7 +179,7 @@ class OneWorkflow(Resource):
                 [FieldError("workflowId", f"must be {workflow_id} as in the address, or absent")],
             )
         definition = await _read_definition(body, self.app)
-        before = await self._expected(request, workflow_id)
+        before, expected = await read_before(request, workflow_id, self.app.store.workflows)
         stored = await definitions.replace(
             definition,
             workflows=self.app.store.workflows,
@@ -188,34 +187,24 @@ class OneWorkflow(Resource):
             occurrences=self.app.store.occurrences,
             announce=self.app.announce_change,
             now=self.app.clock(),
-            expected=before.version if _IF_MATCH in request.headers else None,
+            expected=expected,
         )
-        auditing.note(request, _definition(before), _definition(stored))
+        auditing.note(request, representations.definition(before.definition), representations.definition(stored.definition))
         return self.answer(await in_full(stored, self.app.store.executions), version=stored.version)
 
     async def delete(self, request: web.Request, workflow_id: str) -> web.Response:
         """Archive the workflow."""
         check_id(workflow_id)
-        before = await self._expected(request, workflow_id)
+        before, expected = await read_before(request, workflow_id, self.app.store.workflows)
         await definitions.archive(
-            workflow_id, workflows=self.app.store.workflows, announce=self.app.announce_change, now=self.app.clock()
+            workflow_id,
+            workflows=self.app.store.workflows,
+            announce=self.app.announce_change,
+            now=self.app.clock(),
+            expected=expected,
         )
-        auditing.note(request, _definition(before), None)
+        auditing.note(request, representations.definition(before.definition), None)
         return web.Response(status=204)
-
-    async def _expected(self, request: web.Request, workflow_id: str) -> Workflow:
-        """Return the workflow as it is before a change.
-
-        Raises:
-            PreconditionFailed: it is not at the version that If-Match names.
-        """
-        current = await definitions.current_workflow(workflow_id, self.app.store.workflows)
-        wanted = request.headers.get(_IF_MATCH)
-        if wanted is not None:
-            versions = {each.strip() for each in wanted.split(",")}
-            if "*" not in versions and f'"{current.version}"' not in versions:
-                raise PreconditionFailed(workflow_id, current.version)
-        return current
 
 
 class WorkflowTrigger(Resource):
@@ -287,27 +276,24 @@ class WorkflowDryRun(Resource):
         """Render and check everything, and send nothing."""
         check_id(workflow_id)
         members = _read_members(await read_object(request, optional=True), "input", "actions")
-        known = members.get("actions", {})
-        for name, answer in known.items():
-            if not isinstance(answer, dict) or not isinstance(answer.get("output", {}), dict):
-                raise BadRequest(
-                    "The body is not valid.",
-                    [FieldError(f"actions.{name[:100]}", 'must be an object such as {"output": {…}}')],
-                )
+        answers = members.get("actions", {})
         stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
+        definition = WorkflowDefinition.from_document(dict(stored.definition))
+        wrong = bad_answers(definition, answers)
+        if wrong:
+            raise BadRequest("The body is not valid.", [FieldError(field, message) for field, message in wrong])
         now = self.app.clock()
         execution = {
             "id": execution_id(now, bytes(10)), "workflowId": workflow_id, "version": stored.version, "attempt": 1,
             "createdAt": representations.instant(now), "dueAt": None, "status": "ok", "failure": None,
         }  # fmt: skip
-        definition = WorkflowDefinition.from_document(dict(stored.definition))
         return self.answer(
             dry_run(
                 definition,
                 given=members.get("input", {}),
-                known=known,
+                answers=answers,
                 execution=execution,
-                secrets=await self.app.secrets.names() if uses_secrets(definition) else frozenset(),
+                around=await _surroundings(definition, self.app),
             )
         )
 
@@ -320,10 +306,15 @@ async def _read_definition(body: dict[str, Any], app: "WorkflowsApp") -> Workflo
         definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body)) from None
-    found = problems(definition, await app.secrets.names() if uses_secrets(definition) else frozenset())
+    found = problems(definition, await _surroundings(definition, app))
     if found:
         raise BadRequest("The workflow is not valid.", [FieldError(field, message) for field, message in found])
     return definition
+
+
+async def _surroundings(definition: WorkflowDefinition, app: "WorkflowsApp") -> Surroundings:
+    secrets = await app.secrets.names() if uses_secrets(definition) else frozenset()
+    return Surroundings(secrets, app.secrets.unusable, app.settings.publish_own_topics)
 
 
 def _read_members(body: dict[str, Any], *names: str) -> dict[str, dict[str, Any]]:
@@ -333,10 +324,6 @@ def _read_members(body: dict[str, Any], *names: str) -> dict[str, dict[str, Any]
     if found:
         raise BadRequest("The body is not valid.", found)
     return body
-
-
-def _definition(stored: Workflow) -> dict[str, Any]:
-    return WorkflowDefinition.from_document(dict(stored.definition)).to_wire()
 
 
 async def in_full(stored: Workflow, executions: Executions) -> dict[str, Any]:
