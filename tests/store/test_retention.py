@@ -86,6 +86,7 @@ async def test_what_is_over_is_removed_and_nothing_else(real):
     assert (await real.idempotency.claim("key 1", "print", at(9))).is_ours
     assert not (await real.idempotency.claim("key 2", "print", at(9))).is_ours
 
+    await real._database.sweeps.delete_many({})  # what was never swept is swept at once, not hour by hour
     await all_swept(real, at(0) + 1000 * DAY)
     assert [each.execution_id async for each in real.executions.scan()] == [still_open.execution_id]
     assert [each.created_at for each in await real.backfills.list("w", before=None, limit=9)] == [at(3)]
