@@ -534,7 +534,7 @@ class MongoExecutions:
                 # Lock keys are the workflow id, or begin with it and "#"; "$" is the character after "#".
                 lock_keys = {"$gte": where.workflow_id, "$lt": f"{where.workflow_id}$"}
                 query = {"workflow_id": where.workflow_id, "lock_key": lock_keys, **query}
-            for execution in await self._newest(self._live, {**query, **_cause_is(where)}, window, limit):
+            for execution in await self._newest(self._live, {**query, **_cause_is_in(where)}, window, limit):
                 found[execution.execution_id] = execution
         if statuses & TERMINAL:
             await self._list_finished(found, where, statuses & TERMINAL, window, limit)
@@ -544,7 +544,7 @@ class MongoExecutions:
         self, found: dict[str, Execution], where: ExecutionFilter, statuses: frozenset[Status], window: Window, limit: int
     ) -> None:
         """Add finished executions to ``found`` until it holds the newest ``limit``."""
-        cause = _cause_is(where)
+        cause = _cause_is_in(where)
         if where.workflow_id is None:
             queries: Sequence[Document] = [{"status": status.value, **cause} for status in sorted(statuses)]
         elif statuses == TERMINAL:
@@ -746,8 +746,8 @@ def _reach_of(execution_id: str, now: datetime) -> int:
     return 0
 
 
-def _cause_is(where: ExecutionFilter) -> Document:
-    return {} if where.cause is None else {"cause": where.cause.value}
+def _cause_is_in(where: ExecutionFilter) -> Document:
+    return {} if where.causes is None else {"cause": {"$in": sorted(cause.value for cause in where.causes)}}
 
 
 _END = ("epoch", "finished_at", "reason")

@@ -110,7 +110,7 @@ class ExecutionFilter:
     statuses: frozenset[Status] | None = None
     created_from: datetime | None = None  # inclusive
     created_to: datetime | None = None  # exclusive
-    cause: Cause | None = None
+    causes: frozenset[Cause] | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from store.interfaces import (
     Workflows,
 )
 
+_OF_TICKS = frozenset({Cause.SCHEDULE, Cause.BACKFILL})
 _TRIES = 20  # of a pause, against a schedule that advances at the same time
 
 
@@ -214,5 +215,5 @@ class Ledger:
 async def _fired(workflow_id: str, executions: Executions, before: datetime | None, limit: int) -> Sequence[Execution]:
     """Return the newest ``limit`` executions that came of ticks."""
     cursor = None if before is None else earliest_execution_id(before)
-    where = ExecutionFilter(workflow_id=workflow_id, cause=Cause.SCHEDULE)
+    where = ExecutionFilter(workflow_id=workflow_id, causes=_OF_TICKS)
     return await executions.list(where, before=cursor, limit=limit)

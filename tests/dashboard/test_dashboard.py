@@ -1,5 +1,6 @@
 """What people do on the dashboard: create, run, watch, cancel, take up again, edit, go back."""
 
+import asyncio
 import re
 
 import pytest
@@ -8,6 +9,16 @@ from playwright.async_api import expect
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOG = {"type": "log", "message": "hello"}
+# A listener of its own: the page has heard of the end as well when this one has, or is about to.
+LISTEN = """(workflowId) => new Promise((listening) => {
+  const source = new EventSource(`/v1/events/stream?workflowId=${workflowId}`);
+  source.addEventListener("hello", listening);
+  window.ended = new Promise((ended) => source.addEventListener("action-result", (event) => {
+    if (JSON.parse(event.data).status !== "ok") return;
+    source.close();
+    ended();
+  }));
+})"""
 
 
 def call(target, key, query=""):
@@ -115,6 +126,29 @@ async def test_two_people_who_edit_lose_nothing(page, stack, api, workflow_id):
     await expect(page.get_by_text("Valid", exact=True)).to_be_visible()
     await editor.press("Control+s")
     await expect(page.get_by_text("Version 2", exact=True)).to_be_visible()
+
+
+async def test_what_happens_while_a_list_is_read_is_in_it(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await page.goto(f"{stack.api_url}/#/executions?workflow={workflow_id}")
+    await expect(page.get_by_text("Nothing matches")).to_be_visible()
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    is_read, may_arrive = asyncio.Event(), asyncio.Event()
+
+    async def hold(route):
+        answer = await route.fetch()
+        is_read.set()
+        await may_arrive.wait()
+        await route.fulfill(response=answer)
+
+    await page.route("**/v1/executions?*", hold)
+    await page.get_by_label("Time", exact=True).select_option("Last day")
+    await is_read.wait()
+    await page.evaluate(LISTEN, workflow_id)
+    execution_id = await api.trigger(workflow_id)
+    await page.evaluate("window.ended")
+    may_arrive.set()
+    await expect(page.locator(f"[data-execution='{execution_id}']").get_by_text("Succeeded")).to_be_visible()
 
 
 async def test_lists_show_what_happens_by_themselves(page, stack, api, workflow_id):

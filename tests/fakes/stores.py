@@ -148,7 +148,7 @@ class FakeExecutions:
                 and (where.created_from is None or execution.execution_id >= earliest_execution_id(where.created_from))
                 and (where.created_to is None or execution.execution_id < earliest_execution_id(where.created_to))
                 and (before is None or execution.execution_id < before)
-                and where.cause in (None, execution.cause)
+                and (where.causes is None or execution.cause in where.causes)
             )
 
         found = sorted(filter(matches, self.found.values()), key=lambda e: e.execution_id, reverse=True)

@@ -315,6 +315,7 @@ async def test_unclaimed_requests_are_found_by_age(store):
 
 async def test_listing(store):
     asked = [admission("a" if n % 2 else "b", seconds=n, lock=False) for n in range(6)]
+    asked[1], asked[2] = replace(asked[1], cause=Cause.SCHEDULE), replace(asked[2], cause=Cause.BACKFILL)
     for each in asked:
         await store.executions.admit(each)
     ids = [each.execution_id for each in asked]
@@ -328,6 +329,8 @@ async def test_listing(store):
     assert await listed(workflow_id="a") == [ids[5], ids[3], ids[1]]
     assert await listed(statuses=frozenset({Status.OK})) == []
     assert await listed(statuses=frozenset({Status.SKIPPED, Status.OK}), workflow_id="b") == [ids[4], ids[2], ids[0]]
+    assert await listed(causes=frozenset({Cause.SCHEDULE, Cause.BACKFILL})) == [ids[2], ids[1]]
+    assert await listed(causes=frozenset({Cause.MANUAL}), workflow_id="a") == [ids[5], ids[3]]
     assert await listed(created_from=at(2), created_to=at(4)) == [ids[3], ids[2]]
     assert await listed(created_to=at(4), before=ids[3]) == [ids[2], ids[1], ids[0]]
     assert (await store.executions.latest("b")).execution_id == ids[4]

@@ -105,6 +105,7 @@ class MemoryExecutions:
             if (before is None or execution.execution_id < before)
             and where.workflow_id in (None, execution.workflow_id)
             and (where.statuses is None or execution.status in where.statuses)
+            and (where.causes is None or execution.cause in where.causes)
             and (where.created_from is None or execution.execution_id >= earliest_execution_id(where.created_from))
             and (where.created_to is None or execution.execution_id < earliest_execution_id(where.created_to))
         ]

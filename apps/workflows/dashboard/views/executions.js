@@ -24,6 +24,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
   const size = only ? FEW : PAGE;
   const state = { items: memory.items ?? null, next: memory.next ?? null, error: null, more: false, news: 0, workflowId, typed: workflowId, statuses: new Set(statuses), span, suggested: [] };
   let asked = 0;
+  let arrived = []; // while a page was being read, which may not have them yet
 
   const address = (cursor) => `/v1/executions${query({
     limit: size,
@@ -35,6 +36,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
 
   async function read(keep = false, all = true) {
     const mine = ++asked;
+    arrived = [];
     if (!keep) state.items = null;
     if (all) state.news = 0;
     draw();
@@ -63,7 +65,8 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
     const oldest = page.items.at(-1)?.executionId ?? "";
     const below = shown.slice(size).filter((each) => each.executionId < oldest);
     if (!below.length) state.next = page.nextCursor;
-    state.items = [...page.items, ...below];
+    const found = new Set(page.items.map((each) => each.executionId));
+    state.items = [...arrived.filter((each) => !found.has(each.executionId)), ...page.items, ...below].sort(newestFirst);
   }
 
   async function readMore() {
@@ -85,8 +88,8 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
   const atRest = () => !state.items?.length || ((only || scrollY < 60) && !root.matches(":hover") && !root.contains(document.activeElement));
 
   function note(name, data) {
-    if (!state.items || !data.executionId) return;
-    const known = state.items.find((each) => each.executionId === data.executionId);
+    if (!data.executionId) return;
+    const known = (state.items ?? arrived).find((each) => each.executionId === data.executionId);
     if (known) {
       if (!isOpen(known) || !data.status) return;
       known.status = data.status;
@@ -100,7 +103,8 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
       if (state.statuses.size && !state.statuses.has("pending") && !state.statuses.has("running")) return;
       if (atRest()) {
         const next = { ...data, startedAt: null, finishedAt: null, nextAttemptAt: null, fresh: true };
-        state.items = [next, ...state.items].sort(newestFirst).slice(0, Math.max(state.items.length, size));
+        arrived.push(next);
+        if (state.items) state.items = [next, ...state.items].sort(newestFirst).slice(0, Math.max(state.items.length, size));
       } else {
         state.news += 1;
       }
