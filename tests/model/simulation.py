@@ -51,6 +51,7 @@ from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, ExecutionRequest
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
 from events.wire import Decoder, encode
+from store import executions as repository
 from store.executions import MongoExecutions, from_document
 from store.interfaces import Heartbeat, StoreUnavailable, Workflow
 from tests.fakes.stores import FakeBackfills, FakeOccurrences, FakeRunners, FakeWorkflows
@@ -94,6 +95,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jump.clock
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Do it here and now: a thread would take time of the real clock."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 class Process:
@@ -848,7 +858,15 @@ class Api(Process):
 def on_virtual_time(world: World) -> Any:
     """Return patches that put the services' clocks on the world's."""
     clock = lambda: world.now  # noqa: E731
+
+    class Datetime(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return world.now
+
     patches = ExitStack()
+    # The repository asks for less or more, depending on how long ago something was.
+    patches.enter_context(patch.object(repository, "datetime", Datetime))
     for module in (attempts, intake, runs, strays):
         patches.enter_context(patch.object(module, "now", clock))
     patches.enter_context(patch.object(attempts, "run_action", world.act))
