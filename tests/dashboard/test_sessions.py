@@ -94,6 +94,7 @@ async def test_an_operator_creates_runs_and_pauses(visitor, guarded, token, work
     await visitor.get_by_role("button", name="Pause").click()
     await expect(visitor.get_by_role("status").get_by_text("Paused")).to_be_visible()
     await visitor.get_by_role("button", name="Run now").click()
+    await expect(visitor.get_by_role("heading", name="What happened")).to_be_visible()
     await expect(visitor.get_by_text("done by an operator")).to_be_visible()
     await visitor.goto(f"{guarded}/#/system/tokens")
     await expect(visitor.get_by_text("This is for the scope admin")).to_be_visible()

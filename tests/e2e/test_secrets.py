@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Every character that some encoder writes otherwise, and longer than any excerpt in a message.
 VALUE = "planted s3cr&t/\"value\"+ß=17<x>'q'?" + "".join(f"-{number}th-piece" for number in range(12))
-TOKEN = "another-planted-one-without-special-characters"
+TOKEN = "q7Zk2mX9vR4tLw8nB3yH6dJ5sF1gC0pAeUiOoKj8Tz"  # nothing that a name of a test may hold, too
 PIECE = 8  # characters of a value, next to each other, that nothing may hold
 
 

@@ -185,7 +185,7 @@ export function editor(root, id) {
       saved = area.value;
       draft.drop();
       toast(id ? `Stored as version ${stored.version}.` : `${stored.workflowId} is there.`);
-      location.hash = link`#/workflows/${stored.workflowId}`;
+      if (!ended) location.hash = link`#/workflows/${stored.workflowId}`;
       return;
     } catch (error) {
       state.refused = error;

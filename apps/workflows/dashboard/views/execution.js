@@ -86,7 +86,7 @@ export function execution(root, id) {
     state.busy = false;
     if (started) {
       toast(how === "retry" ? "Taken up again from the failed action." : "Started once more.");
-      location.hash = link`#/executions/${started.executionId}`;
+      if (!ended) location.hash = link`#/executions/${started.executionId}`;
     } else {
       draw();
     }

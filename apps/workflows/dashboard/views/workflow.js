@@ -81,7 +81,7 @@ export function workflow(root, id, parameters) {
 
   async function run() {
     const started = state.found.inputSchema ? await runWith(id, state.found.inputSchema) : await runPlainly();
-    if (started) location.hash = link`#/executions/${started.executionId}`;
+    if (started && !ended) location.hash = link`#/executions/${started.executionId}`;
   }
 
   async function runPlainly() {
@@ -95,14 +95,14 @@ export function workflow(root, id, parameters) {
 
   async function runWithJson() {
     const started = await runWith(id, null);
-    if (started) location.hash = link`#/executions/${started.executionId}`;
+    if (started && !ended) location.hash = link`#/executions/${started.executionId}`;
   }
 
   async function archive() {
     if (!(await confirmed(`Archive ${id}?`, "It runs no more and leaves the list. Its history stays, and creating it again brings it back.", "Archive"))) return;
     if (await attempt(async () => { await remove(path); return true; })) {
       toast(`${id} is archived.`);
-      location.hash = "#/workflows";
+      if (!ended) location.hash = "#/workflows";
     }
   }
 
