@@ -38,11 +38,13 @@ ENVIRONMENT = {
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stack(tmp_path_factory):
     settings = on_free_ports(StandaloneSettings(data_dir=tmp_path_factory.mktemp("faults")))
-    stack = Stack(settings, environment=ENVIRONMENT)
+    lines = []
+    stack = Stack(settings, environment=ENVIRONMENT, sink=lambda name, line: lines.append(f"{name}: {line}"))
     mongodb = stack.dependencies.mongodb
     command = mongodb.command()
     mongodb.command = lambda: [*command, "--enable-test-commands"]  # such as configureFailPoint
     async with stack as running:
+        running.lines = lines
         yield running
 
 

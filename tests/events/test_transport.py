@@ -1,13 +1,16 @@
 """What the transport does otherwise than Faust's own."""
 
 import asyncio
+from contextlib import nullcontext
 from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from faust.types import TP
 from mode import Service
 
-from events.transport import Consumer
+from events.transport import Consumer, ConsumerThread
 
 
 @pytest.fixture
@@ -81,3 +84,35 @@ async def test_an_event_of_an_earlier_generation_is_not_acknowledged(waiting):
     waiting._unacked_messages = {message}
     assert waiting.ack(message) is False
     assert (waiting._unacked_messages, told) == (set(), [])
+
+
+async def test_a_fetch_under_way_takes_nothing_once_no_partition_is_active():
+    """As in a rebalance: what it took then was dropped, and the recovery of the tables waited for it for ever."""
+    client = SimpleNamespace(ready=Mock(), api_version=(2, 5))
+    subscriptions = SimpleNamespace(reassignment_in_progress=False, is_assigned=lambda tp: True, fetch_context=nullcontext)
+    fetcher = Fetcher.__new__(Fetcher)
+    fetcher._subscriptions, fetcher._client, fetcher._closed = subscriptions, client, False
+    fetcher._records, fetcher._fetch_waiters, fetcher._loop = {}, set(), asyncio.get_running_loop()
+    fetcher._wait_consume_future = None
+    thread = ConsumerThread.__new__(ConsumerThread)
+    thread.consumer = SimpleNamespace(flow_active=True)
+    consumer = SimpleNamespace(_fetcher=fetcher, _closed=False)
+    changelog, stream = TP("changelog", 0), TP("requests", 0)
+    active = {stream}
+    under_way = asyncio.ensure_future(thread._fetch_records(consumer, active, timeout=10, max_records=9))
+    await asyncio.sleep(0)
+
+    def arrive(tp):
+        found = FetchResult(tp, assignment=None, partition_records=None, backoff=0)
+        found.getall, found.has_more = lambda most: [f"of {tp.topic}"], lambda: False
+        fetcher._records[tp] = found
+        for waiter in list(fetcher._fetch_waiters):
+            fetcher._notify(waiter)
+
+    active.clear()
+    arrive(changelog)
+    await asyncio.sleep(0.01)
+    assert not under_way.done()
+    active.add(changelog)
+    arrive(stream)
+    assert await under_way == {changelog: ["of changelog"]}
