@@ -25,7 +25,7 @@ def test_the_first_key_seals_and_all_open():
         KeyRing.parse(new, "test").open("A", sealed)
 
 
-@pytest.mark.parametrize("text", ["nonsense!", "c2hvcnQ=", new_key()[:-4]])
+@pytest.mark.parametrize("text", ["nonsense!", "c2hvcnQ=", new_key()[:-4]], ids=["nonsense", "short", "cut"])
 def test_what_is_no_key(text):
     with pytest.raises(BadKey, match="SECRETS_KEY"):
         KeyRing.parse(text, "SECRETS_KEY")
