@@ -67,7 +67,6 @@ class Run:
     attempt: int
     retries_left: int
     resume_index: int
-    total_actions: int
     cause: str
     failures: Mapping[int, Failures] = field(default_factory=dict)  # of earlier attempts, by position of the action
     started_at: datetime | None = None  # of the execution: that of its first run

@@ -371,7 +371,6 @@ def _run_of(execution: Execution) -> Run:
         attempt=execution.attempt,
         retries_left=execution.retries_left,
         resume_index=execution.resume_index if recorded else 0,
-        total_actions=execution.total_actions,
         cause=execution.cause.value,
         failures=execution.failures if recorded else {},
         started_at=execution.started_at or now(),

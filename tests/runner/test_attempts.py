@@ -35,7 +35,7 @@ async def attempt(definition, *, retries_left, failures=None, number=1):
 
     run = Run(
         execution_id="e", workflow_id="w", version=1, epoch=1, attempt=number, retries_left=retries_left,
-        resume_index=0, total_actions=len(definition.actions), cause="manual", failures=failures or {},
+        resume_index=0, cause="manual", failures=failures or {},
     )  # fmt: skip
     await run_attempt(
         run, definition, runner="r", resources=Resources(http=None), publish=publish, intend=None,

@@ -29,7 +29,6 @@ RUN = Run(
     attempt=1,
     retries_left=2,
     resume_index=0,
-    total_actions=2,
     cause="manual",
 )
 RESOURCES = Resources(http=None)  # type: ignore[arg-type]

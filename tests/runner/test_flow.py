@@ -48,7 +48,6 @@ async def ran(resources, actions, *, given=None, outcomes=(), resume_index=0, re
         1,
         retries,
         resume_index,
-        len(actions),
         cause="manual",
         created_at=T0,
         input=given or {},

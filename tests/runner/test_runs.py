@@ -14,7 +14,7 @@ from tests.fakes.stores import FakeExecutions
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 ASKED = Admission("e", "w", 1, Cause.MANUAL, NOON, 3, 1, 0, lock_key="w")
-RUN = Run("e", "w", 1, epoch=2, attempt=1, retries_left=3, resume_index=0, total_actions=1, cause="manual")
+RUN = Run("e", "w", 1, epoch=2, attempt=1, retries_left=3, resume_index=0, cause="manual")
 
 
 class World:
