@@ -20,13 +20,14 @@ log = structlog.get_logger(__name__)
 
 
 class _Active:
-    """The partitions that are active at each moment; true even where there are none."""
+    """The partitions that are to be fetched from at each moment; true even where there are none."""
 
-    def __init__(self, partitions: Set[TP]) -> None:
+    def __init__(self, partitions: Set[TP], consumer: Any) -> None:
         self._partitions = partitions
+        self._consumer = consumer
 
     def __contains__(self, tp: TP) -> bool:
-        return tp in self._partitions
+        return self._consumer.flow_active and tp in self._partitions
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -65,14 +66,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> Any:
-        """Fetch from the partitions that are active, while they are.
+        """Fetch from the partitions that are active, while they are and records flow.
 
         Faust hands aiokafka the set that it keeps of them, and empties it for a rebalance. To aiokafka an empty set means
         all partitions. So a fetch that was under way in a rebalance took the records that the recovery of the tables had
         just sought for; they were dropped, for nothing was to flow, and the recovery waited for them for ever.
         """
         if active_partitions is not None:
-            active_partitions = _Active(active_partitions)  # type: ignore[assignment]
+            active_partitions = _Active(active_partitions, self.consumer)  # type: ignore[assignment]
         return await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)  # type: ignore[arg-type]
 
     async def committed_offsets(self, partitions: frozenset[TP]) -> dict[TP, int]:
@@ -91,6 +92,16 @@ class Consumer(driver.Consumer):
             partitions,
         )
         return offsets
+
+    async def perform_seek(self) -> None:
+        """Seek to what is committed, while nothing flows; whoever asks for it resumes the flow afterwards.
+
+        Faust lets records flow as it seeks, at the end of a recovery. What was fetched right behind the seek of its
+        partition was thrown away with the queues of the streams when the flow was resumed, and the next record was taken for
+        one behind a gap, which counts as acknowledged: what was published while a runner was suspended could be lost.
+        """
+        self.stop_flow()
+        await super().perform_seek()
 
     def ack(self, message: Any) -> bool:
         """Acknowledge, unless the partitions were assigned anew since the message was fetched.

@@ -21,6 +21,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
+import faust
 import structlog
 from mode import Service
 
@@ -45,6 +46,7 @@ class LiveRun:
     marked: bool  # whether MongoDB knows that it runs
     show: Callable[[], None]  # writes the table of who is busy
     context: Context
+    event: Any  # what asked for it: the context refers to it weakly, and Faust writes no table without
     published: int = 0  # sequence number of the last result that Kafka has
     started: float = 0.0  # loop time
     mark_due: float = 0.0  # loop time
@@ -101,7 +103,7 @@ class Runs(Service):
         is left out for a run that is over before anybody could look: that spares two of three records to Kafka.
         """
         loop = asyncio.get_running_loop()
-        live = LiveRun(run, marked, show, copy_context(), started=loop.time())
+        live = LiveRun(run, marked, show, copy_context(), faust.current_event(), started=loop.time())
         self.live[run.execution_id] = live
         live.task = loop.create_task(self._keep(live, body))
         if marked:

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
@@ -113,6 +114,25 @@ async def test_a_fetch_under_way_takes_nothing_once_no_partition_is_active():
     arrive(changelog)
     await asyncio.sleep(0.01)
     assert not under_way.done()
+    thread.consumer.flow_active = False
     active.add(changelog)
     arrive(stream)
+    await asyncio.sleep(0.01)
+    assert not under_way.done()
+    thread.consumer.flow_active = True
+    arrive(stream)
     assert await under_way == {changelog: ["of changelog"]}
+
+
+async def test_nothing_flows_while_it_seeks(waiting, monkeypatch):
+    """Else what is fetched behind the seek is thrown away when the flow is resumed, and counts as acknowledged."""
+    flows = []
+
+    async def seek(self):
+        flows.append((self.flow_active, self.suspend_flow.is_set()))
+
+    monkeypatch.setattr(driver.Consumer, "perform_seek", seek)
+    waiting.can_resume_flow, waiting.suspend_flow = asyncio.Event(), asyncio.Event()
+    waiting.resume_flow()
+    await waiting.perform_seek()
+    assert flows == [(False, True)]

@@ -1,9 +1,12 @@
 """How runs end: by themselves, because somebody asked for it, or because something broke."""
 
 import asyncio
+import gc
+import weakref
 from dataclasses import replace
 from datetime import datetime, timezone
 
+import faust
 import pytest
 
 from apps.runner import runs
@@ -60,6 +63,24 @@ async def test_a_run_that_breaks_off_counts_as_lost(world, error):
     await asyncio.wait([live.task])
     assert world.handed_back == [(3, 1)]
     assert not world.runs.live
+
+
+async def test_a_run_is_shown_though_its_event_is_acknowledged_and_gone_by_then(world):
+    class Asked:
+        pass
+
+    asked, shown, end = Asked(), [], asyncio.Event()
+    faust.streams._current_event.set(weakref.ref(asked))  # as a stream does
+    await world.runs.slot()
+    world.runs.start_run(RUN, end.wait, marked=False, show=lambda: shown.append(type(faust.current_event())))
+    faust.streams._current_event.set(None)
+    del asked
+    gc.collect()
+    world.executions.found["e"] = replace(world.executions.found["e"], epoch=RUN.epoch)
+    await world.runs.flush_marks()
+    assert shown == [Asked]
+    end.set()
+    await world.runs.live["e"].task
 
 
 async def test_a_run_that_always_breaks_off_is_given_up(world):
