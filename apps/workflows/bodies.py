@@ -7,15 +7,20 @@ surrogate pair, a number beyond 64 bits, nesting beyond what orjson writes.
 import json
 import math
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import ValidationError
 
 from apps.workflows.errors import BadRequest, BodyTooLarge, NotJson
+from apps.workflows.field_errors import field_errors
+from domain.model import Model
 
 DEEPEST: Final = 64  # orjson writes 254 levels, MongoDB keeps 100
 _LARGEST: Final = 2**63 - 1
+
+M = TypeVar("M", bound=Model)
 
 
 async def read_object(request: web.Request, *, optional: bool = False) -> dict[str, Any]:
@@ -35,6 +40,19 @@ async def read_object(request: web.Request, *, optional: bool = False) -> dict[s
     if not isinstance(value, dict):
         raise BadRequest("The body must be a JSON object.")
     return value
+
+
+async def read_model(model: type[M], request: web.Request, *, what: str = "body", optional: bool = False) -> M:
+    """Return the body as a ``model``, which the caller calls ``what``; see :func:`read_object`.
+
+    Raises:
+        BadRequest: names each field that is unknown, missing or wrong.
+    """
+    body = await read_object(request, optional=optional)
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise BadRequest(f"The {what} is not valid.", field_errors(error, body)) from None
 
 
 async def read_text(request: web.Request, *, also: Collection[str] = ()) -> str:

@@ -9,15 +9,13 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from apps.access import ANYBODY, CSRF_COOKIE, SESSION_COOKIE, NotAuthenticated, Principal, principal_of
 from apps.operations import Answer, Operation
 from apps.workflows import answers
 from apps.workflows.assets import ASSETS, SECURITY, TYPES
-from apps.workflows.bodies import read_object
-from apps.workflows.errors import BadRequest
-from apps.workflows.field_errors import field_errors
+from apps.workflows.bodies import read_model
 from apps.workflows.views import Resource
 from domain.access import Scope, csrf_of
 from domain.model import Model
@@ -80,11 +78,7 @@ class Login(Resource):
                 return _page(target, "This token is unknown, revoked or expired.")
             response = web.Response(status=303, headers={"Location": _local(target), "Cache-Control": "no-store"})
         else:
-            body = await read_object(request)
-            try:
-                text, principal = await self._enter(LoginBody.model_validate(body).token)
-            except ValidationError as error:
-                raise BadRequest("The body is not valid.", field_errors(error, body)) from None
+            text, principal = await self._enter((await read_model(LoginBody, request)).token)
             response = self.answer(_shown(principal))
         if principal.csrf is not None:
             self._set(request, response, SESSION_COOKIE, text, httponly=True)

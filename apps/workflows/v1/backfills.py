@@ -4,11 +4,11 @@ import os
 from typing import Annotated, Any, ClassVar, Final
 
 from aiohttp import web
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from apps.operations import Answer, Operation
 from apps.workflows import answers, auditing, backfills, cursors, definitions, idempotency, representations
-from apps.workflows.bodies import read_object
+from apps.workflows.bodies import read_model
 from apps.workflows.errors import (
     BackfillEnded,
     BackfillInProgress,
@@ -18,7 +18,7 @@ from apps.workflows.errors import (
     UnknownBackfill,
     UnknownWorkflow,
 )
-from apps.workflows.field_errors import EXECUTION_ID_RULE, field_errors
+from apps.workflows.field_errors import EXECUTION_ID_RULE
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.workflows import check_id
 from apps.workflows.views import Resource
@@ -71,11 +71,7 @@ class WorkflowBackfill(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Tell what a backfill would do, or begin it."""
         check_id(workflow_id)
-        body = await read_object(request)
-        try:
-            asked = backfills.Asked.model_validate(body)
-        except ValidationError as error:
-            raise BadRequest("The backfill is not valid.", field_errors(error, body)) from None
+        asked = await read_model(backfills.Asked, request, what="backfill")
         store, now = self.app.store, self.app.clock()
         planned = await backfills.plan(
             await definitions.current_workflow(workflow_id, store.workflows),
@@ -177,11 +173,7 @@ class BackfillCancel(Resource):
     async def post(self, request: web.Request, workflow_id: str, backfill_id: str) -> web.Response:
         """End a backfill; the executions that are open go on."""
         _check_ids(workflow_id, backfill_id)
-        body = await read_object(request, optional=True)
-        try:
-            given = Cancellation.model_validate(body)
-        except ValidationError as error:
-            raise BadRequest("The body is not valid.", field_errors(error, body)) from None
+        given = await read_model(Cancellation, request, optional=True)
         cancelled = await backfills.cancel(
             workflow_id,
             backfill_id,

@@ -6,13 +6,12 @@ from typing import Annotated, Any, ClassVar, Final
 
 import orjson
 from aiohttp import web
-from pydantic import AfterValidator, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, Field, JsonValue
 
 from apps.operations import Answer, Operation
 from apps.workflows import answers, representations
-from apps.workflows.bodies import read_object
+from apps.workflows.bodies import read_model
 from apps.workflows.errors import BadRequest, FieldError, KafkaUnavailable, NotResendable, UnknownDeadLetter
-from apps.workflows.field_errors import field_errors
 from apps.workflows.queries import Page, read_query
 from apps.workflows.views import Resource
 from domain.access import Scope
@@ -121,11 +120,7 @@ class DeadLetterResend(Resource):
 
     async def post(self, request: web.Request, letter_id: str) -> web.Response:
         """Send the record, or its replacement, to the topic it came from, under its key."""
-        body = await read_object(request, optional=True)
-        try:
-            replacement = Replacement.model_validate(body).value
-        except ValidationError as error:
-            raise BadRequest("The body is not valid.", field_errors(error, body)) from None
+        replacement = (await read_model(Replacement, request, optional=True)).value
         stored = await _find(self, letter_id)
         topic = stored.letter.topic
         publish = self.app.resend.get(topic)

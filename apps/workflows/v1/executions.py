@@ -11,7 +11,6 @@ from pydantic import (
     AwareDatetime,
     BeforeValidator,
     Field,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -19,7 +18,7 @@ from pydantic import (
 
 from apps.operations import Answer, Operation
 from apps.workflows import answers, cancellation, cursors, idempotency, representations
-from apps.workflows.bodies import read_object
+from apps.workflows.bodies import read_model, read_object
 from apps.workflows.errors import (
     AlreadyFinished,
     BadRequest,
@@ -31,7 +30,7 @@ from apps.workflows.errors import (
     UnknownVersion,
     UnknownWorkflow,
 )
-from apps.workflows.field_errors import EXECUTION_ID_RULE, field_errors
+from apps.workflows.field_errors import EXECUTION_ID_RULE
 from apps.workflows.queries import Page, read_query
 from apps.workflows.repetition import Repeat
 from apps.workflows.views import Resource
@@ -187,11 +186,7 @@ class ExecutionCancel(Resource):
     async def post(self, request: web.Request, execution_id: str) -> web.Response:
         """End an open execution at once; a run of it is stopped within two seconds."""
         _check_id(execution_id)
-        body = await read_object(request, optional=True)
-        try:
-            given = Cancellation.model_validate(body)
-        except ValidationError as error:
-            raise BadRequest("The body is not valid.", field_errors(error, body)) from None
+        given = await read_model(Cancellation, request, optional=True)
         cancelled = await cancellation.cancel(
             execution_id,
             given.reason,

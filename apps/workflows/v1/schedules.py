@@ -3,13 +3,12 @@
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from apps.operations import Answer, Operation
 from apps.workflows import answers, cursors, definitions, representations, schedules
-from apps.workflows.bodies import read_object
+from apps.workflows.bodies import read_model, read_object
 from apps.workflows.errors import BadRequest, FieldError, NoTicks, UnknownWorkflow
-from apps.workflows.field_errors import field_errors
 from apps.workflows.holding import trigger_of
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.workflows import EmptyBody, check_id, in_full
@@ -90,11 +89,7 @@ class SchedulePreview(Resource):
 
     async def post(self, request: web.Request) -> web.Response:
         """Return the ticks that a trigger would have if it were stored now."""
-        body = await read_object(request)
-        try:
-            asked = Preview.model_validate(body)
-        except ValidationError as error:
-            raise BadRequest("The preview is not valid.", field_errors(error, body)) from None
+        asked = await read_model(Preview, request, what="preview")
         now = self.app.clock()
         first = next_due(asked.trigger, now, asked.after or now)
         bound = max_runs_of(asked.trigger)

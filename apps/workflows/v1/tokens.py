@@ -5,13 +5,12 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Final
 
 from aiohttp import web
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from apps.operations import Answer, Operation
 from apps.workflows import answers, auditing, cursors, representations
-from apps.workflows.bodies import read_object
-from apps.workflows.errors import BadRequest, UnknownToken
-from apps.workflows.field_errors import field_errors
+from apps.workflows.bodies import read_model
+from apps.workflows.errors import UnknownToken
 from apps.workflows.queries import Page, read_query
 from apps.workflows.views import Resource
 from domain.access import Scope, Token, digest, write_token
@@ -88,11 +87,7 @@ class Tokens(Resource):
 
     async def post(self, request: web.Request) -> web.Response:
         """Make a token and show it."""
-        body = await read_object(request)
-        try:
-            wanted = TokenBody.model_validate(body)
-        except ValidationError as error:
-            raise BadRequest("The token is not valid.", field_errors(error, body)) from None
+        wanted = await read_model(TokenBody, request, what="token")
         text, token = make(wanted, now=self.app.clock(), entropy=os.urandom(40))
         await self.app.store.tokens.add(token)
         shown = representations.token(token)

@@ -3,14 +3,13 @@
 from typing import Annotated, Any, ClassVar, Final
 
 from aiohttp import web
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
 from apps.workflows import answers, auditing, definitions, representations
-from apps.workflows.bodies import read_object
+from apps.workflows.bodies import read_model
 from apps.workflows.errors import BadRequest, FieldError, UnknownVersion, UnknownWorkflow
-from apps.workflows.field_errors import field_errors
 from apps.workflows.preconditions import read_before
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.workflows import ETAG, check_id, in_full
@@ -112,11 +111,7 @@ class WorkflowRollback(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Store the definition of a former version as the next version: history is never rewritten."""
         check_id(workflow_id)
-        body = await read_object(request)
-        try:
-            given = RollBack.model_validate(body)
-        except ValidationError as error:
-            raise BadRequest("The body is not valid.", field_errors(error, body)) from None
+        given = await read_model(RollBack, request)
         before, expected = await read_before(request, workflow_id, self.app.store.workflows)
         definition = await self.app.store.workflows.get_version(workflow_id, given.version)
         if definition is None:
