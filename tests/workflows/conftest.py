@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
+from apps.standalone.ports import free_port
 from apps.workflows.app import WorkflowsApp, create_app
 from apps.workflows.publishing import Publisher
 from apps.workflows.settings import WorkflowsSettings
@@ -48,7 +49,9 @@ def ends() -> FakeTopic:
 def app(
     tmp_path: Any, store: MemoryStore, clock: Clock, requests: FakeTopic, changes: FakeTopic, ends: FakeTopic
 ) -> WorkflowsApp:
-    app = create_app(WorkflowsSettings(data_dir=tmp_path, workflows_body_limit=20_000), store=store)  # type: ignore[arg-type]
+    # A Kafka that is not there, also beside a stack that runs on the usual ports.
+    settings = WorkflowsSettings(data_dir=tmp_path, workflows_body_limit=20_000, kafka_bootstrap=f"127.0.0.1:{free_port()}")
+    app = create_app(settings, store=store)  # type: ignore[arg-type]
     app.clock = clock
     app.request_execution = Publisher(requests, 0.05, waits=False)  # type: ignore[arg-type]
     app.announce_change = Publisher(changes, 0.05, waits=False)  # type: ignore[arg-type]
