@@ -1,17 +1,28 @@
 """Opaque cursors: the id after which the next page of a list starts."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
 from domain.identifiers import is_execution_id, is_workflow_id
 
+T = TypeVar("T")
+
 
 def encode(last_id: str) -> str:
     """Return the cursor to what follows ``last_id``."""
     return urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
+
+
+def cut(found: Sequence[T], limit: int, place: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
+    """Return the page of a list of which ``limit + 1`` items were asked for, and the cursor to what follows, if anything.
+
+    ``place`` is the id of an item.
+    """
+    page = found[:limit]
+    return page, encode(place(page[-1])) if len(found) > len(page) else None
 
 
 def _decoder(is_id: Callable[[object], bool]) -> AfterValidator:

@@ -1,10 +1,9 @@
 """``/workflows/{id}/backfill`` and ``/workflows/{id}/backfills``: ticks of the past that are made up for."""
 
 import os
-from typing import Annotated, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
-from pydantic import Field
 
 from apps.operations import Answer, Operation
 from apps.workflows import answers, auditing, backfills, cursors, definitions, idempotency, representations
@@ -20,23 +19,17 @@ from apps.workflows.errors import (
 )
 from apps.workflows.field_errors import EXECUTION_ID_RULE
 from apps.workflows.queries import Page, read_query
+from apps.workflows.v1.executions import Cancellation
 from apps.workflows.v1.workflows import check_id
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.identifiers import execution_id, is_execution_id
-from domain.model import Model
 
 
 class BackfillQuery(Page):
     """Which backfills to list."""
 
     cursor: cursors.ExecutionCursor | None = None
-
-
-class Cancellation(Model):
-    """What may be said when a backfill is cancelled."""
-
-    reason: Annotated[str, Field(min_length=1, max_length=500)] = "cancelled by hand"
 
 
 class WorkflowBackfill(Resource):
@@ -119,13 +112,9 @@ class Backfills(Resource):
         query = read_query(BackfillQuery, request)
         await definitions.current_workflow(workflow_id, self.app.store.workflows)
         found = await self.app.store.backfills.list(workflow_id, before=query.cursor, limit=query.limit + 1)
-        page = [await backfills.up_to_date(each, self.app.store.executions) for each in found[: query.limit]]
-        return self.answer(
-            {
-                "items": [representations.backfill(each) for each in page],
-                "nextCursor": cursors.encode(page[-1].backfill_id) if len(found) > len(page) else None,
-            }
-        )
+        page, following = cursors.cut(found, query.limit, lambda each: each.backfill_id)
+        shown = [await backfills.up_to_date(each, self.app.store.executions) for each in page]
+        return self.answer({"items": [representations.backfill(each) for each in shown], "nextCursor": following})
 
 
 class OneBackfill(Resource):

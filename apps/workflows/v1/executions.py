@@ -126,13 +126,8 @@ class Executions(Resource):
         """Return a page of executions, newest first."""
         query = read_query(ExecutionQuery, request)
         found = await self.app.store.executions.list(query.where(), before=query.cursor, limit=query.limit + 1)
-        page = found[: query.limit]
-        return self.answer(
-            {
-                "items": [representations.execution(execution) for execution in page],
-                "nextCursor": cursors.encode(page[-1].execution_id) if len(found) > len(page) else None,
-            }
-        )
+        page, following = cursors.cut(found, query.limit, lambda execution: execution.execution_id)
+        return self.answer({"items": [representations.execution(each) for each in page], "nextCursor": following})
 
 
 class OneExecution(Resource):
@@ -160,7 +155,7 @@ class OneExecution(Resource):
 
 
 class Cancellation(Model):
-    """What may be said when an execution is cancelled."""
+    """What may be said when an execution, or a backfill, is cancelled."""
 
     reason: Annotated[str, Field(min_length=1, max_length=500)] = "cancelled by hand"
 

@@ -152,13 +152,8 @@ class Audit(Resource):
         query = read_query(AuditQuery, request)
         where = AuditFilter(path=query.path, who=query.who, operation=query.operation)
         found = await self.app.store.audit.list(where, before=query.cursor, limit=query.limit + 1)
-        page = found[: query.limit]
-        return self.answer(
-            {
-                "items": [representations.audit_entry(entry) for entry in page],
-                "nextCursor": cursors.encode(page[-1].entry_id) if len(found) > len(page) else None,
-            }
-        )
+        page, following = cursors.cut(found, query.limit, lambda entry: entry.entry_id)
+        return self.answer({"items": [representations.audit_entry(entry) for entry in page], "nextCursor": following})
 
 
 VIEWS: Final[tuple[Any, ...]] = (Tokens, OneToken, Audit)

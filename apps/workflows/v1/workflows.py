@@ -102,19 +102,14 @@ class Workflows(Resource):
         query = read_query(WorkflowQuery, request)
         where = WorkflowFilter(prefix=query.prefix, contains=query.search, trigger_type=query.trigger_type)
         found = await self.app.store.workflows.list(where, after=query.cursor, limit=query.limit + 1)
-        page = found[: query.limit]
+        page, following = cursors.cut(found, query.limit, lambda stored: stored.workflow_id)
         holders = await self.app.store.executions.holders([place for stored in page for place in _places(stored)])
         items = [representations.workflow(stored, _busiest(stored, holders)) for stored in page]
         if query.recent:
             recent = await self.app.store.executions.recent([stored.workflow_id for stored in page], query.recent)
             for item in items:
                 item["recentExecutions"] = representations.recent(recent[item["workflowId"]])
-        return self.answer(
-            {
-                "items": items,
-                "nextCursor": cursors.encode(page[-1].workflow_id) if len(found) > len(page) else None,
-            }
-        )
+        return self.answer({"items": items, "nextCursor": following})
 
     async def post(self, request: web.Request) -> web.Response:
         """Store a new workflow."""
