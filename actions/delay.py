@@ -15,7 +15,7 @@ from domain.action import Action
 from domain.durations import LONGEST, parse_duration
 from domain.errors import DomainError
 from domain.excerpts import excerpt
-from domain.instants import instant
+from domain.instants import instant, written
 from templates.template import is_open
 
 
@@ -73,7 +73,7 @@ async def run(action: DelayAction, context: Context) -> Outcome:
         return Failed("bad-input", str(error))
     if until > now + LONGEST:
         return Failed("bad-input", f"{until.isoformat()} is more than {LONGEST.days} days ahead")
-    shown = f"{until.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+    shown = written(until)
     if until <= now:
         return Succeeded(logs=(f"{shown} has passed",), output={"until": shown})
     return Delayed(until, logs=(f"waits until {shown}",), output={"until": shown})

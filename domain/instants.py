@@ -39,6 +39,11 @@ def to_millis(value: datetime) -> int:
     return (value - EPOCH) // MILLISECOND
 
 
+def written(value: datetime) -> str:
+    """Return an instant as everybody is shown it: RFC 3339 in UTC to the millisecond, as in 2026-01-31T12:00:00.000Z."""
+    return f"{value.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
 INSTANT_RULE: Final = "must be an instant such as 2026-01-31T12:00:00Z; in an address write + as %2B"
 _LATEST = datetime(2200, 1, 1, tzinfo=timezone.utc)
 

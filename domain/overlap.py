@@ -6,7 +6,8 @@ backfill leaves the first to everything else (:mod:`apps.admission` says who giv
 place is held by the very document that needs it and is given back by the update that ends it, or moves it on.
 """
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -38,6 +39,11 @@ class Overlap(Model):
         le=LONGEST_QUEUE,
         description="queue: most that wait (1 unless said otherwise); allow: most that run at once (10).",
     )
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any] | None) -> "Overlap":
+        """Return the policy of a stored definition, which leaves out the default."""
+        return cls.from_document(dict(document)) if document else cls()
 
     @property
     def bound(self) -> int:

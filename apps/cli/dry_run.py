@@ -50,7 +50,7 @@ def dry_run(
     from actions.dry_run import dry_run as run
     from actions.registry import WorkflowDefinition
     from domain.identifiers import execution_id
-    from domain.instants import instant
+    from domain.instants import instant, written
 
     definition = WorkflowDefinition.model_validate(documents[0].value)
     answers = read_json_object(actions, "--actions")
@@ -64,7 +64,7 @@ def dry_run(
         answers=answers,
         execution={
             "id": execution_id(now, bytes(10)), "workflowId": definition.workflow_id, "version": 0, "attempt": 1,
-            "createdAt": f"{now.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z", "dueAt": None,
+            "createdAt": written(now), "dueAt": None,
             "status": "ok", "failure": None,
         },
         around=Surroundings(),

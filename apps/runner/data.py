@@ -6,6 +6,7 @@ from typing import Any
 
 from domain.execution import ActionOutcome
 from domain.flow import failure
+from domain.instants import written
 
 
 def outcome_data(outcome: ActionOutcome) -> dict[str, Any]:
@@ -56,4 +57,4 @@ def execution_data(
 
 
 def _text(value: datetime | None) -> str | None:
-    return None if value is None else f"{value.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+    return None if value is None else written(value)

@@ -184,8 +184,7 @@ class Backfills:
             # They gave way to one of ours. The runners tell of a free place only where the policy queues.
             self._line.announce(backfill.workflow_id, backfill.shard)
             return backfill
-        written = workflow.definition.get("overlap")
-        places = (Overlap.from_document(dict(written)) if written else Overlap()).places_of_backfill(backfill.workflow_id)
+        places = Overlap.of(workflow.definition.get("overlap")).places_of_backfill(backfill.workflow_id)
         taken = await self._executions.holders(places)
         place = next((place for place in places if place not in taken), None)
         if place is None:

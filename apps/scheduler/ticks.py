@@ -220,7 +220,7 @@ class Ticks:
         if now - release > self._misfire_after and await self._misfires(due, trigger, now):
             return
         answer = await admit_under(
-            Overlap.from_document(dict(due.overlap)) if due.overlap else Overlap(),
+            Overlap.of(due.overlap),
             _admission(due, now),
             executions=self._executions,
             tell_ended=self._publisher.ended,

@@ -94,7 +94,7 @@ async def start(
     """
     workflow_id = admission.workflow_id
     answer = await admit_under(
-        Overlap.from_document(definition["overlap"]) if definition.get("overlap") else Overlap(),
+        Overlap.of(definition.get("overlap")),
         admission,
         executions=executions,
         tell_ended=lambda ended: publish_end(workflow_id, ended_record(ended)),

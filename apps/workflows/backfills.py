@@ -179,8 +179,7 @@ async def cancel(
 
 
 def _check_at_once(workflow: Workflow, at_once: int) -> None:
-    written = workflow.definition.get("overlap")
-    overlap = Overlap.from_document(dict(written)) if written else Overlap()
+    overlap = Overlap.of(workflow.definition.get("overlap"))
     places = len(overlap.places_of_backfill(workflow.workflow_id))
     if at_once <= places:
         return

@@ -10,7 +10,7 @@ from apps.workflows.backfills import SHOWN, Plan
 from domain.access import Token
 from domain.backfill import Backfill
 from domain.execution import CARRIED, ActionOutcome, Execution, Status
-from domain.instants import MILLISECOND
+from domain.instants import MILLISECOND, written
 from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
 from domain.trigger import CronTrigger, Trigger
@@ -287,4 +287,4 @@ def dead_letter(stored: StoredLetter) -> dict[str, Any]:
 
 def instant(value: datetime | None) -> str | None:
     """Return an instant in UTC to the millisecond, as in 2026-01-31T12:00:00.000Z."""
-    return None if value is None else f"{value.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+    return None if value is None else written(value)

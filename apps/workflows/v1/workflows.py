@@ -328,8 +328,7 @@ async def in_full(stored: Workflow, executions: Executions) -> dict[str, Any]:
 
 
 def _places(stored: Workflow) -> list[str]:
-    overlap = stored.definition.get("overlap")
-    return (Overlap.from_document(overlap) if overlap else Overlap()).places(stored.workflow_id)
+    return Overlap.of(stored.definition.get("overlap")).places(stored.workflow_id)
 
 
 def _busiest(stored: Workflow, holders: Mapping[str, Execution]) -> Execution | None:
