@@ -70,6 +70,7 @@ from store.interfaces import (
     AdmissionAnswer,
     Admitted,
     AlreadyAdmitted,
+    Crowd,
     ExecutionFilter,
     Locked,
     Started,
@@ -655,6 +656,21 @@ class MongoExecutions:
             if execution.owner is not None and execution.status is Status.RUNNING:
                 owners[execution.owner].append(execution)
         return owners
+
+    async def census(self, shards: frozenset[int]) -> Mapping[Status, Crowd]:
+        """Count the open executions by status; see the contract."""
+        async with translated():
+            cursor = await self._live.aggregate(
+                [
+                    {"$match": {"shard": {"$in": sorted(shards)}}},
+                    {"$group": {"_id": "$status", "count": {"$sum": 1}, "oldest": {"$min": "$created_at"}}},
+                ]
+            )
+            groups = [group async for group in cursor]
+        # What was ended but not moved yet is not open.
+        return {
+            status: Crowd(group["count"], group["oldest"]) for group in groups if (status := Status(group["_id"])) in OPEN
+        }
 
     async def _find_live(self, ids: Sequence[str]) -> Found:
         async with translated():

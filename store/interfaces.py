@@ -103,6 +103,14 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Crowd:
+    """Open executions of one status."""
+
+    count: int
+    oldest: datetime  # when the one of them that is open for longest was created
+
+
+@dataclass(frozen=True)
 class ExecutionFilter:
     """Which executions to list; None means any."""
 
@@ -241,6 +249,9 @@ class Executions(Protocol):
 
     async def owned(self, shards: frozenset[int]) -> Mapping[str, Sequence[Execution]]:
         """Return running executions by owner."""
+
+    async def census(self, shards: frozenset[int]) -> Mapping[Status, Crowd]:
+        """Count the open executions by status; one that there is none of is left out."""
 
 
 class Workflows(Protocol):

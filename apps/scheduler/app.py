@@ -14,6 +14,7 @@ from apps import health
 from apps.scheduler import agents, timers, views
 from apps.scheduler.agenda import Agenda, Entry
 from apps.scheduler.backfills import Backfills
+from apps.scheduler.census import Census
 from apps.scheduler.clock import wall_clock
 from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
@@ -142,6 +143,7 @@ class SchedulerApp(ServiceApp):
             skew=Skew(
                 server_time=self.store.time, clock=wall_clock, monotonic=time.monotonic, metrics=self.scheduler_metrics
             ),
+            census=Census(self.store.executions, clock=wall_clock, registry=registry),
             monotonic=time.monotonic,
             metrics=self.scheduler_metrics,
         )

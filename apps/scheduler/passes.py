@@ -11,6 +11,7 @@ import structlog
 
 from apps.scheduler.agenda import Agenda
 from apps.scheduler.backfills import Backfills
+from apps.scheduler.census import Census
 from apps.scheduler.clock import Monotonic
 from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
@@ -38,6 +39,7 @@ class Passes:
         orphans: Orphans,
         endings: Endings,
         skew: Skew,
+        census: Census,
         monotonic: Monotonic,
         metrics: Metrics,
     ) -> None:
@@ -49,6 +51,7 @@ class Passes:
         self._orphans = orphans
         self._endings = endings
         self._skew = skew
+        self._census = census
         self._monotonic = monotonic
         self._metrics = metrics
         self._passing = asyncio.Lock()
@@ -57,6 +60,7 @@ class Passes:
         """Arm the ticks and retries of this worker's shards, and publish anew what nobody took. Never raises."""
         async with self._passing:
             if not self._agenda.shards:
+                await self._census.count(self._agenda.shards)
                 return
             began = self._monotonic()
             await self._attempt("ticks", self._ticks.read)
@@ -66,6 +70,7 @@ class Passes:
             await self._attempt("unclaimed", self._orphans.read_unclaimed)
             await self._attempt("untold", self._endings.read_untold)
             await self._attempt("skew", self._skew.look)
+            await self._attempt("census", lambda: self._census.count(self._agenda.shards))
             self._metrics.pass_seconds.set(self._monotonic() - began)
 
     async def watch_deadlines(self) -> None:

@@ -26,6 +26,7 @@ from store.interfaces import (
     Admitted,
     Advance,
     AlreadyAdmitted,
+    Crowd,
     Due,
     ExecutionFilter,
     Heartbeat,
@@ -185,6 +186,13 @@ class FakeExecutions:
             if execution.owner is not None and execution.shard in shards:
                 owners.setdefault(execution.owner, []).append(execution)
         return owners
+
+    async def census(self, shards: frozenset[int]) -> Mapping[Status, Crowd]:
+        created: dict[Status, list[datetime]] = {}
+        for execution in self.found.values():
+            if execution.status.is_open and execution.shard in shards:
+                created.setdefault(execution.status, []).append(execution.created_at)
+        return {status: Crowd(len(instants), min(instants)) for status, instants in created.items()}
 
 
 class FakeWorkflows:

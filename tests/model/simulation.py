@@ -33,6 +33,7 @@ from apps.runner.metrics import Metrics as RunnerMetrics
 from apps.runner.projection import Followed, Projection
 from apps.scheduler.agenda import Agenda
 from apps.scheduler.backfills import Backfills
+from apps.scheduler.census import Census
 from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
@@ -54,7 +55,7 @@ from events.wire import Decoder, encode
 from store import executions as repository
 from store.executions import MongoExecutions, from_document
 from store.interfaces import Heartbeat, StoreUnavailable, Workflow
-from tests.fakes.stores import FakeBackfills, FakeOccurrences, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
 from tests.model.database import Collection, Document, View
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
@@ -745,6 +746,7 @@ class Scheduler(Process):
             orphans=orphans,
             endings=endings,
             skew=Skew(server_time=self._server_time, clock=clock, monotonic=world.loop.time, metrics=metrics),
+            census=Census(FakeExecutions(), clock=clock, registry=CollectorRegistry()),  # it counts for the metrics alone
             monotonic=world.loop.time,
             metrics=metrics,
         )

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from apps.scheduler.agenda import Agenda
 from apps.scheduler.backfills import Backfills
+from apps.scheduler.census import Census
 from apps.scheduler.endings import Endings
 from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
@@ -54,7 +55,8 @@ class Scheduler:
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self.world = world
-        self.metrics = Metrics(CollectorRegistry())
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry)
         self.agenda = Agenda(clock or world.clock.wall)
         self.agenda.assign(shards)
         shared = {
@@ -113,6 +115,7 @@ class Scheduler:
             orphans=self.orphans,
             endings=self.endings,
             skew=self.skew,
+            census=Census(world.executions, clock=clock or world.clock.wall, registry=self.registry),
             monotonic=world.clock.monotonic,
             metrics=self.metrics,
         )
