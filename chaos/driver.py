@@ -16,7 +16,7 @@ from apps.projection.verify import Report, Verification
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import Stack, on_free_ports
 from chaos.checker import Evidence, Judgement, Violation, judge
-from chaos.faults import KINDS, Faults, schedule
+from chaos.faults import EVERY, KINDS, Fault, Faults, schedule
 from chaos.load import Load
 from chaos.receiver import Receiver
 from domain.execution import OPEN
@@ -52,7 +52,15 @@ class Silent:
         """Say nothing."""
 
 
-async def run(*, seed: int, seconds: float, kinds: Sequence[str] = KINDS, say: Say, lines: Path | None = None) -> Outcome:
+async def run(
+    *,
+    seed: int,
+    seconds: float,
+    kinds: Sequence[str] = KINDS,
+    every: float = EVERY,
+    say: Say,
+    lines: Path | None = None,
+) -> Outcome:
     """Disturb a stack of its own for ``seconds`` and judge what happened; its output goes to the file ``lines``."""
     with contextlib.ExitStack() as files:
         folder = files.enter_context(tempfile.TemporaryDirectory(prefix="wf-chaos-", ignore_cleanup_errors=True))
@@ -64,17 +72,17 @@ async def run(*, seed: int, seconds: float, kinds: Sequence[str] = KINDS, say: S
 
         settings = on_free_ports(StandaloneSettings(data_dir=Path(folder), stop_timeout=40))
         async with Receiver() as receiver, Stack(settings, sink=sink) as stack:
-            return await _run_on(stack, receiver, seed=seed, seconds=seconds, kinds=kinds, say=say)
+            planned = schedule(seed, seconds, kinds, every=every)
+            say(f"{len(planned)} faults in {seconds:.0f} s, seed {seed}")
+            return await _run_on(stack, receiver, planned, seed=seed, say=say)
 
 
-async def _run_on(stack: Stack, receiver: Receiver, *, seed: int, seconds: float, kinds: Sequence[str], say: Say) -> Outcome:
+async def _run_on(stack: Stack, receiver: Receiver, planned: Sequence[Fault], *, seed: int, say: Say) -> Outcome:
     load = Load(stack.api_url, stack.kafka_bootstrap, receiver.url, Random(seed))
     began = time.time()
     await load.start()
     await asyncio.sleep(SETTLE)
     faults = Faults(stack)
-    planned = schedule(seed, seconds, kinds)
-    say(f"{len(planned)} faults in {seconds:.0f} s, seed {seed}")
     await faults.run(planned)
     for problem in faults.problems:
         say(f"could not be brought about: {problem}")

@@ -60,20 +60,22 @@ SORTS = (
     Sort("wipe", ("kafka",), 1),
 )
 KINDS = tuple(dict.fromkeys(sort.kind for sort in SORTS))
-GAP = (1.0, 9.0)  # seconds from the beginning of one fault to that of the next
+EVERY = 5.0  # seconds from the beginning of one fault to that of the next, on average
+_IRREGULARITY = (0.2, 1.8)
 
 
-def schedule(seed: int, seconds: float, kinds: Sequence[str] = KINDS) -> list[Fault]:
+def schedule(seed: int, seconds: float, kinds: Sequence[str] = KINDS, *, every: float = EVERY) -> list[Fault]:
     """Return the faults of a run: the same for the same seed."""
+    gap = tuple(share * every for share in _IRREGULARITY)
     random = Random(seed)
     sorts = [sort for sort in SORTS if sort.kind in kinds]
     faults = []
-    after = random.uniform(*GAP)
+    after = random.uniform(*gap)
     while after < seconds:
         sort = random.choices(sorts, [each.weight for each in sorts])[0]
         lasts = random.uniform(*sort.lasts) if sort.lasts[1] else 0.0
         faults.append(Fault(after, sort.kind, random.choice(sort.targets), lasts))
-        after += random.uniform(*GAP)
+        after += random.uniform(*gap)
     return faults
 
 
