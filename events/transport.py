@@ -9,12 +9,14 @@ What else is otherwise than in Faust concerns rebalances: what is fetched, sough
 where it is done.
 """
 
-from collections.abc import Coroutine, Generator, Set
+import itertools
+from collections.abc import Awaitable, Coroutine, Generator, Iterable, Set
 from types import coroutine
 from typing import Any, ClassVar
 
 import aiokafka
 import structlog
+from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.services import WaitResults
@@ -85,8 +87,35 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return {tp: await consumer.committed(tp) or 0 for tp in partitions}
 
 
+class RebalanceListener(driver.ConsumerRebalanceListener):
+    """Numbers the generations of this consumer by itself: each rebalance begins a new one, and none comes back.
+
+    Kafka's number tells them apart only while its data last. A broker whose data are gone counts from one again, so what was
+    fetched before could look as if it were of the present generation: it was taken, and its offset committed to a log that
+    is another one. What was published there below that offset was skipped, and so lost. Nor does Faust change the number
+    when partitions are taken away: what was acknowledged between that and their assignment stayed, to be committed after it.
+    """
+
+    def __init__(self, thread: driver.AIOKafkaConsumerThread) -> None:
+        super().__init__(thread)
+        self._numbers = itertools.count(1)
+
+    def on_partitions_revoked(self, revoked: Iterable[Any]) -> Awaitable[Any]:
+        """End the generation; called by the driver before it joins the group anew."""
+        self._thread.app.consumer_generation_id = next(self._numbers)
+        return super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        """Begin the next one."""
+        generation = next(self._numbers)
+        self._thread.app.consumer_generation_id = generation
+        await self._thread.on_partitions_assigned(ensure_TPset(assigned), generation)
+
+
 class Consumer(driver.Consumer):
     """A consumer whose thread is :class:`ConsumerThread`."""
+
+    RebalanceListener: ClassVar[type[driver.ConsumerRebalanceListener]] = RebalanceListener
 
     async def committed_offsets(self, partitions: frozenset[TP]) -> dict[TP, int]:
         """Return the next offset of this consumer group in each partition."""

@@ -3,9 +3,10 @@
 import asyncio
 from contextlib import nullcontext
 from types import SimpleNamespace
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -85,6 +86,28 @@ async def test_an_event_of_an_earlier_generation_is_not_acknowledged(waiting):
     waiting._unacked_messages = {message}
     assert waiting.ack(message) is False
     assert (waiting._unacked_messages, told) == (set(), [])
+
+
+async def test_each_rebalance_begins_a_generation_of_its_own(waiting):
+    """A broker whose data are gone counts from one again: what is of the old one must not seem to be of the new one."""
+    told = []
+    app = SimpleNamespace(consumer_generation_id=0, on_rebalance_start=Mock())
+    thread = SimpleNamespace(
+        app=app,
+        on_partitions_revoked=Mock(),
+        on_partitions_assigned=AsyncMock(side_effect=lambda tps, generation: told.append(generation)),
+    )
+    listener = Consumer.RebalanceListener(thread)
+    waiting.app, waiting._unacked_messages = app, set()
+    for _ in range(2):
+        listener.on_partitions_revoked([])
+        assert app.on_rebalance_start.called
+        await listener.on_partitions_assigned([TopicPartition("workflow.execution", 0)])
+        assert app.consumer_generation_id == told[-1]
+        message = Mock(generation_id=app.consumer_generation_id)
+        listener.on_partitions_revoked([])  # from here on, whatever is acknowledged could be committed to another log
+        assert waiting.ack(message) is False
+    assert told == sorted(set(told))
 
 
 async def test_a_fetch_under_way_takes_nothing_once_no_partition_is_active():
