@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 
 import aiokafka
 import structlog
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import IllegalGenerationError
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -35,6 +37,24 @@ class _Active:
         return self._consumer.flow_active and tp in self._partitions
 
 
+def commit_as_member_only(coordinator: GroupCoordinator) -> None:
+    """Have ``coordinator`` commit only while it is a member of its group, and only for the assignment that it is asked for.
+
+    One that the broker no longer knows forgets its generation, and aiokafka sends what is to be committed all the same, and
+    again after every failure: as somebody outside of any group, or under the generation that it has joined meanwhile. The
+    former is accepted where the group has no members yet: the places in a log that is gone were committed to the one of a
+    broker that had lost its data, and what was published there below them was skipped, and so lost.
+    """
+    commit = coordinator._do_commit_offsets
+
+    async def commit_as_member(assignment: Any, offsets: Any) -> None:
+        if coordinator.generation < 0 or not assignment.active:
+            raise IllegalGenerationError("not a member of the group any more")
+        await commit(assignment, offsets)
+
+    coordinator._do_commit_offsets = commit_as_member
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Creates the aiokafka consumer with ``app.fetch_wait_ms``."""
 
@@ -43,6 +63,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # Read by AIOKafkaConsumer.start(), which makes the fetcher; there is no public way past the driver's constant.
         consumer._fetch_max_wait_ms = self.app.fetch_wait_ms  # type: ignore[attr-defined]
         return consumer
+
+    async def on_start(self) -> None:
+        """Start the consumer."""
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        if isinstance(coordinator, GroupCoordinator):
+            commit_as_member_only(coordinator)
 
     async def seek_to_committed(self) -> dict[TP, int]:
         """Go to where this consumer group has committed to, or to the beginning where that lies beyond the end.

@@ -8,11 +8,13 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import CommitFailedError, NodeNotReadyError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
-from events.transport import Consumer, ConsumerThread
+from events.transport import Consumer, ConsumerThread, commit_as_member_only
 
 
 @pytest.fixture
@@ -108,6 +110,30 @@ async def test_each_rebalance_begins_a_generation_of_its_own(waiting):
         listener.on_partitions_revoked([])  # from here on, whatever is acknowledged could be committed to another log
         assert waiting.ack(message) is False
     assert told == sorted(set(told))
+
+
+@pytest.mark.parametrize(("generation", "active"), [(-1, True), (3, False)], ids=["no member", "another assignment"])
+async def test_nothing_is_committed_by_who_is_no_member_of_the_group(generation, active):
+    """Such a commit is accepted by a broker that has lost its data, where the offset means something else."""
+    coordinator = GroupCoordinator.__new__(GroupCoordinator)
+    coordinator._commit_lock = asyncio.Lock()
+    coordinator.ensure_coordinator_known = AsyncMock()
+    coordinator.generation = 3
+    coordinator._do_commit_offsets = sent = AsyncMock()
+    commit_as_member_only(coordinator)
+    await coordinator.commit_offsets(SimpleNamespace(active=True), {"a": 1})
+    assert sent.await_count == 1
+
+    async def fail_and_leave(*_):
+        coordinator.generation, assignment.active = generation, active
+        raise NodeNotReadyError  # aiokafka tries again
+
+    assignment = SimpleNamespace(active=True)
+    coordinator._retry_backoff_ms = 1
+    sent.side_effect = fail_and_leave
+    with pytest.raises(CommitFailedError, match="already rebalanced"):  # by this Faust tells that it is no failure
+        await coordinator.commit_offsets(assignment, {"a": 1})
+    assert sent.await_count == 2
 
 
 async def test_a_fetch_under_way_takes_nothing_once_no_partition_is_active():
