@@ -42,7 +42,8 @@ class Secrets(Resource):
         found: dict[str, dict[str, Any]] = {
             name: {"name": name, "source": "mounted"} for name in await self.app.secrets.names()
         }
-        found |= {name: {"name": name, "source": "mounted", "problem": TOO_SHORT} for name in self.app.secrets.unusable}
+        unusable = self.app.secrets.unusable
+        found |= {name: {"name": name, "source": "mounted", "problem": why} for name, why in unusable.items()}
         for name, key_id, updated_at in stored:
             kept = {"source": "stored", "keyId": key_id, "updatedAt": representations.instant(updated_at)}
             found[name] = {"name": name, **found.get(name, {}), **kept}
