@@ -89,7 +89,7 @@ class ApiKeyAuth(Model):
 
 
 class HmacAuth(Model):
-    """A signature of method, path, time and body."""
+    """A signature of method, path, time and body, which docs/actions.md tells how to verify."""
 
     type: Literal["hmac"]
     key_secret: SecretName
