@@ -117,6 +117,7 @@ class Values:
         self._read_at: float | None = None
         self._reading = asyncio.Lock()
         self._unusable: Mapping[str, str] = {}
+        self._mounted: frozenset[str] = frozenset()
         self.redactor.know(self._environment.values())
 
     async def get(self, name: str) -> str:
@@ -141,6 +142,11 @@ class Values:
         return frozenset(self._values)
 
     @property
+    def mounted(self) -> frozenset[str]:
+        """The names that the environment or a file has, which win over the database."""
+        return self._mounted
+
+    @property
     def unusable(self) -> Mapping[str, str]:
         """Those that were found, when they were last read, and cannot be used: name -> why."""
         return self._unusable
@@ -156,7 +162,9 @@ class Values:
                 return
             began = loop.time()
             opened, locked = await self._opened()
-            found = {**opened, **from_directory(self._directory), **self._environment}
+            mounted = {**from_directory(self._directory), **self._environment}
+            found = {**opened, **mounted}
+            self._mounted = frozenset(mounted)
             self._values = {name: value for name, value in found.items() if is_recognisable(value)}
             self._read_at = began
             self.redactor.know(self._values.values())

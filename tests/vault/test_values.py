@@ -38,6 +38,7 @@ async def test_values_come_from_the_first_source_that_has_them(values, stored):
     assert await values.get("FROM_FILE") == "file-value"
     assert await values.get("BOTH") == "from the environment"
     assert await values.names() == {"DB", "FROM_FILE", "BOTH"}
+    assert values.mounted == {"FROM_FILE", "BOTH"}
 
 
 async def test_a_secret_set_a_moment_ago_is_found_and_a_deleted_one_is_not(values, stored):

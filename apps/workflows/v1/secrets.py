@@ -25,6 +25,9 @@ class SecretValue(Model):
     value: str = Field(min_length=SHORTEST, max_length=LONGEST_VALUE)
 
 
+MOUNTED_WINS: Final = "the services found one of this name in their environment or files, which wins; remove one of the two"
+
+
 class Secrets(Resource):
     """The list."""
 
@@ -46,6 +49,8 @@ class Secrets(Resource):
         found |= {name: {"name": name, "source": "mounted", "problem": why} for name, why in unusable.items()}
         for name, key_id, updated_at in stored:
             kept = {"source": "stored", "keyId": key_id, "updatedAt": representations.instant(updated_at)}
+            if name in self.app.secrets.mounted:
+                kept["problem"] = found[name].get("problem", MOUNTED_WINS)
             found[name] = {"name": name, **found.get(name, {}), **kept}
         items = list(found.values())
         return self.answer({"items": sorted(items, key=lambda item: item["name"])})
