@@ -4,8 +4,8 @@ Known when the definition is written: what cannot be understood, names that no t
 come later, secrets that are not set.
 """
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 
 from actions.publish import OWN_TOPIC, PublishAction, is_own
 from actions.registry import WorkflowDefinition
@@ -14,7 +14,6 @@ from actions.steps import Step
 from domain.inputs import BadInput
 from templates.fields import shown
 from templates.template import ROOTS, Reference
-from vault.values import TOO_SHORT
 
 _TRIGGER = ("cause", "dueAt", "createdAt")
 _EXECUTION = ("id", "workflowId", "version", "attempt", "createdAt", "dueAt", "status", "failure")
@@ -29,7 +28,7 @@ class Surroundings:
     """What is known of where a definition is to run."""
 
     secrets: Set[str] | None = None  # the names of those that are set; None: not known
-    unusable: Set[str] = frozenset()  # of those that are too short
+    unusable: Mapping[str, str] = field(default_factory=dict)  # of others that are there: why they are not used
     own_topics: bool = True  # whether messages may go to the topics of this system
 
 
@@ -56,7 +55,7 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
                 if secret not in around.secrets:
                     why = f"not set; `wf secrets set {secret}` sets it"
                     if secret in around.unusable:
-                        why = f"not used: {TOO_SHORT}"
+                        why = f"not used: {around.unusable[secret]}"
                     found.append((f"{place}.{shown(path)}", f"secret {secret} is {why}"))
     if definition.trigger.type != "manual" and definition.input_schema is not None:
         try:

@@ -23,7 +23,7 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_val
 from typing_extensions import Self
 from yarl import URL
 
-from actions.http.auth import Auth, HeaderName, SecretName, basic, check_header_name, secrets_of
+from actions.http.auth import USERNAME_PATTERN, Auth, HeaderName, SecretName, basic, check_header_name, secrets_of
 from actions.http.bodies import Part, Values, form_body, json_body, multipart_body, pairs
 from actions.http.connections import Connections, user_agent
 from actions.http.expectations import Expectations
@@ -94,8 +94,14 @@ class Proxy(Model):
     """An HTTP proxy to send the request through."""
 
     url: HttpUrl
-    username: str | None = Field(default=None, max_length=1000)
+    username: str | None = Field(default=None, max_length=1000, pattern=USERNAME_PATTERN)
     password_secret: SecretName | None = None
+
+    @model_validator(mode="after")
+    def _whose_password(self) -> Self:
+        if self.password_secret is not None and self.username is None:
+            raise ValueError("a password without a user name; give username as well")
+        return self
 
 
 class HttpRequestAction(Action):
@@ -270,7 +276,7 @@ class _Attempt:
         self.max_body = MAX_BODY if action.max_body is None else action.max_body
         self.store_body = STORE_BODY if action.store_body is None else action.store_body
         self.arrived = False  # whether some request of this attempt has been answered
-        self.answered = False  # whether the last one has
+        self.response: aiohttp.ClientResponse | None = None  # the answer to the last one
         self.slot: str | None = None  # of which host this attempt has one
         self.output: dict[str, Any] = {}
 
@@ -305,9 +311,9 @@ class _Attempt:
     async def _converse(self, timing: Timing) -> tuple[aiohttp.ClientResponse, Body]:
         """Send the request, follow redirects, read the body."""
         while True:
-            self.answered = False
-            response = await self._send(timing)
-            self.arrived = self.answered = True
+            self.response = None
+            response = self.response = await self._send(timing)
+            self.arrived = True
             location = response.headers.get("Location")
             if response.status not in REDIRECTS or location is None or not self.max_redirects:
                 try:
@@ -368,13 +374,18 @@ class _Attempt:
         password = await self.context.secret(proxy.password_secret) if proxy.password_secret else ""
         return {"proxy": url.with_user(None), "proxy_headers": {"Proxy-Authorization": basic(proxy.username, password)}}
 
-    def _judge(self, response: aiohttp.ClientResponse, body: Body) -> Outcome:
-        self.output["status"] = response.status
-        self.output["headers"] = kept_headers(response.headers, self.action.store_headers or ())
+    def _note_answer(self) -> None:
+        """Keep how the answer began, whatever became of its body."""
+        if self.response is not None:
+            self.output["status"] = self.response.status
+            self.output["headers"] = kept_headers(self.response.headers, self.action.store_headers or ())
         if self.hops:
             self.output["redirects"] = self.hops
+
+    def _judge(self, response: aiohttp.ClientResponse, body: Body) -> Outcome:
+        self._note_answer()
         failed = self._unmet(response, body)
-        self.output |= body.report(self.store_body if failed is None else min(self.store_body, STORED_OF_A_FAILURE))
+        self.output |= self._report(body, self.store_body if failed is None else min(self.store_body, STORED_OF_A_FAILURE))
         text = self.output.get("text")
         excerpt = body.excerpt(LOGGED_CHARACTERS) if text is None else text[:LOGGED_CHARACTERS]
         log = f"{self.action.shown_url} [STATUS {response.status}] => {excerpt}"
@@ -384,6 +395,14 @@ class _Attempt:
             return self._failed(failed, log=log)
         after = retry_after(response.headers, datetime.now(timezone.utc)) if "Retry-After" in response.headers else None
         return self._failed(failed, log=log, status=response.status, after=after)
+
+    def _report(self, body: Body, limit: int) -> dict[str, Any]:
+        report = body.report(limit)
+        if report["body"]["truncated"]:
+            # Nothing else in the output is cut unmarked; it may be within a secret.
+            cut = self.context.resources.secrets.redactor.cut
+            report |= {name: cut(report[name]) for name in ("text", "base64") if name in report}
+        return report
 
     def _unmet(self, response: aiohttp.ClientResponse, body: Body) -> RequestFailed | None:
         """Return what is expected and not so."""
@@ -398,8 +417,7 @@ class _Attempt:
     ) -> Failed:
         shown = self.action.shown_url
         message = failed.message if shown in failed.message else f"{shown}: {failed.message}"
-        if self.hops:
-            self.output["redirects"] = self.hops
+        self._note_answer()
         return Failed(
             failed.error_class,
             excerpt(message.encode("utf-8", "replace").decode(), 1000),
@@ -408,5 +426,5 @@ class _Attempt:
             status=status,
             retry_after=after,
             maybe_done=not self.action.is_idempotent and (failed.left or self.arrived),
-            is_in_doubt=failed.left and not self.answered,
+            is_in_doubt=failed.left and self.response is None,
         )

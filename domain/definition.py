@@ -58,7 +58,10 @@ class Definition(Model, Generic[A]):
         default=None, max_length=MAX_ACTIONS, description="Run in this order when an action has failed for good."
     )
     finally_: tuple[A, ...] | None = Field(
-        default=None, alias="finally", max_length=MAX_ACTIONS, description="Run in this order at the end in any case."
+        default=None,
+        alias="finally",
+        max_length=MAX_ACTIONS,
+        description="Run in this order at the end, whatever failed; not where it is cancelled or its timeout ends it.",
     )
     input_schema: dict[str, Any] | None = Field(
         default=None, description="JSON Schema (2020-12) that the input given with a trigger must obey."

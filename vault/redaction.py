@@ -6,7 +6,9 @@ basic authentication) looks different by where the value begins; the characters 
 for at each of the three places. A value of several lines (a key, a certificate) is also looked for line by line.
 
 A text that was cut within a value shows its beginning: it loses that, at its end and before every ellipsis. So whoever
-shortens what may hold a secret marks the place with ``…`` (:func:`domain.excerpts.excerpt`).
+shortens what may hold a secret marks the place with ``…`` (:func:`domain.excerpts.excerpt`). Data that later steps compute
+with are whole: there only an ellipsis tells of a cut, for else the word ``Bearer`` would be taken out of every answer
+because some secret begins with it.
 
 What has fewer than ``SHORTEST`` characters would be found everywhere, and is no secret (:func:`is_recognisable`). A part of
 a value that a template takes out of it on purpose, or writes in yet another way (backwards, as a hash), is not recognised.
@@ -20,7 +22,7 @@ import json
 import re
 import urllib.parse
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -171,6 +173,11 @@ class Redactor:
         text = self.text(text)
         return CUT.join(map(self._without_beginning, text.split(CUT))) if CUT in text else self._without_beginning(text)
 
+    def whole(self, text: str) -> str:
+        """Return a text that is whole, but for where an ellipsis says otherwise, without the values."""
+        *cut, last = self.text(text).split(CUT)
+        return CUT.join([*map(self._without_beginning, cut), last])
+
     def _without_beginning(self, text: str) -> str:
         stripped = text.rstrip(". ")
         for tail in (text,) if stripped == text else (text, stripped):  # dots may be the value's own, or tell of the cut
@@ -184,10 +191,12 @@ class Redactor:
         return text
 
     def value(self, value: Any) -> Any:
-        """Return JSON data without the values; itself, where none is in it."""
-        if not self._patterns or not self._is_suspect(value):
-            return value
-        return self._walked(value)
+        """Return texts of JSON data, any of which may have been cut off, without the values; itself, where none is in it."""
+        return self._walked(value, self.cut) if self._patterns and self._is_suspect(value) else value
+
+    def data(self, data: Any) -> Any:
+        """Return JSON data that are whole without the values; themselves, where none is in them."""
+        return self._walked(data, self.whole) if self._patterns and self._is_suspect(data) else data
 
     def _is_suspect(self, value: Any) -> bool:
         """Tell whether something in ``value`` looks like the beginning of a secret: most often nothing does."""
@@ -197,13 +206,14 @@ class Redactor:
             return True
         return any(pattern.search(written) is not None for pattern in self._beginnings)
 
-    def _walked(self, value: Any) -> Any:
+    def _walked(self, value: Any, redacted: Callable[[str], str]) -> Any:
         if isinstance(value, str):
-            return self.cut(value) if self._is_suspect(value) else value
+            return redacted(value) if self._is_suspect(value) else value
         if isinstance(value, Mapping):
-            return {self._walked(str(key)): self._walked(item) for key, item in value.items()}
+            # Nobody shortens names, and ours must stay what they are.
+            return {self.text(str(key)): self._walked(item, redacted) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self._walked(item) for item in value]
+            return [self._walked(item, redacted) for item in value]
         if isinstance(value, (int, float)) and not isinstance(value, bool) and repr(value) in self._values:
             return HIDDEN
         return value

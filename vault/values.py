@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from vault.keys import KeySource, Sealed, VaultError
+from vault.keys import KeySource, Sealed, UnknownKey, VaultError
 from vault.redaction import KNOWN, SHORTEST, Redactor, is_recognisable
 
 log = structlog.get_logger(__name__)
@@ -40,10 +40,10 @@ class UnknownSecret(LookupError):
 
 
 class UnusableSecret(UnknownSecret):
-    """There is a secret of that name, whose value could not be kept secret."""
+    """There is a secret of that name, whose value cannot be read, or could not be kept secret."""
 
-    def __init__(self, name: str) -> None:
-        LookupError.__init__(self, f"secret {name} is not used: {TOO_SHORT}")
+    def __init__(self, name: str, why: str) -> None:
+        LookupError.__init__(self, f"secret {name} is not used: {why}")
         self.name = name
 
 
@@ -116,7 +116,8 @@ class Values:
         self._values: dict[str, str] = {}
         self._read_at: float | None = None
         self._reading = asyncio.Lock()
-        self._unusable: frozenset[str] = frozenset()
+        self._unusable: Mapping[str, str] = {}
+        self._mounted: frozenset[str] = frozenset()
         self.redactor.know(self._environment.values())
 
     async def get(self, name: str) -> str:
@@ -132,7 +133,7 @@ class Values:
             await self.refresh(0.0)
             value = self._values.get(name)
         if value is None:
-            raise UnusableSecret(name) if name in self._unusable else UnknownSecret(name)
+            raise UnusableSecret(name, self._unusable[name]) if name in self._unusable else UnknownSecret(name)
         return value
 
     async def names(self) -> frozenset[str]:
@@ -141,8 +142,13 @@ class Values:
         return frozenset(self._values)
 
     @property
-    def unusable(self) -> frozenset[str]:
-        """The names of those that were found, when they were last read, with a value that is too short."""
+    def mounted(self) -> frozenset[str]:
+        """The names that the environment or a file has, which win over the database."""
+        return self._mounted
+
+    @property
+    def unusable(self) -> Mapping[str, str]:
+        """Those that were found, when they were last read, and cannot be used: name -> why."""
         return self._unusable
 
     async def refresh(self, fresh_for: float) -> None:
@@ -155,20 +161,25 @@ class Values:
             if self._read_at is not None and self._read_at >= asked:
                 return
             began = loop.time()
-            found = {**await self._opened(), **from_directory(self._directory), **self._environment}
+            opened, locked = await self._opened()
+            mounted = {**from_directory(self._directory), **self._environment}
+            found = {**opened, **mounted}
+            self._mounted = frozenset(mounted)
             self._values = {name: value for name, value in found.items() if is_recognisable(value)}
             self._read_at = began
             self.redactor.know(self._values.values())
-            unusable = frozenset(found.keys() - self._values.keys())
-            for name in sorted(unusable - self._unusable):
-                log.warning("secret not used", secret=name, error=TOO_SHORT)
+            unusable = {name: why for name, why in locked.items() if name not in found}
+            unusable |= dict.fromkeys(found.keys() - self._values.keys(), TOO_SHORT)
+            for name in sorted(unusable.keys() - self._unusable.keys()):
+                log.warning("secret not used", secret=name, error=unusable[name])
             self._unusable = unusable
 
-    async def _opened(self) -> dict[str, str]:
-        found = {}
+    async def _opened(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the values of those that can be decrypted, and why the others cannot."""
+        opened, locked = {}, {}
         for name, sealed in await self._stored():
             try:
-                found[name] = self._keys.ring().open(name, sealed)
+                opened[name] = self._keys.ring().open(name, sealed)
             except VaultError as error:
-                log.warning("secret not decrypted", secret=name, error=str(error))
-        return found
+                locked[name] = f"{error}; put it back into the key file" if isinstance(error, UnknownKey) else str(error)
+        return opened, locked

@@ -28,6 +28,7 @@ Ask = Callable[[str], Awaitable[str]]
 
 SecretName = Annotated[str, Field(min_length=1, max_length=128, description="Name of a secret.")]
 
+USERNAME_PATTERN: Final = r"^[^:\r\n\x00]*$"
 _FORBIDDEN_IN_VALUES: Final = "\r\n\0"
 
 
@@ -54,7 +55,7 @@ class BasicAuth(Model):
     """User name and password (RFC 7617)."""
 
     type: Literal["basic"]
-    username: str = Field(max_length=1000, pattern=r"^[^:\r\n\x00]*$")
+    username: str = Field(max_length=1000, pattern=USERNAME_PATTERN)
     password_secret: SecretName
 
     async def credentials(self, ask: Ask) -> Credentials:
@@ -88,7 +89,7 @@ class ApiKeyAuth(Model):
 
 
 class HmacAuth(Model):
-    """A signature of method, path, time and body."""
+    """A signature of method, path, time and body, which docs/actions.md tells how to verify."""
 
     type: Literal["hmac"]
     key_secret: SecretName

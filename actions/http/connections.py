@@ -19,6 +19,7 @@ from aiohttp.resolver import ThreadedResolver
 from aiohttp_retry import ExponentialRetry, RetryClient
 from yarl import URL
 
+from actions.http.failures import RequestFailed
 from actions.http.guard import Guard, GuardedResolver
 from actions.http.limits import HostLimit, HostLimits
 from actions.http.timing import TimedConnector, TimedResolver, current_timing
@@ -88,6 +89,7 @@ class Connections:
         Raises:
             BlockedAddress: the address that the URL (or that of the proxy) spells may not be connected to, or, behind a
                 proxy, the name resolves to such an address.
+            RequestFailed: behind a proxy, the name cannot be resolved.
         """
         host = url.host or ""
         trusted = self.guard.admits_host(host)
@@ -106,7 +108,10 @@ class Connections:
     async def _resolve(self, host: str, port: int) -> None:
         if self._resolver is None:
             self._resolver = GuardedResolver(self.guard)
-        await self._resolver.resolve(host, port)
+        try:
+            await self._resolver.resolve(host, port)
+        except OSError as error:
+            raise RequestFailed("dns", f"{host} cannot be resolved: {error.strerror or error}") from error
 
     async def close(self) -> None:
         """Close every connection."""

@@ -1,5 +1,6 @@
 """What an answer must be like to count as success."""
 
+import json
 from typing import Annotated, Any, Final
 
 import jsonpath
@@ -97,8 +98,12 @@ def _difference(expected: JsonEquals, value: Any) -> tuple[str, str] | None:
         return "assertion", f"there is nothing at {expected.path} in the body"
     actual = value if found is None else found.obj
     if not _equal(actual, expected.equals):
-        return "assertion", f"{expected.path} is {excerpt(repr(actual), 100)}, not {excerpt(repr(expected.equals), 100)}"
+        return "assertion", f"{expected.path} is {_shown(actual)}, not {_shown(expected.equals)}"
     return None
+
+
+def _shown(value: Any) -> str:
+    return excerpt(json.dumps(value, ensure_ascii=False), 100)
 
 
 def _equal(a: Any, b: Any) -> bool:

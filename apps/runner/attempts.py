@@ -275,8 +275,11 @@ def _bounded_logs(logs: Sequence[str]) -> tuple[str, ...]:
 def _redact(result: ActionResult, redactor: Redactor) -> None:
     """Take the values of secrets out of everything that an action, or an error of its, may have put into its result."""
     result.logs = redactor.value(result.logs)
-    result.error = redactor.value(result.error)
-    result.output = redactor.value(result.output)
+    if result.error is not None:
+        # Its class was not cut, and others decide by it.
+        error_class, message = redactor.text(result.error["class"]), redactor.value(result.error["message"])
+        result.error = {"class": error_class, "message": message}
+    result.output = redactor.data(result.output)
     result.reason = redactor.value(result.reason)
 
 

@@ -56,10 +56,10 @@ async def _run(action: Any, facts: tuple[str, str, str, int, int], resources: Re
     except Exception as error:  # as in the runner, whatever it is
         outcome = failed_by(error, execution_id, action_id)
     # Here alone are the secrets known for certain that it has asked for.
-    redacted = resources.secrets.redactor.value
+    redactor = resources.secrets.redactor
     if isinstance(outcome, Failed):
-        outcome = replace(outcome, message=redacted(outcome.message))
-    return replace(outcome, logs=tuple(redacted(list(outcome.logs))), output=redacted(outcome.output))
+        outcome = replace(outcome, message=redactor.value(outcome.message))
+    return replace(outcome, logs=tuple(redactor.value(list(outcome.logs))), output=redactor.data(outcome.output))
 
 
 async def _serve(answers: Any) -> None:

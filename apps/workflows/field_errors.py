@@ -97,6 +97,8 @@ def _field(loc: Sequence[str | int], data: Any) -> str:
         previous = part
         if in_union and isinstance(value, dict) and value.get("type") == part:
             continue
+        if part == "[key]" and not isinstance(value, dict | list):
+            continue  # pydantic's word for: not the value, its name is wrong
         if isinstance(part, int):
             path += f"[{part}]"
             value = value[part] if isinstance(value, list) and part < len(value) else None

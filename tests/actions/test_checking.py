@@ -10,6 +10,7 @@ from actions.checking import Surroundings, problems
 from actions.dry_run import dry_run
 from actions.registry import WorkflowDefinition
 from templates.errors import RenderError
+from vault.values import TOO_SHORT
 
 AROUND = Surroundings(secrets=frozenset({"TOKEN"}), own_topics=False)
 
@@ -63,7 +64,7 @@ def test_without_knowing_the_secrets_none_is_missed():
 
 
 def test_a_secret_that_is_too_short_is_told_from_one_that_is_not_set():
-    ((field, message),) = problems(defined(say("{{ secrets.PIN }}")), Surroundings(frozenset(), frozenset({"PIN"})))
+    ((field, message),) = problems(defined(say("{{ secrets.PIN }}")), Surroundings(frozenset(), {"PIN": TOO_SHORT}))
     assert field == "actions[0].message"
     assert message.startswith("secret PIN is not used: its value has fewer than 4 characters")
 

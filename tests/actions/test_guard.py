@@ -282,6 +282,16 @@ async def test_a_proxy_that_refuses_is_named(receiver):
     assert (outcome.error_class, outcome.maybe_done) == ("proxy", False)
 
 
+async def test_a_name_behind_a_proxy_that_cannot_be_resolved_never_left(receiver):
+    sender = Sender()
+    connections = sender.connections(allow_hosts=LOOPBACK)
+    outcome = await sender.send(connections, url="http://nowhere.invalid/", method="POST", proxy={"url": receiver.url})
+    await connections.close()
+    assert (outcome.error_class, outcome.maybe_done, outcome.is_in_doubt) == ("dns", False, False)
+    assert "nowhere.invalid cannot be resolved" in outcome.message
+    assert not receiver.seen
+
+
 # -- properties ----------------------------------------------------------------------------------------------------------
 
 IPV4 = st.ip_addresses(v=4)

@@ -54,6 +54,7 @@ def errors_of(action: dict[str, Any], **fields: Any) -> dict[str, str]:
         ({"tls": {"caFile": "../key"}}, "tls.caFile", "must match"),
         ({"tls": {"keySecret": "a"}}, "tls", "a key without a certificate"),
         ({"proxy": {"url": "socks5://x"}}, "proxy.url", "is not a URL"),
+        ({"proxy": {"url": "http://x", "passwordSecret": "p"}}, "proxy", "give username as well"),
         ({"headers": {"Content-Length": "5"}}, "headers", "set by the service"),
         ({"headers": {"A b": "5"}}, "headers", "not a header name"),
         ({"headers": {"A": "5\r\nB: 6"}}, "headers", "the value of A holds a line break"),

@@ -276,9 +276,9 @@ async def test_a_status_of_400_or_more_fails_and_tells_when_to_come_back(sender,
         ("matches", {"matches": '"n":\\s*1'}, None, ""),
         ("matches not", {"matches": "^x"}, "assertion", "nothing in the body matches"),
         ("json", {"json": [{"path": "$.items[0].n", "equals": 1.0}, {"path": "$.none", "equals": None}]}, None, ""),
-        ("json not", {"json": [{"path": "$.state", "equals": "closed"}]}, "assertion", "'open', not 'closed'"),
+        ("json not", {"json": [{"path": "$.state", "equals": "closed"}]}, "assertion", '"open", not "closed"'),
         ("json absent", {"json": [{"path": "$.a.b", "equals": None}]}, "assertion", "nothing at $.a.b"),
-        ("json bool", {"json": [{"path": "$.items[0].n", "equals": True}]}, "assertion", "1, not True"),
+        ("json bool", {"json": [{"path": "$.items[0].n", "equals": True}]}, "assertion", "1, not true"),
         ("json all", {"json": [{"path": "$.items", "equals": [{"n": 1}]}]}, None, ""),
     ],
 )
@@ -444,6 +444,14 @@ async def test_chosen_headers_are_kept(sender, receiver):
     assert "x-other" not in outcome.output["headers"]
 
 
+async def test_a_body_cut_within_a_secret_shows_nothing_of_it(sender, receiver):
+    sender.redactor.know(["top-secret"])
+    url = receiver.on("/x", text("it is top-secret"))
+    assert (await sender.send(url=url, storeBody=10)).output["text"] == "it is ***"
+    assert (await sender.send(url=url, maxBody=10)).output["text"] == "it is ***"
+    assert (await sender.send(url=receiver.on("/y", text("on top-")))).output["text"] == "on top-", "that is all of it"
+
+
 # -- time ----------------------------------------------------------------------------------------------------------------
 
 
@@ -491,6 +499,8 @@ async def test_every_wait_is_bounded_and_named(sender, receiver, error_class, an
     # Headers that do not end are no answer: nobody has seen a status.
     assert outcome.is_in_doubt == (answer in (hang, drip_headers)), "whoever has answered with a status is in no doubt"
     assert outcome.output["timings"]["total"] >= 900
+    assert outcome.output.get("status") == (200 if answer in (stall, drip) else None)
+    assert ("headers" in outcome.output) == (answer in (stall, drip)), "what it began with is kept"
 
 
 async def test_redirects_share_the_time(sender, receiver, redirect):

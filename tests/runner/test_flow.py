@@ -146,3 +146,16 @@ async def test_output_that_is_too_large_to_be_recorded_fails_the_step(resources)
     }
     (result,) = await ran(resources, [action])
     assert result.error["class"] == "too-large"
+
+
+async def test_what_later_steps_see_keeps_the_words_that_a_secret_begins_with(resources):
+    resources.secrets.redactor.know(["Bearer planted", "fail-safe"])
+    actions = [
+        {"type": "set", "actionId": "answer", "values": {"kind": "Bearer", "echo": "{{ secrets.KEY }}"}},
+        {"type": "log", "if": "actions.answer.output.kind == 'Bearer'", "message": "{{ actions.answer.output.echo }} it is"},
+        {"type": "fail", "message": "Bearer pla"},
+    ]
+    results = await ran(resources, actions)
+    assert results[0].output == {"kind": "Bearer", "echo": "***"}
+    assert results[1].logs == ["*** it is"]
+    assert results[2].error == {"class": "fail", "message": "***"}, "a class is a word that others decide by"

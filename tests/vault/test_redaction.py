@@ -119,6 +119,14 @@ def test_data_are_redacted_wherever_a_value_stands():
     assert knowing("planted-1", "123456").value(data) == {"a": ["x *** y", {"***": 5}], "n": "***", "b": True, "none": None}
 
 
+def test_data_that_are_whole_keep_the_words_that_a_value_begins_with():
+    redactor = knowing("Bearer planted-1", "status-planted-2")
+    answer = {"status": 200, "token_type": "Bearer", "text": "of class status", "echo": "Bearer planted-1"}
+    assert redactor.data(answer) == {**answer, "echo": "***"}
+    assert redactor.data({"cut": "Bearer pla… is refused"}) == {"cut": "***… is refused"}
+    assert redactor.value({"status": "Bearer pla"}) == {"status": "***"}, "a name is never cut"
+
+
 def test_data_that_JSON_writes_otherwise_are_searched_as_well():
     redactor = knowing('a"b\\c\nd', "half")
     assert redactor.value(['<a\\"b\\\\c\\nd>']) == ["<***>"], "escaped once more"

@@ -38,6 +38,7 @@ async def test_values_come_from_the_first_source_that_has_them(values, stored):
     assert await values.get("FROM_FILE") == "file-value"
     assert await values.get("BOTH") == "from the environment"
     assert await values.names() == {"DB", "FROM_FILE", "BOTH"}
+    assert values.mounted == {"FROM_FILE", "BOTH"}
 
 
 async def test_a_secret_set_a_moment_ago_is_found_and_a_deleted_one_is_not(values, stored):
@@ -54,8 +55,10 @@ async def test_a_secret_set_a_moment_ago_is_found_and_a_deleted_one_is_not(value
 async def test_what_cannot_be_decrypted_is_not_there(values, stored):
     stored.ring = KeyRing.parse(new_key(), "test")
     stored.found["FOREIGN"] = "x"
-    with pytest.raises(UnknownSecret):
+    with pytest.raises(UnusableSecret, match="which is not among the keys; put it back"):
         await values.get("FOREIGN")
+    assert values.unusable.keys() == {"FOREIGN"}
+    stored.found["FROM_FILE"] = "x"
     assert await values.get("FROM_FILE") == "file-value"
 
 
@@ -73,8 +76,8 @@ async def test_what_is_too_short_is_no_secret_wherever_it_comes_from(tmp_path, s
         with pytest.raises(UnusableSecret, match=f"secret {name} is not used: its value has fewer than 4 characters"):
             await values.get(name)
     assert await values.names() == {"FINE"}
-    assert values.unusable == {"STORED", "MOUNTED", "SET"}
+    assert values.unusable.keys() == {"STORED", "MOUNTED", "SET"}
     (tmp_path / "MOUNTED").write_text("long enough")
     await values.refresh(0.0)
     assert await values.get("MOUNTED") == "long enough"
-    assert values.unusable == {"STORED", "SET"}
+    assert values.unusable.keys() == {"STORED", "SET"}

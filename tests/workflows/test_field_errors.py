@@ -61,6 +61,9 @@ def errors_of(data: Any) -> dict[str, str]:
         pytest.param({"actions": [{"type": "x"}]}, "actions[0].type", "must be 'log' or 'http-request'", id="action type"),
         pytest.param({"actions": [{"type": "log"}]}, "actions[0].message", "is required", id="log without message"),
         pytest.param({"actions": [LOG | {"log": 1}]}, "actions[0].log", "not known here", id="field named as the type"),
+        pytest.param(
+            {"actions": [{"type": "set", "values": {"a b": 1}}]}, "actions[0].values.a b", "must match", id="value name"
+        ),
         pytest.param({"actions": [LOG | {"actionId": "a b"}]}, "actions[0].actionId", "letters, digits", id="action id"),
         pytest.param({"actions": [LOG | {"actionId": "x"}] * 2}, "actions", "'x' is used twice", id="action id twice"),
         pytest.param({"actions": [HTTP | {"url": "nope"}]}, "actions[0].url", "https://example.org/path", id="url"),

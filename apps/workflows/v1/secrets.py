@@ -25,6 +25,9 @@ class SecretValue(Model):
     value: str = Field(min_length=SHORTEST, max_length=LONGEST_VALUE)
 
 
+MOUNTED_WINS: Final = "the services found one of this name in their environment or files, which wins; remove one of the two"
+
+
 class Secrets(Resource):
     """The list."""
 
@@ -42,9 +45,12 @@ class Secrets(Resource):
         found: dict[str, dict[str, Any]] = {
             name: {"name": name, "source": "mounted"} for name in await self.app.secrets.names()
         }
-        found |= {name: {"name": name, "source": "mounted", "problem": TOO_SHORT} for name in self.app.secrets.unusable}
+        unusable = self.app.secrets.unusable
+        found |= {name: {"name": name, "source": "mounted", "problem": why} for name, why in unusable.items()}
         for name, key_id, updated_at in stored:
             kept = {"source": "stored", "keyId": key_id, "updatedAt": representations.instant(updated_at)}
+            if name in self.app.secrets.mounted:
+                kept["problem"] = found[name].get("problem", MOUNTED_WINS)
             found[name] = {"name": name, **found.get(name, {}), **kept}
         items = list(found.values())
         return self.answer({"items": sorted(items, key=lambda item: item["name"])})

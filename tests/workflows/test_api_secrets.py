@@ -1,0 +1,33 @@
+"""What the list of secrets tells of those that are there and are not what a workflow gets."""
+
+from types import SimpleNamespace
+
+from apps.workflows.app import WorkflowsApp
+from tests.workflows.client import Client
+from tests.workflows.memory import MemoryStore
+from vault.keys import KeyRing, KeySource, new_key
+from vault.redaction import Redactor
+from vault.values import Values
+
+
+async def test_a_stored_secret_that_is_not_the_one_used_says_why(api: Client, app: WorkflowsApp, store: MemoryStore) -> None:
+    key = new_key()
+    here, lost = KeyRing.parse(key, "test"), KeyRing.parse(new_key(), "test")
+    sealed = {name: ring.seal(name, "a value") for name, ring in (("FINE", here), ("BOTH", here), ("LOCKED", lost))}
+
+    async def everything():
+        return list(sealed.items())
+
+    async def listed():
+        return [(name, each.key_id, app.clock()) for name, each in sealed.items()]
+
+    store.secrets = SimpleNamespace(all=everything, list=listed)  # type: ignore[attr-defined]
+    app.secrets = Values(
+        environment={"WF_SECRET_BOTH": "another value", "WF_SECRET_SHORT": "abc"},
+        directory=None, keys=KeySource(key, None), stored=everything, redactor=Redactor(),
+    )  # fmt: skip
+    items = {item["name"]: item for item in (await api.send("GET", "/secrets")).body["items"]}
+    assert "problem" not in items["FINE"]
+    assert "environment or files, which wins" in items["BOTH"]["problem"]
+    assert f"was encrypted with key {lost.primary}, which is not among the keys" in items["LOCKED"]["problem"]
+    assert (items["SHORT"]["source"], "fewer than 4" in items["SHORT"]["problem"]) == ("mounted", True)
