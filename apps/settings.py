@@ -61,7 +61,7 @@ class ServiceSettings(BaseSettings):
     kafka_bootstrap: str = Field(default="127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated.")
     kafka_replication_factor: int = Field(default=1, ge=1, description="Of the topics that a service creates.")
     kafka_fetch_wait_ms: int = Field(
-        default=30, ge=10, le=1500, description="Longest wait of a fetch at the broker; trades idle CPU for latency."
+        default=30, ge=10, le=1500, description="Longest wait of a fetch at the broker while records are being consumed."
     )
     kafka_session_timeout: float = Field(
         default=10.0, ge=1, description="Seconds after which Kafka gives the partitions of a silent worker to another."

@@ -14,7 +14,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
-from events.transport import Consumer, ConsumerThread, commit_as_member_only
+from events.transport import IDLE_WAIT_MS, Consumer, ConsumerThread, commit_as_member_only, wait_longer_while_idle
 
 
 @pytest.fixture
@@ -134,6 +134,19 @@ async def test_nothing_is_committed_by_who_is_no_member_of_the_group(generation,
     with pytest.raises(CommitFailedError, match="already rebalanced"):  # by this Faust tells that it is no failure
         await coordinator.commit_offsets(assignment, {"a": 1})
     assert sent.await_count == 2
+
+
+async def test_an_idle_consumer_waits_longer_at_the_broker():
+    read, changelog = TopicPartition("requests", 0), TopicPartition("changelog", 0)
+    fetcher = Fetcher.__new__(Fetcher)
+    fetcher._records, fetcher._fetch_max_wait_ms = {}, 30
+    waits = []
+    fetcher._get_actions_per_node = lambda assignment: waits.append(fetcher._fetch_max_wait_ms) or assignment
+    wait_longer_while_idle(fetcher, {read}.__contains__)
+    for records in ({}, {changelog: "not read any more"}, {read: "to be consumed"}, {}):
+        fetcher._records = records
+        assert fetcher._get_actions_per_node("assignment") == "assignment"
+    assert waits == [IDLE_WAIT_MS, IDLE_WAIT_MS, 30, IDLE_WAIT_MS]
 
 
 async def test_a_fetch_under_way_takes_nothing_once_no_partition_is_active():
