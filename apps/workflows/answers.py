@@ -67,7 +67,10 @@ class ExecutionSummary(Shown):
     attempt: int
     retries_left: int
     deadline: datetime | None = Field(description="When its timeout is over.")
-    next_attempt_at: datetime | None = Field(description="When its retry or delay is over.")
+    next_attempt_at: datetime | None = Field(description="When the retry or delay that it waits for is due.")
+    resumed_at: datetime | None = Field(
+        description="When its last wait, for a retry or in a delay, was over; of open executions alone."
+    )
     last_failed_action: str | None
     reason: str | None = Field(description="Why it ended, or was skipped.")
     total_actions: int

@@ -117,6 +117,7 @@ def execution(found: Execution) -> dict[str, Any]:
         "attempt": found.attempt,
         "retriesLeft": found.retries_left,
         "nextAttemptAt": instant(found.wake_at),
+        "resumedAt": instant(found.resumed_at),
         "deadline": instant(found.deadline),
         "lastFailedAction": found.last_failed_action,
         "reason": found.reason,

@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,15 @@ async def test_execution_shows_attempts_and_logs_without_their_control_character
     as_json = await wf("execution", execution_id(1), "--json")
     assert not {"\x1b", "\x9b"} & set(as_json.out)
     assert json.loads(as_json.out) == api.executions[execution_id(1)]
+
+
+async def test_execution_shows_the_wait_before_an_attempt_of_which_nothing_has_ended(api: FakeApi, wf: Run) -> None:
+    now = datetime.now(timezone.utc)
+    first = outcome("http-1", "failed", startedAt=seconds_ago(10, now), finishedAt=seconds_ago(9, now))
+    found = {"attempt": 2, "resumedAt": seconds_ago(4, now), "executedActions": [first]}
+    api.executions[execution_id(1)] = execution(1, "nightly", "running", **found)
+    result = await wf("execution", execution_id(1))
+    assert "Attempt 2, 5.0s later\n  running\n" in result.out
 
 
 async def test_trigger(api: FakeApi, wf: Run) -> None:
