@@ -48,6 +48,12 @@ def test_each_command_says_what_it_is_for_and_has_an_example(command: tuple[str,
     assert max(map(len, result.output.splitlines())) <= 80
 
 
+def test_help_of_up_names_the_ports_that_are_taken_where_none_are_given() -> None:
+    result = CliRunner().invoke(app, ["up", "--help"], prog_name="wf", env={"COLUMNS": "140"})
+    for port in (9092, 27017, 8081, 8082, 8083):
+        assert f"[default: {port}]" in result.output
+
+
 async def test_starting_imports_nothing_slow() -> None:
     slow = ("aiohttp", "pydantic", "rich.console", "yaml", "apps.standalone", "faust")
     code = f"import sys, apps.cli.main; print([name for name in {slow!r} if name in sys.modules])"
