@@ -102,7 +102,7 @@ def cli_page() -> str:
     from apps.cli import up
     from apps.cli.main import app
 
-    root = typer.main.get_command(app)
+    root: Any = typer.main.get_command(app)
     root.commands["up"] = typer.main.get_command(up.app)  # wf reads its options when it is asked for alone
     parts = [
         "# wf",
