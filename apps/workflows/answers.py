@@ -212,6 +212,9 @@ class Occurrence(Shown):
     execution_id: ExecutionId | None = Field(default=None, description="Only of a tick that was fired.")
     status: ShownStatus | None = Field(default=None, description="Only of a tick that was fired.")
     started_at: datetime | None = Field(default=None, description="Only of a tick that was fired.")
+    next_attempt_at: datetime | None = Field(
+        default=None, description="When the retry or delay that it waits for is due; only of a tick that was fired."
+    )
     cause: str | None = Field(
         default=None, description="schedule, or backfill: it was made up for later; only of a tick that was fired."
     )

@@ -163,6 +163,7 @@ def occurrence(found: Execution | Unfired) -> dict[str, Any]:
         "executionId": found.execution_id,
         "status": found.status.shown,
         "startedAt": instant(found.started_at),
+        "nextAttemptAt": instant(found.wake_at),
         "cause": found.cause.value,
         "latenessMs": None,
     }
