@@ -162,15 +162,22 @@ class Liveness(Service):
 
     @Service.task
     async def _look(self) -> None:
-        while not (self.should_stop or self._stopping):
+        while True:
             await self.sleep(self.app.settings.liveness_interval)
+            if self._is_stopping:
+                return  # it is woken by that, and there may be no consumer any more
             try:
                 await asyncio.wait_for(self._look_once(), ASK_TIMEOUT)
             except (KafkaError, OSError, asyncio.TimeoutError) as error:
                 self.progress.forgive()
                 log.warning("kafka does not answer", error=str(error) or type(error).__name__)
             except Exception:  # whatever it is, it must not end the service that it looks after
-                log.exception("liveness not judged")
+                if not self._is_stopping:
+                    log.exception("liveness not judged")
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self.should_stop or self._stopping or bool(self.app.should_stop)
 
     async def _look_once(self) -> None:
         cluster, topics = await self._kafka()

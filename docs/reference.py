@@ -99,9 +99,11 @@ def cli_page() -> str:
     """Return the reference of ``wf``."""
     import typer.main
 
+    from apps.cli import up
     from apps.cli.main import app
 
-    root = typer.main.get_command(app)
+    root: Any = typer.main.get_command(app)
+    root.commands["up"] = typer.main.get_command(up.app)  # wf reads its options when it is asked for alone
     parts = [
         "# wf",
         "Made from the code (`make docs`). Before the command: `--token` (`WF_TOKEN`) and `--profile` (`WF_PROFILE`, from "

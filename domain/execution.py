@@ -220,6 +220,7 @@ class Execution:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     wake_at: datetime | None = None
+    resumed_at: datetime | None = None  # while open: when its last wait, for a retry or in a delay, was over
     owner: str | None = None  # id of the runner process, while running
     lock_key: str | None = None
     last_failed_action: str | None = None
@@ -401,6 +402,7 @@ def _reissue(execution: Execution, request: Reissued) -> Execution:
         lost=execution.lost + (request.why is Restart.LOST),
         lock_key=execution.workflow_id if request.why is Restart.RELEASED else execution.lock_key,
         requested_at=request.at,
+        resumed_at=request.at if execution.status is Status.WAITING else execution.resumed_at,
         wake_at=None,
         owner=None,
     )
@@ -414,6 +416,7 @@ def _close(execution: Execution, status: Status, at: datetime, reason: str | Non
         finished_at=at,
         reason=reason,
         wake_at=None,
+        resumed_at=None,
         owner=None,
         requested_at=None,
         lock_key=None,

@@ -1,8 +1,13 @@
 """Who is stalled and who is merely idle."""
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 from faust.types import TP
 
-from apps.liveness import LoopWatch, Progress, Reach, tasks
+from apps.liveness import Liveness, LoopWatch, Progress, Reach, tasks
 
 A, B = TP("workflow.execution", 0), TP("workflow.execution", 1)
 
@@ -75,3 +80,26 @@ def test_a_loop_that_does_not_turn_is_the_end() -> None:
     assert not ends, "it turned once in the meantime"
     watch.look()
     assert ends
+
+
+async def test_nothing_is_asked_of_a_service_that_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    app: Any = SimpleNamespace(settings=SimpleNamespace(stall_after=60, liveness_interval=3600), should_stop=False)
+    liveness = Liveness(app)
+    looks = []
+    waits = asyncio.Event()
+    sleep = liveness.sleep
+
+    async def look() -> None:
+        looks.append(1)
+
+    async def until_the_next(seconds: float) -> None:
+        if seconds == 3600:
+            waits.set()
+        await sleep(seconds)
+
+    monkeypatch.setattr(liveness, "_look_once", look)
+    monkeypatch.setattr(liveness, "sleep", until_the_next)
+    await liveness.start()
+    await waits.wait()
+    await liveness.stop()
+    assert looks == []

@@ -124,6 +124,10 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         for outcome in done:
             show_outcome(outcome)
         previous_end = done[-1].get("finishedAt") if attempt else None
+    if previous_end and found.get("resumedAt") and found.get("attempt") != outcomes[-1].get("attempt"):
+        wait = output.length(previous_end, found["resumedAt"])
+        output.render(output.styled(f"\nAttempt {output.printable(found.get('attempt'))}, {wait} later", "bold"))
+        output.render(output.styled("  ").append_text(output.status(found.get("status"))))
     succeeded = len({outcome.get("actionId") for outcome in outcomes if outcome.get("status") == "ok"})
     output.line(f"\n{succeeded} of {found.get('totalActions', '-')} actions succeeded.")
 

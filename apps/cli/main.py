@@ -228,7 +228,7 @@ app.add_typer(secrets.commands(), name="secrets", rich_help_panel=SERVICE)
 def up(context: typer.Context) -> None:
     """Start Kafka, MongoDB and the three services here, until Ctrl-C."""
     try:
-        from apps.cli.up import up as start
+        from apps.cli.up import app as alone
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("apps", "actions", "domain", "events", "store"):
             raise
@@ -236,8 +236,6 @@ def up(context: typer.Context) -> None:
             f"`wf up` needs the package {error.name}",
             hint="Install what it needs: pip install 'workflow-automation[standalone]'",
         ) from None
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    alone.command(epilog=examples("wf up", "wf up --data-dir ./data --workflows-port 9081", "wf up --deps-only"))(start)
     alone(args=context.args, prog_name=context.command_path)
 
 

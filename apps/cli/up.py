@@ -11,28 +11,34 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from apps.cli.options import examples
 from apps.standalone.console import UpConsole
 from apps.standalone.errors import StandaloneError
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import Dependencies, Stack, Supervised
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
+
+@app.command(epilog=examples("wf up", "wf up --data-dir ./data --workflows-port 9081", "wf up --deps-only"))
 def up(
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            file_okay=False, show_default=False, help="Where all data are kept [default: the user's data directory]."
+            file_okay=False, show_default=False, help=r"Where all data are kept. \[default: the user's data directory]"
         ),
     ] = None,
-    kafka_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Kafka's port [default: 9092].")] = None,
-    mongodb_port: Annotated[int | None, typer.Option(min=1, max=65535, help="The database's port [default: 27017].")] = None,
+    kafka_port: Annotated[int | None, typer.Option(min=1, max=65535, help=r"Kafka's port. \[default: 9092]")] = None,
+    mongodb_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help=r"The database's port. \[default: 27017]")
+    ] = None,
     workflows_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The HTTP API's port [default: 8081].")
+        int | None, typer.Option(min=1, max=65535, help=r"The HTTP API's port. \[default: 8081]")
     ] = None,
     scheduler_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The scheduler's port [default: 8082].")
+        int | None, typer.Option(min=1, max=65535, help=r"The scheduler's port. \[default: 8082]")
     ] = None,
-    runner_port: Annotated[int | None, typer.Option(min=1, max=65535, help="The runner's port [default: 8083].")] = None,
+    runner_port: Annotated[int | None, typer.Option(min=1, max=65535, help=r"The runner's port. \[default: 8083]")] = None,
     runners: Annotated[int, typer.Option(min=1, max=64, help="How many runners; further ones get free ports.")] = 1,
     deps_only: Annotated[bool, typer.Option("--deps-only", help="Start Kafka and MongoDB alone.")] = False,
 ) -> None:

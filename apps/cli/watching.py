@@ -11,26 +11,37 @@ from apps.cli.errors import ExitCode, Unreachable
 from apps.cli.options import Format
 
 PAUSE = 0.5  # seconds
+_WINDOW = 100  # of the newest executions: those that are looked at for changes
 _REMEMBERED = 10_000
 
 
 def watch(client: Client, query: dict[str, Any], limit: int, form: Format) -> None:
     """Write a line for every execution that is new or has another status, until Ctrl-C."""
-    seen: dict[str, Any] = {}
     try:
         with output.progress("watching; Ctrl-C ends it"):
+            page = _page(client, query, max(limit, _WINDOW) if limit else 0)
+            # What lies before those that were asked for is no news until it changes.
+            seen = _states(page.items[limit:] if limit else [])
             while True:
-                page = _page(client, query, 100 if seen else limit)
                 for item in reversed(page.items):
-                    state = (item.get("status"), item.get("attempt"))
+                    state = _state(item)
                     if seen.get(item["executionId"]) != state:
                         seen[item["executionId"]] = state
                         _show(item, form)
                 if len(seen) > _REMEMBERED:
-                    seen = {item["executionId"]: (item.get("status"), item.get("attempt")) for item in page.items}
+                    seen = _states(page.items)
                 time.sleep(PAUSE)
+                page = _page(client, query, _WINDOW)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _state(item: dict[str, Any]) -> tuple[Any, Any]:
+    return item.get("status"), item.get("attempt")
+
+
+def _states(items: list[dict[str, Any]]) -> dict[str, tuple[Any, Any]]:
+    return {item["executionId"]: _state(item) for item in items}
 
 
 def _show(item: dict[str, Any], form: Format) -> None:

@@ -67,7 +67,10 @@ class ExecutionSummary(Shown):
     attempt: int
     retries_left: int
     deadline: datetime | None = Field(description="When its timeout is over.")
-    next_attempt_at: datetime | None = Field(description="When its retry or delay is over.")
+    next_attempt_at: datetime | None = Field(description="When the retry or delay that it waits for is due.")
+    resumed_at: datetime | None = Field(
+        description="When its last wait, for a retry or in a delay, was over; of open executions alone."
+    )
     last_failed_action: str | None
     reason: str | None = Field(description="Why it ended, or was skipped.")
     total_actions: int
@@ -209,6 +212,9 @@ class Occurrence(Shown):
     execution_id: ExecutionId | None = Field(default=None, description="Only of a tick that was fired.")
     status: ShownStatus | None = Field(default=None, description="Only of a tick that was fired.")
     started_at: datetime | None = Field(default=None, description="Only of a tick that was fired.")
+    next_attempt_at: datetime | None = Field(
+        default=None, description="When the retry or delay that it waits for is due; only of a tick that was fired."
+    )
     cause: str | None = Field(
         default=None, description="schedule, or backfill: it was made up for later; only of a tick that was fired."
     )

@@ -117,6 +117,7 @@ def execution(found: Execution) -> dict[str, Any]:
         "attempt": found.attempt,
         "retriesLeft": found.retries_left,
         "nextAttemptAt": instant(found.wake_at),
+        "resumedAt": instant(found.resumed_at),
         "deadline": instant(found.deadline),
         "lastFailedAction": found.last_failed_action,
         "reason": found.reason,
@@ -162,6 +163,7 @@ def occurrence(found: Execution | Unfired) -> dict[str, Any]:
         "executionId": found.execution_id,
         "status": found.status.shown,
         "startedAt": instant(found.started_at),
+        "nextAttemptAt": instant(found.wake_at),
         "cause": found.cause.value,
         "latenessMs": None,
     }

@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ def test_each_command_says_what_it_is_for_and_has_an_example(command: tuple[str,
     assert purpose.strip(" .")
     assert f"\n   wf {' '.join(command)}" in result.output
     assert max(map(len, result.output.splitlines())) <= 80
+
+
+def test_help_of_up_names_the_ports_that_are_taken_where_none_are_given() -> None:
+    result = CliRunner().invoke(app, ["up", "--help"], prog_name="wf", env={"COLUMNS": "140"})
+    for port in (9092, 27017, 8081, 8082, 8083):
+        assert f"[default: {port}]" in result.output
 
 
 async def test_starting_imports_nothing_slow() -> None:
@@ -177,6 +184,15 @@ async def test_execution_shows_attempts_and_logs_without_their_control_character
     as_json = await wf("execution", execution_id(1), "--json")
     assert not {"\x1b", "\x9b"} & set(as_json.out)
     assert json.loads(as_json.out) == api.executions[execution_id(1)]
+
+
+async def test_execution_shows_the_wait_before_an_attempt_of_which_nothing_has_ended(api: FakeApi, wf: Run) -> None:
+    now = datetime.now(timezone.utc)
+    first = outcome("http-1", "failed", startedAt=seconds_ago(10, now), finishedAt=seconds_ago(9, now))
+    found = {"attempt": 2, "resumedAt": seconds_ago(4, now), "executedActions": [first]}
+    api.executions[execution_id(1)] = execution(1, "nightly", "running", **found)
+    result = await wf("execution", execution_id(1))
+    assert "Attempt 2, 5.0s later\n  running\n" in result.out
 
 
 async def test_trigger(api: FakeApi, wf: Run) -> None:

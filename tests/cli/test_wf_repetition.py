@@ -94,9 +94,10 @@ async def test_what_cannot_be_taken_up(failed: FakeApi, wf: Run) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
 async def test_watching_tells_every_change_until_control_c(failed: FakeApi, tmp_path: Path) -> None:
+    failed.executions[execution_id(3)] = execution(3, "nightly", "ok")  # further down the list than what is asked for
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
-        *("executions", "--watch", "--json"),
+        *("executions", "--watch", "--limit", "1", "--json"),
         env=environment(failed.url),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

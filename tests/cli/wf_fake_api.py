@@ -44,6 +44,7 @@ def execution(number: int, workflow_id: str, status: str, **more: Any) -> Json:
         "attempt": 1,
         "retriesLeft": 3,
         "nextAttemptAt": None,
+        "resumedAt": None,
         "lastFailedAction": None,
         "reason": None,
         "totalActions": 1,

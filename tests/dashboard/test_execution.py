@@ -86,6 +86,39 @@ async def test_why_it_is_tried_again(page, stack, api, target, workflow_id):
     await expect(page.get_by_text("at attempt 3")).to_be_visible()
 
 
+async def test_a_wait_is_told_while_nothing_has_ended_since(page, stack, api, target, workflow_id):
+    backoff = {"base": "1s", "jitter": "none"}
+    await api.create(workflow_id, [call("flaky", target, workflow_id, "?fail=1&hold=1")], backoff=backoff)
+    execution_id = await api.trigger(workflow_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    for _ in ("live", "read anew"):
+        await expect(page.get_by_role("heading", name="Attempt 2")).to_be_visible()
+        await expect(page.get_by_text(re.compile(r"Waited 1(\.\d)? s"))).to_be_visible()
+        await expect(page.get_by_text("because flaky failed. Retry 1 of 3")).to_be_visible()
+        await expect(step(page, "flaky")).to_contain_text("is running")
+        bar = page.get_by_role("img", name=re.compile(r"flaky, attempt 1: .*; Waited 1(\.\d)? s; Running"))
+        await expect(bar).to_be_visible()
+        await page.reload()
+    target.release.set()
+    await expect(page.get_by_role("status").get_by_text("Succeeded")).to_be_visible()
+    await expect(page.get_by_text(re.compile(r"Waited 1(\.\d)? s"))).to_have_count(1)
+
+
+async def test_a_delay_is_told_while_nothing_has_ended_since(page, stack, api, target, workflow_id):
+    await api.create(
+        workflow_id,
+        [{"type": "delay", "actionId": "pause", "duration": "1s"}, call("held", target, workflow_id, "?hold=1")],
+    )
+    execution_id = await api.trigger(workflow_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await expect(step(page, "held")).to_contain_text("is running")
+    await expect(page.get_by_text("as pause says")).to_be_visible()
+    await expect(page.get_by_role("img", name=re.compile(r"Waited 1(\.\d)? s; Running"))).to_be_visible()
+    await expect(page.get_by_role("heading", name="Attempt")).to_have_count(1)
+    target.release.set()
+    await expect(page.get_by_role("status").get_by_text("Succeeded")).to_be_visible()
+
+
 async def test_nothing_moves_while_it_goes_on(page, stack, api, target, workflow_id):
     await api.create(workflow_id, [log("begin", "x"), call("held", target, workflow_id, "?hold=1")])
     execution_id = await api.trigger(workflow_id)

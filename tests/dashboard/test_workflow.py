@@ -1,6 +1,7 @@
 """One workflow on the dashboard: its ticks, what it is run with, and its editor."""
 
 import re
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from playwright.async_api import expect
@@ -47,6 +48,17 @@ async def test_what_became_of_each_tick(page, stack, api, target, workflow_id):
     await skip.get_by_role("link").click()
     await expect(page.get_by_text("begun")).to_be_visible()
     await expect(page.get_by_text(found["openExecutionId"])).to_be_visible()
+
+
+async def test_what_becomes_of_a_tick_is_told_while_it_happens(page, stack, api, target, workflow_id):
+    call = {"type": "http-request", "method": "GET", "url": f"{target.url}/{workflow_id}?hold=1"}
+    due = datetime.now(timezone.utc) + timedelta(seconds=3)
+    await api.create(workflow_id, [LOG, call], trigger={"type": "once", "at": due.isoformat()})
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    row = page.get_by_role("list", name="Occurrences").get_by_role("listitem")
+    await expect(row).to_contain_text(re.compile(r"Fired.*(running|queued)"))
+    target.release.set()
+    await expect(row).to_contain_text(re.compile(r"succeeded.*\d+ m?s late"))
 
 
 async def test_a_workflow_is_run_with_fields_made_of_its_schema(refused_page, stack, api, workflow_id):

@@ -69,10 +69,14 @@ def test_a_failed_action_is_retried_from_where_it_failed():
     assert execution.lock_key == "w"
     execution = apply(execution, Reissued("e", "w", epoch=2, at=at(9)))
     assert (execution.status, execution.attempt, execution.wake_at, execution.seq) == (Status.PENDING, 2, None, 0)
+    assert execution.resumed_at == at(9)
     taken = claim(execution, 2, "r2", at(9))
     assert taken is not None
     assert (taken.status, taken.epoch, taken.owner, taken.resume_index) == (Status.RUNNING, 3, "r2", 1)
+    lost = apply(taken, Reissued("e", "w", epoch=4, at=at(30), why=Restart.LOST))
+    assert (lost.attempt, lost.resumed_at) == (2, at(9))
     ended = apply(taken, finished(1, Status.OK, epoch=3, seq=1, attempt=2))
+    assert ended.resumed_at is None
     assert [(o.attempt, o.index, o.status) for o in ended.ordered_results] == [(1, 0, "ok"), (1, 1, "failed"), (2, 1, "ok")]
 
 

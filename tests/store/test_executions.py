@@ -229,6 +229,9 @@ async def test_a_retry_waits_and_starts_as_the_next_attempt(store):
     )
     (again,) = [answer for answer in answers if answer is not None]
     assert (again.epoch, again.attempt, again.status, again.wake_at) == (2, 2, Status.PENDING, None)
+    kept = await store.executions.get(asked.execution_id)
+    assert kept == again
+    assert kept.resumed_at >= at(9)
     assert await store.executions.waking(at(99), ALL, 10) == []
 
 

@@ -62,6 +62,7 @@ async def test_a_new_execution(api: Client) -> None:
         "attempt": 1,
         "retriesLeft": 3,
         "nextAttemptAt": None,
+        "resumedAt": None,
         "deadline": None,
         "lastFailedAction": None,
         "reason": None,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.execution import Admission, Cause, admit
+from domain.execution import Admission, Cause, Status, admit
 from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
 from tests.workflows.clock import START
@@ -220,6 +220,13 @@ async def test_occurrences_tell_of_every_tick_newest_first_page_by_page(api, sto
     ]
     assert items[0]["openExecutionId"] == items[1]["executionId"] == ids[60]
     assert items[1]["latenessMs"] == 12
+
+
+async def test_a_tick_whose_execution_waits_for_a_retry_says_until_when(api, store):
+    await api.create("a", trigger=PERIODIC)
+    fire(store, 10, status=Status.WAITING, wake_at=at(40))
+    (item,) = (await api.get("/workflows/a/occurrences")).body["items"]
+    assert (item["status"], item["nextAttemptAt"]) == ("pending", "2026-01-31T12:00:40.000Z")
 
 
 async def test_a_trigger_by_hand_is_queued_where_the_workflow_queues(api, store):

@@ -58,7 +58,7 @@ function recall() {
  * What it puts into `memory` it finds there again when somebody goes back to it.
  */
 function arrive() {
-  const address = location.hash.replace(/^#/, "");
+  const address = location.hash.replace(/^#(\/$)?/, "");
   if (!address.startsWith("/")) {
     // The skip link, or nothing at all.
     if (address === "") location.replace("#/workflows");

@@ -59,14 +59,25 @@ export function h(tag, attributes, ...children) {
   return node;
 }
 
+let focused = null; // what lost the focus because it was disabled: it gets it back
+
+/** Focus what had the focus before an update, or the heading where that is gone: the browser would begin at the top of the page. */
+function refocus(root, held) {
+  focused = held?.isConnected && held.disabled ? held : null;
+  if (!held || focused || ![held, document.body].includes(document.activeElement)) return;
+  (held.isConnected ? held : root.querySelector("h1"))?.focus({ preventScroll: true });
+}
+
 /** Show `children` in `root`, changing no more than has changed. */
 export function show(root, ...children) {
+  const held = root.contains(document.activeElement) ? document.activeElement : focused;
   const next = document.createElement(root.localName);
   append(next, children);
   syncChildren(root, next);
   // Where what is around it is new, the opaque element must move after all.
   for (const node of standIns) if (node.isConnected) node.replaceWith(node[ORIGINAL]);
   standIns = [];
+  refocus(root, held);
 }
 
 function isSame(one, other) {

@@ -59,6 +59,7 @@ export function execution(root, id) {
         if (outcome.status === "failed") found.lastFailedAction = outcome.actionId;
       }
       if (data.status) {
+        if (data.requestedAt && kindOf(found) === "waiting") found.resumedAt = data.requestedAt;
         found.status = data.status;
         found.nextAttemptAt = data.nextAttemptAt ?? null;
         if (data.attempt) found.attempt = data.attempt;
@@ -119,6 +120,12 @@ export function execution(root, id) {
 
   /** Whether it waits because a delay says so, not because something failed. */
   const isDelayed = (found) => kindOf(found) === "waiting" && newest(found)?.status === "ok";
+
+  /** Whether its last wait is over, and nothing has ended since. */
+  const isResumed = (found) => isOpen(found) && found.resumedAt && newest(found) !== null && Date.parse(found.resumedAt) >= Date.parse(newest(found).finishedAt);
+
+  /** Whether it is under way with an attempt of which nothing has ended yet. */
+  const isRetried = (found) => isResumed(found) && found.attempt > newest(found).attempt;
 
   function underWay(found) {
     const [next] = left(found);
@@ -193,13 +200,35 @@ export function execution(root, id) {
     if (!steps.length) return null;
     const running = found.status === "running";
     return h("li", { class: "attempt", key: "todo" },
+      isRetried(found) ? attemptHead(found.attempt, found.resumedAt) : null,
       h("ol", null, steps.map((each, place) => h("li", { class: "step step-todo", key: `todo-${each.actionId}` },
         sign(running && place === 0 ? "running" : "idle"),
         h("div", { class: "step-name" }, each.actionId, running && place === 0 ? h("span", { class: "quiet" }, " is running") : null, each.heading ? h("span", { class: "quiet" }, `, ${each.heading.toLowerCase()}`) : null),
         h("div", { class: "right quiet small-text" }, each.type)))));
   }
 
+  const attemptHead = (number, began) => h("div", { class: "attempt-head" }, h("h3", null, `Attempt ${number}`), h("span", { class: "quiet" }, time(began)));
+
   const waited = (key, ...words) => h("li", { class: "wait", key }, sign("waiting"), words);
+
+  const because = (failed, before) => h("span", { class: "quiet" }, failed?.error ? `because ${failed.actionId} failed. ${whyAgain(state.definition, failed, before) ?? ""}` : "before it was taken up again");
+
+  const asSaid = (delay) => h("span", { class: "quiet" }, `as ${delay.actionId} says`);
+
+  /** A wait of so many milliseconds that is over. */
+  const passed = (key, ms, why) => waited(key, h("span", null, `Waited ${duration(ms)}`), why);
+
+  /** The wait that it is in, or that is over and after which nothing has ended yet. */
+  function lastWait(found, before) {
+    const last = before.at(-1);
+    if (kindOf(found) === "waiting") {
+      return isDelayed(found)
+        ? waited("wait-now", h("span", null, "Goes on ", time(found.nextAttemptAt, "until")), asSaid(last))
+        : waited("wait-now", h("span", null, `Attempt ${found.attempt + 1} `, time(found.nextAttemptAt, "until")), last?.error ? because(last, before) : null);
+    }
+    if (!isResumed(found)) return null;
+    return passed("wait-now", Date.parse(found.resumedAt) - Date.parse(last.finishedAt), last.isDelay ? asSaid(last) : because(last, before));
+  }
 
   /** The steps of one attempt, under the names of their lists, with the waits of delays between them. */
   function within(outcomes) {
@@ -211,7 +240,7 @@ export function execution(root, id) {
       list = known?.heading ?? null;
       made.push(step(each, known));
       const next = outcomes[place + 1];
-      if (each.isDelay && next) made.push(waited(`delay-${each.actionId}`, h("span", null, `Waited ${duration(Date.parse(next.startedAt) - Date.parse(each.finishedAt))}`), h("span", { class: "quiet" }, `as ${each.actionId} says`)));
+      if (each.isDelay && next) made.push(passed(`delay-${each.actionId}`, Date.parse(next.startedAt) - Date.parse(each.finishedAt), asSaid(each)));
     });
     return made;
   }
@@ -221,23 +250,16 @@ export function execution(root, id) {
     const before = [];
     for (const [number, outcomes] of attempts(found)) {
       const last = before.at(-1);
-      if (last && number > 1) {
-        const ms = Date.parse(outcomes[0].startedAt) - Date.parse(last.finishedAt);
-        made.push(waited(`wait-${number}`, h("span", null, `Waited ${duration(ms)}`), h("span", { class: "quiet" }, last.error ? `because ${last.actionId} failed. ${whyAgain(state.definition, last, before) ?? ""}` : "before it was taken up again")));
-      }
+      if (last && number > 1) made.push(passed(`wait-${number}`, Date.parse(outcomes[0].startedAt) - Date.parse(last.finishedAt), because(last, before)));
       before.push(...outcomes);
       made.push(h("li", { class: "attempt", key: `attempt-${number}` },
-        h("div", { class: "attempt-head" }, outcomes[0].carriedOver
-          ? [h("h3", null, "Carried over"), h("span", { class: "quiet" }, "from ", other(found.originId), ", not run again")]
-          : [h("h3", null, `Attempt ${number}`), h("span", { class: "quiet" }, time(outcomes[0].startedAt))]),
+        outcomes[0].carriedOver
+          ? h("div", { class: "attempt-head" }, h("h3", null, "Carried over"), h("span", { class: "quiet" }, "from ", other(found.originId), ", not run again"))
+          : attemptHead(number, outcomes[0].startedAt),
         h("ol", null, within(outcomes))));
     }
-    if (kindOf(found) === "waiting") {
-      const last = before.at(-1);
-      made.push(isDelayed(found)
-        ? waited("wait-now", h("span", null, "Goes on ", time(found.nextAttemptAt, "until")), h("span", { class: "quiet" }, `as ${last.actionId} says`))
-        : waited("wait-now", h("span", null, `Attempt ${found.attempt + 1} `, time(found.nextAttemptAt, "until")), h("span", { class: "quiet" }, last?.error ? `because ${last.actionId} failed. ${whyAgain(state.definition, last, before) ?? ""}` : "")));
-    }
+    const wait = lastWait(found, before);
+    if (wait) made.push(wait);
     const rest = todo(found);
     if (!made.length && !rest) return h("p", { class: "quiet", key: "none" }, isOpen(found) ? "Nothing has run yet." : "Nothing was run.");
     return h("ol", { class: "steps", key: "steps" }, made, rest);

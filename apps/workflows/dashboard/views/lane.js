@@ -21,7 +21,11 @@ export function lane(found, byAttempt, state) {
       last = { attempt, at: over, isDelay: each.isDelay };
     }
   }
-  if (state === "running" && last) pieces.push(["running", last.at, to, "Running"]);
+  if (state === "running" && last) {
+    const resumed = Math.max(last.at, found.resumedAt ? Date.parse(found.resumedAt) : 0);
+    if (resumed > last.at) pieces.push(["wait", last.at, resumed, `Waited ${duration(resumed - last.at)}`]);
+    pieces.push(["running", resumed, to, "Running"]);
+  }
   if (state === "waiting" && last) pieces.push(["wait", last.at, to, "Waiting"]);
   const words = pieces.map(([, , , word]) => word).join("; ");
   return h("div", { class: "lane", key: "lane" },

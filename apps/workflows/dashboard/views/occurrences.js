@@ -5,12 +5,12 @@ import { h, show } from "../dom.js";
 import { calmly } from "../live.js";
 import { paged } from "../paged.js";
 import { duration, shortly } from "../time.js";
-import { badge, kindOf, plural, shortId, wordOf } from "../ui.js";
+import { badge, isOpen, kindOf, plural, shortId, wordOf } from "../ui.js";
 
 const FEW = 8;
 const WORDS = { fired: "Fired", skipped: "Skipped", missed: "Missed", held: "Held" };
 
-/** The occurrences of one workflow in `root`; returns `refresh`, which is to be called when ticks have been due, and `end`. */
+/** The occurrences of one workflow in `root`; returns `refresh`, to be called when ticks have been due, `note` for what happens, and `end`. */
 export function occurrenceList(root, id) {
   const list = paged((cursor) => link`/v1/workflows/${id}/occurrences` + query({ limit: FEW, cursor }), draw);
 
@@ -18,6 +18,16 @@ export function occurrenceList(root, id) {
   const refresh = calmly(2500, () => {
     if (!root.matches(":hover") && !root.contains(document.activeElement) && (list.items?.length ?? 0) <= FEW) list.read();
   });
+
+  /** What becomes of an execution is told in its row, where it stands. */
+  function note(data) {
+    const found = list.items?.find((each) => each.executionId === data.executionId);
+    if (!found || !isOpen(found) || !data.status) return;
+    found.status = data.status;
+    found.nextAttemptAt = data.nextAttemptAt ?? null;
+    if (data.action) found.latenessMs ??= Date.parse(data.action.startedAt) - Date.parse(found.dueAt);
+    draw();
+  }
 
   function why(each) {
     const ticks = plural(each.ticks ?? 1, "tick");
@@ -56,6 +66,7 @@ export function occurrenceList(root, id) {
   list.read();
   return {
     refresh,
+    note,
     end() {
       list.stop();
       refresh.stop();

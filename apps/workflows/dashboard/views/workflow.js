@@ -222,6 +222,7 @@ export function workflow(root, id, parameters) {
   read();
   const end = watch({ workflowId: id }, (name, data) => {
     executions?.note(name, data);
+    occurrences?.note(data);
     settled();
   }, () => {
     executions?.gap();
