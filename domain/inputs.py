@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import jsonschema_rs
-
 from domain.errors import DomainError
 from domain.excerpts import excerpt
 
@@ -51,6 +49,8 @@ class InputSchema:
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
+        import jsonschema_rs  # 3 MB of memory, which only workflows with a schema need
+
         if len(json.dumps(schema)) > LARGEST_SCHEMA:
             raise BadSchema(f"is larger than {LARGEST_SCHEMA} bytes")
         if str(schema.get("$schema", _DRAFT)).rstrip("#") != _DRAFT:

@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 
@@ -103,6 +100,8 @@ class KeyRing:
         Raises:
             NoKey: there is no key.
         """
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # 6 MB, for nothing where no secrets are
+
         nonce = os.urandom(_NONCE_BYTES)
         key_id = self.primary
         return Sealed(key_id, nonce + AESGCM(self._keys[key_id]).encrypt(nonce, value.encode(), name.encode()))
@@ -113,6 +112,9 @@ class KeyRing:
         Raises:
             UnknownKey: the key is not here, or does not fit.
         """
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         key = self._keys.get(sealed.key_id)
         if key is None:
             raise UnknownKey(name, sealed.key_id)
