@@ -1,13 +1,15 @@
 """``set``: gives names to values, for later steps to use as ``actions.<id>.output.<name>``."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, JsonValue
 
 from actions.running import Context, Outcome, Succeeded
 from domain.action import Action
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 class SetAction(Action):

@@ -42,11 +42,12 @@ RETRYABLE_ERRORS: Final = (
     "timeout",
     "internal",
 )
+ERROR_CLASS_PATTERN: Final = r"^([a-z][a-z0-9-]{0,63}|\*)$"
 ANY_ERROR: Final = "*"
 
 Jitter = Literal["full", "none"]
 Factor = Annotated[float, Field(ge=1.0, le=10.0, allow_inf_nan=False)]
-ErrorClass = Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,63}|\*)$", examples=["timeout", "connect", "*"])]
+ErrorClass = Annotated[str, Field(pattern=ERROR_CLASS_PATTERN, examples=["timeout", "connect", "*"])]
 
 
 class Backoff(Model):

@@ -28,6 +28,7 @@ Ask = Callable[[str], Awaitable[str]]
 
 SecretName = Annotated[str, Field(min_length=1, max_length=128, description="Name of a secret.")]
 
+KEY_ID_PATTERN: Final = r"^[!-~]+$"
 USERNAME_PATTERN: Final = r"^[^:\r\n\x00]*$"
 _FORBIDDEN_IN_VALUES: Final = "\r\n\0"
 
@@ -94,7 +95,7 @@ class HmacAuth(Model):
     type: Literal["hmac"]
     key_secret: SecretName
     key_id: str | None = Field(
-        default=None, max_length=200, pattern=r"^[!-~]+$", description="Sent as Workflow-Key-Id: which key signed."
+        default=None, max_length=200, pattern=KEY_ID_PATTERN, description="Sent as Workflow-Key-Id: which key signed."
     )
 
     async def credentials(self, ask: Ask) -> Credentials:

@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from domain.model import Model
 
+CONTENT_TYPE_PATTERN: Final = r"^[!-~][ -~]*$"
 LONGEST: Final = 1_000_000  # characters of a text, bytes of a part
 
 Scalar = str | int | float | bool
@@ -51,7 +52,7 @@ class Part(Model):
         default=None, description="Bytes."
     )
     filename: str | None = Field(default=None, max_length=256)
-    content_type: str | None = Field(default=None, max_length=256, pattern=r"^[!-~][ -~]*$")
+    content_type: str | None = Field(default=None, max_length=256, pattern=CONTENT_TYPE_PATTERN)
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:

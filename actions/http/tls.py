@@ -19,10 +19,9 @@ from actions.http.timing import TimedSSLContext
 from domain.model import Model
 
 MOST_CONTEXTS: Final = 64
+FILE_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
 
-FileName = Annotated[
-    str, Field(max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", description="A file in HTTP_TLS_DIR.")
-]
+FileName = Annotated[str, Field(max_length=200, pattern=FILE_PATTERN, description="A file in HTTP_TLS_DIR.")]
 
 
 class BadTls(Exception):

@@ -101,6 +101,11 @@ class WorkflowsApp(ServiceApp):
         return self.settings.origins
 
 
+async def _vary_by_origin(_: web.Request, response: web.StreamResponse) -> None:
+    """Keep a shared cache from giving one origin the answer that another one may read."""
+    response.headers.add("Vary", "Origin")
+
+
 def create_app(settings: WorkflowsSettings, store: MongoStore | None = None) -> WorkflowsApp:
     """Return the app with its routes; ``store`` stands in for the one that the settings name."""
     app = WorkflowsApp(settings)
@@ -108,6 +113,8 @@ def create_app(settings: WorkflowsSettings, store: MongoStore | None = None) -> 
         app.store = store
     web_server: Any = app.web
     web_server.web_app.on_response_prepare.append(request_ids.name_answer)
+    if settings.origins:
+        web_server.web_app.on_response_prepare.append(_vary_by_origin)
     # The web server waits for its open answers when it stops: those that never end by themselves are ended first.
     web_server.web_app.on_shutdown.append(app._close_live)
     assets.install(app)

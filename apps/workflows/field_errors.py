@@ -10,19 +10,30 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from actions.http.auth import KEY_ID_PATTERN, USERNAME_PATTERN
+from actions.http.bodies import CONTENT_TYPE_PATTERN
+from actions.http.tls import FILE_PATTERN
+from actions.set import NAME_PATTERN
 from apps.workflows.errors import FieldError
 from domain.definition import ADDED_WHEN_SHOWN
 from domain.identifiers import ACTION_ID_PATTERN, WORKFLOW_ID_PATTERN
 from domain.instants import INSTANT_RULE
+from domain.retry import ERROR_CLASS_PATTERN
 
 LONGEST_MESSAGE: Final = 300
 LONGEST_FIELD: Final = 200
 
 WORKFLOW_ID_RULE: Final = "must be 1 to 128 letters, digits, '.', '-' or '_', the first a letter or digit"
 EXECUTION_ID_RULE: Final = "must be an execution id: a UUID in lower case"
-_PATTERNS: Final = {
+RULES: Final = {  # by pattern
     WORKFLOW_ID_PATTERN: WORKFLOW_ID_RULE,
     ACTION_ID_PATTERN: "must be 1 to 64 letters, digits, '-' or '_', the first a letter or digit",
+    NAME_PATTERN: "is no name: write up to 64 letters, digits or '_', the first no digit",
+    ERROR_CLASS_PATTERN: 'must be an error class in lower case, as in "timeout", or "*" for any',
+    USERNAME_PATTERN: "must hold no ':' and no line break",
+    KEY_ID_PATTERN: "must be printable ASCII without blanks",
+    CONTENT_TYPE_PATTERN: 'must be a content type in printable ASCII, as in "text/csv"',
+    FILE_PATTERN: "must be the name of a file in HTTP_TLS_DIR, without a path: letters, digits, '.', '-' or '_'",
 }
 
 _SET_BY_THE_SERVICE: Final = ADDED_WHEN_SHOWN | {"trigger.status"}
@@ -112,8 +123,8 @@ def _message(detail: ErrorDetails, field: str) -> str:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden" and field in _SET_BY_THE_SERVICE:
         return "is set by the service; leave it out"
-    if kind == "string_pattern_mismatch" and context["pattern"] in _PATTERNS:
-        return _PATTERNS[context["pattern"]]
+    if kind == "string_pattern_mismatch" and context["pattern"] in RULES:
+        return RULES[context["pattern"]]
     if kind == "union_tag_invalid":
         value = context["tag"]
     template = _MESSAGES.get(kind)

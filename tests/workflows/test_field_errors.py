@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from actions.registry import WorkflowDefinition
-from apps.workflows.field_errors import LONGEST_MESSAGE, field_errors
+from apps.workflows.field_errors import LONGEST_MESSAGE, RULES, field_errors
+from domain.durations import DURATION_PATTERN
 
 LOG = {"type": "log", "message": "hello"}
 HTTP = {"type": "http-request", "url": "https://example.org", "method": "GET"}
@@ -62,7 +63,7 @@ def errors_of(data: Any) -> dict[str, str]:
         pytest.param({"actions": [{"type": "log"}]}, "actions[0].message", "is required", id="log without message"),
         pytest.param({"actions": [LOG | {"log": 1}]}, "actions[0].log", "not known here", id="field named as the type"),
         pytest.param(
-            {"actions": [{"type": "set", "values": {"a b": 1}}]}, "actions[0].values.a b", "must match", id="value name"
+            {"actions": [{"type": "set", "values": {"a b": 1}}]}, "actions[0].values.a b", "is no name", id="value name"
         ),
         pytest.param({"actions": [LOG | {"actionId": "a b"}]}, "actions[0].actionId", "letters, digits", id="action id"),
         pytest.param({"actions": [LOG | {"actionId": "x"}] * 2}, "actions", "'x' is used twice", id="action id twice"),
@@ -102,3 +103,16 @@ def test_a_message_is_bounded() -> None:
     found = errors_of(GOOD | {"actions": [HTTP | {"url": "x" * 8000}], "y" * 5000: 1})
     assert all(len(message) <= LONGEST_MESSAGE for message in found.values())
     assert all(len(field) <= 200 for field in found)
+
+
+def test_no_field_of_a_definition_is_told_to_match_a_regular_expression() -> None:
+    def patterns(schema: Any) -> set[str]:
+        if isinstance(schema, list):
+            return {pattern for item in schema for pattern in patterns(item)}
+        if not isinstance(schema, dict):
+            return set()
+        own = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
+        return own | patterns(list(schema.values()))
+
+    # Durations are checked, and told of, by their own code.
+    assert patterns(WorkflowDefinition.model_json_schema()) - {DURATION_PATTERN} <= RULES.keys()

@@ -199,3 +199,4 @@ class TestOtherOrigins:
             async with api.session.get(url, headers={"Origin": "https://ui.example.org"}) as response:
                 assert response.status == 401
                 assert response.headers["Access-Control-Allow-Origin"] == "https://ui.example.org"
+                assert "Origin" in response.headers["Vary"]  # to one origin, a cache must not give what another one may read
