@@ -151,13 +151,14 @@ async def punctuality(
     settle: float = 1.0,
 ) -> dict[str, float]:
     """Run ``count`` periodic workflows, evenly spread, for a while; ``half_way`` something may happen to the scheduler."""
-    # Nothing is due while the workflows are being stored, however long that takes on a busy machine.
+    # Nothing is due while the workflows are being stored, however long that takes on a busy machine, nor while the scheduler
+    # starts on them. Nor before what is measured: without a runner, a tick finds the execution of the one before still open.
     begin = now() + timedelta(seconds=count / 500)
+    start = begin + timedelta(seconds=12)
     trigger = {"type": "periodic", "interval": duration_text(interval), "misfire": {"policy": "all", "max": 1000}}
     # Stored as if they had been there for a while, so that the first round is like every other.
     anchors = spread(count, interval.total_seconds(), begin - interval)
-    await seed(running, prefix, [trigger] * count, anchors=anchors, first=begin + timedelta(seconds=4))
-    start = begin + timedelta(seconds=12)
+    await seed(running, prefix, [trigger] * count, anchors=anchors, first=start)
     end = start + duration
     happened: float | None = None
     async with watching(running.kafka_bootstrap, prefix) as published:
@@ -173,7 +174,6 @@ async def punctuality(
         if start <= anchor + round * interval < end
     }
     inside = {tick: times for tick, times in published.ticks.items() if tick in expected}
-    # What was due while the scheduler was still starting on them is not what is measured.
     late = published.late(to_millis(start))
     found = {
         "ticks": float(len(inside)),
@@ -200,7 +200,6 @@ async def alone(count: int, seconds: float, *, with_runner: bool) -> dict[str, f
 async def killed(count: int, seconds: float) -> dict[str, float]:
     """Return how two schedulers do of which one is killed half-way."""
     async with stack() as running:
-        await running.children["runner"].stop()
         await running.add_worker("scheduler")
         victim = running.children["scheduler"]
         return await punctuality(
