@@ -49,11 +49,13 @@ class Published:
     at: list[float] = field(default_factory=list)  # timestamps, s
 
     def take(self, record: Any, prefix: str) -> None:
-        """Note a first request for a tick of a workflow whose name begins with ``prefix``."""
+        """Note a request for a tick of a workflow whose name begins with ``prefix``."""
         request = json.loads(record.value)
-        if request.get("due_at") is None or request.get("epoch") != 1 or not request["workflow_id"].startswith(prefix):
+        if request.get("due_at") is None or not request["workflow_id"].startswith(prefix):
             return
         due = to_millis(datetime.fromisoformat(request["due_at"].replace("Z", "+00:00")))
+        if request["epoch"] > 1 and (request["workflow_id"], due) in self.ticks:
+            return  # handed out anew, to be started once all the same
         self.lateness.append((due, record.timestamp - due))
         self.ticks[request["workflow_id"], due] += 1
         self.at.append(record.timestamp / 1000)

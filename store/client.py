@@ -104,7 +104,7 @@ class MongoStore:
     async def missing_indexes(self) -> dict[str, list[str]]:
         """Return the names of the indexes that :meth:`ensure_indexes` would make, by collection."""
         wanted = {
-            "open_executions": {"lock_key", "waking", "deadline", "owner", "queued"},
+            "open_executions": {"lock_key", "stage", "deadline"},
             "executions": {"by_workflow", "by_status", "finished_at"},
             "workflows": {"next_run", "listed"},
             "occurrences": {"by_workflow", "last"},

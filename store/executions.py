@@ -62,7 +62,7 @@ from domain.execution import (
     claim,
 )
 from domain.identifiers import asked_at, earliest_execution_id, is_execution_id
-from domain.instants import EPOCH
+from domain.instants import EPOCH, to_millis
 from domain.overlap import line_bounds
 from store.failures import DUPLICATE_KEY, refused, translated
 from store.group_commit import GroupCommit
@@ -70,7 +70,7 @@ from store.interfaces import (
     AdmissionAnswer,
     Admitted,
     AlreadyAdmitted,
-    Crowd,
+    Backlog,
     ExecutionFilter,
     Locked,
     Started,
@@ -130,10 +130,8 @@ class MongoExecutions:
                 # admit, holders, list by workflow. Sparse rather than partial: that means the same here, and SecantusDB does
                 # not use a partial index to look a lock key up (325 ms instead of 1 among 23,000 documents).
                 IndexModel([("lock_key", ASCENDING)], name=_LOCK_INDEX, unique=True, sparse=True),
-                IndexModel([("wake_at", ASCENDING)], name="waking", sparse=True),  # waking
+                IndexModel([("stage", ASCENDING)], name="stage"),  # unclaimed, owned, queued, waking
                 IndexModel([("deadline", ASCENDING)], name="deadline", sparse=True),  # expiring
-                IndexModel([("owner", ASCENDING)], name="owner", sparse=True),  # owned
-                IndexModel([("queued_in", ASCENDING)], name="queued", sparse=True),  # queued
             ]
         )
         await self._finished.create_indexes(
@@ -210,15 +208,14 @@ class MongoExecutions:
     async def _insert_into(
         self, collection: AsyncCollection[Document], admissions: Sequence[Admission], indexes: Sequence[int]
     ) -> dict[int, AdmissionAnswer | BaseException]:
+        written = live_document if collection is self._live else to_document
         answers: dict[int, AdmissionAnswer | BaseException] = {
             index: Admitted(admissions[index].execution_id) for index in indexes
         }
         if not indexes:
             return answers
         try:
-            await collection.bulk_write(
-                [InsertOne(to_document(admit(admissions[index]))) for index in indexes], ordered=False
-            )
+            await collection.bulk_write([InsertOne(written(admit(admissions[index]))) for index in indexes], ordered=False)
         except BulkWriteError as error:
             details = error.details or {}
             if details.get("writeConcernErrors"):
@@ -332,7 +329,7 @@ class MongoExecutions:
             UpdateOne(
                 {"_id": execution_id, "epoch": epoch, "status": {"$in": [Status.PENDING.value, Status.RUNNING.value]}},
                 {
-                    "$set": {"status": Status.RUNNING.value, "owner": runner},
+                    "$set": {"status": Status.RUNNING.value, "owner": runner, "stage": _RUNNING},
                     "$addToSet": {"intents": key},
                     "$min": {"started_at": at},
                     "$unset": {"requested_at": ""},
@@ -361,7 +358,7 @@ class MongoExecutions:
         # Two schedulers may want the very same change; the mark tells whose it was, and only that one acts on it.
         marks = [ObjectId() for _ in swaps]
         writes = [
-            ReplaceOne(_state(before), {**to_document(after), "swap": mark})
+            ReplaceOne(_state(before), {**live_document(after), "swap": mark})
             for (before, after), mark in zip(swaps, marks, strict=True)
         ]
         async with translated():
@@ -426,7 +423,7 @@ class MongoExecutions:
                 result = await self._live.update_many(
                     {"_id": {"$in": ids}, "epoch": epoch, "status": Status.PENDING.value},
                     {
-                        "$set": {"status": Status.RUNNING.value, "owner": runner},
+                        "$set": {"status": Status.RUNNING.value, "owner": runner, "stage": _RUNNING},
                         "$min": {"started_at": at},
                         "$unset": {"requested_at": ""},
                     },
@@ -618,8 +615,8 @@ class MongoExecutions:
 
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return waiting executions with ``wake_at`` up to ``until``, soonest first."""
-        query = {"wake_at": {"$lte": until}, "shard": {"$in": sorted(shards)}}
-        return await self._find(self._live, query, sort=[("wake_at", ASCENDING)], limit=limit)
+        query = {"stage": _up_to(_WAITING, until), "shard": {"$in": sorted(shards)}}
+        return await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=limit)
 
     async def expiring(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return open executions with a deadline up to ``until``, soonest first."""
@@ -628,16 +625,12 @@ class MongoExecutions:
 
     async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return pending executions handed out before ``before``; also moves what was ended but left among the open."""
-        # No bound on the id: a producer may choose its own UUID, whose time says nothing, and it would never be found.
-        query = {
-            "status": {"$in": [Status.PENDING.value, *sorted(status.value for status in TERMINAL)]},
-            "shard": {"$in": sorted(shards)},
-        }
-        found = await self._find(self._live, query, limit=limit)
-        ended = [execution for execution in found if execution.status in TERMINAL]
+        where = {"shard": {"$in": sorted(shards)}}
+        ended = await self._find(self._live, {"stage": _ENDED, **where}, limit=limit)
         if ended:
             await self._move(ended)
-        return [execution for execution in found if execution.requested_at and execution.requested_at < before]
+        query = {"stage": _up_to(_PENDING, before), **where}
+        return await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=limit)
 
     async def line(self, workflow_id: str) -> Sequence[Execution]:
         """Return the queued executions of a workflow, the one that waits longest first."""
@@ -647,30 +640,23 @@ class MongoExecutions:
 
     async def queued(self, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return queued executions."""
-        return await self._find(self._live, {"queued_in": {"$in": sorted(shards)}}, limit=limit)
+        return await self._find(self._live, {"stage": _QUEUED, "shard": {"$in": sorted(shards)}}, limit=limit)
 
     async def owned(self, shards: frozenset[int]) -> Mapping[str, Sequence[Execution]]:
         """Return running executions by owner."""
         owners: dict[str, list[Execution]] = defaultdict(list)
-        for execution in await self._find(self._live, {"owner": {"$gt": ""}, "shard": {"$in": sorted(shards)}}):
-            if execution.owner is not None and execution.status is Status.RUNNING:
+        for execution in await self._find(self._live, {"stage": _RUNNING, "shard": {"$in": sorted(shards)}}):
+            if execution.owner is not None:
                 owners[execution.owner].append(execution)
         return owners
 
-    async def census(self, shards: frozenset[int]) -> Mapping[Status, Crowd]:
-        """Count the open executions by status; see the contract."""
+    async def backlog(self, at: datetime) -> Backlog:
+        """Count what is open; see the contract. SecantusDB reads all of it for that: not to be asked often."""
         async with translated():
-            cursor = await self._live.aggregate(
-                [
-                    {"$match": {"shard": {"$in": sorted(shards)}}},
-                    {"$group": {"_id": "$status", "count": {"$sum": 1}, "oldest": {"$min": "$created_at"}}},
-                ]
-            )
-            groups = [group async for group in cursor]
-        # What was ended but not moved yet is not open.
-        return {
-            status: Crowd(group["count"], group["oldest"]) for group in groups if (status := Status(group["_id"])) in OPEN
-        }
+            count = await self._live.estimated_document_count()
+        query = {"stage": _up_to(_PENDING, at)}
+        oldest = await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=1, fields=_LISTED)
+        return Backlog(count, oldest[0].requested_at if oldest else None)
 
     async def _find_live(self, ids: Sequence[str]) -> Found:
         async with translated():
@@ -737,7 +723,8 @@ class MongoExecutions:
         for chosen, collection, other in ((ended, self._finished, self._live), (still_open, self._live, self._finished)):
             for start in range(0, len(chosen), _REPLACED_AT_ONCE):
                 chunk = chosen[start : start + _REPLACED_AT_ONCE]
-                documents = {each.execution_id: to_document(each) for each in chunk}
+                written = live_document if collection is self._live else to_document
+                documents = {each.execution_id: written(each) for each in chunk}
                 async with translated():
                     await self._put(collection, documents)
                     await other.delete_many({"_id": {"$in": list(documents)}})
@@ -837,12 +824,42 @@ def to_document(execution: Execution) -> Document:
             document[name] = value
     if execution.intents:
         document["intents"] = list(execution.intents)
-    if execution.status is Status.QUEUED:
-        document["queued_in"] = execution.shard  # the others cost the index nothing
     if execution.input is not None:
         document["input"] = json.dumps(execution.input)
     document["results"] = {key: _outcome_document(outcome) for key, outcome in execution.results.items()}
     return document
+
+
+_PENDING, _RUNNING, _WAITING, _QUEUED, _ENDED = "pending", "running", "waiting", "queued", "ended"
+
+
+def live_document(execution: Execution) -> Document:
+    """Return the document of an execution among the open ones: with its stage, by which the scheduler finds it."""
+    return {**to_document(execution), "stage": _stage(execution)}
+
+
+def _stage(execution: Execution) -> str:
+    """Return one key for all that the scheduler asks: what an open execution is at, and since or until when it is.
+
+    One index rather than one for each of its questions, because every execution pays for every index; and a text rather
+    than two fields, because SecantusDB narrows the look-up by a range of the first field of an index only.
+    """
+    if execution.status in TERMINAL:
+        return _ENDED
+    if execution.status is Status.PENDING and execution.requested_at is not None:
+        return _since(_PENDING, execution.requested_at)
+    if execution.status is Status.WAITING and execution.wake_at is not None:
+        return _since(_WAITING, execution.wake_at)
+    return execution.status.value
+
+
+def _since(stage: str, at: datetime) -> str:
+    return f"{stage} {to_millis(at):015d}"
+
+
+def _up_to(stage: str, at: datetime) -> Document:
+    """Return the bounds of a stage up to an instant, which belongs to it."""
+    return {"$gte": f"{stage} ", "$lte": _since(stage, at)}
 
 
 def from_document(document: Mapping[str, Any]) -> Execution:

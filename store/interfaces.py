@@ -103,11 +103,11 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """Open executions of one status."""
+class Backlog:
+    """What is still to be done."""
 
-    count: int
-    oldest: datetime  # when the one of them that is open for longest was created
+    open: int  # executions
+    pending_since: datetime | None  # when the one that waits longest for a runner was handed out
 
 
 @dataclass(frozen=True)
@@ -250,8 +250,8 @@ class Executions(Protocol):
     async def owned(self, shards: frozenset[int]) -> Mapping[str, Sequence[Execution]]:
         """Return running executions by owner."""
 
-    async def census(self, shards: frozenset[int]) -> Mapping[Status, Crowd]:
-        """Count the open executions by status; one that there is none of is left out."""
+    async def backlog(self, at: datetime) -> Backlog:
+        """Count what is open, and look for the oldest that waited for a runner at an instant: for the metrics alone."""
 
 
 class Workflows(Protocol):

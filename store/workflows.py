@@ -10,6 +10,7 @@ The definition is kept as JSON text, because its keys may hold dots and dollars 
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +18,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from pymongo import ASCENDING, IndexModel, UpdateOne
+from pymongo import ASCENDING, IndexModel, UpdateMany
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
@@ -34,11 +35,14 @@ Document = dict[str, Any]
 Documents = list[Document]
 Found = list[Workflow]
 Ids = list[str]
+Updates = list[UpdateMany]
 
 _DUE_PAGE = 1000
 # The standalone database takes disproportionately longer for longer lists of ids.
 _CHUNK = 64
+_UPDATED_AT_ONCE = 64  # it compares each document with every id of the list
 _DEL = "\x7f"
+_Advance = tuple[str, int, datetime, Advance]  # of a workflow, where it is at this version and this instant
 _ILLEGAL_OPERATION, _NOT_SUPPORTED = 20, 263
 
 
@@ -51,7 +55,7 @@ class MongoWorkflows:
         self._reads: GroupCommit[str, Workflow | None] = GroupCommit(self._get_all)
         self._names = Names(self._read_names)
         self._has_transactions = True  # until the server refuses one
-        self._advances: GroupCommit[tuple[str, int, datetime, Advance], bool] = GroupCommit(self._advance_all)
+        self._advances: GroupCommit[_Advance, bool] = GroupCommit(self._advance_all)
 
     async def ensure_indexes(self) -> None:
         """Create the indexes that the scheduler and the lists read by."""
@@ -253,11 +257,13 @@ class MongoWorkflows:
         """Set where the schedule stands; see the contract."""
         return await self._advances.submit((workflow_id, version, due, advance))
 
-    async def _advance_all(self, advances: Sequence[tuple[str, int, datetime, Advance]]) -> Sequence[bool]:
-        updates = [
-            UpdateOne({"_id": workflow_id, "version": version, "next_run": due}, _change(advance))
-            for workflow_id, version, due, advance in advances
-        ]
+    async def _advance_all(self, advances: Sequence[_Advance]) -> Sequence[bool]:
+        updates: Updates = []
+        for (version, due, _), group in _alike(advances).items():
+            for start in range(0, len(group), _UPDATED_AT_ONCE):
+                ids = [workflow_id for workflow_id, *_ in group[start : start + _UPDATED_AT_ONCE]]
+                filter_ = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}, "version": version, "next_run": due}
+                updates.append(UpdateMany(filter_, _change(group[0][3])))
         async with translated():
             if await self._write_at_once(updates) == len(advances):
                 return [True] * len(advances)
@@ -268,7 +274,7 @@ class MongoWorkflows:
             }
         return [now.get(workflow_id) == (version, advance.next_run) for workflow_id, version, _, advance in advances]
 
-    async def _write_at_once(self, updates: Sequence[UpdateOne]) -> int:
+    async def _write_at_once(self, updates: Sequence[UpdateMany]) -> int:
         """Write the updates and return how many matched.
 
         In one transaction where the server has any (a MongoDB that is no replica set has none): the standalone database
@@ -306,6 +312,18 @@ class MongoWorkflows:
 
 def _are_transactions_refused(error: OperationFailure) -> bool:
     return error.code in (_ILLEGAL_OPERATION, _NOT_SUPPORTED) or "Transaction numbers" in str(error)
+
+
+def _alike(advances: Sequence[_Advance]) -> Mapping[tuple[int, datetime, str], Sequence[_Advance]]:
+    """Return the advances by what they ask for: many schedules lie on the same instants, and are advanced by one update.
+
+    The standalone database takes 0.7 ms for each document of one, where it takes 1.3 ms for an update of its own.
+    """
+    groups: dict[tuple[int, datetime, str], list[_Advance]] = defaultdict(list)
+    for each in advances:
+        _, version, due, advance = each
+        groups[version, due, repr(advance)].append(each)
+    return groups
 
 
 def _change(advance: Advance) -> Document:

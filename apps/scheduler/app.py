@@ -143,7 +143,7 @@ class SchedulerApp(ServiceApp):
             skew=Skew(
                 server_time=self.store.time, clock=wall_clock, monotonic=time.monotonic, metrics=self.scheduler_metrics
             ),
-            census=Census(self.store.executions, clock=wall_clock, registry=registry),
+            census=Census(self.store.executions, clock=wall_clock, monotonic=time.monotonic, registry=registry),
             monotonic=time.monotonic,
             metrics=self.scheduler_metrics,
         )

@@ -38,7 +38,11 @@ def errors_of(action: dict[str, Any], **fields: Any) -> dict[str, str]:
         ({"multipart": []}, "multipart", "at least 1"),
         ({"multipart": [{"name": "a"}]}, "multipart[0]", "exactly one of"),
         ({"multipart": [{"name": "a", "base64": "!"}]}, "multipart[0].base64", "is not base64"),
-        ({"multipart": [{"name": "a", "value": "", "contentType": "a\nb"}]}, "multipart[0].contentType", "must be a content type"),
+        (
+            {"multipart": [{"name": "a", "value": "", "contentType": "a\nb"}]},
+            "multipart[0].contentType",
+            "must be a content type",
+        ),
         ({"expect": {"statuses": ["9xx"]}}, "expect.statuses[0]", "5xx or 200-299"),
         ({"expect": {"matches": "(?=a)"}}, "expect.matches", "regular expression of RE2"),
         ({"expect": {"matches": "(a{1000}){1000}"}}, "expect.matches", "regular expression of RE2"),

@@ -26,7 +26,7 @@ from store.interfaces import (
     Admitted,
     Advance,
     AlreadyAdmitted,
-    Crowd,
+    Backlog,
     Due,
     ExecutionFilter,
     Heartbeat,
@@ -187,12 +187,12 @@ class FakeExecutions:
                 owners.setdefault(execution.owner, []).append(execution)
         return owners
 
-    async def census(self, shards: frozenset[int]) -> Mapping[Status, Crowd]:
-        created: dict[Status, list[datetime]] = {}
-        for execution in self.found.values():
-            if execution.status.is_open and execution.shard in shards:
-                created.setdefault(execution.status, []).append(execution.created_at)
-        return {status: Crowd(len(instants), min(instants)) for status, instants in created.items()}
+    async def backlog(self, at: datetime) -> Backlog:
+        is_open = [execution for execution in self.found.values() if execution.status.is_open]
+        handed_out = [
+            e.requested_at for e in is_open if e.status is Status.PENDING and e.requested_at and e.requested_at <= at
+        ]
+        return Backlog(len(is_open), min(handed_out, default=None))
 
 
 class FakeWorkflows:

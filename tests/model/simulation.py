@@ -746,7 +746,7 @@ class Scheduler(Process):
             orphans=orphans,
             endings=endings,
             skew=Skew(server_time=self._server_time, clock=clock, monotonic=world.loop.time, metrics=metrics),
-            census=Census(FakeExecutions(), clock=clock, registry=CollectorRegistry()),  # it counts for the metrics alone
+            census=Census(FakeExecutions(), clock=clock, monotonic=world.loop.time, registry=CollectorRegistry()),
             monotonic=world.loop.time,
             metrics=metrics,
         )

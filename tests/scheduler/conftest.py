@@ -115,7 +115,12 @@ class Scheduler:
             orphans=self.orphans,
             endings=self.endings,
             skew=self.skew,
-            census=Census(world.executions, clock=clock or world.clock.wall, registry=self.registry),
+            census=Census(
+                world.executions,
+                clock=clock or world.clock.wall,
+                monotonic=world.clock.monotonic,
+                registry=self.registry,
+            ),
             monotonic=world.clock.monotonic,
             metrics=self.metrics,
         )

@@ -98,9 +98,10 @@ class Executions(FakeExecutions):
         self.calls.append("owned")
         return await super().owned(shards)
 
-    async def census(self, shards: frozenset[int]) -> Any:
-        self.faults.before("census")
-        return await super().census(shards)
+    async def backlog(self, at: datetime) -> Any:
+        self.faults.before("backlog")
+        self.calls.append("backlog")
+        return await super().backlog(at)
 
     def put(self, workflow_id: str, execution_id: str, **fields: Any) -> Execution:
         """Have an execution in some state."""

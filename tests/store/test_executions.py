@@ -21,7 +21,7 @@ from domain.execution import (
     carry_over,
 )
 from domain.identifiers import execution_id
-from store.interfaces import Admitted, AlreadyAdmitted, Crowd, ExecutionFilter, Locked, Started
+from store.interfaces import Admitted, AlreadyAdmitted, Backlog, ExecutionFilter, Locked, Started
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -202,19 +202,16 @@ async def test_start_marks(store):
     assert await store.executions.owned(frozenset({1})) == {}
 
 
-async def test_open_executions_are_counted_by_status(store):
+async def test_what_is_open_is_counted_and_the_oldest_pending_one_is_told(store):
+    before = (await store.executions.backlog(at(0))).open
     early, late, started, ended, line = (admission(f"w{n}", seconds=n) for n in range(5))
     for each in (late, early, started, ended, replace(line, queued=True)):
         await store.executions.admit(each)
     await store.executions.mark_started([Started(started.execution_id, 1, "r1", at(9))])
     await store.executions.project([finished(ended, status=Status.OK)])
     await store.executions.admit(admission("w5", lock=False))  # skipped: never open
-    assert await store.executions.census(ALL) == {
-        Status.PENDING: Crowd(2, at(0)),
-        Status.RUNNING: Crowd(1, at(2)),
-        Status.QUEUED: Crowd(1, at(4)),
-    }
-    assert await store.executions.census(frozenset({1})) == {}
+    assert await store.executions.backlog(at(1)) == Backlog(before + 4, at(0))
+    assert (await store.executions.backlog(at(-1))).pending_since is None
 
 
 async def test_a_retry_waits_and_starts_as_the_next_attempt(store):

@@ -104,6 +104,7 @@ QUESTIONS = {
     "retries and delays that are due": lambda store: store.executions.waking(at(5), SOME, 9),
     "executions whose time is over": lambda store: store.executions.expiring(at(5), SOME, 9),
     "what waits in line": lambda store: store.executions.queued(SOME, 9),
+    "what nobody has taken": lambda store: store.executions.unclaimed(at(5), SOME, 9),
     "what runs, by owner": lambda store: store.executions.owned(SOME),
     "the line of a workflow": lambda store: store.executions.line("w1"),
     "who holds a place": lambda store: store.executions.holders(["w1", "w2#1"]),
@@ -139,7 +140,7 @@ def deciding(command):
 
 
 def stages(plan):
-    found = [plan["stage"]] if "stage" in plan else []
+    found = [plan["stage"]] if isinstance(plan.get("stage"), str) else []  # the bounds of an index on that name are lists
     for value in plan.values():
         for each in value if isinstance(value, list) else [value]:
             found += stages(each) if isinstance(each, dict) else []

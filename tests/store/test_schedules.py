@@ -192,6 +192,17 @@ async def test_many_schedules_advance_together_and_each_by_its_own_condition(sto
     assert {due.next_run async for due in store.workflows.due(at(60), ALL)} == {at(number) for number in range(0, 40, 2)}
 
 
+async def test_of_schedules_on_one_instant_that_advance_together_one_that_has_moved_on_is_told_apart(store):
+    names = [f"w{number}" for number in range(70)]
+    for name in names:
+        await store.workflows.create(workflow(workflow_id=name, next_run=at(10)))
+    assert await store.workflows.advance("w5", 1, at(10), Advance(at(11)))
+    answers = await asyncio.gather(*(store.workflows.advance(name, 1, at(10), Advance(at(20))) for name in names))
+    assert [name for name, answer in zip(names, answers, strict=True) if not answer] == ["w5"]
+    left = {due.workflow_id: due.next_run async for due in store.workflows.due(at(60), ALL)}
+    assert left == {name: at(11 if name == "w5" else 20) for name in names}
+
+
 async def test_a_server_without_transactions_is_written_to_all_the_same(real):
     for number in range(3):
         await real.workflows.create(workflow(workflow_id=f"w{number}"))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from domain.execution import Cause, Ended, Restart, Status, admit, apply
-from store.executions import to_document
+from store.executions import live_document, to_document
 from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter
 from tests.store.test_executions import ALL, admission, at, finished
 
@@ -29,7 +29,7 @@ async def test_a_repeated_tick_whose_scheduler_died_before_it_looked_is_not_publ
     asked = tick()
     await real.executions.admit(asked)
     await real.executions.project([finished(asked, status=Status.OK)])
-    await real.executions._live.insert_one(to_document(admit(asked)))
+    await real.executions._live.insert_one(live_document(admit(asked)))
     (left,) = await real.executions.unclaimed(at(10), ALL, 10)
     assert await real.executions.reissue(left.execution_id, 1, at(11), Restart.UNCLAIMED) is None
     assert (await real.executions.get(asked.execution_id)).status is Status.OK
@@ -44,7 +44,7 @@ async def test_a_repetition_whose_insert_was_not_answered_leaves_no_lock(real, s
     else:
         await real.executions.admit(asked)
         await real.executions.project([finished(asked, status=status)])
-    await real.executions._live.insert_one(to_document(admit(asked)))  # and nobody heard of it
+    await real.executions._live.insert_one(live_document(admit(asked)))  # and nobody heard of it
     assert await real.executions.admit(asked) == AlreadyAdmitted(asked.execution_id)
     assert (await real.executions.get(asked.execution_id)).status is status
     assert isinstance(await real.executions.admit(admission()), Admitted)
@@ -132,7 +132,7 @@ async def test_a_request_of_old_does_not_find_the_repetition_that_is_about_to_be
     asked = tick()
     await real.executions.admit(asked)
     await real.executions.project([finished(asked, status=Status.OK)])
-    await real.executions._live.insert_one(to_document(admit(asked)))  # and has not looked yet
+    await real.executions._live.insert_one(live_document(admit(asked)))  # and has not looked yet
     assert await real.executions.claim(asked.execution_id, 1, "r1", at(9)) is None
     assert (await real.executions.get(asked.execution_id)).status is Status.OK
 
