@@ -160,7 +160,7 @@ async def punctuality(
     trigger = {"type": "periodic", "interval": duration_text(interval), "misfire": {"policy": "all", "max": 1000}}
     # Stored as if they had been there for a while, so that the first round is like every other.
     anchors = spread(count, interval.total_seconds(), begin - interval)
-    await seed(running, prefix, [trigger] * count, anchors=anchors, first=start)
+    await seed(running, prefix, [trigger] * count, anchors=anchors, first=start - timedelta(milliseconds=1))
     end = start + duration
     happened: float | None = None
     async with watching(running.kafka_bootstrap, prefix) as published:
