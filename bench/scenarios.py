@@ -174,10 +174,13 @@ async def bytes_per_execution(stack: Stack, session: aiohttp.ClientSession, scal
     """What one execution leaves on Kafka's and the database's disk."""
     places = {name: stack.settings.data_dir / name for name in ("kafka", "mongodb")}
     before = {name: measure.size_on_disk(path) for name, path in places.items()}
-    count, prefix = int(3000 * scale), _prefix("bytes")
+    prefix = _prefix("bytes")
     await measure.load("create", url=stack.api_url, prefix=prefix, workflows=1000)
     begun_at = await measure.finished(session, stack)
-    await measure.load("trigger", url=stack.api_url, prefix=prefix, workflows=1000, count=count, clients=16)
+    answer = await measure.load(
+        "trigger", url=stack.api_url, prefix=prefix, workflows=1000, count=int(3000 * scale), clients=16
+    )
+    count = len(answer["latencies"])  # a whole number for each client
     await measure.until_finished(session, stack, begun_at + count)
     return {
         f"bytes per execution, {name}": (measure.size_on_disk(path) - before[name]) / count for name, path in places.items()
