@@ -31,6 +31,7 @@ from apps.scheduler.clock import Clock
 log = structlog.get_logger(__name__)
 
 RECHECK = 1.0
+_SWAMPED = 4  # times as many as may be in flight
 
 Key = tuple[Hashable, ...]
 
@@ -86,6 +87,11 @@ class Agenda:
 
     def __len__(self) -> int:
         return len(self._armed)
+
+    @property
+    def is_swamped(self) -> bool:
+        """Whether more is due than can be released until long after the next pass."""
+        return len(self._ready) > _SWAMPED * self._limit
 
     @property
     def shards(self) -> frozenset[int]:

@@ -8,7 +8,7 @@ import pytest
 from domain.execution import Cause, Status
 from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
-from store.interfaces import Heartbeat
+from store.interfaces import Heartbeat, StoreUnavailable
 from tests.scheduler.memory import START, Crash
 
 
@@ -67,6 +67,22 @@ async def test_ticks_of_one_instant_are_released_together(world, scheduler):
     await asyncio.sleep(0)
     assert world.executions.calls.count("admit") == 50, "one turn of the loop admits them all"
     await scheduler.agenda.settle()
+
+
+async def test_while_far_more_is_due_than_can_be_released_no_more_is_read(world, scheduler):
+    for number in range(60):
+        world.workflows.put(f"w{number}")
+    scheduler.agenda._limit = 10
+    world.clock.sleep(5)
+    await scheduler.ticks.read()
+    world.clock.sleep(5)
+    assert scheduler.agenda.release() == 60
+    world.faults.unavailable = {"due"}
+    assert await scheduler.ticks.read() == 0
+    await scheduler.agenda.settle()
+    assert world.executions.calls.count("admit") == 60
+    with pytest.raises(StoreUnavailable):
+        await scheduler.ticks.read()
 
 
 async def test_two_schedulers_on_one_store_fire_each_tick_once(world, scheduler, another):
