@@ -7,7 +7,7 @@ name is its place, ``partition-offset``.
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from events.topics import DEAD_LETTER, PARTITIONS
 from events.wire import Decoder, Malformed
 
 T = TypeVar("T")
+_CLOSE_TIMEOUT = 1.0  # seconds
 
 
 class LettersUnreadable(Exception):
@@ -144,7 +145,9 @@ class LetterBox:
             consumer.assign(partitions)
             yield consumer
         finally:
-            await consumer.stop()
+            # Now and then aiokafka waits for ever for a guarded connection to close: the answer must not wait for that.
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(consumer.stop(), _CLOSE_TIMEOUT)
 
     def _stored(self, record: Any) -> StoredLetter:
         letter = self._decode(record.value)
