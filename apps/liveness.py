@@ -33,6 +33,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from faust.types import TP
 from mode import Service
 
+from events.broker import close
 from events.topics import ALL
 from store.interfaces import StoreError
 
@@ -255,7 +256,7 @@ class Liveness(Service):
         try:
             return str((await admin.describe_cluster())["cluster_id"]), frozenset(await admin.list_topics())
         finally:
-            await admin.close()
+            await close(admin)
 
     async def _reaches(self) -> dict[TP, Reach]:
         ours: Any = self.app.consumer
@@ -268,7 +269,7 @@ class Liveness(Service):
         try:
             ends = await consumer.end_offsets(asked)
         finally:
-            await consumer.stop()
+            await close(consumer)
         positions = await self._positions(partitions)
         # Faust has no public names for what it has yet to commit.
         pending = {message.tp for message in list(ours._unacked_messages)} | {tp for tp in partitions if ours._acked.get(tp)}

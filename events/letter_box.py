@@ -7,7 +7,7 @@ name is its place, ``partition-offset``.
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,13 +15,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from domain.instants import from_millis
-from events.broker import Broker
+from events.broker import Broker, close
 from events.records import DeadLetter
 from events.topics import DEAD_LETTER, PARTITIONS
 from events.wire import Decoder, Malformed
 
 T = TypeVar("T")
-_CLOSE_TIMEOUT = 1.0  # seconds
 
 
 class LettersUnreadable(Exception):
@@ -145,9 +144,7 @@ class LetterBox:
             consumer.assign(partitions)
             yield consumer
         finally:
-            # Now and then aiokafka waits for ever for a guarded connection to close: the answer must not wait for that.
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(consumer.stop(), _CLOSE_TIMEOUT)
+            await close(consumer)
 
     def _stored(self, record: Any) -> StoredLetter:
         letter = self._decode(record.value)

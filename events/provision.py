@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaTimeoutError, TopicAlreadyExistsError, for_code
 
-from events.broker import Broker
+from events.broker import Broker, close
 from events.retentions import Retentions
 from events.topics import ALL, PARTITIONS
 
@@ -88,7 +88,7 @@ async def ensure_topics(
         await _wait_for_leaders(admin, [*(spec.name for spec in ALL), *changelogs])
         await _configure(admin, {spec.name: spec.configuration(retentions) for spec in ALL if spec.name in existing})
     finally:
-        await admin.close()
+        await close(admin)
 
 
 async def _configure(admin: AIOKafkaAdminClient, wanted: Mapping[str, Mapping[str, str]]) -> None:

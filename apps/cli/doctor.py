@@ -174,6 +174,7 @@ async def _kafka(settings: "ServiceSettings") -> list[Finding]:
 
     from apps import kafka_security
     from apps.cli import kafka_refusals
+    from events.broker import close
     from events.topics import ALL, PARTITIONS
 
     admin = kafka_security.broker(settings).admin()
@@ -203,7 +204,7 @@ async def _kafka(settings: "ServiceSettings") -> list[Finding]:
                 findings.append(Finding(f"topic {description['topic']}", "ok", f"{found} partitions"))
         return findings
     finally:
-        await admin.close()
+        await close(admin)
 
 
 async def _mongodb(settings: "ServiceSettings") -> list[Finding]:

@@ -17,6 +17,7 @@ from apps.projection.scratch import Scratch
 from apps.projection.verify import Progress, Report, Verification
 from apps.settings import ServiceSettings
 from domain.instants import instant
+from events.broker import close
 from store.client import MongoStore
 from store.interfaces import StoreUnavailable
 
@@ -87,7 +88,7 @@ async def _verification(target: Target, progress: Progress) -> AsyncIterator[tup
     except StoreUnavailable as error:
         raise Unreachable(str(error)) from error
     finally:
-        await consumer.stop()
+        await close(consumer)
         await store.stop()
 
 

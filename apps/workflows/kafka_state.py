@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from events.broker import Broker
+from events.broker import Broker, close
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, PARTITIONS, SCHEDULE, TopicSpec
 
 #: What each service consumes, under a consumer group of its name.
@@ -45,7 +45,7 @@ async def look(broker: Broker) -> KafkaState:
         first, last = await asyncio.gather(consumer.beginning_offsets(letters), consumer.end_offsets(letters))
         return KafkaState(groups, sum(last[each] - first[each] for each in letters))
     finally:
-        await asyncio.gather(admin.close(), consumer.stop(), return_exceptions=True)
+        await asyncio.gather(close(admin), close(consumer), return_exceptions=True)
 
 
 async def _group(admin: Any, consumer: Any, name: str) -> GroupState:
