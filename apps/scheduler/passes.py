@@ -59,8 +59,8 @@ class Passes:
     async def look_ahead(self) -> None:
         """Arm the ticks and retries of this worker's shards, and publish anew what nobody took. Never raises."""
         async with self._passing:
+            await self._attempt("census", lambda: self._census.count(self._agenda.shards))
             if not self._agenda.shards:
-                await self._census.count(self._agenda.shards)
                 return
             began = self._monotonic()
             await self._attempt("ticks", self._ticks.read)
@@ -70,7 +70,6 @@ class Passes:
             await self._attempt("unclaimed", self._orphans.read_unclaimed)
             await self._attempt("untold", self._endings.read_untold)
             await self._attempt("skew", self._skew.look)
-            await self._attempt("census", lambda: self._census.count(self._agenda.shards))
             self._metrics.pass_seconds.set(self._monotonic() - began)
 
     async def watch_deadlines(self) -> None:
