@@ -208,14 +208,14 @@ class MongoExecutions:
     async def _insert_into(
         self, collection: AsyncCollection[Document], admissions: Sequence[Admission], indexes: Sequence[int]
     ) -> dict[int, AdmissionAnswer | BaseException]:
-        written = live_document if collection is self._live else to_document
         answers: dict[int, AdmissionAnswer | BaseException] = {
             index: Admitted(admissions[index].execution_id) for index in indexes
         }
         if not indexes:
             return answers
         try:
-            await collection.bulk_write([InsertOne(written(admit(admissions[index]))) for index in indexes], ordered=False)
+            documents = [self._document(collection, admit(admissions[index])) for index in indexes]
+            await collection.bulk_write([InsertOne(document) for document in documents], ordered=False)
         except BulkWriteError as error:
             details = error.details or {}
             if details.get("writeConcernErrors"):
@@ -329,7 +329,7 @@ class MongoExecutions:
             UpdateOne(
                 {"_id": execution_id, "epoch": epoch, "status": {"$in": [Status.PENDING.value, Status.RUNNING.value]}},
                 {
-                    "$set": {"status": Status.RUNNING.value, "owner": runner, "stage": _RUNNING},
+                    "$set": {"status": Status.RUNNING.value, "owner": runner, "stage": Status.RUNNING.value},
                     "$addToSet": {"intents": key},
                     "$min": {"started_at": at},
                     "$unset": {"requested_at": ""},
@@ -423,7 +423,7 @@ class MongoExecutions:
                 result = await self._live.update_many(
                     {"_id": {"$in": ids}, "epoch": epoch, "status": Status.PENDING.value},
                     {
-                        "$set": {"status": Status.RUNNING.value, "owner": runner, "stage": _RUNNING},
+                        "$set": {"status": Status.RUNNING.value, "owner": runner, "stage": Status.RUNNING.value},
                         "$min": {"started_at": at},
                         "$unset": {"requested_at": ""},
                     },
@@ -615,7 +615,7 @@ class MongoExecutions:
 
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return waiting executions with ``wake_at`` up to ``until``, soonest first."""
-        query = {"stage": _up_to(_WAITING, until), "shard": {"$in": sorted(shards)}}
+        query = {"stage": _up_to(Status.WAITING, until), "shard": {"$in": sorted(shards)}}
         return await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=limit)
 
     async def expiring(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
@@ -629,7 +629,7 @@ class MongoExecutions:
         ended = await self._find(self._live, {"stage": _ENDED, **where}, limit=limit)
         if ended:
             await self._move(ended)
-        query = {"stage": _up_to(_PENDING, before), **where}
+        query = {"stage": _up_to(Status.PENDING, before), **where}
         return await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=limit)
 
     async def line(self, workflow_id: str) -> Sequence[Execution]:
@@ -640,12 +640,12 @@ class MongoExecutions:
 
     async def queued(self, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return queued executions."""
-        return await self._find(self._live, {"stage": _QUEUED, "shard": {"$in": sorted(shards)}}, limit=limit)
+        return await self._find(self._live, {"stage": Status.QUEUED.value, "shard": {"$in": sorted(shards)}}, limit=limit)
 
     async def owned(self, shards: frozenset[int]) -> Mapping[str, Sequence[Execution]]:
         """Return running executions by owner."""
         owners: dict[str, list[Execution]] = defaultdict(list)
-        for execution in await self._find(self._live, {"stage": _RUNNING, "shard": {"$in": sorted(shards)}}):
+        for execution in await self._find(self._live, {"stage": Status.RUNNING.value, "shard": {"$in": sorted(shards)}}):
             if execution.owner is not None:
                 owners[execution.owner].append(execution)
         return owners
@@ -654,7 +654,7 @@ class MongoExecutions:
         """Count what is open; see the contract. SecantusDB reads all of it for that: not to be asked often."""
         async with translated():
             count = await self._live.estimated_document_count()
-        query = {"stage": _up_to(_PENDING, at)}
+        query = {"stage": _up_to(Status.PENDING, at)}
         oldest = await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=1, fields=_LISTED)
         return Backlog(count, oldest[0].requested_at if oldest else None)
 
@@ -723,11 +723,13 @@ class MongoExecutions:
         for chosen, collection, other in ((ended, self._finished, self._live), (still_open, self._live, self._finished)):
             for start in range(0, len(chosen), _REPLACED_AT_ONCE):
                 chunk = chosen[start : start + _REPLACED_AT_ONCE]
-                written = live_document if collection is self._live else to_document
-                documents = {each.execution_id: written(each) for each in chunk}
+                documents = {each.execution_id: self._document(collection, each) for each in chunk}
                 async with translated():
                     await self._put(collection, documents)
                     await other.delete_many({"_id": {"$in": list(documents)}})
+
+    def _document(self, collection: AsyncCollection[Document], execution: Execution) -> Document:
+        return live_document(execution) if collection is self._live else to_document(execution)
 
     async def _put(self, collection: AsyncCollection[Document], documents: Mapping[str, Document]) -> None:
         """Replace or insert; an upsert would scan the collection on SecantusDB."""
@@ -830,7 +832,7 @@ def to_document(execution: Execution) -> Document:
     return document
 
 
-_PENDING, _RUNNING, _WAITING, _QUEUED, _ENDED = "pending", "running", "waiting", "queued", "ended"
+_ENDED = "ended"  # the stage of what is to be moved
 
 
 def live_document(execution: Execution) -> Document:
@@ -846,20 +848,17 @@ def _stage(execution: Execution) -> str:
     """
     if execution.status in TERMINAL:
         return _ENDED
-    if execution.status is Status.PENDING and execution.requested_at is not None:
-        return _since(_PENDING, execution.requested_at)
-    if execution.status is Status.WAITING and execution.wake_at is not None:
-        return _since(_WAITING, execution.wake_at)
-    return execution.status.value
+    at = {Status.PENDING: execution.requested_at, Status.WAITING: execution.wake_at}.get(execution.status)
+    return execution.status.value if at is None else _at(execution.status, at)
 
 
-def _since(stage: str, at: datetime) -> str:
-    return f"{stage} {to_millis(at):015d}"
+def _at(status: Status, at: datetime) -> str:
+    return f"{status.value} {to_millis(at):015d}"
 
 
-def _up_to(stage: str, at: datetime) -> Document:
-    """Return the bounds of a stage up to an instant, which belongs to it."""
-    return {"$gte": f"{stage} ", "$lte": _since(stage, at)}
+def _up_to(status: Status, at: datetime) -> Document:
+    """Return the bounds of the stages of a status up to an instant, which belongs to them."""
+    return {"$gte": f"{status.value} ", "$lte": _at(status, at)}
 
 
 def from_document(document: Mapping[str, Any]) -> Execution:

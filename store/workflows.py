@@ -40,7 +40,6 @@ Updates = list[UpdateMany]
 _DUE_PAGE = 1000
 # The standalone database takes disproportionately longer for longer lists of ids.
 _CHUNK = 64
-_UPDATED_AT_ONCE = 64  # it compares each document with every id of the list
 _DEL = "\x7f"
 _Advance = tuple[str, int, datetime, Advance]  # of a workflow, where it is at this version and this instant
 _ILLEGAL_OPERATION, _NOT_SUPPORTED = 20, 263
@@ -260,8 +259,8 @@ class MongoWorkflows:
     async def _advance_all(self, advances: Sequence[_Advance]) -> Sequence[bool]:
         updates: Updates = []
         for (version, due, _), group in _alike(advances).items():
-            for start in range(0, len(group), _UPDATED_AT_ONCE):
-                ids = [workflow_id for workflow_id, *_ in group[start : start + _UPDATED_AT_ONCE]]
+            for start in range(0, len(group), _CHUNK):
+                ids = [workflow_id for workflow_id, *_ in group[start : start + _CHUNK]]
                 filter_ = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}, "version": version, "next_run": due}
                 updates.append(UpdateMany(filter_, _change(group[0][3])))
         async with translated():
