@@ -34,7 +34,7 @@ async def execution_of(page):
 async def test_create_run_and_see_what_happened(page, stack, workflow_id):
     await page.goto(f"{stack.api_url}/")
     await page.get_by_role("link", name="New workflow").first.click()
-    editor = page.get_by_label("Definition", exact=True)
+    editor = page.get_by_role("textbox", name="Definition", exact=True)
     await editor.fill(
         f"workflowId: {workflow_id}\ntrigger: {{type: manual}}\nactions:\n  - {{type: log, message: from the browser}}\n"
     )
@@ -98,7 +98,7 @@ async def test_edit_compare_and_roll_back(page, stack, api, workflow_id):
     await api.create(workflow_id, [LOG])
     await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
     await page.get_by_role("link", name="Edit").click()
-    editor = page.get_by_label("Definition", exact=True)
+    editor = page.get_by_role("textbox", name="Definition", exact=True)
     await expect(editor).to_have_value(re.compile("message: hello"))
     text = await editor.input_value()
     await editor.fill(text.replace("message: hello", "massage: hello"))
@@ -122,7 +122,7 @@ async def test_edit_compare_and_roll_back(page, stack, api, workflow_id):
 async def test_two_people_who_edit_lose_nothing(page, stack, api, workflow_id):
     await api.create(workflow_id, [LOG])
     await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}/edit")
-    editor = page.get_by_label("Definition", exact=True)
+    editor = page.get_by_role("textbox", name="Definition", exact=True)
     await expect(editor).to_have_value(re.compile("message: hello"))
     await editor.fill((await editor.input_value()).replace("hello", "mine"))
     await expect(page.get_by_text("Valid", exact=True)).to_be_visible()

@@ -86,7 +86,7 @@ async def test_a_viewer_sees_everything_and_finds_nothing_to_change(visitor, gua
 async def test_an_operator_creates_runs_and_pauses(visitor, guarded, token, workflow_id):
     text, _ = await token("operator")
     await log_in(visitor, f"{guarded}/#/new", text)
-    await visitor.get_by_label("Definition", exact=True).fill(
+    await visitor.get_by_role("textbox", name="Definition", exact=True).fill(
         f"workflowId: {workflow_id}\ntrigger: {{type: periodic, interval: 1h, allowManual: true}}\n"
         "actions:\n  - {type: log, message: done by an operator}\n"
     )
@@ -130,7 +130,7 @@ async def test_the_end_of_a_session_loses_neither_the_place_nor_what_was_typed(v
     text, _ = await token("operator")
     address = f"{guarded}/#/workflows/{workflow_id}/edit"
     await log_in(visitor, address, text)
-    editor = visitor.get_by_label("Definition", exact=True)
+    editor = visitor.get_by_role("textbox", name="Definition", exact=True)
     await expect(editor).to_have_value(re.compile("hello"))
     await visitor.context.clear_cookies(name="wf_session")  # as after SESSION_HOURS
     await editor.fill((await editor.input_value()).replace("hello", "typed before"))

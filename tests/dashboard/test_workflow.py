@@ -106,7 +106,7 @@ async def test_a_workflow_is_run_with_fields_made_of_its_schema(refused_page, st
 
 async def test_whoever_types_is_not_disturbed_by_what_is_checked_meanwhile(page, stack, workflow_id):
     await page.goto(f"{stack.api_url}/#/new")
-    editor = page.get_by_label("Definition", exact=True)
+    editor = page.get_by_role("textbox", name="Definition", exact=True)
     await expect(page.get_by_text("Valid", exact=True)).to_be_visible()
     await editor.click()
     await page.keyboard.press("Control+a")
