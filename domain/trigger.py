@@ -283,6 +283,11 @@ def jitter_of(trigger: Trigger, anchor: datetime, workflow_id: str, due: datetim
     return drawn % (longest // MILLISECOND + 1) * MILLISECOND
 
 
+def step_of(trigger: Trigger) -> timedelta | None:
+    """Return what lies between any two ticks, None where that is not always the same."""
+    return parse_duration(trigger.interval) if isinstance(trigger, PeriodicTrigger) else None
+
+
 def max_runs_of(trigger: Trigger) -> int | None:
     """Return how many ticks the trigger fires in all, None where there is no bound."""
     return getattr(trigger, "max_runs", None)

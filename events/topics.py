@@ -40,12 +40,14 @@ class TopicSpec:
     purpose: str
     retention: Callable[[Retentions], timedelta] = lambda retentions: retentions.history
     is_large: bool = False  # whether its records may be larger than those of other topics
+    is_timed_by_broker: bool = False  # whether records carry the instant at which they were appended
 
     def configuration(self, retentions: Retentions) -> Mapping[str, str]:
         """Return how the topic is set up, in Kafka's words."""
         milliseconds = self.retention(retentions) // timedelta(milliseconds=1)
         size = {"max.message.bytes": str(LARGEST_RECORD)} if self.is_large else {}
-        return {"retention.ms": str(milliseconds), **size}
+        times = {"message.timestamp.type": "LogAppendTime"} if self.is_timed_by_broker else {}
+        return {"retention.ms": str(milliseconds), **size, **times}
 
     def bind(self, app: AppT) -> TopicT:
         """Return the Faust topic of ``app``; it is created by :mod:`events.provision`, never by Faust."""
@@ -53,7 +55,10 @@ class TopicSpec:
 
 
 EXECUTION: Final = TopicSpec(
-    "workflow.execution", (ExecutionRequest,), "Requests to run a workflow; consumed by the runners."
+    "workflow.execution",
+    (ExecutionRequest,),
+    "Requests to run a workflow; consumed by the runners.",
+    is_timed_by_broker=True,  # how a runner tells which were published promptly
 )
 ACTION_RESULT: Final = TopicSpec(
     "workflow.action-result",
@@ -75,6 +80,14 @@ DEAD_LETTER: Final = TopicSpec(
     is_large=True,
 )
 ALL: Final = (EXECUTION, ACTION_RESULT, SCHEDULE, DEAD_LETTER)
+
+GROUP_OF_RUNNERS: Final = "runner"
+GROUP_OF_SCHEDULERS: Final = "scheduler"
+#: What each service consumes, under a consumer group of its name.
+CONSUMED: Final[Mapping[str, tuple[TopicSpec, ...]]] = {
+    GROUP_OF_RUNNERS: (EXECUTION, ACTION_RESULT),
+    GROUP_OF_SCHEDULERS: (SCHEDULE,),
+}
 
 
 @lru_cache(maxsize=100_000)

@@ -7,7 +7,7 @@ reached or refuses the write; nothing is half-done then that a later call would 
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from domain.access import Token
@@ -155,6 +155,7 @@ class Advance:
     next_run: datetime | None
     runs: int | None = None  # None: as before
     unfired: Unfired | None = None  # the ticks just before next_run, where they were not fired
+    step: timedelta | None = None  # that lies between any two ticks of the schedule, where that is always the same
 
 
 @dataclass(frozen=True)

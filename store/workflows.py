@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -35,13 +35,13 @@ Document = dict[str, Any]
 Documents = list[Document]
 Found = list[Workflow]
 Ids = list[str]
-Updates = list[UpdateMany]
 
 _DUE_PAGE = 1000
 # The standalone database takes disproportionately longer for longer lists of ids.
 _CHUNK = 64
 _DEL = "\x7f"
 _Advance = tuple[str, int, datetime, Advance]  # of a workflow, where it is at this version and this instant
+Advances = list[_Advance]
 _ILLEGAL_OPERATION, _NOT_SUPPORTED = 20, 263
 
 
@@ -257,12 +257,7 @@ class MongoWorkflows:
         return await self._advances.submit((workflow_id, version, due, advance))
 
     async def _advance_all(self, advances: Sequence[_Advance]) -> Sequence[bool]:
-        updates: Updates = []
-        for (version, due, _), group in _alike(advances).items():
-            for start in range(0, len(group), _CHUNK):
-                ids = [workflow_id for workflow_id, *_ in group[start : start + _CHUNK]]
-                filter_ = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}, "version": version, "next_run": due}
-                updates.append(UpdateMany(filter_, _change(group[0][3])))
+        updates = [*_steps(advances), *_changes(advances)]
         async with translated():
             if await self._write_at_once(updates) == len(advances):
                 return [True] * len(advances)
@@ -313,16 +308,55 @@ def _are_transactions_refused(error: OperationFailure) -> bool:
     return error.code in (_ILLEGAL_OPERATION, _NOT_SUPPORTED) or "Transaction numbers" in str(error)
 
 
-def _alike(advances: Sequence[_Advance]) -> Mapping[tuple[int, datetime, str], Sequence[_Advance]]:
-    """Return the advances by what they ask for: many schedules lie on the same instants, and are advanced by one update.
+def _takes_a_step(advance: _Advance) -> bool:
+    _, _, due, to = advance
+    return to.step is not None and to == Advance(due + to.step, step=to.step)
 
-    The standalone database takes 0.7 ms for each document of one, where it takes 1.3 ms for an update of its own.
+
+def _steps(advances: Sequence[_Advance]) -> Iterator[UpdateMany]:
+    """Yield updates that advance many schedules by the same step at once.
+
+    The standalone database takes 1 ms for each document of one, and 1.6 ms (alone: 3.3 ms) for an update of its own. All
+    that are due within less than a step are in one filter, which is exact all the same: of the instants that a schedule can
+    stand at under one version, only one lies in there.
     """
-    groups: dict[tuple[int, datetime, str], list[_Advance]] = defaultdict(list)
+    groups: dict[tuple[int, timedelta], Advances] = defaultdict(list)
     for each in advances:
-        _, version, due, advance = each
-        groups[version, due, repr(advance)].append(each)
-    return groups
+        if _takes_a_step(each):
+            groups[each[1], each[3].step or timedelta()].append(each)
+    for (version, step), group in groups.items():
+        ids: Ids = []
+        first = last = group[0][2]
+        for workflow_id, _, due, _ in sorted(group, key=lambda each: each[2]):
+            if ids and (len(ids) == _CHUNK or due - first >= step):
+                yield _step(ids, version, first, last, step)
+                ids = []
+            if not ids:
+                first = due
+            last = due
+            ids.append(workflow_id)
+        yield _step(ids, version, first, last, step)
+
+
+def _step(ids: Ids, version: int, first: datetime, last: datetime, step: timedelta) -> UpdateMany:
+    return UpdateMany(
+        {"_id": {"$in": ids}, "version": version, "next_run": {"$gte": first, "$lte": last}},
+        [{"$set": {"next_run": {"$add": ["$next_run", step // timedelta(milliseconds=1)]}}}, {"$unset": "unfired"}],
+    )
+
+
+def _changes(advances: Sequence[_Advance]) -> Iterator[UpdateMany]:
+    """Yield updates for the others; those that ask for the same, because many schedules lie on one instant, in one."""
+    groups: dict[tuple[int, datetime, str], Advances] = defaultdict(list)
+    for each in advances:
+        if not _takes_a_step(each):
+            _, version, due, advance = each
+            groups[version, due, repr(advance)].append(each)
+    for (version, due, _), group in groups.items():
+        for start in range(0, len(group), _CHUNK):
+            ids = [workflow_id for workflow_id, *_ in group[start : start + _CHUNK]]
+            filter_ = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}, "version": version, "next_run": due}
+            yield UpdateMany(filter_, _change(group[0][3]))
 
 
 def _change(advance: Advance) -> Document:

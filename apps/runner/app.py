@@ -33,7 +33,7 @@ from apps.settings import read
 from domain.execution import ActionFinished, Execution
 from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
-from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE, partition_of
+from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE, partition_of
 from events.transport import Consumer
 from vault.values import SecretValues
 
@@ -82,7 +82,7 @@ class RunnerApp(ServiceApp):
     settings: RunnerSettings
 
     def __init__(self, settings: RunnerSettings) -> None:
-        super().__init__("runner", settings, web_port=8083)
+        super().__init__(GROUP_OF_RUNNERS, settings, web_port=8083)
         registry = CollectorRegistry()
         self.metrics = Metrics(registry)
         self.metrics.running.set_function(lambda: len(self.runs.live))

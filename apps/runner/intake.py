@@ -3,23 +3,26 @@
 - *Not admitted* (epoch 0: published straight to Kafka): admitted here by one insert under a deterministic id, then published
   again as an admitted request, exactly as the API does it; the original is acknowledged when the insert is durable. A
   replay derives the same id and is refused. While the workflow is busy, the request is recorded as a skipped execution.
-- *Certainly new* (first epoch, above the end of its partition at assignment, young): started at once, without a read.
+- *Certainly new* (first epoch, above the end of its partition at assignment, promptly published): started at once, without a
+  read; but where it has waited in a backlog, only after a look whether it still stands: it may have been cancelled.
 - *Doubtful* (everything else): claimed first, by a conditional update that raises the epoch. A stale one finds another epoch
   or a terminal state, and is dropped.
 
-A request older than half the time after which the scheduler publishes it anew is doubtful, so a backlog cannot start an
-execution under two epochs. Until then it is remembered here as started: a producer whose acknowledgement was lost sends it
-a second time, and the copy looks certainly new as well.
+Promptly published is what Kafka appended soon after it was requested. The scheduler counts on that when it judges which
+requests got lost and are to be published anew (see :mod:`apps.scheduler.taken`), so no execution starts under two epochs,
+however long its request has waited. What was started is remembered here for as long: a producer whose acknowledgement was
+lost sends it a second time, and the copy looks certainly new as well.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
-from faust.types import EventT, TopicT
+from faust.types import TP, EventT, Message, TopicT
 
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
@@ -49,6 +52,7 @@ from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, Stor
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+_LOG_APPEND_TIME: Final = 1  # in Kafka's protocol
 PublishEvent = Callable[[TopicT, str, Event], Awaitable[None]]
 
 
@@ -103,8 +107,9 @@ class Intake:
         self.isolation = isolation
         self.metrics = metrics
         self.acks = OrderedAcks()
-        self._young = timedelta(seconds=republish_after / 2)
-        self._started: dict[str, datetime] = {}  # taken as certainly new, and when; oldest first
+        self._soon = timedelta(seconds=republish_after / 2)
+        self._started: dict[TP, dict[str, datetime]] = defaultdict(dict)  # taken as certainly new; appended when, in order
+        self._claiming: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, event: EventT[Any]) -> None:
@@ -144,60 +149,59 @@ class Intake:
             self.runs.release()
             return
         message = ticket.event.message
-        first = self.positions.take(message.tp, message.offset)
-        certain = first and self._is_certainly_new(ticket, request)
-        if certain and self._is_started(request):
+        certain = self.positions.take(message.tp, message.offset) and self._is_certainly_new(message, request)
+        if certain and self._is_started(message, request):
             log.info("request was sent twice", execution_id=request.execution_id)
             self.runs.release()
             ticket.finish()
             return
         definition = self.definitions.cached(request.workflow_id, request.version)
-        if certain and definition is not None:
+        if certain and definition is not None and self._is_young(request):
             self._start(requested_execution(request), definition, marked=False)
             ticket.finish()
         else:
-            self._spawn(self._start_carefully(ticket, request, first))
+            self._spawn(self._start_carefully(ticket, request, certain))
 
-    def _is_certainly_new(self, ticket: Ticket, request: ExecutionRequest) -> bool:
-        message = ticket.event.message
+    def _is_certainly_new(self, message: Message, request: ExecutionRequest) -> bool:
         return (
             request.epoch == 1
             # What was taken over from another execution stands in the document alone.
             and not request.carried
             and request.requested_at is not None
-            and now() - instant(request.requested_at) < self._young
+            and _appended_at(message) - instant(request.requested_at) < self._soon
             and self.positions.is_new(message.tp, message.offset)
         )
 
-    def _is_started(self, request: ExecutionRequest) -> bool:
+    def _is_young(self, request: ExecutionRequest) -> bool:
+        return request.requested_at is not None and now() - instant(request.requested_at) < self._soon
+
+    def _is_started(self, message: Message, request: ExecutionRequest) -> bool:
         """Tell whether a certainly new request was taken before, and remember it for as long as a copy would seem new."""
-        oldest = now() - self._young
-        while self._started and next(iter(self._started.values())) < oldest:
-            del self._started[next(iter(self._started))]
+        started = self._started[message.tp]
+        appended_at = _appended_at(message)
+        while started and next(iter(started.values())) < appended_at - self._soon:
+            del started[next(iter(started))]
         execution_id = request.execution_id or ""
-        if execution_id in self._started:
+        if execution_id in started:
             return True
-        self._started[execution_id] = now()
+        started[execution_id] = appended_at
         return False
 
-    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest, first: bool) -> None:
+    async def _start_carefully(self, ticket: Ticket, request: ExecutionRequest, certain: bool) -> None:
         """Read what is missing, claim what is doubtful, then start; gives the slot back where nothing is started."""
         started = False
         try:
             definition = await self._stubbornly(lambda: self.definitions.get(request.workflow_id, request.version))
-            # Asked again: reading may have taken long enough for the request to be published anew.
-            certain = first and self._is_certainly_new(ticket, request)
-            if certain:
+            execution_id = request.execution_id or ""
+            if certain and (self._is_young(request) or await self._stands(execution_id)):
                 execution = requested_execution(request)
+            elif certain:
+                log.info("request is stale", execution_id=execution_id, epoch=request.epoch)
+                ticket.finish()
+                return
             else:
                 await self.positions.caught_up(ticket.event.message.partition)
-                execution_id = request.execution_id or ""
-                if execution_id in self.runs.live and self.runs.live[execution_id].run.epoch >= request.epoch:
-                    ticket.finish()
-                    return
-                claimed = await self._stubbornly(
-                    lambda: self.executions.claim(execution_id, request.epoch, self.runner, now())
-                )
+                claimed = await self._claim(execution_id, request.epoch)
                 if claimed is None:
                     log.info("request is stale", execution_id=execution_id, epoch=request.epoch)
                     ticket.finish()
@@ -212,6 +216,38 @@ class Intake:
         finally:
             if not started:
                 self.runs.release()
+
+    async def _claim(self, execution_id: str, epoch: int) -> Execution | None:
+        """Claim a doubtful request; None where it is stale, or under way here already."""
+        live = self.runs.live.get(execution_id)
+        if execution_id in self._claiming or (live is not None and live.run.epoch >= epoch):
+            return None
+        self._claiming.add(execution_id)
+        asked_before = False
+        try:
+            while True:
+                try:
+                    claimed = await self.executions.claim(execution_id, epoch, self.runner, now())
+                    if claimed is None and asked_before:
+                        claimed = await self._claimed_before(execution_id, epoch)
+                    return claimed
+                except StoreUnavailable as error:
+                    log.warning("store unavailable; trying again", error=str(error))
+                    asked_before = True
+                    await asyncio.sleep(RETRY_DELAY)
+        finally:
+            self._claiming.discard(execution_id)
+
+    async def _claimed_before(self, execution_id: str, epoch: int) -> Execution | None:
+        """Return the execution where a claim was written although its answer was lost; nobody else here can have made it."""
+        found = await self.executions.get(execution_id)
+        ours = (Status.RUNNING, epoch + 1, self.runner, 0)
+        return found if found and (found.status, found.epoch, found.owner, found.seq) == ours else None
+
+    async def _stands(self, execution_id: str) -> bool:
+        """Tell whether an execution is as it was when it was admitted."""
+        found = await self._stubbornly(lambda: self.executions.get(execution_id))
+        return found is not None and (found.epoch, found.status) == (1, Status.PENDING)
 
     def _start(self, execution: Execution, definition: WorkflowDefinition, *, marked: bool) -> None:
         run = _run_of(execution)
@@ -244,7 +280,7 @@ class Intake:
 
     async def _take_foreign(self, ticket: Ticket, request: ExecutionRequest) -> None:
         message = ticket.event.message
-        created_at = from_millis(int(message.timestamp * 1000))
+        created_at = _stamp(message)
         execution_id = request.execution_id or record_execution_id(
             message.topic, message.partition, message.offset, created_at
         )
@@ -271,7 +307,7 @@ class Intake:
                 workflow_id=workflow.workflow_id,
                 version=workflow.version,
                 cause=Cause.EVENT,
-                created_at=from_millis(int(ticket.event.message.timestamp * 1000)),
+                created_at=_stamp(ticket.event.message),
                 requested_at=(admitted_at := now()),
                 deadline=deadline_of(admitted_at, definition.timeout),
                 retries_left=definition.retries,
@@ -351,6 +387,15 @@ class Intake:
             except Exception as error:
                 log.warning("not published; trying again", what=what, error=str(error) or type(error).__name__)
                 await asyncio.sleep(RETRY_DELAY)
+
+
+def _stamp(message: Message) -> datetime:
+    return from_millis(int(message.timestamp * 1000))
+
+
+def _appended_at(message: Message) -> datetime:
+    """Return when a record was appended to its topic, or now where the topic does not tell that."""
+    return _stamp(message) if message.timestamp_type == _LOG_APPEND_TIME else now()
 
 
 async def _log_failure(work: Awaitable[None]) -> None:

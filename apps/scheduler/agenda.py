@@ -13,7 +13,8 @@ does not arm it twice, neither while it is armed nor while it is in flight. It h
 
 Due is decided by the wall clock alone. The event loop sleeps by its monotonic clock, so a wait is never longer than
 ``RECHECK``: however the wall clock is stepped, an entry is released at most that much later, and never before its instant.
-Entries of one instant are released in one turn of the loop, so that their writes share a group commit.
+Entries of one instant are released in one turn of the loop, so that their writes share a group commit. What is promised is
+taken up at once, whatever waits for a place: it is the last step of something that others wait for already.
 """
 
 import asyncio
@@ -62,7 +63,7 @@ class _Armed:
 
 
 class Agenda:
-    """Releases entries when they are due, at most ``limit`` of them in flight."""
+    """Releases entries when they are due, at most ``limit`` of them in flight beside what is promised."""
 
     def __init__(
         self, clock: Clock, *, limit: int = 500, on_release: Callable[[Entry, timedelta], None] | None = None
@@ -154,9 +155,9 @@ class Agenda:
         }
         self._behind = {key: entry for key, entry in self._behind.items() if entry.shard in shards}
         for entry in self._ready:
-            if entry.shard not in shards and not entry.promised:
+            if entry.shard not in shards:
                 self._busy.pop(entry.key, None)
-        self._ready = deque(entry for entry in self._ready if entry.shard in shards or entry.promised)
+        self._ready = deque(entry for entry in self._ready if entry.shard in shards)
 
     def retain(self, kind: str, keys: Collection[Key], *, until: datetime, serial: int) -> None:
         """Forget the entries of ``kind`` that a read up to ``until`` did not find: they are not due any more.
@@ -256,14 +257,19 @@ class Agenda:
 
     def _take_up(self, entry: Entry) -> None:
         self._busy[entry.key] = entry
-        self._ready.append(entry)
+        if entry.promised:
+            self._start(entry)
+        else:
+            self._ready.append(entry)
 
     def _fill(self) -> None:
         while self._ready and len(self._tasks) < self._limit:
-            entry = self._ready.popleft()
-            task = asyncio.ensure_future(self._run(entry))
-            self._tasks.add(task)
-            task.add_done_callback(self._finished)
+            self._start(self._ready.popleft())
+
+    def _start(self, entry: Entry) -> None:
+        task = asyncio.ensure_future(self._run(entry))
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

@@ -26,12 +26,13 @@ from apps.scheduler.retention import Retention
 from apps.scheduler.retries import Retries
 from apps.scheduler.settings import SchedulerSettings
 from apps.scheduler.skew import Skew
+from apps.scheduler.taken import KafkaRequestLog, Taken
 from apps.scheduler.ticks import KIND as TICK
 from apps.scheduler.ticks import Ticks
 from apps.service import ServiceApp
 from apps.settings import read
 from events.dead_letters import send_dead_letter
-from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, SCHEDULE
+from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_SCHEDULERS, SCHEDULE
 
 
 class AgendaService(Service):
@@ -54,7 +55,7 @@ class SchedulerApp(ServiceApp):
     settings: SchedulerSettings
 
     def __init__(self, settings: SchedulerSettings) -> None:
-        super().__init__("scheduler", settings, web_port=8082)
+        super().__init__(GROUP_OF_SCHEDULERS, settings, web_port=8082)
         registry = CollectorRegistry()
         self.scheduler_metrics = Metrics(registry)
         self.agenda = Agenda(wall_clock, limit=settings.scheduler_max_in_flight, on_release=self._released)
@@ -66,6 +67,7 @@ class SchedulerApp(ServiceApp):
             action_result=ACTION_RESULT.bind(self),
             timeout=settings.scheduler_publish_timeout,
         )
+        self._request_log = KafkaRequestLog(self.kafka, beacon=self.beacon)
         ticks = Ticks(
             executions=self.store.executions,
             workflows=self.store.workflows,
@@ -120,6 +122,12 @@ class SchedulerApp(ServiceApp):
             executions=self.store.executions,
             runners=self.store.runners,
             publisher=publisher,
+            taken=Taken(
+                self._request_log,
+                clock=wall_clock,
+                monotonic=time.monotonic,
+                republish_after=settings.republish_after,
+            ),
             endings=endings,
             agenda=self.agenda,
             clock=wall_clock,
@@ -177,7 +185,7 @@ class SchedulerApp(ServiceApp):
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         # Services stop in reverse order: the agenda, last here, finishes what is in flight while the producer still works.
-        return [*super().on_init_dependencies(), AgendaService(self.agenda, beacon=self.beacon)]
+        return [*super().on_init_dependencies(), self._request_log, AgendaService(self.agenda, beacon=self.beacon)]
 
     async def _take_shards(self, app: Any, assigned: set[TP], **_: Any) -> None:
         self.agenda.assign(_shards(assigned))

@@ -1,9 +1,9 @@
 """Orphans: executions that nobody looks after any more.
 
-- *Unclaimed*: pending, handed out a while ago, and no runner has started it: the request was never published, or got lost,
-  or waits in a backlog. It is published anew under a new epoch, so that the older request, should it turn up, is stale. The
-  next time it is left alone for twice as long, so that a mere backlog does not grow by its own repetition; and while no
-  runner lives at all, nothing is published, for nobody could take it.
+- *Unclaimed*: pending, handed out a while ago, and no runner has started it although the runners are past it (see
+  :mod:`apps.scheduler.taken`): the request was never published, or got lost. It is published anew under a new epoch, so that
+  the older request, should it turn up, is stale. The next time it is left alone for twice as long; and while no runner lives
+  at all, nothing is published, for nobody could take it.
 - *Lost*: running, but its runner is dead. It is started anew, resuming at the first action without a recorded success; one
   that has lost too many runners is ended as failed, for it may be what kills them.
 
@@ -24,6 +24,7 @@ from apps.scheduler.clock import Clock, Monotonic
 from apps.scheduler.endings import Endings
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.publishing import Publisher
+from apps.scheduler.taken import LogUnavailable, Taken
 from domain.execution import Execution, Restart
 from domain.instants import instant
 from store.interfaces import Executions, Heartbeat, Runners, StoreUnavailable
@@ -101,6 +102,7 @@ class Orphans:
         executions: Executions,
         runners: Runners,
         publisher: Publisher,
+        taken: Taken,
         endings: Endings,
         agenda: Agenda,
         clock: Clock,
@@ -116,6 +118,7 @@ class Orphans:
         self._executions = executions
         self._runners = runners
         self._publisher = publisher
+        self._taken = taken
         self._endings = endings
         self._agenda = agenda
         self._clock = clock
@@ -150,15 +153,24 @@ class Orphans:
         if self._is_blind or now - self._sees_since < self._republish_after:
             # What runs may have been started while the database was away, and its mark may be about to be written.
             return 0
-        before = self._clock() - timedelta(seconds=self._republish_after)
+        try:
+            until = await self._taken.look()
+        except LogUnavailable as error:
+            log.warning("not looked for lost requests; kafka does not tell how far they are read", error=str(error))
+            return 0
+        shards = frozenset(self._agenda.shards & until.keys())
+        if not shards:
+            return 0
+        before = min(self._clock() - timedelta(seconds=self._republish_after), max(until[shard] for shard in shards))
         # Those that are left alone for now are the oldest: the page is that much longer, or they would fill it.
         limit = self._page + len(self._patience)
-        taken = 0
-        for execution in await self._executions.unclaimed(before, self._agenda.shards, limit):
+        lost = 0
+        for execution in await self._executions.unclaimed(before, shards, limit):
             patience = self._patience.get(execution.execution_id)
-            if patience is None or now >= patience.until:
-                taken += self._arm("unclaimed", execution)
-        return taken
+            is_patient = patience is not None and now < patience.until
+            if not is_patient and execution.requested_at is not None and execution.requested_at <= until[execution.shard]:
+                lost += self._arm("unclaimed", execution)
+        return lost
 
     async def republish(self, execution: Execution) -> None:
         """Publish a pending execution under a new epoch; neither a new attempt nor a lost one."""

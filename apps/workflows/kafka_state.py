@@ -3,15 +3,12 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from aiokafka import TopicPartition
 
 from events.broker import Broker, close
-from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, PARTITIONS, SCHEDULE, TopicSpec
-
-#: What each service consumes, under a consumer group of its name.
-CONSUMED: Final[dict[str, tuple[TopicSpec, ...]]] = {"runner": (EXECUTION, ACTION_RESULT), "scheduler": (SCHEDULE,)}
+from events.topics import CONSUMED, DEAD_LETTER, PARTITIONS
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
 from apps.scheduler.retries import Retries
 from apps.scheduler.skew import Skew
+from apps.scheduler.taken import LogUnavailable, Reach, Taken
 from apps.scheduler.ticks import Ticks
 from apps.workflows import admission, cancellation, definitions
 from apps.workflows import backfills as asking
@@ -540,6 +541,7 @@ class Runner(Process):
             announce_end=self._announce_end,
         )
         self.beats = 0
+        self.clogged = False  # takes no requests for now, but lives
 
     async def _publish_result(self, workflow_id: str, result: ActionResult) -> None:
         await self.publish(ACTION_RESULT.name, workflow_id, result)
@@ -654,13 +656,20 @@ class Runner(Process):
             taken = False
             for tp in [tp for tp in self.next if tp.topic == topic]:
                 offset = self.next.get(tp)
-                if offset is None or offset >= len(self.world.log[tp]):
+                if offset is None or offset >= len(self.world.log[tp]) or (self.clogged and topic == EXECUTION.name):
                     continue
                 taken = True
                 raw, at = self.world.log[tp][offset]
                 self.next[tp] = offset + 1
                 message = SimpleNamespace(
-                    topic=topic, partition=tp.partition, offset=offset, tp=tp, timestamp=at, key=None, value=raw
+                    topic=topic,
+                    partition=tp.partition,
+                    offset=offset,
+                    tp=tp,
+                    timestamp=at,
+                    timestamp_type=1,  # when it was appended
+                    key=None,
+                    value=raw,
                 )
                 record = Record(TOPICS[topic](raw), message, self, self.generation)
                 await self.step()
@@ -718,6 +727,7 @@ class Scheduler(Process):
         orphans = Orphans(
             executions=executions,
             runners=Facade(self, world.runners_store),
+            taken=Taken(self, clock=clock, monotonic=world.loop.time, republish_after=REPUBLISH),
             monotonic=world.loop.time,
             republish_after=REPUBLISH,
             stale_after=STALE,
@@ -753,6 +763,16 @@ class Scheduler(Process):
 
     async def _server_time(self) -> datetime:
         return self.world.now
+
+    async def reaches(self) -> dict[int, Reach]:
+        """Take the place of Kafka as the scheduler asks it."""
+        await self.step()
+        if self.world.broker == "down":
+            raise LogUnavailable("no answer")
+        tps = [TP(EXECUTION.name, number) for number in range(PARTITIONS)]
+        found = {tp.partition: Reach(len(self.world.log[tp]), self.world.committed.get(tp, 0)) for tp in tps}
+        await self.step()
+        return found
 
     async def start(self) -> None:
         self.agenda.start()

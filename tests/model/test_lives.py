@@ -92,3 +92,35 @@ def test_what_has_finished_is_not_run_again_when_the_broker_forgets(lives, forgo
     world.run(60)
     assert world.began == began
     assert world.everything == before
+
+
+def test_what_waits_in_a_backlog_runs_once_and_is_not_published_again(lives):
+    """However long it waits; and what is cancelled meanwhile does not run at all."""
+    world = lives.world
+    for number in range(20):
+        world.define(f"w{number}")
+    lives.runner.clogged = True
+    ids = [lives.trigger(f"w{number}") for number in range(20)]
+    world.run(120)
+    lives.do(Api(world, world.name("api")).cancel(ids[0]))
+    lives.runner.clogged = False
+    world.run(60)
+    assert world.execution(ids[0]).status is Status.CANCELLED
+    assert {world.execution(each).status for each in ids[1:]} == {Status.OK}
+    assert set(world.began) == {(execution_id, 1) for execution_id in ids[1:]}
+
+
+def test_a_request_that_kafka_got_late_does_not_start_what_was_published_anew(lives):
+    """Its producer kept it for a while: it is above everything that the runner has seen, but not promptly published."""
+    world = lives.world
+    world.slow = 1.0
+    world.broker = "down"
+    execution_id = lives.trigger()
+    late = request_record(world.execution(execution_id))
+    world.broker = "up"
+    while (found := world.execution(execution_id)).epoch == 1 and found.status is Status.PENDING:
+        world.run(0.01)
+    world.append(EXECUTION.name, "w", late)
+    world.run(60)
+    assert world.execution(execution_id).status is Status.OK
+    assert {epoch for _, epoch in world.began} == {world.execution(execution_id).epoch}

@@ -173,6 +173,12 @@ class Protocol(RuleBasedStateMachine):
     def freeze_or_thaw_a_runner(self, data):
         self._toggle(data.draw(st.sampled_from(self.live_runners)))
 
+    @precondition(lambda self: self.live_runners)
+    @rule(data=st.data())
+    def clog_or_unclog_a_runner(self, data):
+        runner = data.draw(st.sampled_from(self.live_runners))
+        runner.clogged = not runner.clogged
+
     @precondition(lambda self: self.live_schedulers)
     @rule(data=st.data())
     def freeze_or_thaw_a_scheduler(self, data):
@@ -237,6 +243,8 @@ class Protocol(RuleBasedStateMachine):
             process.fuse = None
             process.disturbed_at = world.loop.time()
             process.thawed.set()
+        for runner in world.runners:
+            runner.clogged = False
         head = world.workflows.heads[PERIODIC]
         world.loop.run_until_complete(world.workflows.archive(head.workflow_id, world.now))
         self.start_runner()

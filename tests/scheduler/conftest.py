@@ -16,9 +16,10 @@ from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
 from apps.scheduler.retries import Retries
 from apps.scheduler.skew import Skew
+from apps.scheduler.taken import Taken
 from apps.scheduler.ticks import Ticks
 from tests.fakes.stores import FakeOccurrences
-from tests.scheduler.memory import ALL_SHARDS, Clock, Executions, Faults, Published, Runners, Workflows
+from tests.scheduler.memory import ALL_SHARDS, Clock, Executions, Faults, Published, Requests, Runners, Workflows
 from tests.scheduler.memory import Backfills as StoredBackfills
 
 
@@ -34,6 +35,7 @@ class World:
         self.occurrences = FakeOccurrences()
         self.backfills = StoredBackfills(self.faults)
         self.published = Published(self.faults)
+        self.requests = Requests(self.faults)
 
     async def server_time(self) -> datetime:
         return self.clock.wall()
@@ -91,6 +93,12 @@ class Scheduler:
             endings=self.endings,
             executions=world.executions,
             runners=world.runners,
+            taken=Taken(
+                world.requests,
+                clock=clock or world.clock.wall,
+                monotonic=world.clock.monotonic,
+                republish_after=10,
+            ),
             monotonic=world.clock.monotonic,
             republish_after=10,
             stale_after=10,

@@ -1,10 +1,11 @@
 """The fakes of the store with faults: what fails, or crashes between two steps; a publisher and clocks set by hand."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from apps.scheduler.taken import LogUnavailable, Reach
 from domain.backfill import Backfill
 from domain.execution import Admission, Cause, Ended, Execution, Restart, Status
 from events.topics import PARTITIONS, partition_of
@@ -200,6 +201,19 @@ class Runners(FakeRunners):
     async def all(self) -> Any:
         self.faults.before("runners")
         return await super().all()
+
+
+class Requests:
+    """Takes the place of Kafka: how far its requests go, and how far runners have acknowledged them."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self.found: dict[int, Reach] = {shard: Reach(0, 0) for shard in ALL_SHARDS}
+
+    async def reaches(self) -> Mapping[int, Reach]:
+        if "requests" in self.faults.unavailable:
+            raise LogUnavailable("no answer")
+        return dict(self.found)
 
 
 class Published:

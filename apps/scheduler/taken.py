@@ -1,0 +1,141 @@
+"""Until when runners have taken what was requested: tells a request that got lost from one that waits its turn.
+
+A pending execution that is older than usual may be one whose request was never published, or got lost; or its request waits
+in Kafka, behind others. Only the first is to be published anew: repeated requests would make a backlog grow by itself.
+
+So at each pass the ends of the partitions of ``workflow.execution`` are noted. A request that was published promptly lies
+below the end that is noted a while after it was made. Once the runners have acknowledged everything up to there, it was
+taken, or it is not in Kafka; and once they have had time to write what they took, whoever is pending still has been lost. A
+request that was not published promptly is claimed in the database by whoever takes it (see :mod:`apps.runner.intake`), so
+that it does no harm if it turns up later.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from mode import Service
+
+from apps.scheduler.clock import Clock, Monotonic
+from events.broker import Broker, close
+from events.topics import EXECUTION, GROUP_OF_RUNNERS, PARTITIONS
+
+log = structlog.get_logger(__name__)
+
+_ASK_TIMEOUT = 5.0  # seconds
+
+
+class LogUnavailable(Exception):
+    """Kafka does not tell."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """One partition of the requests."""
+
+    end: int  # offset of the next record to be published
+    acknowledged: int  # offset of the first record that the runners have not acknowledged
+
+
+class RequestLog(Protocol):
+    """The requests in Kafka."""
+
+    async def reaches(self) -> Mapping[int, Reach]:
+        """Return the reach of each partition.
+
+        Raises:
+            LogUnavailable: it cannot be told.
+        """
+
+
+class KafkaRequestLog(Service):
+    """Asks Kafka, on connections that are kept."""
+
+    def __init__(self, broker: Broker, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._broker = broker
+        self._clients: tuple[Any, Any] | None = None
+        self._partitions = [TopicPartition(EXECUTION.name, number) for number in range(PARTITIONS)]
+
+    async def reaches(self) -> Mapping[int, Reach]:
+        """See :class:`RequestLog`."""
+        try:
+            return await asyncio.wait_for(self._ask(), _ASK_TIMEOUT)
+        except (KafkaError, OSError, asyncio.TimeoutError) as error:
+            await self._leave()
+            raise LogUnavailable(str(error) or type(error).__name__) from error
+
+    async def _ask(self) -> Mapping[int, Reach]:
+        if self._clients is None:
+            self._clients = admin, consumer = self._broker.admin(), self._broker.consumer()
+            await asyncio.gather(admin.start(), consumer.start())
+        admin, consumer = self._clients
+        ends, found = await asyncio.gather(
+            consumer.end_offsets(self._partitions),
+            admin.list_consumer_group_offsets(GROUP_OF_RUNNERS, partitions=self._partitions),
+        )
+        return {
+            each.partition: Reach(ends[each], max(0, found[each].offset) if each in found else 0)
+            for each in self._partitions
+        }
+
+    async def _leave(self) -> None:
+        clients, self._clients = self._clients, None
+        if clients is not None:
+            await asyncio.gather(*map(close, clients), return_exceptions=True)
+
+    async def on_stop(self) -> None:
+        await self._leave()
+
+
+@dataclass(frozen=True)
+class _Mark:
+    at: datetime  # by our clock
+    end: int
+
+
+class Taken:
+    """Compares how far the requests go with how far the runners are."""
+
+    def __init__(self, requests: RequestLog, *, clock: Clock, monotonic: Monotonic, republish_after: float) -> None:
+        """Prepare; what waits for longer than ``republish_after`` seconds may be lost."""
+        self._requests = requests
+        self._clock = clock
+        self._monotonic = monotonic
+        # Half as long again as a request may take to Kafka and still count as published promptly: clocks differ.
+        self._published_within = timedelta(seconds=republish_after * 3 / 4)
+        self._written_within = republish_after / 4
+        self._ends: dict[int, int] = {}
+        self._ahead: dict[int, deque[_Mark]] = {}  # not acknowledged yet
+        self._behind: dict[int, deque[tuple[float, datetime]]] = {}  # since when it is acknowledged (monotonic)
+        self._until: dict[int, datetime] = {}
+
+    async def look(self) -> Mapping[int, datetime]:
+        """Return, for each shard, until which instant nothing waits for a runner any more; shards not known are missing.
+
+        Raises:
+            LogUnavailable: Kafka does not tell.
+        """
+        at = self._clock()
+        reaches = await self._requests.reaches()
+        now = self._monotonic()
+        for shard, reach in reaches.items():
+            ahead = self._ahead.setdefault(shard, deque())
+            behind = self._behind.setdefault(shard, deque())
+            if reach.end < self._ends.get(shard, 0):
+                ahead.clear()  # it is another log, or an older state of it
+            self._ends[shard] = reach.end
+            if ahead and ahead[-1].end == reach.end:
+                ahead.pop()
+            ahead.append(_Mark(at, reach.end))
+            while ahead and ahead[0].end <= reach.acknowledged:
+                behind.append((now, ahead.popleft().at))
+            while behind and now - behind[0][0] >= self._written_within:
+                self._until[shard] = behind.popleft()[1] - self._published_within
+        return self._until
