@@ -1,8 +1,8 @@
 """How punctual, fast, available and small the scheduler is: ``make bench-schedules``.
 
 Everything runs on a stack of its own: a real Kafka, the standalone database, the services as processes. What is measured is
-read from Kafka: the timestamp that the scheduler's producer put on each ``ExecutionRequest`` (milliseconds) against the due
-instant that it carries. Workflows are written straight to the database, spread evenly over their interval.
+read from Kafka: the instant at which it appended each ``ExecutionRequest`` (milliseconds) against the due instant that it
+carries. Workflows are written straight to the database, spread evenly over their interval.
 """
 
 import argparse

@@ -19,10 +19,10 @@ class SchedulerSettings(ServiceSettings):
         description="Seconds by which a tick may be late and still count as on time; beyond, its misfire policy decides.",
     )
     scheduler_lead: float = Field(
-        default=0.25,
+        default=0.5,
         ge=0,
         le=2,
-        description="Seconds before its instant at which a tick is inserted, so that it is published on time.",
+        description="Seconds, up to twice as many, before its instant at which a tick is inserted, to be published on time.",
     )
     scheduler_max_in_flight: int = Field(
         default=500, ge=1, description="Ticks and restarts that are released at the same time; more of them wait their turn."

@@ -19,6 +19,7 @@ in one write, and its publication is armed as an entry of its own. Whether it ov
 is taken then, it is asked for again at the instant.
 """
 
+import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -55,6 +56,7 @@ from store.interfaces import (
 log = structlog.get_logger(__name__)
 
 KIND = "tick"
+_ARMED_AT_ONCE = 20
 _TRIGGER: TypeAdapter[Trigger] = TypeAdapter(Trigger)
 
 
@@ -100,6 +102,8 @@ class Ticks:
         async for due in self._workflows.due(until, self._agenda.shards):
             found.add(_key(due.workflow_id))
             self.arm(due)
+            if len(found) % _ARMED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # what is due now is not to wait for what will be
         self._agenda.retain(KIND, found, until=until, serial=serial)
         return len(found)
 

@@ -7,6 +7,7 @@ import pytest
 from domain.execution import Status
 from events.folding import request_record
 from events.topics import EXECUTION
+from store.interfaces import StoreUnavailable
 from tests.model.simulation import Api, Runner, Scheduler, World, on_virtual_time
 
 
@@ -124,3 +125,26 @@ def test_a_request_that_kafka_got_late_does_not_start_what_was_published_anew(li
     world.run(60)
     assert world.execution(execution_id).status is Status.OK
     assert {epoch for _, epoch in world.began} == {world.execution(execution_id).epoch}
+
+
+def test_a_claim_whose_answer_was_lost_runs_at_once(lives):
+    """It is written: as nobody else can have made it, the runner that asks again has it."""
+    world, executions = lives.world, lives.runner.intake.executions
+    world.broker = "down"
+    execution_id = lives.trigger()
+    world.run(6)  # too late for a request to be certainly new, and too early for it to be published anew
+    world.broker = "up"
+    claim, asked = executions.claim, []
+
+    async def claim_without_an_answer(*args):
+        asked.append(await claim(*args))
+        if len(asked) == 1:
+            raise StoreUnavailable("the answer was lost")
+        return asked[-1]
+
+    executions.claim = claim_without_an_answer
+    world.append(EXECUTION.name, "w", request_record(world.execution(execution_id)))
+    world.run(3)
+    assert [each is None for each in asked] == [False, True]
+    assert world.execution(execution_id).status is Status.OK
+    assert set(world.began) == {(execution_id, 2)}

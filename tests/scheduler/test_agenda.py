@@ -1,6 +1,7 @@
 """The agenda releases each entry once, at its own instant by the wall clock."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -122,6 +123,20 @@ async def test_no_more_than_the_limit_are_in_flight(agenda, done):
     done.gate.set()
     await agenda.settle()
     assert len(done.log) == 8
+
+
+async def test_what_is_promised_waits_for_no_place(agenda, done):
+    """It is a tick that is admitted already: behind a backlog it would be published when that is over."""
+    done.gate = asyncio.Event()
+    for number in range(10):
+        agenda.arm(done.entry(f"tick {number}", 0))
+    agenda.release()
+    agenda.arm(replace(done.entry("publish", 0, kind="publish"), promised=True))
+    agenda.release()
+    await asyncio.sleep(0)
+    assert done.names == ["tick 0", "tick 1", "tick 2", "publish"]
+    done.gate.set()
+    await agenda.settle()
 
 
 async def test_disarmed_entries_are_forgotten(agenda, clock, done):

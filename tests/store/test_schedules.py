@@ -203,6 +203,35 @@ async def test_of_schedules_on_one_instant_that_advance_together_one_that_has_mo
     assert left == {name: at(11 if name == "w5" else 20) for name in names}
 
 
+async def test_schedules_that_take_the_same_step_advance_together_and_each_from_where_it_is(store):
+    """Seventy of them, due within 35 s and within 700 s: more than one update, and more than a step."""
+    step = timedelta(seconds=60)
+    expected = {}
+    advances = []
+    for number in range(140):
+        name, due = f"w{number}", at(number / 2 if number < 70 else 10 * number)
+        await store.workflows.create(workflow(workflow_id=name, next_run=due))
+        moved = {3: step, 5: -step, 80: 2 * step}.get(number)  # by somebody else, meanwhile
+        if moved is not None:
+            assert await store.workflows.advance(name, 1, due, Advance(due + moved))
+        expected[name] = due + (moved or step)
+        advances.append(store.workflows.advance(name, 1, due, Advance(due + step, step=step)))
+    answers = await asyncio.gather(*advances)
+    assert {number for number, answer in enumerate(answers) if not answer} <= {3, 5, 80}
+    assert not answers[5]
+    assert not answers[80]
+    assert {due.workflow_id: due.next_run async for due in store.workflows.due(at(9999), ALL)} == expected
+
+
+async def test_a_step_that_is_none_advances_as_any_other(store):
+    """After misfires, say, or at the last tick."""
+    step = timedelta(seconds=60)
+    for number, to in enumerate((at(180), None, at(60))):
+        await store.workflows.create(workflow(workflow_id=f"w{number}", next_run=at(0)))
+        assert await store.workflows.advance(f"w{number}", 1, at(0), Advance(to, step=step))
+        assert (await store.workflows.get(f"w{number}")).next_run == to
+
+
 async def test_a_server_without_transactions_is_written_to_all_the_same(real):
     for number in range(3):
         await real.workflows.create(workflow(workflow_id=f"w{number}"))
