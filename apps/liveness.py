@@ -28,12 +28,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.types import TP
 from mode import Service
 
-from events.broker import close
+from events.broker import Inquiries
 from events.topics import ALL
 from store.interfaces import StoreError
 
@@ -142,6 +143,7 @@ class Liveness(Service):
     def __init__(self, app: "ServiceApp", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.app = app
+        self._inquiries = Inquiries(app.kafka)
         self.progress = Progress(app.settings.stall_after)
         self.loop_watch = LoopWatch(2 * app.settings.stall_after, end=_end_blocked)
         self.problem: str | None = None
@@ -154,6 +156,7 @@ class Liveness(Service):
 
     async def on_stop(self) -> None:
         self.loop_watch.stop()
+        await self._inquiries.close()
 
     @Service.task
     async def _turn(self) -> None:
@@ -251,12 +254,10 @@ class Liveness(Service):
         return NAMES | self.app.changelogs
 
     async def _kafka(self) -> tuple[str, frozenset[str]]:
-        admin = self.app.kafka.admin()
-        await admin.start()
-        try:
+        async def find(admin: AIOKafkaAdminClient, _: AIOKafkaConsumer) -> tuple[str, frozenset[str]]:
             return str((await admin.describe_cluster())["cluster_id"]), frozenset(await admin.list_topics())
-        finally:
-            await close(admin)
+
+        return await self._inquiries.ask(find)
 
     async def _reaches(self) -> dict[TP, Reach]:
         ours: Any = self.app.consumer
@@ -264,12 +265,7 @@ class Liveness(Service):
         if not partitions:
             return {}
         asked = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
-        consumer = self.app.kafka.consumer()
-        await consumer.start()
-        try:
-            ends = await consumer.end_offsets(asked)
-        finally:
-            await close(consumer)
+        ends = await self._inquiries.ask(lambda _, consumer: consumer.end_offsets(asked))
         positions = await self._positions(partitions)
         # Faust has no public names for what it has yet to commit.
         pending = {message.tp for message in list(ours._unacked_messages)} | {tp for tp in partitions if ours._acked.get(tp)}

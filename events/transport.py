@@ -11,7 +11,8 @@ where it is done.
 """
 
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Set
+from contextlib import suppress
 from types import coroutine
 from typing import Any, ClassVar
 
@@ -19,10 +20,10 @@ import aiokafka
 import structlog
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import IllegalGenerationError
+from aiokafka.errors import IllegalGenerationError, IllegalStateError
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
+from faust.types import TP, Message
 from mode.services import WaitResults
 
 log = structlog.get_logger(__name__)
@@ -103,6 +104,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         A broker that has lost the end of its log (an older state of its disk, a leader that was not in sync) may know an
         offset that is yet to come. Faust would drop every record until then, without a word.
+
+        Where nothing is committed yet, aiokafka would stay where it is: what was fetched before, and dropped because nothing
+        was to flow, would be passed over. So that begins anew as well.
         """
         offsets: dict[TP, int] = await self.call_thread(self._seek_to_committed)
         return offsets
@@ -114,9 +118,22 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         beyond = [tp for tp, end in ends.items() if offsets[tp] > end]
         if beyond:
             log.warning("committed beyond the end; reading from the beginning", partitions=[str(tp) for tp in beyond])
-            await consumer.seek_to_beginning(*beyond)
-            offsets.update(dict.fromkeys(beyond, 0))
+        # The recovery of the tables goes to where it wants to in their changelogs, of which nothing is committed.
+        changelogs = self.app.tables.changelog_topics
+        anew = beyond + [tp for tp, offset in offsets.items() if not offset and tp.topic not in changelogs]
+        if anew:
+            offsets.update(await consumer.beginning_offsets(anew))
+            for tp in anew:
+                consumer.seek(tp, offsets[tp])
         return offsets
+
+    async def go_back(self, tp: TP, offset: int) -> None:
+        """Read a partition from ``offset`` on, unless it has been taken away."""
+        await self.call_thread(self._go_back, tp, offset)
+
+    async def _go_back(self, tp: TP, offset: int) -> None:
+        with suppress(IllegalStateError):
+            self._ensure_consumer().seek(tp, offset)
 
     async def _fetch_records(
         self,
@@ -171,6 +188,11 @@ class Consumer(driver.Consumer):
 
     RebalanceListener: ClassVar[type[driver.ConsumerRebalanceListener]] = RebalanceListener
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._next: dict[TP, int] = {}  # offset of the record that is to be handed on next
+        self._holes: dict[TP, tuple[int, int]] = {}  # the last of which is known that nothing is in there: from, to
+
     async def committed_offsets(self, partitions: frozenset[TP]) -> dict[TP, int]:
         """Return the next offset of this consumer group in each partition."""
         offsets: dict[TP, int] = await self._thread.call_thread(
@@ -188,6 +210,33 @@ class Consumer(driver.Consumer):
         """
         self.stop_flow()
         await super().perform_seek()
+        self._next = {
+            tp: offset or 0 for tp, offset in self._read_offset.items() if self.app.topics.acks_enabled_for(tp.topic)
+        }
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        """Yield records in order, without one missing.
+
+        Faust drops records in many places, when partitions come and go or nothing is to flow, and counts on a seek to what
+        is committed; what is missing in front of a record, it takes for acknowledged. Should any be passed over all the
+        same, the reading goes back there. Where nothing is on second sight either (a marker of a transaction), it goes on.
+        """
+        behind: set[TP] = set()
+        async for tp, message in super().getmany(timeout):
+            expected = self._next.get(tp)
+            if tp in behind:
+                continue
+            if expected is not None and message.offset > expected and self._holes.get(tp) != (expected, message.offset):
+                self._holes[tp] = expected, message.offset
+                behind.add(tp)
+                log.warning(
+                    "records were passed over, or none is there", partition=str(tp), at=expected, found=message.offset
+                )
+                await self._thread.go_back(tp, expected)  # type: ignore[attr-defined]
+                continue
+            if expected is not None:
+                self._next[tp] = message.offset + 1
+            yield tp, message
 
     def ack(self, message: Any) -> bool:
         """Acknowledge, unless the partitions were assigned anew since the message was fetched.

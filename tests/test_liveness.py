@@ -83,7 +83,8 @@ def test_a_loop_that_does_not_turn_is_the_end() -> None:
 
 
 async def test_nothing_is_asked_of_a_service_that_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    app: Any = SimpleNamespace(settings=SimpleNamespace(stall_after=60, liveness_interval=3600), should_stop=False)
+    settings = SimpleNamespace(stall_after=60, liveness_interval=3600)
+    app: Any = SimpleNamespace(settings=settings, should_stop=False, kafka=None)
     liveness = Liveness(app)
     looks = []
     waits = asyncio.Event()

@@ -18,12 +18,13 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from mode import Service
 
 from apps.scheduler.clock import Clock, Monotonic
-from events.broker import Broker, close
+from events.broker import Broker, Inquiries
 from events.topics import EXECUTION, GROUP_OF_RUNNERS, PARTITIONS
 
 log = structlog.get_logger(__name__)
@@ -59,23 +60,17 @@ class KafkaRequestLog(Service):
 
     def __init__(self, broker: Broker, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._broker = broker
-        self._clients: tuple[Any, Any] | None = None
+        self._inquiries = Inquiries(broker)
         self._partitions = [TopicPartition(EXECUTION.name, number) for number in range(PARTITIONS)]
 
     async def reaches(self) -> Mapping[int, Reach]:
         """See :class:`RequestLog`."""
         try:
-            return await asyncio.wait_for(self._ask(), _ASK_TIMEOUT)
+            return await asyncio.wait_for(self._inquiries.ask(self._find), _ASK_TIMEOUT)
         except (KafkaError, OSError, asyncio.TimeoutError) as error:
-            await self._leave()
             raise LogUnavailable(str(error) or type(error).__name__) from error
 
-    async def _ask(self) -> Mapping[int, Reach]:
-        if self._clients is None:
-            self._clients = admin, consumer = self._broker.admin(), self._broker.consumer()
-            await asyncio.gather(admin.start(), consumer.start())
-        admin, consumer = self._clients
+    async def _find(self, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> Mapping[int, Reach]:
         ends, found = await asyncio.gather(
             consumer.end_offsets(self._partitions),
             admin.list_consumer_group_offsets(GROUP_OF_RUNNERS, partitions=self._partitions),
@@ -85,13 +80,8 @@ class KafkaRequestLog(Service):
             for each in self._partitions
         }
 
-    async def _leave(self) -> None:
-        clients, self._clients = self._clients, None
-        if clients is not None:
-            await asyncio.gather(*map(close, clients), return_exceptions=True)
-
     async def on_stop(self) -> None:
-        await self._leave()
+        await self._inquiries.close()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 
 from events import broker
 
@@ -25,3 +26,38 @@ async def test_an_answer_does_not_wait_for_a_connection_that_never_closes(monkey
     client._closed = True  # for its finalizer
     await broker.close(client)
     assert left == [name]
+
+
+async def test_connections_are_kept_between_questions_and_made_anew_after_one_that_failed(monkeypatch):
+    made, closed = [], []
+
+    class Client:
+        def __init__(self):
+            made.append(self)
+
+        async def start(self):
+            pass
+
+        async def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(broker.Broker, "admin", lambda _: Client())
+    monkeypatch.setattr(broker.Broker, "consumer", lambda _: Client())
+    inquiries = broker.Inquiries(broker.Broker("nowhere:1"))
+
+    async def answer(admin, consumer):
+        return admin, consumer
+
+    async def fail(*_):
+        raise KafkaConnectionError("gone")
+
+    first = await inquiries.ask(answer)
+    assert await inquiries.ask(answer) == first == tuple(made)
+    with pytest.raises(KafkaConnectionError):
+        await inquiries.ask(fail)
+    assert closed == list(first)
+    assert set(await inquiries.ask(answer)).isdisjoint(first)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(inquiries.ask(lambda *_: asyncio.Event().wait()), 0.01)
+    await inquiries.close()
+    assert closed == made

@@ -1,19 +1,24 @@
-"""Where a consumer begins when its partitions are assigned."""
+"""Where a consumer begins when its partitions are assigned, and that it passes nothing over."""
 
+from types import SimpleNamespace
+
+import pytest
 from aiokafka import TopicPartition
+from faust.transport.consumer import Consumer as FaustConsumer
 
-from events.transport import ConsumerThread
+from events.transport import Consumer, ConsumerThread
 
 A, B, C, D = (TopicPartition("workflow.execution", number) for number in range(4))
+CHANGELOG = TopicPartition("runner-busy-changelog", 0)
 
 
 class Kafka:
     """A consumer of the driver's."""
 
     def __init__(self):
-        self.committed = {A: 17, B: 17, C: None, D: 0}
+        self.committed = {A: 17, B: 17, C: None, D: 0, CHANGELOG: None}
         self.ends = {A: 17, B: 5}
-        self.begun_anew = []
+        self.sought = {}
 
     async def seek_to_committed(self):
         return dict(self.committed)
@@ -21,13 +26,67 @@ class Kafka:
     async def end_offsets(self, partitions):
         return {tp: self.ends[tp] for tp in partitions}
 
-    async def seek_to_beginning(self, *partitions):
-        self.begun_anew += partitions
+    async def beginning_offsets(self, partitions):
+        return {tp: 3 if tp == D else 0 for tp in partitions}
+
+    def seek(self, tp, offset):
+        self.sought[tp] = offset
 
 
-async def test_what_is_committed_beyond_the_end_is_read_from_the_beginning():
-    """Faust drops records below what it takes for committed: until the log has grown that far, all of them."""
+async def test_what_is_not_committed_or_beyond_the_end_is_read_from_the_beginning():
+    """Faust drops records below what it takes for committed; aiokafka stays where it is when nothing is committed."""
     thread = ConsumerThread.__new__(ConsumerThread)
     thread._consumer = kafka = Kafka()
-    assert await thread._seek_to_committed() == {A: 17, B: 0, C: 0, D: 0}
-    assert kafka.begun_anew == [B]
+    thread.app = SimpleNamespace(tables=SimpleNamespace(changelog_topics={CHANGELOG.topic}))
+    assert await thread._seek_to_committed() == {A: 17, B: 0, C: 0, D: 3, CHANGELOG: 0}
+    assert kafka.sought == {B: 0, C: 0, D: 3}
+
+
+class Log:
+    """A log that is read on from a position; some offsets hold no record."""
+
+    def __init__(self, consumer, offsets):
+        self.consumer, self.offsets, self.position = consumer, offsets, 0
+        self.went_back = []
+
+    async def getmany(self, _, timeout):
+        batch = [offset for offset in self.offsets if offset >= self.position]
+        self.position = self.offsets[-1] + 1
+        for offset in batch:
+            yield A, SimpleNamespace(tp=A, offset=offset)
+
+    async def go_back(self, tp, offset):
+        self.went_back.append(offset)
+        self.position = offset
+
+
+@pytest.fixture
+def reading(monkeypatch):
+    consumer = Consumer.__new__(Consumer)
+    consumer._next, consumer._holes = {A: 0}, {}
+    log = Log(consumer, list(range(6)))
+    consumer._thread = log
+    monkeypatch.setattr(FaustConsumer, "getmany", lambda _, timeout: log.getmany(_, timeout))
+
+    async def read():
+        return [message.offset async for _, message in consumer.getmany(1.0)]
+
+    return log, read
+
+
+async def test_what_was_passed_over_is_read_all_the_same(reading):
+    log, read = reading
+    log.position = 2  # two records were fetched, and dropped on their way
+    assert await read() == []
+    assert await read() == [0, 1, 2, 3, 4, 5]
+    assert log.went_back == [0]
+
+
+async def test_where_no_record_is_the_reading_goes_on(reading):
+    """The markers of a producer's transactions are in the log, and are no records."""
+    log, read = reading
+    log.offsets = [0, 1, 3, 6]
+    assert await read() == [0, 1]
+    assert await read() == [3]
+    assert await read() == [6]
+    assert log.went_back == [2, 4]

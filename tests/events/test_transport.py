@@ -195,6 +195,7 @@ async def test_nothing_flows_while_it_seeks(waiting, monkeypatch):
 
     monkeypatch.setattr(driver.Consumer, "perform_seek", seek)
     waiting.can_resume_flow, waiting.suspend_flow = asyncio.Event(), asyncio.Event()
+    waiting._read_offset = {}
     waiting.resume_flow()
     await waiting.perform_seek()
     assert flows == [(False, True)]
