@@ -284,6 +284,13 @@ class MongoExecutions:
                 await self._move([after])
                 return after
 
+    async def withdraw(self, execution_id: str) -> bool:
+        """Remove an execution that was admitted and is to be none; see the contract."""
+        untouched = {"$in": [Status.PENDING.value, Status.QUEUED.value]}
+        async with translated():
+            result = await self._live.delete_many({"_id": execution_id, "epoch": 1, "status": untouched})
+        return bool(result.deleted_count)
+
     async def _mark_untold(self, ended: Execution) -> ObjectId:
         mark = ObjectId()
         async with translated():

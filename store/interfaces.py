@@ -200,6 +200,9 @@ class Executions(Protocol):
         The end is untold from then on, until :meth:`told` says otherwise.
         """
 
+    async def withdraw(self, execution_id: str) -> bool:
+        """Remove an execution that was admitted and is to be none after all; False where it is more than admitted by now."""
+
     async def told(self, ids: Sequence[str]) -> None:
         """Note that Kafka has acknowledged the news of these ends; see :meth:`untold`."""
 

@@ -120,6 +120,11 @@ class Agenda:
         found = self._armed.get(key)
         return found.entry if found else None
 
+    def under_way(self, key: Key) -> Entry | None:
+        """Return what is armed under ``key``, or is being done."""
+        found = self._armed.get(key)
+        return found.entry if found else self._busy.get(key)
+
     # -- arming and disarming ------------------------------------------------------------------------------------------
 
     def arm(self, entry: Entry) -> bool:

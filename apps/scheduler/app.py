@@ -128,6 +128,7 @@ class SchedulerApp(ServiceApp):
                 monotonic=time.monotonic,
                 republish_after=settings.republish_after,
             ),
+            is_passed_over=ticks.is_passed_over,
             endings=endings,
             agenda=self.agenda,
             clock=wall_clock,

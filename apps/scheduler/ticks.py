@@ -12,7 +12,8 @@ Life cycle of a tick::
 Each step is repeated safely. A crash after 1 leaves a pending execution, which the pass over unclaimed ones publishes, and a
 schedule that the next pass fires again: the id is known already, so it only advances. Two schedulers at the same tick: one
 insert wins, one advance wins. A tick that is not fired is noted in the very update that advances the schedule (``unfired``,
-see :mod:`store.occurrences`), so it cannot have two dispositions either.
+see :mod:`store.occurrences`). Should an insert come after that, because it took its time, it is withdrawn: by whoever made
+it and cannot advance the schedule any more, or by whoever finds it unclaimed.
 
 To be punctual, a tick is admitted ``lead`` before its instant or up to twice as early, with whatever else is due around then
 in one write, and its publication is armed as an entry of its own. Whether it overlaps is not decided early: when the place
@@ -35,7 +36,7 @@ from apps.scheduler.metrics import Metrics
 from apps.scheduler.publishing import Publisher
 from domain.execution import Admission, Cause, Execution, admit, deadline_of
 from domain.identifiers import tick_execution_id
-from domain.instants import EPOCH, instant
+from domain.instants import EPOCH, MILLISECOND, instant
 from domain.misfire import judge
 from domain.occurrence import COUNTED, Disposition, Unfired, count_ticks
 from domain.overlap import Overlap
@@ -57,6 +58,7 @@ log = structlog.get_logger(__name__)
 
 KIND = "tick"
 _ARMED_AT_ONCE = 20
+_DOUBTFUL = timedelta(seconds=1)  # so long after its instant, somebody else may have decided on a tick already
 _TRIGGER: TypeAdapter[Trigger] = TypeAdapter(Trigger)
 
 
@@ -112,6 +114,9 @@ class Ticks:
         trigger = self._trigger(due)
         if trigger is None:
             return
+        decision = self._agenda.under_way(("decide", due.workflow_id))
+        if decision is not None and decision.rank == (due.version, due.next_run):
+            return  # of two that decide on one tick, one might fire what the other skips
         release = due.next_run + jitter_of(trigger, due.anchor, due.workflow_id, due.next_run)
         self._agenda.arm(
             Entry(
@@ -193,9 +198,10 @@ class Ticks:
         answer = await self._executions.admit(replace(admission, lock_key=due.workflow_id))
         if isinstance(answer, Admitted):
             execution = admit(replace(admission, lock_key=due.workflow_id))
+            publication = ("publish", execution.execution_id)
             self._agenda.arm(
                 Entry(
-                    key=("publish", execution.execution_id),
+                    key=publication,
                     workflow_id=due.workflow_id,
                     shard=due.shard,
                     due=release,
@@ -204,7 +210,9 @@ class Ticks:
                 )
             )
             self._metrics.ticks.labels("fired").inc()
-            await self._advance_fired(due, trigger)
+            if not await self._advance_fired(due, trigger) and self._agenda.armed(publication):
+                self._agenda.disarm(publication)
+                await self._publish_unless_passed_over(due, execution, release)
         elif isinstance(answer, AlreadyAdmitted):
             self._metrics.ticks.labels("repeated").inc()
             await self._advance_fired(due, trigger)
@@ -218,6 +226,7 @@ class Ticks:
                 workflow_id=due.workflow_id,
                 shard=due.shard,
                 due=release,
+                instant=due.next_run,
                 revision=due.version,
                 act=lambda: self.fire(due),
             )
@@ -246,6 +255,12 @@ class Ticks:
             return
         if isinstance(answer, Opened):
             self._metrics.ticks.labels("fired").inc()
+            if answer.publish is not None and self._clock() - release > _DOUBTFUL:
+                if await self._advance_fired(due, trigger):
+                    await self._publish(answer.publish, release)
+                else:
+                    await self._publish_unless_passed_over(due, answer.publish, release)
+                return
             if answer.publish is not None:
                 await self._publish(answer.publish, release)
         else:
@@ -282,6 +297,30 @@ class Ticks:
         await self._advance_unfired(due, missed, judgement.fire)
         return True
 
+    async def _publish_unless_passed_over(self, due: Due, execution: Execution, release: datetime) -> None:
+        """Publish a tick whose schedule somebody else has advanced, unless that is because he has not fired it.
+
+        Its insert may have taken its time (a suspended process, a database that stood still), and the place was free again.
+        """
+        passed_over = await self.is_passed_over(due.workflow_id, due.next_run)
+        if passed_over and await self._executions.withdraw(execution.execution_id):
+            log.warning("tick withdrawn: it was passed over meanwhile", execution_id=execution.execution_id)
+        else:
+            await self._publish(execution, release)
+
+    async def is_passed_over(self, workflow_id: str, tick: datetime) -> bool:
+        """Tell whether a tick has another disposition than fired.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+        """
+        workflow = await self._workflows.get(workflow_id)
+        if workflow is not None and workflow.held_from is not None and workflow.held_from <= tick:
+            return True
+        newest = [] if workflow is None or workflow.unfired is None else [workflow.unfired]
+        kept = await self._occurrences.list(workflow_id, before=tick + MILLISECOND, limit=1)
+        return any(each.first <= tick <= each.last for each in (*newest, *kept))
+
     async def _publish(self, execution: Execution, release: datetime) -> None:
         if await self._publisher.request(execution):
             self._metrics.published(self._clock() - release)
@@ -289,15 +328,14 @@ class Ticks:
     def _next(self, trigger: Trigger, due: Due, after: datetime) -> datetime | None:
         return next_due(trigger, due.anchor, after)
 
-    async def _advance_fired(self, due: Due, trigger: Trigger) -> None:
+    async def _advance_fired(self, due: Due, trigger: Trigger) -> bool:
         if due.unfired is not None:
             await self._occurrences.record(due.unfired)
         bound = max_runs_of(trigger)
         if bound is None:
-            await self._advance(due, Advance(self._next(trigger, due, due.next_run), step=step_of(trigger)))
-        else:
-            runs = due.runs + 1
-            await self._advance(due, Advance(self._next(trigger, due, due.next_run) if runs < bound else None, runs))
+            return await self._advance(due, Advance(self._next(trigger, due, due.next_run), step=step_of(trigger)))
+        runs = due.runs + 1
+        return await self._advance(due, Advance(self._next(trigger, due, due.next_run) if runs < bound else None, runs))
 
     async def _advance_unfired(self, due: Due, unfired: Unfired, next_run: datetime | None) -> None:
         joined = due.unfired.joined(unfired) if due.unfired is not None else unfired
@@ -305,13 +343,15 @@ class Ticks:
             await self._occurrences.record(due.unfired)
         await self._advance(due, Advance(next_run, unfired=joined or unfired))
 
-    async def _advance(self, due: Due, advance: Advance) -> None:
-        """Advance the schedule, and arm the next tick if it is due soon."""
+    async def _advance(self, due: Due, advance: Advance) -> bool:
+        """Advance the schedule, and arm the next tick if it is due soon; False where it is not at this tick any more."""
         if not await self._workflows.advance(due.workflow_id, due.version, due.next_run, advance):
             await self.refresh(due.workflow_id)
-        elif advance.next_run is not None:
+            return False
+        if advance.next_run is not None:
             runs = due.runs if advance.runs is None else advance.runs
             self._arm_if_soon(replace(due, next_run=advance.next_run, runs=runs, unfired=advance.unfired))
+        return True
 
     def _trigger(self, due: Due) -> Trigger | None:
         try:

@@ -65,6 +65,11 @@ def _key(topic: TopicSpec) -> str:
     return topic.name.replace(".", "-")
 
 
+def _configuration(topic: TopicSpec, retentions: Retentions) -> dict[str, int]:
+    # The binding knows numbers only, and no other name of a setting.
+    return {name: int(value) for name, value in topic.configuration(retentions).items() if value.isdecimal()}
+
+
 def _channel(topic: TopicSpec, retentions: Retentions) -> dict[str, Any]:
     return {
         "address": topic.name,
@@ -74,7 +79,7 @@ def _channel(topic: TopicSpec, retentions: Retentions) -> dict[str, Any]:
             "kafka": {
                 "topic": topic.name,
                 "partitions": PARTITIONS,
-                "topicConfiguration": {name: int(value) for name, value in topic.configuration(retentions).items()},
+                "topicConfiguration": _configuration(topic, retentions),
             }
         },
     }

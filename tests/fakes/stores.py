@@ -56,6 +56,13 @@ class FakeExecutions:
         self.found[admission.execution_id] = admit(admission)
         return Admitted(admission.execution_id)
 
+    async def withdraw(self, execution_id: str) -> bool:
+        found = self.found.get(execution_id)
+        if found is None or found.epoch != 1 or found.status not in (Status.PENDING, Status.QUEUED):
+            return False
+        del self.found[execution_id]
+        return True
+
     async def claim(self, execution_id: str, epoch: int, runner: str, at: datetime) -> Execution | None:
         before = self.found.get(execution_id)
         after = claim(before, epoch, runner, at) if before else None

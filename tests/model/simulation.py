@@ -235,6 +235,7 @@ class World:
         self.runners: list[Runner] = []
         self.schedulers: list[Scheduler] = []
         self.promised: set[str] = set()
+        self.withdrawn: set[str] = set()
         self.cancelled: set[str] = set()
         self.began: dict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)  # (execution, epoch) -> runner, index
         self.unrepeatable: set[tuple[str, int, int]] = set()  # (execution, attempt, index) that must not be begun again
@@ -337,6 +338,8 @@ class World:
             self._repetitions.discard(execution_id)
             if any(each == execution_id and epoch > finished["epoch"] for each, epoch in self.began):
                 self._broken(f"{execution_id} has run, and is recorded as {finished}")
+        elif document is None and before is not None and finished is None and self._is_withdrawn(before):
+            self.withdrawn.add(execution_id)
         elif document is None:
             self._repetitions.discard(execution_id)
             self._judge(execution_id, from_document(finished) if finished is not None else None)
@@ -349,6 +352,11 @@ class World:
                 self._broken(f"{execution_id} has finished and is open again: {document}")
         else:
             self._judge(execution_id, from_document(document))
+
+    def _is_withdrawn(self, document: Document) -> bool:
+        """A tick whose insert came after its schedule had passed it over, and that nobody has run."""
+        untouched = (document["epoch"], document["seq"], document["cause"]) == (1, 0, "schedule")
+        return untouched and not any(each == document["_id"] for each, _ in self.began)
 
     def _judge_finished(self, execution_id: str, document: Document | None) -> None:
         if document is not None and execution_id not in self.collections["open_executions"].documents:
@@ -727,6 +735,7 @@ class Scheduler(Process):
         orphans = Orphans(
             executions=executions,
             runners=Facade(self, world.runners_store),
+            is_passed_over=ticks.is_passed_over,
             taken=Taken(self, clock=clock, monotonic=world.loop.time, republish_after=REPUBLISH),
             monotonic=world.loop.time,
             republish_after=REPUBLISH,
