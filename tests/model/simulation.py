@@ -11,7 +11,7 @@ import asyncio
 import selectors
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from random import Random
@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 from faust.types import TP
 from prometheus_client import CollectorRegistry
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, BulkWriteError
 
 from actions.delay import DelayAction
 from actions.registry import WorkflowDefinition
@@ -148,6 +148,9 @@ class Process:
         await self.step()
         if self.world.store == "down":
             raise AutoReconnect("no answer")
+        if self.world.is_late():
+            self.world.later(do)
+            raise AutoReconnect("no answer in time")
         result = do()
         if self.world.store == "doubtful" and self.world.random.random() < 0.5:
             raise AutoReconnect("the answer was lost")
@@ -178,6 +181,9 @@ class Facade:
             world = self._process.world
             if world.store == "down":
                 raise StoreUnavailable(f"{name}: no answer")
+            if world.is_late():
+                world.later(lambda: world.tasks.append(asyncio.ensure_future(method(*args, **kwargs))))
+                raise StoreUnavailable(f"{name}: no answer in time")
             result = await method(*args, **kwargs)  # of a fake: it never waits
             if world.store == "doubtful" and world.random.random() < 0.5:
                 raise StoreUnavailable(f"{name}: the answer was lost")
@@ -228,7 +234,9 @@ class World:
         self.backfills = FakeBackfills()
         self.log: dict[TP, list[tuple[bytes, float]]] = defaultdict(list)
         self.wipes = 0  # how often the log lost something
-        self.store = "up"  # down: no answers; doubtful: answers are lost at times; full: writes are refused at times
+        # Or down: no answers; doubtful: answers are lost at times; full: writes are refused at times; late: some writes are
+        # done after a while only, when nobody waits for them any more.
+        self.store = "up"
         self.broker = "up"  # down: takes nothing; doubtful: acknowledgements are lost at times
         self.committed: dict[TP, int] = {}
         self.kept: tuple[dict[TP, int], dict[TP, int]] | None = None  # a backup: ends of the log, committed offsets
@@ -309,6 +317,19 @@ class World:
     def listening(self) -> list["Scheduler"]:
         """The schedulers that hear what is announced."""
         return [each for each in self.schedulers if each.alive and each.thawed.is_set() and self.broker == "up"]
+
+    def is_late(self) -> bool:
+        """Tell whether the database does what it is asked for when nobody waits for that any more."""
+        return self.store == "late" and self.random.random() < 0.3
+
+    def later(self, do: Callable[[], Any]) -> None:
+        """Have it done after a while."""
+
+        def do_it() -> None:
+            with suppress(BulkWriteError):
+                do()
+
+        self.loop.call_later(self.random.uniform(0.1, 5), do_it)
 
     def name(self, kind: str) -> str:
         self._names += 1

@@ -184,7 +184,7 @@ class Protocol(RuleBasedStateMachine):
     def freeze_or_thaw_a_scheduler(self, data):
         self._toggle(data.draw(st.sampled_from(self.live_schedulers)))
 
-    @rule(store=st.sampled_from(["up", "up", "down", "doubtful", "full"]))
+    @rule(store=st.sampled_from(["up", "up", "down", "doubtful", "full", "late"]))
     def the_database_is(self, store):
         self.world.store = store
 
