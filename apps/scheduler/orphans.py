@@ -14,6 +14,7 @@ write one either, and all of them would be given up the moment it is back.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -173,6 +174,11 @@ class Orphans:
             if not is_patient and execution.requested_at is not None and execution.requested_at <= until[execution.shard]:
                 lost += self._arm("unclaimed", execution)
         return lost
+
+    async def watch_requests(self) -> None:
+        """Take note of how far the runners are, also while this worker waits for its shards: whoever takes over knows it."""
+        with suppress(LogUnavailable):
+            await self._taken.look()
 
     async def republish(self, execution: Execution) -> None:
         """Publish a pending execution under a new epoch; neither a new attempt nor a lost one."""

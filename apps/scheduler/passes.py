@@ -80,6 +80,10 @@ class Passes:
         if self._agenda.shards:
             await self._attempt("deadlines", self._endings.read_deadlines)
 
+    async def watch_requests(self) -> None:
+        """Look how far the requests are taken. Never raises."""
+        await self._attempt("requests", self._orphans.watch_requests)
+
     async def watch_runners(self) -> None:
         """Look at the heartbeats. Never raises."""
         if self._agenda.shards:

@@ -98,13 +98,14 @@ class Taken:
         self._requests = requests
         self._clock = clock
         self._monotonic = monotonic
-        # Half as long again as a request may take to Kafka and still count as published promptly: clocks differ.
-        self._published_within = timedelta(seconds=republish_after * 3 / 4)
-        self._written_within = republish_after / 4
+        # A fifth longer than a request may take to Kafka and still count as published promptly: clocks differ a little.
+        self._published_within = timedelta(seconds=republish_after * 0.6)
+        self._written_within = republish_after * 0.2
         self._ends: dict[int, int] = {}
         self._ahead: dict[int, deque[_Mark]] = {}  # not acknowledged yet
         self._behind: dict[int, deque[tuple[float, datetime]]] = {}  # since when it is acknowledged (monotonic)
         self._until: dict[int, datetime] = {}
+        self._looking = asyncio.Lock()
 
     async def look(self) -> Mapping[int, datetime]:
         """Return, for each shard, until which instant nothing waits for a runner any more; shards not known are missing.
@@ -112,6 +113,10 @@ class Taken:
         Raises:
             LogUnavailable: Kafka does not tell.
         """
+        async with self._looking:
+            return await self._look()
+
+    async def _look(self) -> Mapping[int, datetime]:
         at = self._clock()
         reaches = await self._requests.reaches()
         now = self._monotonic()

@@ -9,9 +9,10 @@ from apps.scheduler.retention import Retention
 from apps.scheduler.settings import SchedulerSettings
 
 _PATIENCE = 0.05
-_SECOND_LOOK = 1.5
+_LATER_LOOKS = (1.0, 1.0, 1.0)  # seconds between them
 DEADLINE_INTERVAL = 1.0  # seconds; no timeout is shorter
 _RETENTION_INTERVAL = 60.0
+_REQUESTS_INTERVAL = 1.0  # what a dead scheduler has not published is late by as much
 
 
 def is_calm(app: faust.App) -> bool:
@@ -26,8 +27,9 @@ async def pass_when_calm(app: faust.App, passes: Passes) -> None:
     await passes.watch_runners()
     await passes.look_ahead()
     # What a dead scheduler admitted in its last moment is not old enough yet to be told from what is just being started.
-    await asyncio.sleep(_SECOND_LOOK)
-    await passes.look_ahead()
+    for seconds in _LATER_LOOKS:
+        await asyncio.sleep(seconds)
+        await passes.look_ahead()
 
 
 def install(app: faust.App, passes: Passes, retention: Retention, settings: SchedulerSettings) -> None:
@@ -43,6 +45,10 @@ def install(app: faust.App, passes: Passes, retention: Retention, settings: Sche
         if is_calm(app):
             await passes.watch_runners()
 
+    async def watch_requests() -> None:
+        """Looks how far the requests are taken; while partitions move as well, for whatever is lost in that is due then."""
+        await passes.watch_requests()
+
     async def watch_deadlines() -> None:
         """Ends what is over its time."""
         if is_calm(app):
@@ -56,4 +62,5 @@ def install(app: faust.App, passes: Passes, retention: Retention, settings: Sche
     app.timer(min(settings.scheduler_interval, DEADLINE_INTERVAL), name="watch_deadlines")(watch_deadlines)
     app.timer(settings.scheduler_interval, name="look_ahead")(look_ahead)
     app.timer(settings.scheduler_watch_interval, name="watch_runners")(watch_runners)
+    app.timer(_REQUESTS_INTERVAL, name="watch_requests")(watch_requests)
     app.timer(_RETENTION_INTERVAL, name="sweep")(sweep)
