@@ -128,7 +128,7 @@ class SchedulerApp(ServiceApp):
                 monotonic=time.monotonic,
                 republish_after=settings.republish_after,
             ),
-            is_passed_over=ticks.is_passed_over,
+            withdraw_if_passed_over=ticks.withdraw_if_passed_over,
             endings=endings,
             agenda=self.agenda,
             clock=wall_clock,

@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -26,7 +26,7 @@ from apps.scheduler.endings import Endings
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.publishing import Publisher
 from apps.scheduler.taken import LogUnavailable, Taken
-from domain.execution import Cause, Execution, Restart
+from domain.execution import Execution, Restart
 from domain.instants import instant
 from store.interfaces import Executions, Heartbeat, Runners, StoreUnavailable
 
@@ -104,7 +104,7 @@ class Orphans:
         runners: Runners,
         publisher: Publisher,
         taken: Taken,
-        is_passed_over: Callable[[str, datetime], Awaitable[bool]],
+        withdraw_if_passed_over: Callable[[Execution], Awaitable[bool]],
         endings: Endings,
         agenda: Agenda,
         clock: Clock,
@@ -121,7 +121,7 @@ class Orphans:
         self._runners = runners
         self._publisher = publisher
         self._taken = taken
-        self._is_passed_over = is_passed_over
+        self._withdraw_if_passed_over = withdraw_if_passed_over
         self._endings = endings
         self._agenda = agenda
         self._clock = clock
@@ -183,12 +183,8 @@ class Orphans:
     async def republish(self, execution: Execution) -> None:
         """Publish a pending execution under a new epoch; neither a new attempt nor a lost one."""
         execution_id = execution.execution_id
-        if execution.due_at is not None and execution.epoch == 1 and execution.cause is Cause.SCHEDULE:
-            # Its insert may have been a late one: see apps.scheduler.ticks.
-            passed_over = await self._is_passed_over(execution.workflow_id, execution.due_at)
-            if passed_over and await self._executions.withdraw(execution_id):
-                log.warning("tick withdrawn: it was passed over meanwhile", execution_id=execution_id)
-                return
+        if await self._withdraw_if_passed_over(execution):
+            return
         reissued = await self._executions.reissue(execution_id, execution.epoch, instant(self._clock()), Restart.UNCLAIMED)
         if reissued is None:
             self._patience.pop(execution_id, None)

@@ -198,21 +198,21 @@ class Ticks:
         answer = await self._executions.admit(replace(admission, lock_key=due.workflow_id))
         if isinstance(answer, Admitted):
             execution = admit(replace(admission, lock_key=due.workflow_id))
-            publication = ("publish", execution.execution_id)
-            self._agenda.arm(
-                Entry(
-                    key=publication,
-                    workflow_id=due.workflow_id,
-                    shard=due.shard,
-                    due=release,
-                    act=lambda: self._publish(execution, release),
-                    promised=True,
-                )
+            publication = Entry(
+                key=("publish", execution.execution_id),
+                workflow_id=due.workflow_id,
+                shard=due.shard,
+                due=release,
+                act=lambda: self._publish(execution, release),
+                promised=True,
             )
+            self._agenda.arm(publication)
             self._metrics.ticks.labels("fired").inc()
-            if not await self._advance_fired(due, trigger) and self._agenda.armed(publication):
-                self._agenda.disarm(publication)
-                await self._publish_unless_passed_over(due, execution, release)
+            if not await self._advance_fired(due, trigger) and self._agenda.armed(publication.key):
+                # Not armed while that is looked up: what is published must not be withdrawn any more.
+                self._agenda.disarm(publication.key)
+                if not await self.withdraw_if_passed_over(execution):
+                    self._agenda.arm(publication)
         elif isinstance(answer, AlreadyAdmitted):
             self._metrics.ticks.labels("repeated").inc()
             await self._advance_fired(due, trigger)
@@ -256,10 +256,8 @@ class Ticks:
         if isinstance(answer, Opened):
             self._metrics.ticks.labels("fired").inc()
             if answer.publish is not None and self._clock() - release > _DOUBTFUL:
-                if await self._advance_fired(due, trigger):
+                if await self._advance_fired(due, trigger) or not await self.withdraw_if_passed_over(answer.publish):
                     await self._publish(answer.publish, release)
-                else:
-                    await self._publish_unless_passed_over(due, answer.publish, release)
                 return
             if answer.publish is not None:
                 await self._publish(answer.publish, release)
@@ -297,23 +295,25 @@ class Ticks:
         await self._advance_unfired(due, missed, judgement.fire)
         return True
 
-    async def _publish_unless_passed_over(self, due: Due, execution: Execution, release: datetime) -> None:
-        """Publish a tick whose schedule somebody else has advanced, unless that is because he has not fired it.
+    async def withdraw_if_passed_over(self, execution: Execution) -> bool:
+        """Withdraw a tick that was admitted, but has another disposition by now; True where that is so.
 
         Its insert may have taken its time (a suspended process, a database that stood still), and the place was free again.
-        """
-        passed_over = await self.is_passed_over(due.workflow_id, due.next_run)
-        if passed_over and await self._executions.withdraw(execution.execution_id):
-            log.warning("tick withdrawn: it was passed over meanwhile", execution_id=execution.execution_id)
-        else:
-            await self._publish(execution, release)
-
-    async def is_passed_over(self, workflow_id: str, tick: datetime) -> bool:
-        """Tell whether a tick has another disposition than fired.
 
         Raises:
             StoreUnavailable: the store cannot be reached.
         """
+        tick = execution.due_at
+        if tick is None or execution.epoch != 1 or execution.cause is not Cause.SCHEDULE:
+            return False
+        if not await self._is_passed_over(execution.workflow_id, tick):
+            return False
+        withdrawn = await self._executions.withdraw(execution.execution_id)
+        if withdrawn:
+            log.warning("tick withdrawn: it was passed over meanwhile", execution_id=execution.execution_id)
+        return withdrawn
+
+    async def _is_passed_over(self, workflow_id: str, tick: datetime) -> bool:
         workflow = await self._workflows.get(workflow_id)
         if workflow is not None and workflow.held_from is not None and workflow.held_from <= tick:
             return True

@@ -756,7 +756,7 @@ class Scheduler(Process):
         orphans = Orphans(
             executions=executions,
             runners=Facade(self, world.runners_store),
-            is_passed_over=ticks.is_passed_over,
+            withdraw_if_passed_over=ticks.withdraw_if_passed_over,
             taken=Taken(self, clock=clock, monotonic=world.loop.time, republish_after=REPUBLISH),
             monotonic=world.loop.time,
             republish_after=REPUBLISH,

@@ -93,7 +93,7 @@ class Scheduler:
             endings=self.endings,
             executions=world.executions,
             runners=world.runners,
-            is_passed_over=self.ticks.is_passed_over,
+            withdraw_if_passed_over=self.ticks.withdraw_if_passed_over,
             taken=Taken(
                 world.requests,
                 clock=clock or world.clock.wall,

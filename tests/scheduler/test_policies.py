@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from domain.execution import Ended, Status
+from domain.execution import Cause, Ended, Status
 from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
 from domain.trigger import PeriodicTrigger, jitter_of
-from store.interfaces import Heartbeat
+from store.interfaces import Advance, Heartbeat
 from tests.scheduler.conftest import Scheduler
 from tests.scheduler.memory import START
 
@@ -291,6 +291,78 @@ async def test_a_scheduler_that_dies_between_insert_and_publication_loses_nothin
         await other.release()
         world.clock.sleep(2)
     assert world.requested == [tick("w", 10)]
+
+
+def somebody_else_advances(world, how):
+    """Have another scheduler decide on the tick between the insert and the advance of this one."""
+    advance = world.workflows.advance
+
+    async def lose(workflow_id, version, due, _):
+        world.workflows.advance = advance
+        assert await advance(workflow_id, version, due, how)
+        return await advance(workflow_id, version, due, _)
+
+    world.workflows.advance = lose
+
+
+async def test_a_tick_whose_schedule_another_has_advanced_is_published_at_its_instant_and_never_before(world, early):
+    world.workflows.put("w")
+    world.clock.sleep(5)
+    await early.passes.look_ahead()
+    somebody_else_advances(world, Advance(at(20)))
+    world.clock.sleep(4.8)
+    await early.release()
+    assert tick("w", 10) in world.executions.found
+    world.clock.sleep(0.19)
+    await early.release()
+    assert world.requested == []
+    world.clock.sleep(0.01)
+    await early.release()
+    assert world.requested == [tick("w", 10)]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
+async def test_a_tick_that_another_has_skipped_meanwhile_is_withdrawn(world, early, late):
+    """Its insert took its time, and the place was free again: it is not fired as well."""
+    world.workflows.put("w")
+    world.clock.sleep(5)
+    await early.passes.look_ahead()
+    somebody_else_advances(world, Advance(at(20), unfired=Unfired("w", Disposition.SKIPPED, at(10), at(10))))
+    world.clock.sleep(8 if late else 4.8)
+    await early.release()
+    world.clock.sleep(1)
+    await early.release()
+    assert world.executions.found == {}
+    assert world.requested == []
+
+
+async def test_an_insert_that_nobody_knows_of_is_withdrawn_where_its_tick_was_skipped(world, early):
+    """The database did it when its client had given up waiting for that."""
+    await world.runners.beat(Heartbeat("runner", 1))
+    skipped = Unfired("w", Disposition.SKIPPED, at(-20), at(0))
+    world.workflows.put("w", "1h", next_run=at(3600), unfired=skipped)
+    late = {"cause": Cause.SCHEDULE, "requested_at": at(-10)}
+    world.executions.put("w", "late", due_at=at(-10), **late)
+    world.executions.put("w2", "other", due_at=at(-10), **late)
+    for beat in range(2, 12):
+        await world.runners.beat(Heartbeat("runner", beat))
+        await early.passes.watch_runners()
+        await early.passes.look_ahead()
+        await early.release()
+        world.clock.sleep(2)
+    assert set(world.executions.found) == {"other"}
+    assert set(world.requested) == {"other"}
+
+
+async def test_a_tick_that_is_being_decided_on_is_not_begun_a_second_time(world, early):
+    world.workflows.put("w")
+    world.executions.put("w", "holder", status=Status.RUNNING, owner="r")
+    world.clock.sleep(9.8)
+    await early.passes.look_ahead()
+    await early.release()
+    armed = len(early.agenda)
+    await early.passes.look_ahead()
+    assert len(early.agenda) == armed == 1
 
 
 # -- clocks ------------------------------------------------------------------------------------------------------------
