@@ -340,7 +340,7 @@ def _steps(advances: Sequence[_Advance]) -> Iterator[UpdateMany]:
 
 def _step(ids: Ids, version: int, first: datetime, last: datetime, step: timedelta) -> UpdateMany:
     if first == last:  # a quarter less for the standalone database, which need not calculate
-        return UpdateMany({"_id": {"$in": ids}, "version": version, "next_run": first}, _change(Advance(first + step)))
+        return _change_of(ids, version, first, Advance(first + step))
     return UpdateMany(
         {"_id": {"$in": ids}, "version": version, "next_run": {"$gte": first, "$lte": last}},
         [{"$set": {"next_run": {"$add": ["$next_run", step // timedelta(milliseconds=1)]}}}, {"$unset": "unfired"}],
@@ -357,8 +357,12 @@ def _changes(advances: Sequence[_Advance]) -> Iterator[UpdateMany]:
     for (version, due, _), group in groups.items():
         for start in range(0, len(group), _CHUNK):
             ids = [workflow_id for workflow_id, *_ in group[start : start + _CHUNK]]
-            filter_ = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}, "version": version, "next_run": due}
-            yield UpdateMany(filter_, _change(group[0][3]))
+            yield _change_of(ids, version, due, group[0][3])
+
+
+def _change_of(ids: Ids, version: int, due: datetime, advance: Advance) -> UpdateMany:
+    filter_ = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}, "version": version, "next_run": due}
+    return UpdateMany(filter_, _change(advance))
 
 
 def _change(advance: Advance) -> Document:

@@ -192,22 +192,11 @@ class Intake:
         started = False
         try:
             definition = await self._stubbornly(lambda: self.definitions.get(request.workflow_id, request.version))
-            execution_id = request.execution_id or ""
-            if certain and (self._is_young(request) or await self._stands(execution_id)):
-                execution = requested_execution(request)
-            elif certain:
-                log.info("request is stale", execution_id=execution_id, epoch=request.epoch)
+            execution = await (self._as_requested(request) if certain else self._claim(ticket, request))
+            if execution is None:
+                log.info("request is stale", execution_id=request.execution_id, epoch=request.epoch)
                 ticket.finish()
                 return
-            else:
-                await self.positions.caught_up(ticket.event.message.partition)
-                claimed = await self._claim(execution_id, request.epoch)
-                if claimed is None:
-                    log.info("request is stale", execution_id=execution_id, epoch=request.epoch)
-                    ticket.finish()
-                    return
-                execution = claimed
-                self.runs.cancel(execution_id, below_epoch=execution.epoch)
             self._start(execution, definition, marked=not certain)
             started = True
             ticket.finish()
@@ -217,37 +206,43 @@ class Intake:
             if not started:
                 self.runs.release()
 
-    async def _claim(self, execution_id: str, epoch: int) -> Execution | None:
-        """Claim a doubtful request; None where it is stale, or under way here already."""
+    async def _as_requested(self, request: ExecutionRequest) -> Execution | None:
+        """Return what is certainly new; None where it is not as it was admitted any more."""
+        if not self._is_young(request):
+            found = await self._stubbornly(lambda: self.executions.get(request.execution_id or ""))
+            if found is None or (found.epoch, found.status) != (1, Status.PENDING):
+                return None
+        return requested_execution(request)
+
+    async def _claim(self, ticket: Ticket, request: ExecutionRequest) -> Execution | None:
+        """Claim what is doubtful; None where it is stale, or under way here already."""
+        await self.positions.caught_up(ticket.event.message.partition)
+        execution_id, epoch = request.execution_id or "", request.epoch
         live = self.runs.live.get(execution_id)
         if execution_id in self._claiming or (live is not None and live.run.epoch >= epoch):
             return None
-        self._claiming.add(execution_id)
         asked_before = False
+
+        async def ask() -> Execution | None:
+            nonlocal asked_before
+            again, asked_before = asked_before, True
+            claimed = await self.executions.claim(execution_id, epoch, self.runner, now())
+            return await self._claimed_before(execution_id, epoch) if claimed is None and again else claimed
+
+        self._claiming.add(execution_id)
         try:
-            while True:
-                try:
-                    claimed = await self.executions.claim(execution_id, epoch, self.runner, now())
-                    if claimed is None and asked_before:
-                        claimed = await self._claimed_before(execution_id, epoch)
-                    return claimed
-                except StoreUnavailable as error:
-                    log.warning("store unavailable; trying again", error=str(error))
-                    asked_before = True
-                    await asyncio.sleep(RETRY_DELAY)
+            claimed = await self._stubbornly(ask)
         finally:
             self._claiming.discard(execution_id)
+        if claimed is not None:
+            self.runs.cancel(execution_id, below_epoch=claimed.epoch)
+        return claimed
 
     async def _claimed_before(self, execution_id: str, epoch: int) -> Execution | None:
         """Return the execution where a claim was written although its answer was lost; nobody else here can have made it."""
         found = await self.executions.get(execution_id)
         ours = (Status.RUNNING, epoch + 1, self.runner, 0)
         return found if found and (found.status, found.epoch, found.owner, found.seq) == ours else None
-
-    async def _stands(self, execution_id: str) -> bool:
-        """Tell whether an execution is as it was when it was admitted."""
-        found = await self._stubbornly(lambda: self.executions.get(execution_id))
-        return found is not None and (found.epoch, found.status) == (1, Status.PENDING)
 
     def _start(self, execution: Execution, definition: WorkflowDefinition, *, marked: bool) -> None:
         run = _run_of(execution)

@@ -14,7 +14,6 @@ write one either, and all of them would be given up the moment it is back.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -156,11 +155,7 @@ class Orphans:
         if self._is_blind or now - self._sees_since < self._republish_after:
             # What runs may have been started while the database was away, and its mark may be about to be written.
             return 0
-        try:
-            until = await self._taken.look()
-        except LogUnavailable as error:
-            log.warning("not looked for lost requests; kafka does not tell how far they are read", error=str(error))
-            return 0
+        until = self._taken.until
         shards = frozenset(self._agenda.shards & until.keys())
         if not shards:
             return 0
@@ -177,8 +172,10 @@ class Orphans:
 
     async def watch_requests(self) -> None:
         """Take note of how far the runners are, also while this worker waits for its shards: whoever takes over knows it."""
-        with suppress(LogUnavailable):
+        try:
             await self._taken.look()
+        except LogUnavailable as error:
+            log.warning("not looked for lost requests; kafka does not tell how far they are read", error=str(error))
 
     async def republish(self, execution: Execution) -> None:
         """Publish a pending execution under a new epoch; neither a new attempt nor a lost one."""

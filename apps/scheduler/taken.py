@@ -3,7 +3,7 @@
 A pending execution that is older than usual may be one whose request was never published, or got lost; or its request waits
 in Kafka, behind others. Only the first is to be published anew: repeated requests would make a backlog grow by itself.
 
-So at each pass the ends of the partitions of ``workflow.execution`` are noted. A request that was published promptly lies
+So every second the ends of the partitions of ``workflow.execution`` are noted. A request that was published promptly lies
 below the end that is noted a while after it was made. Once the runners have acknowledged everything up to there, it was
 taken, or it is not in Kafka; and once they have had time to write what they took, whoever is pending still has been lost. A
 request that was not published promptly is claimed in the database by whoever takes it (see :mod:`apps.runner.intake`), so
@@ -105,18 +105,18 @@ class Taken:
         self._ahead: dict[int, deque[_Mark]] = {}  # not acknowledged yet
         self._behind: dict[int, deque[tuple[float, datetime]]] = {}  # since when it is acknowledged (monotonic)
         self._until: dict[int, datetime] = {}
-        self._looking = asyncio.Lock()
 
-    async def look(self) -> Mapping[int, datetime]:
-        """Return, for each shard, until which instant nothing waits for a runner any more; shards not known are missing.
+    @property
+    def until(self) -> Mapping[int, datetime]:
+        """For each shard, until which instant nothing waits for a runner any more; shards not known are missing."""
+        return self._until
+
+    async def look(self) -> None:
+        """Look how far the requests go, and how far the runners are; to be called every second or so.
 
         Raises:
             LogUnavailable: Kafka does not tell.
         """
-        async with self._looking:
-            return await self._look()
-
-    async def _look(self) -> Mapping[int, datetime]:
         at = self._clock()
         reaches = await self._requests.reaches()
         now = self._monotonic()
@@ -133,4 +133,3 @@ class Taken:
                 behind.append((now, ahead.popleft().at))
             while behind and now - behind[0][0] >= self._written_within:
                 self._until[shard] = behind.popleft()[1] - self._published_within
-        return self._until

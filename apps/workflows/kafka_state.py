@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
-from events.broker import Broker, close
+from events.broker import Broker, Inquiries
 from events.topics import CONSUMED, DEAD_LETTER, PARTITIONS
 
 
@@ -34,18 +35,21 @@ async def look(broker: Broker) -> KafkaState:
     Raises:
         aiokafka.errors.KafkaError: it cannot be reached or refuses.
     """
-    admin, consumer = broker.admin(), broker.consumer()
+    inquiries = Inquiries(broker)
     try:
-        await asyncio.gather(admin.start(), consumer.start())
-        groups = {name: await _group(admin, consumer, name) for name in CONSUMED}
-        letters = [TopicPartition(DEAD_LETTER.name, number) for number in range(PARTITIONS)]
-        first, last = await asyncio.gather(consumer.beginning_offsets(letters), consumer.end_offsets(letters))
-        return KafkaState(groups, sum(last[each] - first[each] for each in letters))
+        return await inquiries.ask(_look)
     finally:
-        await asyncio.gather(close(admin), close(consumer), return_exceptions=True)
+        await inquiries.close()
 
 
-async def _group(admin: Any, consumer: Any, name: str) -> GroupState:
+async def _look(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> KafkaState:
+    groups = {name: await _group(admin, consumer, name) for name in CONSUMED}
+    letters = [TopicPartition(DEAD_LETTER.name, number) for number in range(PARTITIONS)]
+    first, last = await asyncio.gather(consumer.beginning_offsets(letters), consumer.end_offsets(letters))
+    return KafkaState(groups, sum(last[each] - first[each] for each in letters))
+
+
+async def _group(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, name: str) -> GroupState:
     described = await admin.describe_consumer_groups([name])
     _, _, state, _, _, members, *_ = described[0].groups[0]
     committed = await admin.list_consumer_group_offsets(name)

@@ -808,6 +808,7 @@ class Scheduler(Process):
         self.agenda.start()
         self.spawn(self._every(5, self.passes.look_ahead))
         self.spawn(self._every(2, self.passes.watch_runners))
+        self.spawn(self._every(1, self.passes.watch_requests))
         self.spawn(self._every(1, self.passes.watch_deadlines))
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:

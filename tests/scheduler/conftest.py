@@ -140,9 +140,11 @@ class Scheduler:
             await self.agenda.settle()
 
     async def run(self, seconds: float, *, step: float = 0.5, every: float = 5.0) -> None:
-        """Let time pass: a pass every ``every`` seconds, a release at each step."""
-        steps_per_pass = round(every / step)
+        """Let time pass: a look at the requests every second, a pass every ``every`` seconds, a release at each step."""
+        steps_per_pass, steps_per_look = round(every / step), max(1, round(1 / step))
         for number in range(round(seconds / step)):
+            if number % steps_per_look == 0:
+                await self.passes.watch_requests()
             if number % steps_per_pass == 0:
                 await self.passes.look_ahead()
             await self.release()

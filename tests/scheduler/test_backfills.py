@@ -235,6 +235,7 @@ async def test_a_crash_between_any_two_steps_is_repaired_by_the_next_scheduler(w
     for beat in range(2, 40):
         await world.runners.beat(Heartbeat("runner", beat))
         await another.passes.watch_runners()
+        await another.passes.watch_requests()
         await another.passes.look_ahead()
         await another.release()
         for execution in list(world.executions.found.values()):

@@ -33,6 +33,7 @@ async def live(world, scheduler, runners, seconds):
         for runner in runners:
             await runner.beat()
         await scheduler.passes.watch_runners()
+        await scheduler.passes.watch_requests()
         if number % 2 == 0:
             await scheduler.passes.look_ahead()
         await scheduler.release()

@@ -287,6 +287,7 @@ async def test_a_scheduler_that_dies_between_insert_and_publication_loses_nothin
     for beat in range(2, 12):
         await world.runners.beat(Heartbeat("runner", beat))
         await other.passes.watch_runners()
+        await other.passes.watch_requests()
         await other.passes.look_ahead()
         await other.release()
         world.clock.sleep(2)
@@ -347,6 +348,7 @@ async def test_an_insert_that_nobody_knows_of_is_withdrawn_where_its_tick_was_sk
     for beat in range(2, 12):
         await world.runners.beat(Heartbeat("runner", beat))
         await early.passes.watch_runners()
+        await early.passes.watch_requests()
         await early.passes.look_ahead()
         await early.release()
         world.clock.sleep(2)
