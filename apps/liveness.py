@@ -24,6 +24,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -123,12 +124,14 @@ class LoopWatch:
         if self._misses >= self._most:
             self._end()
 
-    def start(self) -> None:
-        """Look on, in a thread, until :meth:`stop`."""
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look on, in a thread, until :meth:`stop`; each look asks the loop to say by the next one that it turns."""
 
         def keep_looking() -> None:
             while not self._over.wait(LOOP_LOOK):
                 self.look()
+                with suppress(RuntimeError):  # it is closed
+                    loop.call_soon_threadsafe(self.turn)
 
         threading.Thread(target=keep_looking, name="loop-watch", daemon=True).start()
 
@@ -152,17 +155,11 @@ class Liveness(Service):
         self._stopping = False
 
     async def on_start(self) -> None:
-        self.loop_watch.start()
+        self.loop_watch.start(asyncio.get_running_loop())
 
     async def on_stop(self) -> None:
         self.loop_watch.stop()
         await self._inquiries.close()
-
-    @Service.task
-    async def _turn(self) -> None:
-        while not self.should_stop:
-            self.loop_watch.turn()
-            await self.sleep(LOOP_LOOK / 4)
 
     @Service.task
     async def _look(self) -> None:

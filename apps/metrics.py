@@ -11,6 +11,7 @@ from typing import Any
 from faust.sensors.monitor import Monitor
 from faust.sensors.prometheus import FaustMetrics, PrometheusMonitor
 from faust.types import TP
+from mode import Service
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -54,6 +55,10 @@ class StreamMonitor(PrometheusMonitor):
         """Note an answer."""
         self._metrics.http_latency.observe(self.ms_since(state["time_start"]))
         self._answers[500 if response is None else response.status] += 1
+
+    @Service.task
+    async def _sampler(self) -> None:
+        """Calculate no rates and medians once a second, as the base does: whoever reads the counts does that himself."""
 
     def settle(self) -> None:
         """Carry over to the metrics what was counted since the last time."""

@@ -28,7 +28,7 @@ from mode.services import WaitResults
 
 log = structlog.get_logger(__name__)
 
-IDLE_WAIT_MS = 200
+IDLE_WAIT_MS = 500
 
 
 class _Active:

@@ -32,7 +32,8 @@ def _is_open_ended(schema: dict[str, Any]) -> None:
 class Shown(Model):
     """Base of the answers; fields that are not there are null, unless said otherwise."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_is_open_ended)
+    # Built when somebody asks for the documents: most never do, and it is a megabyte.
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_is_open_ended, defer_build=True)
 
 
 def _shown(kind: type[Model]) -> type[Model]:
@@ -124,7 +125,8 @@ class RecentExecution(Shown):
 class DefinitionShown(WorkflowDefinition):
     """A definition, defaults filled in."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_is_open_ended)
+    # Built when somebody asks for the documents: most never do, and it is a megabyte.
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_is_open_ended, defer_build=True)
 
 
 class WorkflowSummary(DefinitionShown):
