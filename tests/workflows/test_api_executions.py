@@ -1,10 +1,12 @@
 """``/executions`` over HTTP."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
-from domain.execution import ActionFinished, ActionOutcome, Ended, Status
+from apps.workflows.app import WorkflowsApp
+from domain.execution import ActionFinished, ActionOutcome, Ended, Execution, Status
 from tests.workflows.client import LOG, Client
 from tests.workflows.clock import START, Clock
 from tests.workflows.memory import MemoryStore
@@ -169,3 +171,42 @@ async def test_lists_leave_the_actions_out(api: Client) -> None:
 
 async def test_unknown(api: Client) -> None:
     (await api.get("/executions/019a0b61-40fd-722f-8b92-fa8f070d257a")).problem(404)
+
+
+async def test_whoever_waits_is_answered_when_it_has_ended(
+    api: Client, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.create("a")
+    execution_id = await api.trigger("a")
+    get, looks, looked_twice = store.executions.get, iter(range(10_000)), asyncio.Event()
+
+    async def counted(asked: str) -> Execution | None:
+        if next(looks):
+            looked_twice.set()
+        return await get(asked)
+
+    monkeypatch.setattr(store.executions, "get", counted)
+    waiting = asyncio.create_task(api.get(f"/executions/{execution_id}?wait=1m"))
+    await looked_twice.wait()
+    assert not waiting.done()
+    store.executions.apply(Ended(execution_id, "a", Status.CANCELLED, "asked for", START))
+    assert (await waiting).body["status"] == "cancelled"
+
+
+async def test_whoever_waits_in_vain_is_told_how_it_stands(api: Client, app: WorkflowsApp) -> None:
+    await api.create("a")
+    execution_id = await api.trigger("a")
+    assert (await api.get(f"/executions/{execution_id}?wait=1s")).body["status"] == "pending"
+    await app.stop()  # nor is a service that stops held up
+    assert (await api.get(f"/executions/{execution_id}?wait=1m")).body["status"] == "pending"
+
+
+async def test_nobody_waits_for_what_is_not_there(api: Client) -> None:
+    (await api.get("/executions/019a0b61-40fd-722f-8b92-fa8f070d257a?wait=1m")).problem(404)
+
+
+@pytest.mark.parametrize("wait", ["", "5", "0s", "-1s", "61s", "2m", "1h", "soon"])
+async def test_a_wait_that_is_none(api: Client, wait: str) -> None:
+    await api.create("a")
+    execution_id = await api.trigger("a")
+    assert (await api.get(f"/executions/{execution_id}?wait={wait}")).fields() == ["wait"]

@@ -2,7 +2,7 @@
 
 import os
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Final
 
 from aiohttp import web
@@ -19,6 +19,7 @@ from pydantic import (
 from apps.operations import Answer, Operation
 from apps.workflows import answers, cancellation, cursors, idempotency, representations
 from apps.workflows.bodies import read_model, read_object
+from apps.workflows.ending import LONGEST_WAIT, ended
 from apps.workflows.errors import (
     AlreadyFinished,
     BadRequest,
@@ -31,10 +32,11 @@ from apps.workflows.errors import (
     UnknownWorkflow,
 )
 from apps.workflows.field_errors import EXECUTION_ID_RULE
-from apps.workflows.queries import Page, read_query
+from apps.workflows.queries import Page, Query, read_query
 from apps.workflows.repetition import Repeat
 from apps.workflows.views import Resource
 from domain.access import Scope
+from domain.durations import Duration, duration_text, parse_duration
 from domain.execution import Status
 from domain.identifiers import WORKFLOW_ID_PATTERN, is_execution_id
 from domain.instants import EPOCH, INSTANT_RULE, instant
@@ -130,6 +132,21 @@ class Executions(Resource):
         return self.answer({"items": [representations.execution(each) for each in page], "nextCursor": following})
 
 
+def _is_short(text: str) -> str:
+    if parse_duration(text) > LONGEST_WAIT:
+        raise ValueError(f"must be {duration_text(LONGEST_WAIT)} or less; ask again for more")
+    return text
+
+
+class OneExecutionQuery(Query):
+    """How to show an execution."""
+
+    wait: Annotated[Duration, AfterValidator(_is_short)] | None = Field(
+        default=None,
+        description="Answer when it has ended, or after this time with what it is by then, as in 30s; a minute at most.",
+    )
+
+
 class OneExecution(Resource):
     """One execution."""
 
@@ -141,6 +158,7 @@ class OneExecution(Resource):
             "Show an execution with every attempt of every action",
             {200: Answer("The execution.", answers.ExecutionInFull)},
             tag="executions",
+            query=OneExecutionQuery,
             refusals=(UnknownExecution,),
         )
     }
@@ -148,7 +166,13 @@ class OneExecution(Resource):
     async def get(self, request: web.Request, execution_id: str) -> web.Response:
         """Return an execution with what its actions did."""
         _check_id(execution_id)
-        found = await self.app.store.executions.get(execution_id)
+        query = read_query(OneExecutionQuery, request)
+        found = await ended(
+            execution_id,
+            executions=self.app.store.executions,
+            within=timedelta() if query.wait is None else parse_duration(query.wait),
+            is_in_vain=lambda: self.app.should_stop or request.transport is None,
+        )
         if found is None:
             raise UnknownExecution(execution_id)
         return self.answer(representations.execution_in_full(found))
