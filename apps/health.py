@@ -10,10 +10,10 @@ import asyncio
 from typing import Any, ClassVar
 
 from faust import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from pydantic import BaseModel, Field
 
-from apps.metrics import LagCollector, StreamMonitor
+from apps.metrics import BATCH_SIZES, LagCollector, StreamMonitor
 from apps.operations import Answer, Operation
 from apps.service import ServiceApp
 from domain.access import Scope
@@ -112,6 +112,14 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
     monitor = StreamMonitor(app.conf.name, registry)
     app.monitor = monitor
     registry.register(LagCollector(app.conf.name, monitor))
+    batches = Histogram(
+        f"{app.conf.name}_store_batch",
+        "Operations that shared a round trip to the database.",
+        ["kind"],
+        buckets=BATCH_SIZES,
+        registry=registry,
+    )
+    app.store.observe_batches = lambda kind, size: batches.labels(kind).observe(size)
 
     @app.page("/metrics")
     class Exposition(web.View):

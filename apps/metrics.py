@@ -6,7 +6,7 @@ base keeps the same counts as plain numbers, so here they are carried over to Pr
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from faust.sensors.monitor import Monitor
 from faust.sensors.prometheus import FaustMetrics, PrometheusMonitor
@@ -15,6 +15,8 @@ from mode import Service
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+BATCH_SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 class StreamMonitor(PrometheusMonitor):

@@ -15,6 +15,7 @@ from store.audit import MongoAudit
 from store.backfills import MongoBackfills
 from store.executions import MongoExecutions
 from store.failures import translated
+from store.group_commit import Observe, unobserved
 from store.idempotency import KEPT, MongoIdempotency
 from store.occurrences import MongoOccurrences
 from store.retention import MongoRetention
@@ -81,8 +82,9 @@ class MongoStore:
             **(credentials or {}),
         )
         self._database = self._client[database]
-        self.executions = MongoExecutions(self._database.open_executions, self._database.executions)
-        self.workflows = MongoWorkflows(self._database.workflows, self._database.workflow_versions)
+        self.observe_batches: Observe = unobserved
+        self.executions = MongoExecutions(self._database.open_executions, self._database.executions, self._observe)
+        self.workflows = MongoWorkflows(self._database.workflows, self._database.workflow_versions, self._observe)
         self.runners = MongoRunners(self._database.runners)
         self.tokens = MongoTokens(self._database.tokens)
         self.audit = MongoAudit(self._database.audit)
@@ -90,6 +92,9 @@ class MongoStore:
         self.occurrences = MongoOccurrences(self._database.occurrences)
         self.backfills = MongoBackfills(self._database.backfills)
         self.secrets = MongoSecrets(self._database.secrets)
+
+    def _observe(self, kind: str, size: int) -> None:
+        self.observe_batches(kind, size)
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable when that fails."""

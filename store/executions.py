@@ -64,8 +64,9 @@ from domain.execution import (
 from domain.identifiers import asked_at, earliest_execution_id, is_execution_id
 from domain.instants import EPOCH, to_millis
 from domain.overlap import line_bounds
+from store.chunks import chunks
 from store.failures import DUPLICATE_KEY, refused, translated
-from store.group_commit import GroupCommit
+from store.group_commit import GroupCommit, Observe, unobserved
 from store.interfaces import (
     AdmissionAnswer,
     Admitted,
@@ -86,10 +87,6 @@ Window = tuple[str | None, str | None]  # of ids: the first one in it, and the f
 _REPLACED_AT_ONCE = 500
 
 _TRIES = 5
-# The standalone database takes disproportionately longer for longer lists of ids.
-_CHUNK = 64
-# It compares each document with every id of the list, twice, and waits for the disk once for each delete.
-_DELETED_AT_ONCE = 32
 _SCAN_BATCH = 500
 
 _LOCK_INDEX = "lock_key"
@@ -111,17 +108,21 @@ _REACHES = tuple(timedelta(seconds=seconds) for seconds in (4, 60, 960, 4 * 3600
 class MongoExecutions:
     """See :class:`store.interfaces.Executions`."""
 
-    def __init__(self, live: AsyncCollection[Document], finished: AsyncCollection[Document]) -> None:
+    def __init__(
+        self, live: AsyncCollection[Document], finished: AsyncCollection[Document], observe: Observe = unobserved
+    ) -> None:
         self._live = live
         self._finished = finished
         self._reaches: dict[str, int] = {}  # by workflow: which of the recent reaches held what was asked for the last time
         self._newest_finished: datetime | None = None  # that a list has met: where the next one need not feel its way
-        self._admissions: GroupCommit[Admission, AdmissionAnswer] = GroupCommit(self._admit_all)
+        self._admissions: GroupCommit[Admission, AdmissionAnswer] = GroupCommit(self._admit_all, "admit", observe)
         self._untold = live.database["untold_ends"]
-        self._swaps: GroupCommit[Swap, bool] = GroupCommit(self._swap_all)
-        self._intents: GroupCommit[tuple[str, int, str, str, datetime], bool] = GroupCommit(self._intend_all)
-        self._reads: GroupCommit[str, Execution | None] = GroupCommit(self._get_all)
-        self._looks: GroupCommit[str, int | None] = GroupCommit(self._look_all)
+        self._swaps: GroupCommit[Swap, bool] = GroupCommit(self._swap_all, "change", observe)
+        self._intents: GroupCommit[tuple[str, int, str, str, datetime], bool] = GroupCommit(
+            self._intend_all, "intend", observe
+        )
+        self._reads: GroupCommit[str, Execution | None] = GroupCommit(self._get_all, "get", observe)
+        self._looks: GroupCommit[str, int | None] = GroupCommit(self._look_all, "look", observe)
 
     async def ensure_indexes(self) -> None:
         """Create the indexes; each is used by the calls named beside it."""
@@ -406,8 +407,7 @@ class MongoExecutions:
                 epochs[each.epoch].append(each.execution_id)
             lost: set[str] = set()
             for epoch, ids in epochs.items():
-                for start in range(0, len(ids), _DELETED_AT_ONCE):
-                    chunk = ids[start : start + _DELETED_AT_ONCE]
+                for chunk in chunks(ids):
                     deleted = await self._live.delete_many({"_id": {"$in": chunk}, "epoch": epoch})
                     if deleted.deleted_count != len(chunk):
                         lost |= await self._not_ended_under(epoch, chunk)
@@ -425,21 +425,27 @@ class MongoExecutions:
         for mark in marks:
             groups[mark.epoch, mark.runner, mark.at].append(mark.execution_id)
         lost: set[str] = set()
-        async with translated():
-            for (epoch, runner, at), ids in groups.items():
-                result = await self._live.update_many(
-                    {"_id": {"$in": ids}, "epoch": epoch, "status": Status.PENDING.value},
-                    {
-                        "$set": {"status": Status.RUNNING.value, "owner": runner, "stage": Status.RUNNING.value},
-                        "$min": {"started_at": at},
-                        "$unset": {"requested_at": ""},
-                    },
-                )
-                if result.matched_count != len(ids):
-                    # A result that was faster than its mark is no loss: the epoch is still ours.
-                    now = {found.execution_id: found.epoch for found in await self._get_all(ids) if found is not None}
-                    lost |= {execution_id for execution_id in ids if now.get(execution_id) != epoch}
+        for (epoch, runner, at), ids in groups.items():
+            for chunk in chunks(ids):
+                lost |= await self._mark_chunk(epoch, runner, at, chunk)
         return frozenset(lost)
+
+    async def _mark_chunk(self, epoch: int, runner: str, at: datetime, ids: Sequence[str]) -> set[str]:
+        """Mark executions as running, and return those that are under another epoch."""
+        async with translated():
+            result = await self._live.update_many(
+                {"_id": {"$in": ids}, "epoch": epoch, "status": Status.PENDING.value},
+                {
+                    "$set": {"status": Status.RUNNING.value, "owner": runner, "stage": Status.RUNNING.value},
+                    "$min": {"started_at": at},
+                    "$unset": {"requested_at": ""},
+                },
+            )
+            if result.matched_count == len(ids):
+                return set()
+            # A result that was faster than its mark is no loss: the epoch is still ours.
+            now = {found.execution_id: found.epoch for found in await self._get_all(ids) if found is not None}
+        return {execution_id for execution_id in ids if now.get(execution_id) != epoch}
 
     async def project(
         self, results: Sequence[ActionFinished], *, folded: Mapping[str, Execution] | None = None
@@ -490,10 +496,9 @@ class MongoExecutions:
         states: dict[str, tuple[int, Status]] = {}
         for collection in (self._live, self._finished):
             left = [execution_id for execution_id in ids if execution_id not in states]
-            for start in range(0, len(left), _CHUNK):
-                query = {"_id": {"$in": left[start : start + _CHUNK]}}
+            for chunk in chunks(left):
                 async with translated():
-                    async for found in collection.find(query, {"epoch": 1, "status": 1}):
+                    async for found in collection.find({"_id": {"$in": chunk}}, {"epoch": 1, "status": 1}):
                         states[found["_id"]] = (found["epoch"], Status(found["status"]))
         return states
 
@@ -519,7 +524,9 @@ class MongoExecutions:
         """Return the open executions by lock key."""
         if not lock_keys:
             return {}
-        found = await self._find(self._live, {"lock_key": {"$in": list(dict.fromkeys(lock_keys))}})
+        found: Found = []
+        for chunk in chunks([*dict.fromkeys(lock_keys)]):
+            found += await self._find(self._live, {"lock_key": {"$in": chunk}})
         return {execution.lock_key: execution for execution in found if execution.lock_key is not None}
 
     async def list(self, where: ExecutionFilter, *, before: str | None, limit: int) -> Sequence[Execution]:
@@ -677,9 +684,8 @@ class MongoExecutions:
         self, collection: AsyncCollection[Document], ids: Sequence[str], fields: Mapping[str, int] | None = None
     ) -> Sequence[Document]:
         found: list[Document] = []
-        for start in range(0, len(ids), _CHUNK):
-            query = {"_id": {"$in": list(ids[start : start + _CHUNK])}}
-            found += [each async for each in collection.find(query, fields)]
+        for chunk in chunks(ids):
+            found += [each async for each in collection.find({"_id": {"$in": [*chunk]}}, fields)]
         return found
 
     async def _ids(self, collection: AsyncCollection[Document], ids: Sequence[str]) -> set[str]:

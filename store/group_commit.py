@@ -11,14 +11,28 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+Observe = Callable[[str, int], None]  # is told of every batch: what it is of, and how many items share it
+
+
+def unobserved(kind: str, size: int) -> None:
+    """Take no note of a batch."""
 
 
 class GroupCommit(Generic[T, R]):
     """Collects items and hands them to ``write`` in batches; ``write`` answers one outcome, or exception, per item."""
 
-    def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[R | BaseException]]], *, limit: int = 500) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[T]], Awaitable[Sequence[R | BaseException]]],
+        kind: str = "",
+        observe: Observe = unobserved,
+        *,
+        limit: int = 500,
+    ) -> None:
         self._write = write
         self._limit = limit
+        self._kind = kind
+        self._observe = observe
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
@@ -35,6 +49,7 @@ class GroupCommit(Generic[T, R]):
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+                self._observe(self._kind, len(batch))
                 outcomes: Sequence[R | BaseException]
                 try:
                     outcomes = await self._write([item for item, _ in batch])

@@ -19,10 +19,8 @@ from typing import Any, Final
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
+from store.chunks import chunks
 from store.failures import translated
-
-# SecantusDB compares each document with every id of a list, and waits for the disk once for each delete: 12 ms for so many.
-REMOVED_AT_ONCE: Final = 32
 
 _FEW: Final = 250  # documents in a window
 _NARROWEST: Final = timedelta(seconds=1)
@@ -69,8 +67,8 @@ class MongoRetention:
         while True:
             ids = await self._find(low, high)
             yield 0
-            for start in range(0, len(ids), REMOVED_AT_ONCE):
-                yield await self._remove(ids[start : start + REMOVED_AT_ONCE], high)
+            for chunk in chunks(ids):
+                yield await self._remove(chunk, high)
             if reached is None:
                 await self._mark_first(high)
             elif reached < high:

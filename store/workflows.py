@@ -24,8 +24,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
 from domain.trigger import TRIGGER_TYPES
 from events.topics import PARTITIONS
+from store.chunks import AT_ONCE, chunks
 from store.failures import translated
-from store.group_commit import GroupCommit
+from store.group_commit import GroupCommit, Observe, unobserved
 from store.interfaces import Advance, Due, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
 from store.names import Names, containing, ranges
 from store.occurrences import unfired, unfired_document
@@ -37,8 +38,6 @@ Found = list[Workflow]
 Ids = list[str]
 
 _DUE_PAGE = 1000
-# The standalone database takes disproportionately longer for longer lists of ids.
-_CHUNK = 64
 _DEL = "\x7f"
 _Advance = tuple[str, int, datetime, Advance]  # of a workflow, where it is at this version and this instant
 Advances = list[_Advance]
@@ -48,13 +47,15 @@ _ILLEGAL_OPERATION, _NOT_SUPPORTED = 20, 263
 class MongoWorkflows:
     """See :class:`store.interfaces.Workflows`."""
 
-    def __init__(self, heads: AsyncCollection[Document], versions: AsyncCollection[Document]) -> None:
+    def __init__(
+        self, heads: AsyncCollection[Document], versions: AsyncCollection[Document], observe: Observe = unobserved
+    ) -> None:
         self._heads = heads
         self._versions = versions
-        self._reads: GroupCommit[str, Workflow | None] = GroupCommit(self._get_all)
+        self._reads: GroupCommit[str, Workflow | None] = GroupCommit(self._get_all, "get-workflow", observe)
         self._names = Names(self._read_names)
         self._has_transactions = True  # until the server refuses one
-        self._advances: GroupCommit[_Advance, bool] = GroupCommit(self._advance_all)
+        self._advances: GroupCommit[_Advance, bool] = GroupCommit(self._advance_all, "advance", observe)
 
     async def ensure_indexes(self) -> None:
         """Create the indexes that the scheduler and the lists read by."""
@@ -103,8 +104,10 @@ class MongoWorkflows:
         return await self._reads.submit(workflow_id)
 
     async def _get_all(self, ids: Sequence[str]) -> Sequence[Workflow | None]:
+        found: dict[str, Document] = {}
         async with translated():
-            found = {document["_id"]: document async for document in self._heads.find({"_id": {"$in": list(set(ids))}})}
+            for chunk in chunks([*dict.fromkeys(ids)]):
+                found |= {document["_id"]: document async for document in self._heads.find({"_id": {"$in": chunk}})}
         return [_from_document(found[each]) if each in found else None for each in ids]
 
     async def get_version(self, workflow_id: str, version: int) -> Mapping[str, Any] | None:
@@ -195,7 +198,7 @@ class MongoWorkflows:
     async def _search(self, where: WorkflowFilter, ids: Iterator[str], limit: int) -> Found:
         """Return the first of the workflows ``ids`` that are like ``where``."""
         found: Found = []
-        while len(found) < limit and (chunk := [*islice(ids, min(limit, _CHUNK))]):
+        while len(found) < limit and (chunk := [*islice(ids, min(limit, AT_ONCE))]):
             documents = {each["_id"]: each async for each in self._heads.find({"_id": {"$in": chunk}})}
             for workflow_id in chunk:
                 document = documents.get(workflow_id, {})
@@ -261,10 +264,10 @@ class MongoWorkflows:
         async with translated():
             if await self._write_at_once(updates) == len(advances):
                 return [True] * len(advances)
-            ids = [workflow_id for workflow_id, *_ in advances]
             now = {
                 document["_id"]: (document["version"], document.get("next_run"))
-                async for document in self._heads.find({"_id": {"$in": ids}}, {"version": 1, "next_run": 1})
+                for chunk in chunks([workflow_id for workflow_id, *_ in advances])
+                async for document in self._heads.find({"_id": {"$in": chunk}}, {"version": 1, "next_run": 1})
             }
         return [now.get(workflow_id) == (version, advance.next_run) for workflow_id, version, _, advance in advances]
 
@@ -328,7 +331,7 @@ def _steps(advances: Sequence[_Advance]) -> Iterator[UpdateMany]:
         ids: Ids = []
         first = last = group[0][2]
         for workflow_id, _, due, _ in sorted(group, key=lambda each: each[2]):
-            if ids and (len(ids) == _CHUNK or due - first >= step):
+            if ids and (len(ids) == AT_ONCE or due - first >= step):
                 yield _step(ids, version, first, last, step)
                 ids = []
             if not ids:
@@ -355,8 +358,8 @@ def _changes(advances: Sequence[_Advance]) -> Iterator[UpdateMany]:
             _, version, due, advance = each
             groups[version, due, repr(advance)].append(each)
     for (version, due, _), group in groups.items():
-        for start in range(0, len(group), _CHUNK):
-            ids = [workflow_id for workflow_id, *_ in group[start : start + _CHUNK]]
+        for chunk in chunks(group):
+            ids = [workflow_id for workflow_id, *_ in chunk]
             yield _change_of(ids, version, due, group[0][3])
 
 

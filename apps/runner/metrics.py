@@ -4,10 +4,10 @@ from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from apps.metrics import BATCH_SIZES
 from events.records import ActionResult
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 class Metrics:
@@ -24,7 +24,9 @@ class Metrics:
             registry=registry,
         )
         self.running = Gauge("runner_running_executions", "Executions running now.", registry=registry)
-        self.batches = Histogram("runner_projection_batch", "Results written together.", buckets=_SIZES, registry=registry)
+        self.batches = Histogram(
+            "runner_projection_batch", "Results written at once.", buckets=BATCH_SIZES, registry=registry
+        )
         self.starts = Counter("runner_starts", "Starts: certain (without a read) or claimed.", ["how"], registry=registry)
         self.refused = Counter("runner_refused_results", "Results that the fence turned away.", registry=registry)
         self.dead_letters = Counter("runner_dead_letters", "Records that could not be taken.", registry=registry)

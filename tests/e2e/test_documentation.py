@@ -139,3 +139,10 @@ async def test_the_metrics_that_pages_name_are_there(stack, api):
     families = set(re.findall(r"^# HELP (\S+)", exposed, re.MULTILINE))
     assert len(named) > 5
     assert not {name for name in named if name.removesuffix("_bucket") not in families}
+
+
+async def test_the_batches_of_the_database_are_told(stack, api):
+    worker = stack.workers["workflows"]
+    await api.call("GET", "/workflows/nobody")
+    async with api.session.get(f"{worker.url}/metrics") as response:
+        assert re.search(r'^workflows_store_batch_count\{kind="get-workflow"\} [1-9]', await response.text(), re.MULTILINE)

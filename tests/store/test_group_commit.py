@@ -96,3 +96,15 @@ async def test_a_thousand_callers_share_few_writes():
     group = GroupCommit(writer.write)
     assert await asyncio.gather(*(group.submit(n) for n in range(1000))) == [n * 2 for n in range(1000)]
     assert [len(batch) for batch in writer.batches] == [500, 500]
+
+
+async def test_who_observes_is_told_of_every_batch():
+    writer, told = Writer(), []
+    group = GroupCommit(writer.write, "double", lambda kind, size: told.append((kind, size)))
+    asked = [asyncio.ensure_future(group.submit(1))]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    asked += [asyncio.ensure_future(group.submit(n)) for n in (2, 3)]
+    writer.go.set()
+    await asyncio.gather(*asked)
+    assert told == [("double", 1), ("double", 2)]

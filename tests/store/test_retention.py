@@ -9,8 +9,8 @@ from bson import ObjectId
 
 from domain.execution import Status
 from domain.occurrence import Disposition, Unfired
+from store.chunks import AT_ONCE
 from store.interfaces import AuditEntry, AuditFilter, ExecutionFilter
-from store.retention import REMOVED_AT_ONCE
 from tests.store.test_backfills import backfill
 from tests.store.test_executions import admission, at, finished
 
@@ -112,7 +112,7 @@ async def test_a_great_deal_is_removed_in_steps_that_find_and_remove_little(real
     retention._collection = counted = Counted(real._database.executions)
     removed = await swept(retention, at(0) + 40 * DAY)
     assert sum(removed) == len(times) and await left(real) == []
-    assert max(removed) == REMOVED_AT_ONCE
+    assert max(removed) == AT_ONCE
     # The busy time may begin within a window as wide as they get, and not more than one.
     first, *others = sorted(counted.found, reverse=True)
     assert first <= 1800 and max(others) <= 500
@@ -130,8 +130,8 @@ async def test_a_sweep_that_was_left_off_is_taken_up_by_another(real):
     async for removed in retentions(real)["executions"].sweep(at(0) + 31 * DAY):
         if removed:
             break
-    assert len(await left(real)) == 100 - REMOVED_AT_ONCE
-    assert (await all_swept(real, at(0) + 31 * DAY))["executions"] == 100 - REMOVED_AT_ONCE
+    assert len(await left(real)) == 100 - AT_ONCE
+    assert (await all_swept(real, at(0) + 31 * DAY))["executions"] == 100 - AT_ONCE
 
 
 async def test_two_that_sweep_at_once_remove_everything_once(real):
