@@ -120,6 +120,7 @@ class RunnerApp(ServiceApp):
             self.store.executions,
             followed=self.followed,
             announce=self._announce,
+            recorded=self.runs.unrecorded.recorded,
             metrics=self.metrics,
             patience=settings.runner_write_delay,
             beacon=self.beacon,

@@ -157,8 +157,7 @@ class Intake:
             return
         definition = self.definitions.cached(request.workflow_id, request.version)
         if certain and definition is not None and self._is_young(request):
-            self._start(requested_execution(request), definition, marked=False)
-            ticket.finish()
+            self._start(ticket, requested_execution(request), definition, marked=False)
         else:
             self._spawn(self._start_carefully(ticket, request, certain))
 
@@ -197,9 +196,8 @@ class Intake:
                 log.info("request is stale", execution_id=request.execution_id, epoch=request.epoch)
                 ticket.finish()
                 return
-            self._start(execution, definition, marked=not certain)
+            self._start(ticket, execution, definition, marked=not certain)
             started = True
-            ticket.finish()
         except UnknownVersion as error:
             await self.refuse(ticket, str(error))
         finally:
@@ -244,7 +242,7 @@ class Intake:
         ours = (Status.RUNNING, epoch + 1, self.runner, 0)
         return found if found and (found.status, found.epoch, found.owner, found.seq) == ours else None
 
-    def _start(self, execution: Execution, definition: WorkflowDefinition, *, marked: bool) -> None:
+    def _start(self, ticket: Ticket, execution: Execution, definition: WorkflowDefinition, *, marked: bool) -> None:
         run = _run_of(execution)
         self.followed.begin(execution)
         self.metrics.starts_by("claimed" if marked else "certain").inc()
@@ -261,6 +259,7 @@ class Intake:
             ),
             marked=marked,
             show=lambda: self._show(run),
+            acknowledge=ticket.finish,
         )
 
     def _show(self, run: Run) -> None:

@@ -88,15 +88,20 @@ class Projection(Service):
         *,
         followed: Followed,
         announce: Callable[[ActionFinished], Awaitable[None]],
+        recorded: Callable[[str], None],
         metrics: Metrics,
         patience: float,
         **kwargs: Any,
     ) -> None:
-        """Prepare; a result after which its run goes on waits ``patience`` seconds for the next one."""
+        """Prepare; a result after which its run goes on waits ``patience`` seconds for the next one.
+
+        ``recorded`` is told of each execution that MongoDB has a result of.
+        """
         super().__init__(**kwargs)
         self.executions = executions
         self.followed = followed
         self.announce = announce
+        self.recorded = recorded
         self.metrics = metrics
         self.patience = patience
         self._waiting: list[Item] = []
@@ -192,6 +197,8 @@ class Projection(Service):
                     return
         self.followed.written(folded)
         for ticket, result in batch:
+            if result is not None:
+                self.recorded(result.execution_id)
             if result is None:
                 pass
             elif result.execution_id in refused:

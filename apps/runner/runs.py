@@ -1,7 +1,8 @@
 """The executions that this process is running.
 
 A certainly new request starts without a word to MongoDB; if it has no final result after a short delay, a start mark
-(running, owner) is written, together with those of its neighbours. A mark that does not apply means that somebody else
+(running, owner) is written, together with those of its neighbours. Until then, or until a result is written, the request is
+not acknowledged (:mod:`apps.runner.unrecorded`). A mark that does not apply means that somebody else
 started the execution under another epoch: the run is a zombie and is cancelled. When a partition is taken away, the marks
 of what runs are written at once, so that its next owner, to whom the request may be delivered again, finds it taken; the
 run itself goes on and its results count.
@@ -26,6 +27,7 @@ import structlog
 from mode import Service
 
 from apps.runner.attempts import Run, now
+from apps.runner.unrecorded import Unrecorded
 from domain.execution import Ended, Execution, Restart, Status
 from store.interfaces import Executions, Started, StoreUnavailable
 
@@ -34,6 +36,8 @@ log = structlog.get_logger(__name__)
 LOOK_INTERVAL = 1.0  # seconds; a cancelled run stops within two of them
 LOOK_BATCH = 1000
 HAND_BACK_TIMEOUT = 5.0  # seconds
+RECORDED_WITHIN = 10.0  # seconds after which is looked whether a run is recorded: its results may have gone elsewhere
+GIVEN_UP_AFTER = 120.0  # seconds: no result of it can be under way any more
 _LONGEST_REASON = 1000  # characters
 RETRY_DELAY = 0.5  # seconds until a write that the store refused is tried again
 
@@ -78,6 +82,7 @@ class Runs(Service):
         self.mark_delay = mark_delay
         self.hand_back = hand_back
         self.live: dict[str, LiveRun] = {}
+        self.unrecorded = Unrecorded()
         self.draining = False
         self._slots = asyncio.Semaphore(limit)
         self._to_mark: deque[LiveRun] = deque()
@@ -96,8 +101,18 @@ class Runs(Service):
         """Give back a slot that no run was started with."""
         self._slots.release()
 
-    def start_run(self, run: Run, body: Callable[[], Awaitable[None]], *, marked: bool, show: Callable[[], None]) -> None:
+    def start_run(
+        self,
+        run: Run,
+        body: Callable[[], Awaitable[None]],
+        *,
+        marked: bool,
+        show: Callable[[], None],
+        acknowledge: Callable[[], None],
+    ) -> None:
         """Run ``body`` in a task of its own, in a slot that the caller has waited for.
+
+        ``acknowledge`` is called once MongoDB knows of the run, at once where it is ``marked``.
 
         ``show`` writes the table of who is busy, in the context of the event that asked for the run. Like the start mark, it
         is left out for a run that is over before anybody could look: that spares two of three records to Kafka.
@@ -107,8 +122,11 @@ class Runs(Service):
         self.live[run.execution_id] = live
         live.task = loop.create_task(self._keep(live, body))
         if marked:
+            self.unrecorded.recorded(run.execution_id)
+            acknowledge()
             show()
         else:
+            self.unrecorded.add(run.execution_id, acknowledge, live.started)
             live.mark_due = loop.time() + self.mark_delay
             self._to_mark.append(live)
             self._wake_marker.set()
@@ -129,6 +147,8 @@ class Runs(Service):
                     await self._end(
                         live.run, f"given up: it broke off {live.run.lost + 1} times in a row, at last by {error!r}"
                     )
+            if not self.draining:  # what is handed back then is delivered again, in case that fails
+                self.unrecorded.recorded(live.run.execution_id)
         finally:
             if self.live.get(live.run.execution_id) is live:
                 del self.live[live.run.execution_id]
@@ -166,8 +186,9 @@ class Runs(Service):
     async def _look_after(self) -> None:
         while not self.should_stop:
             await self.sleep(LOOK_INTERVAL)
-            started_before = asyncio.get_running_loop().time() - LOOK_INTERVAL
-            await self.give_up_stale([live for live in self.live.values() if live.started < started_before])
+            now = asyncio.get_running_loop().time()
+            await self.give_up_stale([live for live in self.live.values() if live.started < now - LOOK_INTERVAL])
+            await self.look_for_records(now)
 
     async def give_up_stale(self, lives: Sequence[LiveRun]) -> None:
         """Cancel those of the runs whose execution has ended or moved on. While the database is away, nothing is known."""
@@ -182,6 +203,24 @@ class Runs(Service):
                 epoch, status = states.get(live.run.execution_id, (live.run.epoch, Status.RUNNING))
                 if epoch > live.run.epoch or not status.is_open:
                     self._give_up(live, status)
+
+    async def look_for_records(self, now: float) -> None:
+        """Acknowledge what is recorded without a word to us: it was written by another runner, or before a lost answer."""
+        overdue = self.unrecorded.since_before(now - RECORDED_WITHIN)
+        ids = [execution_id for execution_id in overdue if execution_id not in self.live][:LOOK_BATCH]
+        if not ids:
+            return
+        try:
+            states = await self.executions.states(ids)
+        except StoreUnavailable as error:
+            log.warning("not looked whether runs are recorded", error=str(error), count=len(ids))
+            return
+        for execution_id in ids:
+            if states.get(execution_id) != (1, Status.PENDING):
+                self.unrecorded.recorded(execution_id)
+            elif overdue[execution_id] < now - GIVEN_UP_AFTER:
+                log.error("run was never recorded; left to the scheduler", execution_id=execution_id)
+                self.unrecorded.recorded(execution_id)
 
     def _give_up(self, live: LiveRun, status: Status) -> None:
         if live.task is not None and not live.task.done():
@@ -232,6 +271,7 @@ class Runs(Service):
             return
         for live in running:
             live.marked = True
+            self.unrecorded.recorded(live.run.execution_id)
             if self.live.get(live.run.execution_id) is live and live.run.execution_id not in lost:
                 live.context.run(live.show)
             if live.run.execution_id in lost and self.live.get(live.run.execution_id) is live:

@@ -125,7 +125,6 @@ class SchedulerApp(ServiceApp):
             taken=Taken(
                 self._request_log,
                 clock=wall_clock,
-                monotonic=time.monotonic,
                 republish_after=settings.republish_after,
             ),
             withdraw_if_passed_over=ticks.withdraw_if_passed_over,

@@ -5,9 +5,9 @@ in Kafka, behind others. Only the first is to be published anew: repeated reques
 
 So every second the ends of the partitions of ``workflow.execution`` are noted. A request that was published promptly lies
 below the end that is noted a while after it was made. Once the runners have acknowledged everything up to there, it was
-taken, or it is not in Kafka; and once they have had time to write what they took, whoever is pending still has been lost. A
-request that was not published promptly is claimed in the database by whoever takes it (see :mod:`apps.runner.intake`), so
-that it does no harm if it turns up later.
+taken, or it is not in Kafka; and what they acknowledge is recorded (see :mod:`apps.runner.unrecorded`), so whoever is
+pending still has been lost. A request that was not published promptly is claimed in the database by whoever takes it (see
+:mod:`apps.runner.intake`), so that it does no harm if it turns up later.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from mode import Service
 
-from apps.scheduler.clock import Clock, Monotonic
+from apps.scheduler.clock import Clock
 from events.broker import Broker, Inquiries
 from events.topics import EXECUTION, GROUP_OF_RUNNERS, PARTITIONS
 
@@ -93,17 +93,14 @@ class _Mark:
 class Taken:
     """Compares how far the requests go with how far the runners are."""
 
-    def __init__(self, requests: RequestLog, *, clock: Clock, monotonic: Monotonic, republish_after: float) -> None:
+    def __init__(self, requests: RequestLog, *, clock: Clock, republish_after: float) -> None:
         """Prepare; what waits for longer than ``republish_after`` seconds may be lost."""
         self._requests = requests
         self._clock = clock
-        self._monotonic = monotonic
         # A fifth longer than a request may take to Kafka and still count as published promptly: clocks differ a little.
         self._published_within = timedelta(seconds=republish_after * 0.6)
-        self._written_within = republish_after * 0.2
         self._ends: dict[int, int] = {}
         self._ahead: dict[int, deque[_Mark]] = {}  # not acknowledged yet
-        self._behind: dict[int, deque[tuple[float, datetime]]] = {}  # since when it is acknowledged (monotonic)
         self._until: dict[int, datetime] = {}
 
     @property
@@ -119,10 +116,8 @@ class Taken:
         """
         at = self._clock()
         reaches = await self._requests.reaches()
-        now = self._monotonic()
         for shard, reach in reaches.items():
             ahead = self._ahead.setdefault(shard, deque())
-            behind = self._behind.setdefault(shard, deque())
             if reach.end < self._ends.get(shard, 0):
                 ahead.clear()  # it is another log, or an older state of it
             self._ends[shard] = reach.end
@@ -130,6 +125,4 @@ class Taken:
                 ahead.pop()
             ahead.append(_Mark(at, reach.end))
             while ahead and ahead[0].end <= reach.acknowledged:
-                behind.append((now, ahead.popleft().at))
-            while behind and now - behind[0][0] >= self._written_within:
-                self._until[shard] = behind.popleft()[1] - self._published_within
+                self._until[shard] = ahead.popleft().at - self._published_within

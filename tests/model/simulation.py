@@ -541,7 +541,12 @@ class Runner(Process):
         self.strays = strays.Strays(executions, runs=self.runs, runner=self.name, hand_back=self._hand_back)
         self.followed = Followed()
         self.projection = Projection(
-            executions, followed=self.followed, announce=self._announce, metrics=metrics, patience=0.1
+            executions,
+            followed=self.followed,
+            announce=self._announce,
+            recorded=self.runs.unrecorded.recorded,
+            metrics=metrics,
+            patience=0.1,
         )
         self.secrets = Resources(http=None).secrets  # type: ignore[arg-type]
         self.intake = intake.Intake(
@@ -757,7 +762,7 @@ class Scheduler(Process):
             executions=executions,
             runners=Facade(self, world.runners_store),
             withdraw_if_passed_over=ticks.withdraw_if_passed_over,
-            taken=Taken(self, clock=clock, monotonic=world.loop.time, republish_after=REPUBLISH),
+            taken=Taken(self, clock=clock, republish_after=REPUBLISH),
             monotonic=world.loop.time,
             republish_after=REPUBLISH,
             stale_after=STALE,

@@ -47,15 +47,16 @@ def executions():
 
 @pytest_asyncio.fixture
 async def projection(executions):
-    announced = []
+    announced, recorded = [], []
 
     async def announce(result):
         announced.append(result)
 
     projection = Projection(
-        executions, followed=Followed(), announce=announce, metrics=Metrics(CollectorRegistry()), patience=3600
-    )
-    projection.announced = announced
+        executions, followed=Followed(), announce=announce, recorded=recorded.append,
+        metrics=Metrics(CollectorRegistry()), patience=3600,
+    )  # fmt: skip
+    projection.announced, projection.told_recorded = announced, recorded
     async with projection:
         yield projection
 
@@ -122,6 +123,7 @@ async def test_results_of_another_epoch_are_not_folded(executions, projection, a
     projection.add(ticket, result(asked, 0, Status.OK, epoch=2))
     await ticket.done.wait()
     assert executions.asked == [([1], {})]
+    assert projection.told_recorded == [asked.execution_id]
 
 
 async def test_a_result_that_another_process_has_written_is_not_forgotten(executions, projection, asked):

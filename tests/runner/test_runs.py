@@ -13,6 +13,7 @@ from apps.runner import runs
 from apps.runner.attempts import Run
 from apps.runner.runs import Runs
 from domain.execution import Admission, Cause, Status, admit, claim
+from store.interfaces import StoreUnavailable
 from tests.fakes.stores import FakeExecutions
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
@@ -42,7 +43,7 @@ class World:
 
     async def run(self, body, lost=0):
         await self.runs.slot()
-        self.runs.start_run(replace(RUN, lost=lost), body, marked=True, show=lambda: None)
+        self.runs.start_run(replace(RUN, lost=lost), body, marked=True, show=lambda: None, acknowledge=lambda: None)
         live = self.runs.live["e"]
         await asyncio.sleep(0)
         return live
@@ -72,7 +73,13 @@ async def test_a_run_is_shown_though_its_event_is_acknowledged_and_gone_by_then(
     asked, shown, end = Asked(), [], asyncio.Event()
     faust.streams._current_event.set(weakref.ref(asked))  # as a stream does
     await world.runs.slot()
-    world.runs.start_run(RUN, end.wait, marked=False, show=lambda: shown.append(type(faust.current_event())))
+    world.runs.start_run(
+        RUN,
+        end.wait,
+        marked=False,
+        show=lambda: shown.append(type(faust.current_event())),
+        acknowledge=lambda: None,
+    )
     faust.streams._current_event.set(None)
     del asked
     gc.collect()
@@ -124,3 +131,90 @@ async def test_stopping_does_not_wait_for_a_kafka_that_is_away(world, monkeypatc
     found = world.executions.found["e"]
     assert (found.status, found.epoch, found.lost) == (Status.PENDING, 3, 0)
     assert world.handed_back == []
+
+
+class Requests:
+    """Starts certainly new runs, and notes which of their requests are acknowledged."""
+
+    def __init__(self, world):
+        self.world, self.acknowledged = world, []
+
+    async def start(self, execution_id="e", body=None):
+        self.world.executions.found[execution_id] = admit(replace(ASKED, execution_id=execution_id, lock_key=execution_id))
+        await self.world.runs.slot()
+        run = replace(RUN, execution_id=execution_id, epoch=1)
+        self.world.runs.start_run(
+            run, body or asyncio.Event().wait, marked=False, show=lambda: None,
+            acknowledge=lambda: self.acknowledged.append(execution_id),
+        )  # fmt: skip
+        live = self.world.runs.live[execution_id]
+        await asyncio.sleep(0)
+        return live
+
+    async def finish(self, execution_id="e"):
+        async def body():
+            pass
+
+        await asyncio.wait([(await self.start(execution_id, body)).task])
+
+
+@pytest.fixture
+def requests(world):
+    return Requests(world)
+
+
+async def test_a_request_is_acknowledged_when_its_run_is_marked(world, requests, monkeypatch):
+    async def away(marks):
+        raise StoreUnavailable("away")
+
+    await requests.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.executions, "mark_started", away)
+        await world.runs.flush_marks()
+    assert requests.acknowledged == []
+    await world.runs.flush_marks()
+    assert requests.acknowledged == ["e"]
+
+
+async def test_a_request_whose_run_is_over_is_acknowledged_when_its_result_is_written(world, requests):
+    await requests.finish()
+    assert requests.acknowledged == []
+    world.runs.unrecorded.recorded("e")
+    world.runs.unrecorded.recorded("e")
+    assert requests.acknowledged == ["e"]
+
+
+async def test_a_request_whose_run_is_stopped_is_acknowledged(world, requests):
+    live = await requests.start()
+    world.runs.cancel("e")
+    await asyncio.wait([live.task])
+    assert requests.acknowledged == ["e"]
+
+
+async def test_a_request_whose_run_breaks_off_is_acknowledged_when_it_is_handed_back(world, requests):
+    async def body():
+        raise RuntimeError("oops")
+
+    await asyncio.wait([(await requests.start(body=body)).task])
+    assert world.handed_back == [(2, 1)]
+    assert requests.acknowledged == ["e"]
+
+
+async def test_a_request_whose_run_is_left_when_the_runner_stops_is_delivered_again(world, requests):
+    await requests.start()
+    await world.runs.hand_back_all(await world.runs.drain(0))
+    assert requests.acknowledged == []
+
+
+async def test_what_another_runner_has_recorded_is_acknowledged_in_the_end(world, requests):
+    for execution_id in ("recorded", "slow"):
+        await requests.finish(execution_id)
+    await requests.start("running")
+    world.executions.found["recorded"] = replace(world.executions.found["recorded"], status=Status.OK)
+    now = asyncio.get_running_loop().time()
+    await world.runs.look_for_records(now + runs.RECORDED_WITHIN - 1)
+    assert requests.acknowledged == [], "it is too early to ask"
+    await world.runs.look_for_records(now + runs.RECORDED_WITHIN + 1)
+    assert requests.acknowledged == ["recorded"]
+    await world.runs.look_for_records(now + runs.GIVEN_UP_AFTER + 1)
+    assert requests.acknowledged == ["recorded", "slow"]

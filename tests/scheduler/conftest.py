@@ -97,7 +97,6 @@ class Scheduler:
             taken=Taken(
                 world.requests,
                 clock=clock or world.clock.wall,
-                monotonic=world.clock.monotonic,
                 republish_after=10,
             ),
             monotonic=world.clock.monotonic,

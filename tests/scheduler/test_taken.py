@@ -29,16 +29,6 @@ async def test_what_the_runners_are_past_and_did_not_start_is(world, scheduler):
     assert world.requested == ["e"]
 
 
-async def test_what_is_taken_gets_time_to_be_marked_as_started(world, scheduler):
-    reach(world, 10, 0)
-    world.executions.put("w", "e")
-    await live(world, scheduler, [Runner(world, "r")], 40)
-    reach(world, 10, 10)
-    await scheduler.passes.look_ahead()
-    await scheduler.release()
-    assert world.published.requests == []
-
-
 async def test_what_was_lost_with_the_whole_log_is_published_again(world, scheduler):
     reach(world, 1000, 10)
     world.executions.put("w", "e")
