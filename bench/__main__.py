@@ -25,7 +25,6 @@ from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import GivenServers, Stack, on_free_ports
 from bench import history, measure
 from bench.scenarios import GOALS, SCENARIOS, SERVICES
-from store.client import MongoStore
 
 RESULTS = Path(__file__).parent / "results"
 USUAL = [name for name in SCENARIOS if name != "scaling"]
@@ -48,7 +47,9 @@ async def run(given: argparse.Namespace) -> Found:
             names = ["http-64"] if given.flat else given.scenario or USUAL
             await _run_all(names, stack, session, given, found)
             if given.flat:
-                await _fill(stack, given.stored_executions, given.stored_workflows)
+                await asyncio.to_thread(
+                    history.fill, stack.mongodb_url, measure.DATABASE, given.stored_executions, given.stored_workflows
+                )
                 full: Found = defaultdict(lambda: defaultdict(list))
                 await _run_all(names, stack, session, given, full)
                 found["http-64, full store"] = full["http-64"]
@@ -69,12 +70,6 @@ async def _run_all(
                 figures = await SCENARIOS[name](stack, session, given.scale)
             for figure, value in figures.items():
                 found[name][figure].append(value)
-
-
-async def _fill(stack: Stack, executions: int, workflows: int) -> None:
-    store = MongoStore(stack.mongodb_url, measure.DATABASE)
-    await history.fill(store, executions, workflows)
-    await store.stop()
 
 
 @asynccontextmanager
