@@ -71,8 +71,8 @@ class MongoStore:
             timeoutMS=milliseconds * 2,
             # How long a server that took itself for no primary is left alone: less than an operation is given.
             heartbeatFrequencyMS=max(500, milliseconds // 2),
-            # Asked that often, a server need not also tell changes by itself; that takes two more connections and a third of
-            # what an idle client costs.
+            # Asked that often, a server need not also tell changes by itself; that takes one more connection of each client
+            # and a third of what an idle one costs.
             serverMonitoringMode="poll",
             # Servers and load balancers close what is idle for minutes (the standalone database after ten), and the driver
             # notices only when it writes there: the first request after a quiet time would fail.

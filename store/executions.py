@@ -336,12 +336,7 @@ class MongoExecutions:
         updates = [
             UpdateOne(
                 {"_id": execution_id, "epoch": epoch, "status": {"$in": [Status.PENDING.value, Status.RUNNING.value]}},
-                {
-                    "$set": {"status": Status.RUNNING.value, "owner": runner, "stage": Status.RUNNING.value},
-                    "$addToSet": {"intents": key},
-                    "$min": {"started_at": at},
-                    "$unset": {"requested_at": ""},
-                },
+                {**_begun(runner, at), "$addToSet": {"intents": key}},
             )
             for execution_id, epoch, key, runner, at in intents
         ]
@@ -435,11 +430,7 @@ class MongoExecutions:
         async with translated():
             result = await self._live.update_many(
                 {"_id": {"$in": ids}, "epoch": epoch, "status": Status.PENDING.value},
-                {
-                    "$set": {"status": Status.RUNNING.value, "owner": runner, "stage": Status.RUNNING.value},
-                    "$min": {"started_at": at},
-                    "$unset": {"requested_at": ""},
-                },
+                _begun(runner, at),
             )
             if result.matched_count == len(ids):
                 return set()
@@ -522,8 +513,6 @@ class MongoExecutions:
 
     async def holders(self, lock_keys: Sequence[str]) -> Mapping[str, Execution]:
         """Return the open executions by lock key."""
-        if not lock_keys:
-            return {}
         found: Found = []
         for chunk in chunks([*dict.fromkeys(lock_keys)]):
             found += await self._find(self._live, {"lock_key": {"$in": chunk}})
@@ -685,7 +674,7 @@ class MongoExecutions:
     ) -> Sequence[Document]:
         found: list[Document] = []
         for chunk in chunks(ids):
-            found += [each async for each in collection.find({"_id": {"$in": [*chunk]}}, fields)]
+            found += [each async for each in collection.find({"_id": {"$in": chunk}}, fields)]
         return found
 
     async def _ids(self, collection: AsyncCollection[Document], ids: Sequence[str]) -> set[str]:
@@ -754,6 +743,15 @@ class MongoExecutions:
             new = [document for execution_id, document in documents.items() if execution_id not in known]
             if new:
                 await collection.insert_many(new, ordered=False)
+
+
+def _begun(runner: str, at: datetime) -> Document:
+    """Return the update of an open document whose execution a runner has begun."""
+    return {
+        "$set": {"status": Status.RUNNING.value, "owner": runner, "stage": Status.RUNNING.value},
+        "$min": {"started_at": at},
+        "$unset": {"requested_at": ""},
+    }
 
 
 def _reach_of(execution_id: str, now: datetime) -> int:

@@ -199,13 +199,14 @@ class Projection(Service):
         for ticket, result in batch:
             if result is not None:
                 self.recorded(result.execution_id)
-            if result is None:
-                pass
-            elif result.execution_id in refused:
-                self.followed.forget(result.execution_id)
-                self.metrics.refused.inc()
-                log.info("result turned away", execution_id=result.execution_id, epoch=result.epoch, seq=result.seq)
-            elif result.status is not Status.RUNNING:
-                self.followed.forget(result.execution_id)
-                await self.announce(result)
+                await self._tell(result, is_refused=result.execution_id in refused)
             ticket.finish()
+
+    async def _tell(self, result: ActionFinished, *, is_refused: bool) -> None:
+        if is_refused:
+            self.followed.forget(result.execution_id)
+            self.metrics.refused.inc()
+            log.info("result turned away", execution_id=result.execution_id, epoch=result.epoch, seq=result.seq)
+        elif result.status is not Status.RUNNING:
+            self.followed.forget(result.execution_id)
+            await self.announce(result)

@@ -29,11 +29,14 @@ def _is_open_ended(schema: dict[str, Any]) -> None:
     schema.pop("additionalProperties", None)
 
 
+# Built when somebody asks for the documents: most never do, and it is a megabyte.
+_SHOWN = ConfigDict(json_schema_extra=_is_open_ended, defer_build=True)
+
+
 class Shown(Model):
     """Base of the answers; fields that are not there are null, unless said otherwise."""
 
-    # Built when somebody asks for the documents: most never do, and it is a megabyte.
-    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_is_open_ended, defer_build=True)
+    model_config: ClassVar[ConfigDict] = _SHOWN
 
 
 def _shown(kind: type[Model]) -> type[Model]:
@@ -125,8 +128,7 @@ class RecentExecution(Shown):
 class DefinitionShown(WorkflowDefinition):
     """A definition, defaults filled in."""
 
-    # Built when somebody asks for the documents: most never do, and it is a megabyte.
-    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_is_open_ended, defer_build=True)
+    model_config: ClassVar[ConfigDict] = _SHOWN
 
 
 class WorkflowSummary(DefinitionShown):

@@ -18,6 +18,7 @@ from apps.scheduler.retries import Retries
 from apps.scheduler.skew import Skew
 from apps.scheduler.taken import Taken
 from apps.scheduler.ticks import Ticks
+from store.interfaces import Heartbeat
 from tests.fakes.stores import FakeOccurrences
 from tests.scheduler.memory import ALL_SHARDS, Clock, Executions, Faults, Published, Requests, Runners, Workflows
 from tests.scheduler.memory import Backfills as StoredBackfills
@@ -137,6 +138,14 @@ class Scheduler:
         """Release what is due now, and what becomes due by it."""
         while self.agenda.release():
             await self.agenda.settle()
+
+    async def look_round(self, beat: int) -> None:
+        """Do once whatever the timers do, with a runner that lives."""
+        await self.world.runners.beat(Heartbeat("runner", beat))
+        await self.passes.watch_runners()
+        await self.passes.watch_requests()
+        await self.passes.look_ahead()
+        await self.release()
 
     async def run(self, seconds: float, *, step: float = 0.5, every: float = 5.0) -> None:
         """Let time pass: a look at the requests every second, a pass every ``every`` seconds, a release at each step."""

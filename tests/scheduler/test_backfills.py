@@ -233,11 +233,7 @@ async def test_a_crash_between_any_two_steps_is_repaired_by_the_next_scheduler(w
     setattr(world.faults, fault[0], None)
     finish_at_once(world)
     for beat in range(2, 40):
-        await world.runners.beat(Heartbeat("runner", beat))
-        await another.passes.watch_runners()
-        await another.passes.watch_requests()
-        await another.passes.look_ahead()
-        await another.release()
+        await another.look_round(beat)
         for execution in list(world.executions.found.values()):
             if execution.status is Status.PENDING and execution.execution_id in world.requested:
                 world.executions.finish(execution.execution_id)

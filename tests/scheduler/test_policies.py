@@ -285,11 +285,7 @@ async def test_a_scheduler_that_dies_between_insert_and_publication_loses_nothin
     assert list(world.executions.found) == [tick("w", 10)]
     other = Scheduler(world, lead=0.25)
     for beat in range(2, 12):
-        await world.runners.beat(Heartbeat("runner", beat))
-        await other.passes.watch_runners()
-        await other.passes.watch_requests()
-        await other.passes.look_ahead()
-        await other.release()
+        await other.look_round(beat)
         world.clock.sleep(2)
     assert world.requested == [tick("w", 10)]
 
@@ -346,11 +342,7 @@ async def test_an_insert_that_nobody_knows_of_is_withdrawn_where_its_tick_was_sk
     world.executions.put("w", "late", due_at=at(-10), **late)
     world.executions.put("w2", "other", due_at=at(-10), **late)
     for beat in range(2, 12):
-        await world.runners.beat(Heartbeat("runner", beat))
-        await early.passes.watch_runners()
-        await early.passes.watch_requests()
-        await early.passes.look_ahead()
-        await early.release()
+        await early.look_round(beat)
         world.clock.sleep(2)
     assert set(world.executions.found) == {"other"}
     assert set(world.requested) == {"other"}

@@ -114,11 +114,7 @@ async def test_a_crash_between_any_two_steps_is_repaired_by_the_next_scheduler(w
         await scheduler.ticks.fire(await world.workflows.due_of("w"))
     setattr(world.faults, fault[0], None)
     for beat in range(2, 12):
-        await world.runners.beat(Heartbeat("runner", beat))
-        await another.passes.watch_runners()
-        await another.passes.watch_requests()
-        await another.passes.look_ahead()
-        await another.release()
+        await another.look_round(beat)
         world.clock.sleep(2)
     assert list(world.executions.found) == [tick("w", 10)]
     assert set(world.requested) == {tick("w", 10)}
