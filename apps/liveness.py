@@ -192,8 +192,8 @@ class Liveness(Service):
         if self.app.rebalancing or self.app.in_recovery:
             # It may take its time, as long as it goes on.
             tables: Any = self.app.tables
-            offsets = tables.recovery.active_offsets
-            self.progress.look({("settle", None): (self.app.in_recovery, sum(offsets.values()))}, time.monotonic())
+            restored = sum(offset or 0 for offset in tables.recovery.active_offsets.values())  # None: not looked up yet
+            self.progress.look({("settle", None): (self.app.in_recovery, restored)}, time.monotonic())
         else:
             reaches = await self._reaches()
             ends = {tp: reach.end for tp, reach in reaches.items()}

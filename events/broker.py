@@ -13,6 +13,10 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from events import connection
+
+connection.use()
+
 T = TypeVar("T")
 _CLOSE_TIMEOUT = 1.0  # seconds
 

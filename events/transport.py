@@ -26,6 +26,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from mode.services import WaitResults
 
+from events import connection
+
+connection.use()
+
 log = structlog.get_logger(__name__)
 
 IDLE_WAIT_MS = 500

@@ -7,9 +7,14 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from apps.liveness import Liveness, LoopWatch, Progress, Reach, tasks
+from apps.liveness import NAMES, Liveness, LoopWatch, Progress, Reach, tasks
 
 A, B = TP("workflow.execution", 0), TP("workflow.execution", 1)
+
+
+class FakeStore:
+    async def ping(self) -> None:
+        pass
 
 
 def looked(*looks: tuple[float, dict[TP, Reach]]) -> Progress:
@@ -63,6 +68,32 @@ def test_a_recovery_may_take_its_time_as_long_as_it_goes_on() -> None:
     progress.look({("settle", None): (True, 590)}, 640)
     progress.look({("settle", None): (True, 590)}, 660)
     assert progress.stalled(660) == {("settle", None): 70}
+
+
+async def test_a_recovery_that_does_not_know_yet_where_to_begin_is_judged_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up = []
+    tables = SimpleNamespace(recovery=SimpleNamespace(active_offsets={A: None, B: 3}))
+    app: Any = SimpleNamespace(
+        settings=SimpleNamespace(stall_after=0, liveness_interval=3600),
+        kafka=None,
+        should_stop=False,
+        producer_only=False,
+        changelogs=frozenset(),
+        rebalancing=True,
+        in_recovery=True,
+        is_full=lambda: False,
+        store=FakeStore(),
+        tables=tables,
+    )
+    liveness = Liveness(app)
+
+    async def kafka() -> tuple[str, frozenset[str]]:
+        return "cluster", NAMES
+
+    monkeypatch.setattr(liveness, "_kafka", kafka)
+    monkeypatch.setattr(liveness, "give_up", given_up.append)
+    await liveness._look_once()
+    assert given_up == ["nothing settled for 0 s, though there is something to settle"]
 
 
 def test_a_loop_that_does_not_turn_is_the_end() -> None:
