@@ -32,7 +32,7 @@ from apps.scheduler.clock import Clock
 log = structlog.get_logger(__name__)
 
 RECHECK = 1.0
-_SWAMPED = 4  # times as many as may be in flight
+_SWAMPED = 16  # times as many as may be in flight
 
 Key = tuple[Hashable, ...]
 

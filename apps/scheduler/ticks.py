@@ -117,7 +117,7 @@ class Ticks:
         decision = self._agenda.under_way(("decide", due.workflow_id))
         if decision is not None and decision.rank == (due.version, due.next_run):
             return  # of two that decide on one tick, one might fire what the other skips
-        release = due.next_run + jitter_of(trigger, due.anchor, due.workflow_id, due.next_run)
+        release = _release(due, trigger)
         self._agenda.arm(
             Entry(
                 key=_key(due.workflow_id),
@@ -169,7 +169,7 @@ class Ticks:
         trigger = self._trigger(due)
         if trigger is None:
             return
-        release = due.next_run + jitter_of(trigger, due.anchor, due.workflow_id, due.next_run)
+        release = _release(due, trigger)
         now = self._clock()
         # Whoever is queued comes first, so a workflow with a line is not admitted early.
         if now < release and due.overlap is not None and due.overlap.get("policy") == "queue":
@@ -184,7 +184,7 @@ class Ticks:
         """Give the tick its disposition now."""
         trigger = self._trigger(due)
         if trigger is not None:
-            release = due.next_run + jitter_of(trigger, due.anchor, due.workflow_id, due.next_run)
+            release = _release(due, trigger)
             await self._attempt(due, self._fire(due, trigger, release))
 
     async def _attempt(self, due: Due, step: Awaitable[None]) -> None:
@@ -237,8 +237,12 @@ class Ticks:
             await self._advance(due, Advance(None))
             return
         now = self._clock()
-        if now - release > self._misfire_after and await self._misfires(due, trigger, now):
-            return
+        if now - release > self._misfire_after:
+            late = await self._pass_over_missed(due, trigger, now)
+            if late is None:
+                return
+            due = late
+            release = _release(due, trigger)
         answer = await admit_under(
             Overlap.of(due.overlap),
             _admission(due, now),
@@ -251,7 +255,7 @@ class Ticks:
             skipped = Unfired(
                 due.workflow_id, Disposition.SKIPPED, due.next_run, due.next_run, holder=answer.execution_id or None
             )
-            await self._advance_unfired(due, skipped, self._next(trigger, due, due.next_run))
+            self._arm_if_soon(await self._advance_unfired(due, skipped, self._next(trigger, due, due.next_run)))
             return
         if isinstance(answer, Opened):
             self._metrics.ticks.labels("fired").inc()
@@ -267,16 +271,19 @@ class Ticks:
             self._metrics.ticks.labels("repeated").inc()
         await self._advance_fired(due, trigger)
 
-    async def _misfires(self, due: Due, trigger: Trigger, now: datetime) -> bool:
-        """Pass over what the misfire policy says is missed; False where the tick is to be fired all the same."""
+    async def _pass_over_missed(self, due: Due, trigger: Trigger, now: datetime) -> Due | None:
+        """Pass over what the misfire policy says is missed, and return the tick to fire now; None where there is none.
+
+        That one is not to wait its turn again: where all are late, it would be too late each time, and nothing ever ran.
+        """
         judgement = judge(trigger, due.anchor, due.next_run, now, self._misfire_after, workflow_id=due.workflow_id)
         if judgement.missed_until is None:
-            return False
+            return due
         if await self._executions.get(tick_execution_id(due.workflow_id, due.next_run)) is not None:
             # It was fired, and its scheduler died before it could say so; the ones after it were not.
             self._metrics.ticks.labels("repeated").inc()
             await self._advance_fired(due, trigger)
-            return True
+            return None
         missed = Unfired(
             due.workflow_id,
             Disposition.MISSED,
@@ -292,8 +299,11 @@ class Ticks:
             last=missed.last.isoformat(),
             ticks=missed.ticks,
         )
-        await self._advance_unfired(due, missed, judgement.fire)
-        return True
+        following = await self._advance_unfired(due, missed, judgement.fire)
+        if following is not None and _release(following, trigger) <= now:
+            return following
+        self._arm_if_soon(following)
+        return None
 
     async def withdraw_if_passed_over(self, execution: Execution) -> bool:
         """Withdraw a tick that was admitted, but has another disposition by now; True where that is so.
@@ -333,25 +343,29 @@ class Ticks:
             await self._occurrences.record(due.unfired)
         bound = max_runs_of(trigger)
         if bound is None:
-            return await self._advance(due, Advance(self._next(trigger, due, due.next_run), step=step_of(trigger)))
-        runs = due.runs + 1
-        return await self._advance(due, Advance(self._next(trigger, due, due.next_run) if runs < bound else None, runs))
+            advance = Advance(self._next(trigger, due, due.next_run), step=step_of(trigger))
+        else:
+            runs = due.runs + 1
+            advance = Advance(self._next(trigger, due, due.next_run) if runs < bound else None, runs)
+        advanced = await self._advance(due, advance)
+        if advanced:
+            self._arm_if_soon(_following(due, advance))
+        return advanced
 
-    async def _advance_unfired(self, due: Due, unfired: Unfired, next_run: datetime | None) -> None:
+    async def _advance_unfired(self, due: Due, unfired: Unfired, next_run: datetime | None) -> Due | None:
+        """Advance the schedule past these ticks, and return how it goes on; None where it does not, or not from here."""
         joined = due.unfired.joined(unfired) if due.unfired is not None else unfired
         if joined is None and due.unfired is not None:
             await self._occurrences.record(due.unfired)
-        await self._advance(due, Advance(next_run, unfired=joined or unfired))
+        advance = Advance(next_run, unfired=joined or unfired)
+        return _following(due, advance) if await self._advance(due, advance) else None
 
     async def _advance(self, due: Due, advance: Advance) -> bool:
-        """Advance the schedule, and arm the next tick if it is due soon; False where it is not at this tick any more."""
-        if not await self._workflows.advance(due.workflow_id, due.version, due.next_run, advance):
+        """Advance the schedule; False where it is not at this tick any more."""
+        advanced = await self._workflows.advance(due.workflow_id, due.version, due.next_run, advance)
+        if not advanced:
             await self.refresh(due.workflow_id)
-            return False
-        if advance.next_run is not None:
-            runs = due.runs if advance.runs is None else advance.runs
-            self._arm_if_soon(replace(due, next_run=advance.next_run, runs=runs, unfired=advance.unfired))
-        return True
+        return advanced
 
     def _trigger(self, due: Due) -> Trigger | None:
         try:
@@ -360,8 +374,8 @@ class Ticks:
             log.error("trigger not understood; not fired", workflow_id=due.workflow_id, error=str(error))
             return None
 
-    def _arm_if_soon(self, due: Due) -> None:
-        if due.next_run <= self._clock() + self._lookahead:
+    def _arm_if_soon(self, due: Due | None) -> None:
+        if due is not None and due.next_run <= self._clock() + self._lookahead:
             self.arm(due)
 
 
@@ -388,6 +402,19 @@ def _due(workflow: Workflow) -> Due | None:
         unfired=workflow.unfired,
         timeout=definition.get("timeout"),
     )
+
+
+def _following(due: Due, advance: Advance) -> Due | None:
+    """Return a schedule as an advance leaves it; None where it is over."""
+    if advance.next_run is None:
+        return None
+    runs = due.runs if advance.runs is None else advance.runs
+    return replace(due, next_run=advance.next_run, runs=runs, unfired=advance.unfired)
+
+
+def _release(due: Due, trigger: Trigger) -> datetime:
+    """Return when the tick is to be released: at its instant, or after its jitter."""
+    return due.next_run + jitter_of(trigger, due.anchor, due.workflow_id, due.next_run)
 
 
 def _admission(due: Due, at: datetime) -> Admission:

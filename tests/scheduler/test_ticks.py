@@ -72,7 +72,7 @@ async def test_ticks_of_one_instant_are_released_together(world, scheduler):
 async def test_while_far_more_is_due_than_can_be_released_no_more_is_read(world, scheduler):
     for number in range(60):
         world.workflows.put(f"w{number}")
-    scheduler.agenda._limit = 10
+    scheduler.agenda._limit = 3
     world.clock.sleep(5)
     await scheduler.ticks.read()
     world.clock.sleep(5)
@@ -158,6 +158,17 @@ async def test_after_downtime_only_the_last_missed_tick_is_fired(world, schedule
     await scheduler.release()
     assert world.requested == [tick("w", 3600)]
     assert world.workflows.heads["w"].next_run == at(3601)
+
+
+async def test_what_is_left_of_missed_ticks_is_fired_without_waiting_its_turn_again(world, scheduler):
+    """Where more is due than can be done, it would have been missed by then: nothing ever ran."""
+    world.workflows.put("w", "1s", next_run=at(1))
+    world.clock.sleep(3600.5)
+    await scheduler.ticks.fire(await world.workflows.due_of("w"))
+    assert world.requested == [tick("w", 3600)]
+    assert await world.occurrences.list("w", before=None, limit=9) == [
+        Unfired("w", Disposition.MISSED, at(1), at(3599), 3599)
+    ]
 
 
 @pytest.mark.parametrize("name", ["admit", "advance"])
