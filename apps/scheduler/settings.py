@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
+from apps.scheduler.agenda import IN_FLIGHT
 from apps.settings import LONGEST_RETENTION, ServiceSettings
 
 
@@ -25,9 +26,7 @@ class SchedulerSettings(ServiceSettings):
         description="Seconds, up to twice as many, before its instant at which a tick is inserted, to be published on time.",
     )
     scheduler_max_in_flight: int = Field(
-        # Their writes are as large. With 500, whoever runs what is released waited so long for the database that nothing new
-        # was young enough to be started without asking: 1,000 ticks offered a second, 40 executions finished; 110 with 128.
-        default=128,
+        default=IN_FLIGHT,
         ge=1,
         description="Ticks and restarts that are released at the same time; more of them wait their turn.",
     )

@@ -176,7 +176,7 @@ class Ticks:
             self._decide_at(release, due)
         elif now >= release:
             self._metrics.released(KIND, now - release)
-            await self._attempt(due, self._fire(due, trigger, release))
+            await self._attempt(due, self._fire(due, trigger))
         else:
             await self._attempt(due, self._admit_early(due, trigger, release))
 
@@ -184,8 +184,7 @@ class Ticks:
         """Give the tick its disposition now."""
         trigger = self._trigger(due)
         if trigger is not None:
-            release = _release(due, trigger)
-            await self._attempt(due, self._fire(due, trigger, release))
+            await self._attempt(due, self._fire(due, trigger))
 
     async def _attempt(self, due: Due, step: Awaitable[None]) -> None:
         try:
@@ -232,17 +231,17 @@ class Ticks:
             )
         )
 
-    async def _fire(self, due: Due, trigger: Trigger, release: datetime) -> None:
+    async def _fire(self, due: Due, trigger: Trigger) -> None:
         if isinstance(trigger, ManualTrigger):
             await self._advance(due, Advance(None))
             return
         now = self._clock()
-        if now - release > self._misfire_after:
+        if now - _release(due, trigger) > self._misfire_after:
             late = await self._pass_over_missed(due, trigger, now)
             if late is None:
                 return
             due = late
-            release = _release(due, trigger)
+        release = _release(due, trigger)
         answer = await admit_under(
             Overlap.of(due.overlap),
             _admission(due, now),
