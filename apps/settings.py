@@ -90,7 +90,7 @@ class ServiceSettings(BaseSettings):
     mongodb_database: str = Field(default="workflows", description="Name of the database.")
     mongodb_timeout: float = Field(default=3.0, gt=0, description="Seconds until an unreachable database is an error.")
     republish_after: float = Field(
-        default=10.0,
+        default=8.0,
         gt=0,
         description="Seconds until a request that runners have passed without starting it is published again.",
     )

@@ -13,14 +13,15 @@ does not arm it twice, neither while it is armed nor while it is in flight. It h
 
 Due is decided by the wall clock alone. The event loop sleeps by its monotonic clock, so a wait is never longer than
 ``RECHECK``: however the wall clock is stepped, an entry is released at most that much later, and never before its instant.
-Entries of one instant are released in one turn of the loop, so that their writes share a group commit. What is promised is
-taken up at once, whatever waits for a place: it is the last step of something that others wait for already.
+Entries of one instant are released in one turn of the loop, so that their writes share a group commit. Of those that wait for
+a place, the one that was due first gets it, whenever it was armed. What is promised is taken up at once, whatever waits: it is
+the last step of something that others wait for already.
 """
 
 import asyncio
 import heapq
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -76,10 +77,12 @@ class Agenda:
         self._on_release = on_release
         self._armed: dict[Key, _Armed] = {}
         self._heap: list[tuple[datetime, int, Key]] = []
-        self._ready: deque[Entry] = deque()
+        self._ready: list[tuple[datetime, int, Entry]] = []  # a heap
+        self._arrivals = count()
         self._busy: dict[Key, Entry] = {}  # ready or in flight
         self._behind: dict[Key, Entry] = {}  # due, but the one before of the same key is still busy
         self._tasks: set[asyncio.Task[None]] = set()
+        self._gone = asyncio.Event()  # something that was in flight
         self._serials = count(1)
         self._serial = 0
         self._handle: asyncio.TimerHandle | None = None
@@ -162,10 +165,11 @@ class Agenda:
             key: found for key, found in self._armed.items() if found.entry.shard in shards or found.entry.promised
         }
         self._behind = {key: entry for key, entry in self._behind.items() if entry.shard in shards}
-        for entry in self._ready:
+        for _, _, entry in self._ready:
             if entry.shard not in shards:
                 self._busy.pop(entry.key, None)
-        self._ready = deque(entry for entry in self._ready if entry.shard in shards)
+        self._ready = [waiting for waiting in self._ready if waiting[2].shard in shards]
+        heapq.heapify(self._ready)
 
     def retain(self, kind: str, keys: Collection[Key], *, until: datetime, serial: int) -> None:
         """Forget the entries of ``kind`` that a read up to ``until`` did not find: they are not due any more.
@@ -230,6 +234,16 @@ class Agenda:
         self._fill()
         return released
 
+    async def finish(self, keys: Collection[Key], within: float) -> None:
+        """Wait until nothing of ``keys`` is under way any more, for ``within`` seconds at most, while entries are released."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._finish(keys), within)
+
+    async def _finish(self, keys: Collection[Key]) -> None:
+        while self._loop is not None and any(self.under_way(key) for key in keys):
+            self._gone.clear()
+            await self._gone.wait()
+
     async def settle(self) -> None:
         """Wait until nothing is in flight."""
         while self._tasks:
@@ -268,11 +282,11 @@ class Agenda:
         if entry.promised:
             self._start(entry)
         else:
-            self._ready.append(entry)
+            heapq.heappush(self._ready, (entry.due, next(self._arrivals), entry))
 
     def _fill(self) -> None:
         while self._ready and len(self._tasks) < self._limit:
-            self._start(self._ready.popleft())
+            self._start(heapq.heappop(self._ready)[2])
 
     def _start(self, entry: Entry) -> None:
         task = asyncio.ensure_future(self._run(entry))
@@ -281,6 +295,7 @@ class Agenda:
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
+        self._gone.set()
         self._fill()
 
     async def _run(self, entry: Entry) -> None:

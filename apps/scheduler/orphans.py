@@ -19,7 +19,7 @@ from datetime import timedelta
 
 import structlog
 
-from apps.scheduler.agenda import Agenda, Entry
+from apps.scheduler.agenda import Agenda, Entry, Key
 from apps.scheduler.clock import Clock, Monotonic
 from apps.scheduler.endings import Endings
 from apps.scheduler.metrics import Metrics
@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 # An unclaimed execution is published again after republish_after, then 2, 4, 8 … times that, and so on up to this factor.
 LONGEST_BACKOFF = 64
+# What follows may be hundreds of ticks that are late as well, and share the database.
+_AHEAD_OF_OTHERS = 1.5  # seconds
 
 
 @dataclass
@@ -139,7 +141,7 @@ class Orphans:
     # -- unclaimed -----------------------------------------------------------------------------------------------------
 
     async def read_unclaimed(self) -> int:
-        """Publish anew what no runner has taken, and return how many those are.
+        """Publish anew what no runner has taken, wait for that for a moment, and return how many those are.
 
         Raises:
             StoreUnavailable: the store cannot be reached.
@@ -162,13 +164,16 @@ class Orphans:
         before = min(self._clock() - timedelta(seconds=self._republish_after), max(until[shard] for shard in shards))
         # Those that are left alone for now are the oldest: the page is that much longer, or they would fill it.
         limit = self._page + len(self._patience)
-        lost = 0
+        lost: list[Key] = []
         for execution in await self._executions.unclaimed(before, shards, limit):
             patience = self._patience.get(execution.execution_id)
             is_patient = patience is not None and now < patience.until
             if not is_patient and execution.requested_at is not None and execution.requested_at <= until[execution.shard]:
-                lost += self._arm("unclaimed", execution)
-        return lost
+                key = self._arm("unclaimed", execution)
+                if key is not None:
+                    lost.append(key)
+        await self._agenda.finish(lost, _AHEAD_OF_OTHERS)
+        return len(lost)
 
     async def watch_requests(self) -> None:
         """Take note of how far the runners are, also while this worker waits for its shards: whoever takes over knows it."""
@@ -247,20 +252,25 @@ class Orphans:
 
     # -- both ----------------------------------------------------------------------------------------------------------
 
-    def _arm(self, kind: str, execution: Execution) -> bool:
+    def _arm(self, kind: str, execution: Execution) -> Key | None:
+        """Return the key of what is armed; None where it is under way already."""
+        key = (kind, execution.execution_id)
+
         async def act() -> None:
             try:
                 await (self.rescue(execution) if kind == "lost" else self.republish(execution))
             except StoreUnavailable as error:
                 log.warning("orphan left to the next pass", execution_id=execution.execution_id, error=str(error))
 
-        return self._agenda.arm(
+        is_armed = self._agenda.arm(
             Entry(
-                key=(kind, execution.execution_id),
+                key=key,
                 workflow_id=execution.workflow_id,
                 shard=execution.shard,
-                due=self._clock(),
+                # What should have been published long ago comes before what has just become due.
+                due=execution.requested_at or self._clock(),
                 revision=execution.epoch,
                 act=act,
             )
         )
+        return key if is_armed else None

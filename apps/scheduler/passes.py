@@ -63,11 +63,12 @@ class Passes:
             if not self._agenda.shards:
                 return
             began = self._monotonic()
+            # First: after a take-over these are the latest of all, and the database is busy with what follows.
+            await self._attempt("unclaimed", self._orphans.read_unclaimed)
             await self._attempt("ticks", self._ticks.read)
             await self._attempt("retries", self._retries.read)
             await self._attempt("line", self._line.read)
             await self._attempt("backfills", self._backfills.read)
-            await self._attempt("unclaimed", self._orphans.read_unclaimed)
             await self._attempt("untold", self._endings.read_untold)
             await self._attempt("skew", self._skew.look)
             self._metrics.pass_seconds.set(self._monotonic() - began)

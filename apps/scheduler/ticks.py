@@ -323,6 +323,7 @@ class Ticks:
         return withdrawn
 
     async def _is_passed_over(self, workflow_id: str, tick: datetime) -> bool:
+        # One after the other: what the workflow does not name any more has been recorded before.
         workflow = await self._workflows.get(workflow_id)
         if workflow is not None and workflow.held_from is not None and workflow.held_from <= tick:
             return True

@@ -25,6 +25,7 @@ async def pass_when_calm(app: faust.App, passes: Passes) -> None:
     while not is_calm(app):  # noqa: ASYNC110 - Faust offers nothing to wait for
         await asyncio.sleep(_PATIENCE)
     await passes.watch_runners()
+    await passes.watch_requests()
     await passes.look_ahead()
     # What a dead scheduler admitted in its last moment is not old enough yet to be told from what is just being started.
     for seconds in _LATER_LOOKS:

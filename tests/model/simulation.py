@@ -63,7 +63,7 @@ START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 SHARDS = frozenset(range(PARTITIONS))
 SESSION = 10.0
 STALE = 10.0
-REPUBLISH = 10.0
+REPUBLISH = 8.0
 INTERVAL = timedelta(seconds=4)  # of the periodic workflow
 STOPS_WITHIN = 3.0  # seconds: two looks, and the steps between
 TOPICS = {EXECUTION.name: Decoder(*EXECUTION.records), ACTION_RESULT.name: Decoder(*ACTION_RESULT.records)}

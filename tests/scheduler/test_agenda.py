@@ -125,6 +125,20 @@ async def test_no_more_than_the_limit_are_in_flight(agenda, done):
     assert len(done.log) == 8
 
 
+async def test_of_those_that_wait_for_a_place_the_one_that_was_due_first_gets_it(agenda, clock, done):
+    done.gate = asyncio.Event()
+    for number in range(3, 9):
+        agenda.arm(done.entry(f"due at {number}", number))
+    clock.sleep(10)
+    agenda.release()
+    agenda.arm(done.entry("due at 1", 1))
+    agenda.arm(done.entry("due at 10", 10))
+    agenda.release()
+    done.gate.set()
+    await agenda.settle()
+    assert done.names == [f"due at {number}" for number in (3, 4, 5, 1, 6, 7, 8, 10)]
+
+
 async def test_what_is_promised_waits_for_no_place(agenda, done):
     """It is a tick that is admitted already: behind a backlog it would be published when that is over."""
     done.gate = asyncio.Event()
@@ -137,6 +151,22 @@ async def test_what_is_promised_waits_for_no_place(agenda, done):
     assert done.names == ["tick 0", "tick 1", "tick 2", "publish"]
     done.gate.set()
     await agenda.settle()
+
+
+async def test_the_end_of_entries_can_be_waited_for_but_not_longer_than_that(agenda, done):
+    done.gate = asyncio.Event()
+    agenda.arm(done.entry("a", 0))
+    await agenda.finish([("tick", "a")], 10)  # nothing is released yet: nothing to wait for
+    agenda.start()
+    await agenda.finish([("tick", "a")], 0.01)
+    assert done.names == ["a"]
+    waiting = asyncio.ensure_future(agenda.finish([("tick", "a"), ("tick", "unknown")], 10))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    done.gate.set()
+    await waiting
+    assert agenda.in_flight == 0
+    await agenda.stop()
 
 
 async def test_disarmed_entries_are_forgotten(agenda, clock, done):

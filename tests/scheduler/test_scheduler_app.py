@@ -23,6 +23,9 @@ class Passes:
     async def watch_runners(self):
         self.made.append("runners")
 
+    async def watch_requests(self):
+        self.made.append("requests")
+
     async def look_ahead(self):
         self.made.append("ahead")
 
@@ -66,6 +69,6 @@ async def test_shards_follow_the_assignment_and_a_pass_follows_at_once(app, monk
     assert app.passes.made == []
     app.rebalancing = False
     await asyncio.wait_for(waiting, 10)
-    assert app.passes.made == ["runners", "ahead", "ahead", "ahead"]
+    assert app.passes.made == ["runners", "requests", "ahead", "ahead", "ahead"]
     await app._give_up_shards(app, {TP(SCHEDULE.name, 1)})
     assert app.agenda.shards == {5}
