@@ -8,13 +8,13 @@ BIN := $(VENV)/bin
 run: $(VENV)/installed ## Start Kafka, the database and the three services.
 	$(BIN)/wf up
 
-test: $(VENV)/installed lint ## Lint, types and every test, on a stack of its own.
+test: $(VENV)/installed-test lint ## Lint, types and every test, on a stack of its own.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(VENV)/installed ## Kill, freeze and wipe things under load, then look whether anything was lost. ARGS='--seed 7 --minutes 20'
 	$(BIN)/python -m chaos $(ARGS)
 
-lint: $(VENV)/installed
+lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy actions apps chaos bench docs domain events store templates vault
@@ -22,6 +22,10 @@ lint: $(VENV)/installed
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --editable '.[standalone]'
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --editable '.[standalone,test]'
 	touch $@
 
@@ -38,7 +42,7 @@ bench-schedules: $(VENV)/installed ## Punctuality, throughput, take-over and siz
 docs: $(VENV)/installed ## Write the reference pages that are made from the code.
 	$(BIN)/python -m docs.generate
 
-screenshots: $(VENV)/installed ## Make the pictures in docs/images; needs Chromium.
+screenshots: $(VENV)/installed-test ## Make the pictures in docs/images; needs Chromium.
 	$(BIN)/python -m docs.screenshots
 
 clean: ## Remove the virtual environment and the caches.

@@ -135,7 +135,7 @@ class ServiceApp(faust.App):
             consumer_auto_offset_reset="earliest",
             producer_max_request_size=LARGEST_RECORD,
             broker_session_timeout=settings.kafka_session_timeout,
-            # Three heartbeats fit into a session, as Kafka's documents advise. More of them would have a dead consumer missed
+            # Three heartbeats fit into a session, as Kafka's documents advise. With more of them a dead consumer is missed
             # later: its session lasts from the last one on.
             broker_heartbeat_interval=settings.kafka_session_timeout / 3.5,
             # What a runner has taken is known to the schedulers, which look for what got lost, when it is committed.

@@ -21,6 +21,7 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
+from apps.standalone.errors import StandaloneError
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import GivenServers, Stack, on_free_ports
 from bench import history, measure
@@ -176,7 +177,10 @@ def main() -> None:
     """Run what the arguments say."""
     given = read_arguments()
     before = measure.pace()
-    results = summarised(asyncio.run(run(given)))
+    try:
+        results = summarised(asyncio.run(run(given)))
+    except StandaloneError as error:
+        sys.exit(f"error: {error}")
     RESULTS.mkdir(exist_ok=True)
     document = {
         "at": datetime.now(timezone.utc).isoformat(),

@@ -13,9 +13,9 @@ does not arm it twice, neither while it is armed nor while it is in flight. It h
 
 Due is decided by the wall clock alone. The event loop sleeps by its monotonic clock, so a wait is never longer than
 ``RECHECK``: however the wall clock is stepped, an entry is released at most that much later, and never before its instant.
-Entries of one instant are released in one turn of the loop, so that their writes share a group commit. Of those that wait for
-a place, the one that was due first gets it, whenever it was armed. What is promised is taken up at once, whatever waits: it is
-the last step of something that others wait for already.
+Entries of one instant are released in one turn of the loop, so that their writes share a group commit. Of those that wait
+for a place, the one that was due first gets it, whenever it was armed. What is promised is taken up at once, whatever waits:
+it is the last step of something that others wait for already.
 """
 
 import asyncio
@@ -235,7 +235,7 @@ class Agenda:
         return released
 
     async def finish(self, keys: Collection[Key], within: float) -> None:
-        """Wait until nothing of ``keys`` is under way any more, for ``within`` seconds at most, while entries are released."""
+        """Wait until nothing of ``keys`` is under way any more, for ``within`` seconds at most, once started."""
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._finish(keys), within)
 

@@ -27,6 +27,13 @@ class PortGivenTwice(StandaloneError):
         super().__init__(f"port {port} is given to both {first} and {second}: choose another for one of them")
 
 
+class ServersHalfGiven(StandaloneError):
+    """One of two servers is named, the other is not."""
+
+    def __init__(self, given: str, missing: str) -> None:
+        super().__init__(f"{given} is set, but {missing} is not: set both to use servers that run already, or neither")
+
+
 class DataDirInUse(StandaloneError):
     """Another stack runs on the same data directory."""
 

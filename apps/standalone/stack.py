@@ -24,7 +24,7 @@ from typing import Any
 from mode import Service
 from typing_extensions import Self
 
-from apps.standalone.errors import ChildFailed
+from apps.standalone.errors import ChildFailed, ServersHalfGiven
 from apps.standalone.jars import Progress
 from apps.standalone.kafka import Kafka, java
 from apps.standalone.lock import DataDirLock
@@ -181,9 +181,16 @@ class GivenServers:
 
     @classmethod
     def of_environment(cls) -> GivenServers | None:
-        """Return the servers that ``KAFKA_BOOTSTRAP`` and ``MONGODB_URL`` name; None unless both are set."""
-        given = os.environ.get("KAFKA_BOOTSTRAP"), os.environ.get("MONGODB_URL")
-        return cls(given[0], given[1]) if given[0] and given[1] else None
+        """Return the servers that ``KAFKA_BOOTSTRAP`` and ``MONGODB_URL`` name; None where neither is set.
+
+        Raises:
+            ServersHalfGiven: one of them is.
+        """
+        kafka, mongodb = os.environ.get("KAFKA_BOOTSTRAP"), os.environ.get("MONGODB_URL")
+        if bool(kafka) != bool(mongodb):
+            given, missing = ("KAFKA_BOOTSTRAP", "MONGODB_URL") if kafka else ("MONGODB_URL", "KAFKA_BOOTSTRAP")
+            raise ServersHalfGiven(given, missing)
+        return cls(kafka, mongodb) if kafka and mongodb else None
 
 
 class Stack(Supervised):

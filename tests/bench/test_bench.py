@@ -1,6 +1,9 @@
 """The benchmark measures what it says; that it is quick is not asked here."""
 
+import asyncio
 import json
+import os
+import sys
 from types import SimpleNamespace
 
 import aiohttp
@@ -38,6 +41,19 @@ async def test_what_was_found_is_judged_and_written(tmp_path, monkeypatch, capsy
     shown = capsys.readouterr().out
     assert "✓ ≥ 1000" in shown
     assert "✗ ≤ 0.3" in shown
+
+
+async def test_one_server_alone_is_no_place_to_measure():
+    environment = {**os.environ, "MONGODB_URL": "mongodb://127.0.0.1:1"}
+    environment.pop("KAFKA_BOOTSTRAP", None)
+    bench = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, told = await bench.communicate()
+    assert bench.returncode == 1
+    assert told.decode() == (
+        "error: MONGODB_URL is set, but KAFKA_BOOTSTRAP is not: set both to use servers that run already, or neither\n"
+    )
 
 
 def _result(work):
