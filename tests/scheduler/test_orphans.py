@@ -47,13 +47,17 @@ async def test_what_nobody_took_is_published_again_as_the_same_attempt(world, sc
     assert (request.epoch, request.attempt, request.lost) == (6, 2, 1)
 
 
-async def test_it_goes_before_what_became_due_since(world, scheduler):
+@pytest.mark.parametrize("releasing", [True, False], ids=["while entries are released", "in a backlog"])
+async def test_it_goes_before_what_became_due_since(world, scheduler, releasing):
     """As after a take-over: the dead scheduler had admitted it already, and there are many ticks that nobody has seen."""
     world.executions.put("w", "e")
     await live(world, scheduler, [Runner(world, "r")], 12)
     for number in range(300):
         world.workflows.put(f"w{number}", next_run=at(11))
+    if releasing:
+        scheduler.agenda.start()
     await scheduler.look_round(beat=99)
+    await scheduler.agenda.stop()
     assert len(world.requested) == 301
     assert world.requested[0] == "e"
 
