@@ -16,6 +16,7 @@ from actions.http.connections import Connections
 from actions.running import Resources, Send
 from apps import health
 from apps.runner import agents, commands, views
+from apps.runner.attempts import now
 from apps.runner.definitions import Definitions
 from apps.runner.heartbeat import Heartbeats
 from apps.runner.intake import Intake, Topics
@@ -241,7 +242,7 @@ class RunnerApp(ServiceApp):
             return
         ends = await self.consumer.highwaters(*ours)
         committed = await cast(Consumer, self.consumer).committed_offsets(ours)
-        self.positions.assigned(ends, committed)
+        self.positions.assigned(ends, committed, now())
 
     async def _leave_partitions(self, app: Any, revoked: set[TP], **_: Any) -> None:
         self.positions.revoked(revoked)

@@ -3,8 +3,9 @@
 - *Not admitted* (epoch 0: published straight to Kafka): admitted here by one insert under a deterministic id, then published
   again as an admitted request, exactly as the API does it; the original is acknowledged when the insert is durable. A
   replay derives the same id and is refused. While the workflow is busy, the request is recorded as a skipped execution.
-- *Certainly new* (first epoch, above the end of its partition at assignment, promptly published): started at once, without a
-  read; but where it has waited in a backlog, only after a look whether it still stands: it may have been cancelled.
+- *Certainly new* (first epoch, promptly published, requested after its partition was assigned, and above its end then):
+  started at once, without a read; but where it has waited in a backlog, only after a look whether it still stands: it may
+  have been cancelled.
 - *Doubtful* (everything else): claimed first, by a conditional update that raises the epoch. A stale one finds another epoch
   or a terminal state, and is dropped.
 
@@ -168,7 +169,7 @@ class Intake:
             and not request.carried
             and request.requested_at is not None
             and _appended_at(message) - instant(request.requested_at) < self._soon
-            and self.positions.is_new(message.tp, message.offset)
+            and self.positions.is_new(message.tp, message.offset, instant(request.requested_at))
         )
 
     def _is_young(self, request: ExecutionRequest) -> bool:

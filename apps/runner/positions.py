@@ -2,7 +2,8 @@
 
 A record at or above the end of its partition at assignment cannot have been seen by an earlier owner. One below may have
 been: it is claimed in MongoDB first, and only after the results of that partition that were already in Kafka are written,
-so that what succeeded before is not run again.
+so that what succeeded before is not run again. So is one above it that was requested before the assignment: a producer whose
+acknowledgement was lost sends it a second time, and an earlier owner may have taken the first copy.
 
 A process that was suspended (a stopped container, a long pause) may have lost its partitions without knowing. Until the
 next heartbeat to Kafka has told, it must not believe that anything is new: :meth:`Positions.settle` waits for that.
@@ -11,6 +12,7 @@ next heartbeat to Kafka has told, it must not believe that anything is new: :met
 import asyncio
 import time
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import structlog
 from faust.types import TP
@@ -19,6 +21,7 @@ from events.topics import ACTION_RESULT
 
 log = structlog.get_logger(__name__)
 
+CLOCKS_DIFFER = timedelta(seconds=1)
 CATCH_UP_TIMEOUT = 30.0  # seconds; a claim is safe without, it may only repeat an action
 
 
@@ -28,13 +31,15 @@ class Positions:
     def __init__(self, *, session_timeout: float) -> None:
         self.session_timeout = session_timeout
         self._ends: dict[TP, int] = {}
+        self._assigned_at: dict[TP, datetime] = {}
         self._written: dict[TP, int] = {}  # next offset
         self._taken: dict[TP, int] = {}  # next offset
         self._alive_at = time.monotonic()
 
-    def assigned(self, ends: Mapping[TP, int], committed: Mapping[TP, int]) -> None:
-        """Note the ends and the committed offsets of newly assigned partitions."""
+    def assigned(self, ends: Mapping[TP, int], committed: Mapping[TP, int], at: datetime) -> None:
+        """Note the ends and the committed offsets of newly assigned partitions, as they were before the instant ``at``."""
         self._ends.update(ends)
+        self._assigned_at.update(dict.fromkeys(ends, at))
         for tp, offset in committed.items():
             # Their first records may have been dealt with while these offsets were being asked for.
             self._written[tp] = max(offset, self._written.get(tp, 0))
@@ -43,6 +48,7 @@ class Positions:
         """Forget partitions."""
         for tp in partitions:
             self._ends.pop(tp, None)
+            self._assigned_at.pop(tp, None)
             self._written.pop(tp, None)
             self._taken.pop(tp, None)
 
@@ -57,10 +63,10 @@ class Positions:
         self._taken[tp] = offset + 1
         return True
 
-    def is_new(self, tp: TP, offset: int) -> bool:
-        """Tell whether nobody can have seen this record before."""
+    def is_new(self, tp: TP, offset: int, requested_at: datetime) -> bool:
+        """Tell whether nobody can have seen this record, or a copy of it, before."""
         end = self._ends.get(tp)
-        return end is not None and offset >= end
+        return end is not None and offset >= end and requested_at > self._assigned_at[tp] + CLOCKS_DIFFER
 
     def written(self, tp: TP, offset: int) -> None:
         """Note that the records up to ``offset`` are dealt with: their results are in MongoDB."""

@@ -674,7 +674,7 @@ class Runner(Process):
         share = world.share_of(self)
         committed = {tp: world.committed.get(tp, 0) for tp in share}
         self.generation = world.generation
-        self.positions.assigned({tp: len(world.log[tp]) for tp in share}, committed)
+        self.positions.assigned({tp: len(world.log[tp]) for tp in share}, committed, world.now)
         # What lies beyond the end is out of range, and is read from the beginning.
         self.next = {tp: offset if offset <= len(world.log[tp]) else 0 for tp, offset in committed.items()}
         self.acked = dict(committed)

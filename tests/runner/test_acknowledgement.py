@@ -1,5 +1,6 @@
 """What may be committed, and what is certainly new."""
 
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 from faust.types import TP
@@ -8,6 +9,7 @@ from apps.runner.acknowledgement import OrderedAcks
 from apps.runner.positions import Positions
 
 PARTITION = TP("workflow.execution", 3)
+ASSIGNED = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 
 
 class Event:
@@ -44,10 +46,19 @@ def test_what_is_finished_after_its_partition_was_taken_away_is_not_acknowledged
 
 def test_a_record_is_certainly_new_only_the_first_time_under_an_assignment():
     positions = Positions(session_timeout=10)
-    positions.assigned({PARTITION: 5}, {PARTITION: 3})
-    assert [positions.is_new(PARTITION, offset) for offset in (4, 5)] == [False, True]
+    positions.assigned({PARTITION: 5}, {PARTITION: 3}, ASSIGNED)
+    later = ASSIGNED + timedelta(seconds=2)
+    assert [positions.is_new(PARTITION, offset, later) for offset in (4, 5)] == [False, True]
     assert [positions.take(PARTITION, offset) for offset in (3, 4, 5, 6)] == [True] * 4
     assert [positions.take(PARTITION, offset) for offset in (5, 6)] == [False] * 2
     assert positions.take(PARTITION, 7)
     positions.revoked({PARTITION})
-    assert not positions.is_new(PARTITION, 7)
+    assert not positions.is_new(PARTITION, 7, later)
+
+
+def test_the_copy_of_an_earlier_request_is_not_certainly_new():
+    """Its producer lost an acknowledgement: the first copy lies below, and went to whoever had the partition before."""
+    positions = Positions(session_timeout=10)
+    positions.assigned({PARTITION: 5}, {PARTITION: 3}, ASSIGNED)
+    assert not positions.is_new(PARTITION, 5, ASSIGNED - timedelta(seconds=1))
+    assert not positions.is_new(PARTITION, 5, ASSIGNED + timedelta(seconds=0.5)), "the clocks may differ a little"
