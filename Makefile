@@ -26,7 +26,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/pip install --editable '.[standalone,test]'
+	$(BIN)/pip install --editable '.[test]'
 	touch $@
 
 bench: $(VENV)/installed-bench ## Measure throughput, latency and cost; results in bench/results/. ARGS='--flat', '--profile', '--help'

@@ -21,7 +21,7 @@ from events.topics import ACTION_RESULT
 
 log = structlog.get_logger(__name__)
 
-CLOCKS_DIFFER = timedelta(seconds=1)
+CLOCKS_DIFFER = timedelta(seconds=1)  # at most, that of whoever requests and ours
 CATCH_UP_TIMEOUT = 30.0  # seconds; a claim is safe without, it may only repeat an action
 
 

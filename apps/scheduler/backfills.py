@@ -74,17 +74,15 @@ class Backfills:
         self._page = page
         self._metrics = metrics
 
-    async def read(self) -> int:
-        """Arm every backfill that goes on within the lookahead, and return how many they are.
+    async def read(self) -> None:
+        """Arm every backfill that goes on within the lookahead.
 
         Raises:
             StoreUnavailable: the store cannot be reached.
         """
-        waiting = await self._backfills.waking(self._clock() + self._lookahead, self._agenda.shards, self._page)
-        for backfill in waiting:
+        for backfill in await self._backfills.waking(self._clock() + self._lookahead, self._agenda.shards, self._page):
             if backfill.wake_at is not None:
                 self._arm(backfill, backfill.wake_at)
-        return len(waiting)
 
     def announce(self, workflow_id: str, shard: int) -> None:
         """Begin with a backfill that was just asked for."""

@@ -62,27 +62,23 @@ class Endings:
         await self._tell(ended)
         return True
 
-    async def read_untold(self) -> int:
-        """Publish the ends that Kafka may not know of, and return how many they are.
+    async def read_untold(self) -> None:
+        """Publish the ends that Kafka may not know of.
 
         Raises:
             StoreUnavailable: the store cannot be reached.
         """
-        untold = await self._executions.untold(self._agenda.shards, self._page)
-        for execution in untold:
+        for execution in await self._executions.untold(self._agenda.shards, self._page):
             self._arm("untold", execution)
-        return len(untold)
 
-    async def read_deadlines(self) -> int:
-        """Arm the deadlines of the next seconds, and return how many they are.
+    async def read_deadlines(self) -> None:
+        """Arm the deadlines of the next seconds.
 
         Raises:
             StoreUnavailable: the store cannot be reached.
         """
-        expiring = await self._executions.expiring(self._clock() + LOOKAHEAD, self._agenda.shards, self._page)
-        for execution in expiring:
+        for execution in await self._executions.expiring(self._clock() + LOOKAHEAD, self._agenda.shards, self._page):
             self._arm("deadline", execution)
-        return len(expiring)
 
     def _arm(self, kind: str, execution: Execution) -> None:
         deadline = execution.deadline

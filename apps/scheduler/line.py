@@ -40,8 +40,8 @@ class Line:
         self._page = page
         self._metrics = metrics
 
-    async def read(self) -> int:
-        """Look at every workflow with a line, and return how many those are.
+    async def read(self) -> None:
+        """Look at every workflow with a line.
 
         Raises:
             StoreUnavailable: the store cannot be reached.
@@ -49,7 +49,6 @@ class Line:
         waiting = {each.workflow_id: each for each in await self._executions.queued(self._agenda.shards, self._page)}
         for execution in waiting.values():
             self.announce(execution.workflow_id, execution.shard)
-        return len(waiting)
 
     def announce(self, workflow_id: str, shard: int) -> None:
         """Release the next of a workflow, if its place is free, as soon as there is room to do so."""

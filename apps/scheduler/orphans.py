@@ -140,8 +140,8 @@ class Orphans:
 
     # -- unclaimed -----------------------------------------------------------------------------------------------------
 
-    async def read_unclaimed(self) -> int:
-        """Publish anew what no runner has taken, wait for that for a moment, and return how many those are.
+    async def read_unclaimed(self) -> None:
+        """Publish anew what no runner has taken, and wait for that for a moment.
 
         Raises:
             StoreUnavailable: the store cannot be reached.
@@ -153,14 +153,14 @@ class Orphans:
             if now < patience.until + self._wait(patience.times)
         }
         if not self.watch.anyone_alive(now):
-            return 0
+            return
         if self._is_blind or now - self._sees_since < self._republish_after:
             # What runs may have been started while the database was away, and its mark may be about to be written.
-            return 0
+            return
         until = self._taken.until
         shards = frozenset(self._agenda.shards & until.keys())
         if not shards:
-            return 0
+            return
         before = min(self._clock() - timedelta(seconds=self._republish_after), max(until[shard] for shard in shards))
         # Those that are left alone for now are the oldest: the page is that much longer, or they would fill it.
         limit = self._page + len(self._patience)
@@ -173,7 +173,6 @@ class Orphans:
                 if key is not None:
                     lost.append(key)
         await self._agenda.finish(lost, _AHEAD_OF_OTHERS)
-        return len(lost)
 
     async def watch_requests(self) -> None:
         """Take note of how far the runners are, also while this worker waits for its shards: whoever takes over knows it."""

@@ -46,15 +46,14 @@ class Retries:
         self._page = page
         self._metrics = metrics
 
-    async def read(self) -> int:
-        """Arm every retry that is due within the lookahead, and return how many they are.
+    async def read(self) -> None:
+        """Arm every retry that is due within the lookahead.
 
         Raises:
             StoreUnavailable: the store cannot be reached.
         """
         until = self._clock() + self._lookahead
-        waiting = await self._executions.waking(until, self._agenda.shards, self._page)
-        for execution in waiting:
+        for execution in await self._executions.waking(until, self._agenda.shards, self._page):
             if execution.wake_at is not None:
                 self._arm(
                     execution.execution_id,
@@ -64,7 +63,6 @@ class Retries:
                     execution.wake_at,
                     Restart.WOKEN if execution.is_delayed else Restart.RETRY,
                 )
-        return len(waiting)
 
     def announce(
         self, execution_id: str, workflow_id: str, shard: int, epoch: int, wake_at: datetime, why: Restart = Restart.RETRY

@@ -187,10 +187,13 @@ class GivenServers:
             ServersHalfGiven: one of them is.
         """
         kafka, mongodb = os.environ.get("KAFKA_BOOTSTRAP"), os.environ.get("MONGODB_URL")
-        if bool(kafka) != bool(mongodb):
-            given, missing = ("KAFKA_BOOTSTRAP", "MONGODB_URL") if kafka else ("MONGODB_URL", "KAFKA_BOOTSTRAP")
-            raise ServersHalfGiven(given, missing)
-        return cls(kafka, mongodb) if kafka and mongodb else None
+        if kafka and mongodb:
+            return cls(kafka, mongodb)
+        if kafka:
+            raise ServersHalfGiven("KAFKA_BOOTSTRAP", "MONGODB_URL")
+        if mongodb:
+            raise ServersHalfGiven("MONGODB_URL", "KAFKA_BOOTSTRAP")
+        return None
 
 
 class Stack(Supervised):
