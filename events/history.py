@@ -68,11 +68,11 @@ def fold(records: Sequence[Event], origin: Told | None = None) -> Told:
                 eras.setdefault(record.epoch, _Era()).request = record
         elif isinstance(record, ActionResult):
             eras.setdefault(record.epoch, _Era()).results.append(record)
-        elif isinstance(record, ExecutionEnded) and end is None:
+        elif isinstance(record, ExecutionEnded) and (end is None or end.epoch == 0 != record.epoch):
             end = record
-    if end is not None and end.ended == Status.SKIPPED.value and eras:
+    if end is not None and end.epoch == 0 and eras:
         end = None  # two runners had the same record in hand, and the other one admitted it
-    if end is not None and end.ended == Status.SKIPPED.value:
+    if end is not None and end.epoch == 0:
         return Told(_skipped(end), end.created_at is not None, len(records))
     carried: Mapping[str, ActionOutcome] = {}
     lacks_origin = False

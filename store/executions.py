@@ -87,6 +87,7 @@ Window = tuple[str | None, str | None]  # of ids: the first one in it, and the f
 _REPLACED_AT_ONCE = 500
 
 _TRIES = 5
+_SKIPPED = 0  # the epoch of what was never open
 _SCAN_BATCH = 500
 
 _LOCK_INDEX = "lock_key"
@@ -167,8 +168,8 @@ class MongoExecutions:
                     left.append(index)  # it ended between the insert and the look: try again
                 elif holder.execution_id == admissions[index].execution_id:
                     # Perhaps an insert of a repetition whose answer was lost: its lock must not stay.
-                    if not admissions[index].is_unique:
-                        await self._has_finished(holder.execution_id, or_skipped=True)
+                    if not admissions[index].is_unique and await self._looks.submit(holder.execution_id) is not None:
+                        await self._remove_repetition(holder.execution_id)
                     answers[index] = AlreadyAdmitted(holder.execution_id)
                 else:
                     answers[index] = Locked(holder.execution_id, holder.status, holder.cause is Cause.BACKFILL)
@@ -239,7 +240,10 @@ class MongoExecutions:
         after = claim(before, epoch, runner, at) if before else None
         if before is None or after is None:
             return None
-        if epoch == 1 and await self._has_finished(execution_id, or_skipped=False):
+        # Skipped is not finished here: two runners may have had the same record in hand, and the one that admitted it,
+        # having looked in vain, has published it.
+        if epoch == 1 and await self._looks.submit(execution_id) not in (None, _SKIPPED):
+            await self._remove_repetition(execution_id)
             return None
         return after if await self._swap(before, after) else None
 
@@ -248,25 +252,32 @@ class MongoExecutions:
         before = await self.get(execution_id)
         if before is None or before.epoch != epoch:
             return None
-        is_first = why in (Restart.UNCLAIMED, Restart.RELEASED) and epoch == 1
-        # Skipped is not finished here: two runners may have had the same record in hand, and the one that admitted it,
-        # having looked in vain, has published it.
-        if is_first and await self._has_finished(execution_id, or_skipped=False):
-            return None
         after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, why))
-        return after if after is not before and await self._swap(before, after) else None
+        if after is before:
+            return None
+        if why in (Restart.UNCLAIMED, Restart.RELEASED) and epoch == 1:
+            finished = await self._looks.submit(execution_id)
+            if finished is not None:
+                await (self._skip(before, at) if finished == _SKIPPED else self._remove_repetition(execution_id))
+                return None
+        return after if await self._swap(before, after) else None
 
-    async def _has_finished(self, execution_id: str, *, or_skipped: bool) -> bool:
-        """Tell whether a first epoch is a repetition of a finished (or skipped) execution, and remove it if so."""
-        epoch = await self._looks.submit(execution_id)
-        if epoch is None or (epoch == 0 and not or_skipped):
-            return False
+    async def _skip(self, before: Execution, at: datetime) -> None:
+        """End an execution that nobody has run, and that was recorded as skipped before.
+
+        Its insert may have been carried out long after whoever asked for it had given it up. A request of it may turn up
+        still, if two had the same record in hand: hence not without a later epoch.
+        """
+        for skipped in await self._find_finished([before.execution_id]):
+            ended = Ended(before.execution_id, before.workflow_id, Status.SKIPPED, skipped.reason or "", at)
+            await self._end(before, ended, [])
+
+    async def _remove_repetition(self, execution_id: str) -> None:
         async with translated():
             await self._live.delete_many({"_id": execution_id, "epoch": 1})
-        return True
 
     async def _look_all(self, ids: Sequence[str]) -> Sequence[int | None]:
-        """Return the epochs of those that have finished; 0 of those that were skipped."""
+        """Return the epochs of those that have finished, or were skipped."""
         async with translated():
             epochs = {each["_id"]: each["epoch"] for each in await self._documents(self._finished, ids, {"epoch": 1})}
         return [epochs.get(execution_id) for execution_id in ids]
@@ -279,11 +290,18 @@ class MongoExecutions:
             if before is None or not before.status.is_open:
                 await self._unmark(marks)
                 return None
-            after = apply(before, ended)
-            marks.append(await self._mark_untold(after))
-            if await self._swap(before, after):
-                await self._move([after])
+            after = await self._end(before, ended, marks)
+            if after is not None:
                 return after
+
+    async def _end(self, before: Execution, ended: Ended, marks: list[ObjectId]) -> Execution | None:
+        """End an execution where it is as it was read; its mark is added to ``marks``."""
+        after = apply(before, ended)
+        marks.append(await self._mark_untold(after))
+        if not await self._swap(before, after):
+            return None
+        await self._move([after])
+        return after
 
     async def withdraw(self, execution_id: str) -> bool:
         """Remove an execution that was admitted and is to be none; see the contract."""

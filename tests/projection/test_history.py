@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.projection.comparison import IDENTITY, STANDING, differences
-from domain.execution import Admission, Cause, Execution, Restart, Status, admit
+from domain.execution import Admission, Cause, Ended, Execution, Restart, Status, admit, apply
 from domain.identifiers import execution_id
 from events.folding import ended_record
 from events.history import fold, origin_of
@@ -83,13 +83,9 @@ def test_which_of_several_places_an_execution_has_is_told_by_no_record():
     assert differences(fold(life.records).execution, replace(life.document, lock_key=None)) != []
 
 
-def test_one_that_another_runner_had_skipped_is_told_by_what_it_did():
-    life = Life(Random(1), "w")
-    life.publish_request()
-    life.start_certainly_new()
-    life.act(life.runs[0], ok=True)
-    life.project()
-    end = ended_record(
+def _skipped(life):
+    """Return what somebody publishes who finds its workflow busy."""
+    return ended_record(
         admit(
             Admission(
                 execution_id=life.document.execution_id, workflow_id="w", version=1, cause=Cause.EVENT, created_at=START,
@@ -97,9 +93,29 @@ def test_one_that_another_runner_had_skipped_is_told_by_what_it_did():
             )
         )
     )  # fmt: skip
-    told = fold([*life.records, end])
+
+
+def test_one_that_another_runner_had_skipped_is_told_by_what_it_did():
+    life = Life(Random(1), "w")
+    life.publish_request()
+    life.start_certainly_new()
+    life.act(life.runs[0], ok=True)
+    life.project()
+    told = fold([*life.records, _skipped(life)])
     assert told.complete
     assert differences(told.execution, life.document) == []
+
+
+@pytest.mark.parametrize("is_requested", [False, True])
+def test_one_that_was_skipped_and_is_skipped_again_stays_skipped(is_requested):
+    """Its insert was carried out long after it had been recorded as skipped; or else two had the same record in hand."""
+    life = Life(Random(1), "w")
+    if is_requested:
+        life.publish_request()
+    again = apply(life.document, Ended(life.document.execution_id, "w", Status.SKIPPED, "skipped: busy", START))
+    told = fold([*life.records, _skipped(life), ended_record(again)])
+    assert told.complete
+    assert differences(told.execution, again) == []
 
 
 @pytest.mark.parametrize("missing", range(1, 4))

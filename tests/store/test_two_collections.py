@@ -116,15 +116,29 @@ async def test_an_end_is_told_though_others_were_about_to_bring_about_theirs(rea
     assert await real.executions._untold.count_documents({}) == 0
 
 
-async def test_a_record_that_two_runners_had_in_hand_is_not_removed_by_the_one_that_skipped_it(real):
+async def test_what_two_runners_had_in_hand_runs_though_the_slower_one_recorded_it_as_skipped(real):
     """One of them looked in vain for a skip, and published; then the other one, slower, recorded it."""
     asked = replace(admission(), cause=Cause.EVENT)
     assert isinstance(await real.executions.admit(asked), Admitted)
     await real.executions._insert_into(real.executions._finished, [replace(asked, lock_key=None)], [0])
-    reissued = await real.executions.reissue(asked.execution_id, 1, at(9), Restart.UNCLAIMED)
-    assert (reissued.status, reissued.epoch) == (Status.PENDING, 2)
+    claimed = await real.executions.claim(asked.execution_id, 1, "r1", at(9))
+    assert (claimed.status, claimed.epoch) == (Status.RUNNING, 2)
     await real.executions.project([finished(asked, epoch=2, status=Status.OK)])
     assert (await real.executions.get(asked.execution_id)).status is Status.OK
+
+
+@pytest.mark.parametrize("why", [Restart.UNCLAIMED, Restart.RELEASED])
+async def test_what_was_recorded_as_skipped_does_not_run_when_its_insert_is_carried_out_at_last(real, why):
+    asked = replace(admission(), cause=Cause.EVENT)
+    await real.executions.admit(replace(asked, lock_key=None, reason="busy"))
+    late = replace(asked, lock_key="w#1", queued=True) if why is Restart.RELEASED else asked
+    await real.executions._live.insert_one(live_document(admit(late)))
+    assert await real.executions.reissue(asked.execution_id, 1, at(9), why) is None
+    ended = await real.executions.get(asked.execution_id)
+    assert (ended.status, ended.reason, ended.lock_key) == (Status.SKIPPED, "busy", None)
+    assert await real.executions.claim(asked.execution_id, 1, "r1", at(9)) is None
+    assert isinstance(await real.executions.admit(admission()), Admitted), "its lock is free"
+    assert await real.executions.untold(ALL, 10) == [ended], "the scheduler tells it"
 
 
 async def test_a_request_of_old_does_not_find_the_repetition_that_is_about_to_be_taken_back(real):
