@@ -21,8 +21,9 @@ under the five indexes that locking, waking, listing and retention need; here th
 
 A tick or a record has one id for ever, but a finished execution's id is free again among the open ones. So admission looks
 whether the id has finished already, before its insert, and again after it, for then it takes the insert back. A crash before
-the second look is harmless: only what was looked up is published, and before an unclaimed first epoch is published anew, or
-claimed by a request that is still in Kafka, somebody looks as well.
+the second look is harmless: only what was looked up is published, and before an execution is claimed, published anew or
+ended otherwise than by a result, somebody looks as well. So is a write that MongoDB carries out when nobody waits for it any
+more: it may open something anew, but **what has finished under an epoch goes on under a later one or not at all**.
 
 Fields are absent rather than null, so that sparse indexes stay small. Arbitrary JSON (errors, outputs) is kept as JSON text:
 its keys may hold dots and dollars.
@@ -169,7 +170,7 @@ class MongoExecutions:
                 elif holder.execution_id == admissions[index].execution_id:
                     # Perhaps an insert of a repetition whose answer was lost: its lock must not stay.
                     if not admissions[index].is_unique and await self._looks.submit(holder.execution_id) is not None:
-                        await self._remove_repetition(holder.execution_id)
+                        await self._remove_repetition(holder.execution_id, 1)
                     answers[index] = AlreadyAdmitted(holder.execution_id)
                 else:
                     answers[index] = Locked(holder.execution_id, holder.status, holder.cause is Cause.BACKFILL)
@@ -240,10 +241,9 @@ class MongoExecutions:
         after = claim(before, epoch, runner, at) if before else None
         if before is None or after is None:
             return None
-        # Skipped is not finished here: two runners may have had the same record in hand, and the one that admitted it,
-        # having looked in vain, has published it.
-        if epoch == 1 and await self._looks.submit(execution_id) not in (None, _SKIPPED):
-            await self._remove_repetition(execution_id)
+        # Skipped is not over here: two runners may have had the same record in hand, and the one that admitted it, having
+        # looked in vain, has published it.
+        if await self._is_over(before):
             return None
         return after if await self._swap(before, after) else None
 
@@ -253,28 +253,35 @@ class MongoExecutions:
         if before is None or before.epoch != epoch:
             return None
         after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, why))
-        if after is before:
+        if after is before or await self._is_over(before, or_skipped_at=at):
             return None
-        if why in (Restart.UNCLAIMED, Restart.RELEASED) and epoch == 1:
-            finished = await self._looks.submit(execution_id)
-            if finished is not None:
-                await (self._skip(before, at) if finished == _SKIPPED else self._remove_repetition(execution_id))
-                return None
         return after if await self._swap(before, after) else None
 
-    async def _skip(self, before: Execution, at: datetime) -> None:
-        """End an execution that nobody has run, and that was recorded as skipped before.
+    async def _is_over(self, before: Execution, *, or_skipped_at: datetime | None = None) -> bool:
+        """Tell whether what is open has finished under its epoch or a later one, and remove it from the open ones if so.
 
-        Its insert may have been carried out long after whoever asked for it had given it up. A request of it may turn up
-        still, if two had the same record in hand: hence not without a later epoch.
+        Its insert, or its end, was repeated or broke off. With ``or_skipped_at``, what nobody has begun and was recorded as
+        skipped is over as well. It is ended anew as of then, under a later epoch: a request of it may turn up still.
         """
+        finished = await self._looks.submit(before.execution_id)
+        if finished is None:
+            return False
+        if finished >= before.epoch:
+            await self._remove_repetition(before.execution_id, finished)
+            return True
+        untouched = finished == _SKIPPED and before.epoch == 1 and before.status in (Status.PENDING, Status.QUEUED)
+        if not untouched or or_skipped_at is None:
+            return False
         for skipped in await self._find_finished([before.execution_id]):
-            ended = Ended(before.execution_id, before.workflow_id, Status.SKIPPED, skipped.reason or "", at)
-            await self._end(before, ended, [])
+            again = Ended(
+                before.execution_id, before.workflow_id, Status.SKIPPED, reason=skipped.reason or "", at=or_skipped_at
+            )
+            await self._end(before, again, [])
+        return True
 
-    async def _remove_repetition(self, execution_id: str) -> None:
+    async def _remove_repetition(self, execution_id: str, epoch: int) -> None:
         async with translated():
-            await self._live.delete_many({"_id": execution_id, "epoch": 1})
+            await self._live.delete_many({"_id": execution_id, "epoch": {"$lte": epoch}})
 
     async def _look_all(self, ids: Sequence[str]) -> Sequence[int | None]:
         """Return the epochs of those that have finished, or were skipped."""
@@ -290,6 +297,8 @@ class MongoExecutions:
             if before is None or not before.status.is_open:
                 await self._unmark(marks)
                 return None
+            if await self._is_over(before, or_skipped_at=ended.at):
+                continue
             after = await self._end(before, ended, marks)
             if after is not None:
                 return after

@@ -227,7 +227,7 @@ class World:
             "executions": Collection(self._judge_finished),
             "untold_ends": Collection(lambda *_: None),
         }
-        self._repetitions: set[str] = set()  # ids that were inserted anew although they had finished
+        self._repetitions: set[str] = set()  # ids that are open anew although they had finished
         self.workflows = FakeWorkflows()
         self.runners_store = FakeRunners()
         self.occurrences = FakeOccurrences()
@@ -354,20 +354,14 @@ class World:
     def _judge_open(self, execution_id: str, document: Document | None) -> None:
         finished = self.collections["executions"].documents.get(execution_id)
         before = self.collections["open_executions"].documents.get(execution_id)
-        if document is None and before is not None and (before["epoch"], before["seq"]) == (1, 0) and finished is not None:
-            # Taken back by whoever inserted it anew, though it had finished or was skipped.
+        if document is None and execution_id in self._repetitions:
             self._repetitions.discard(execution_id)
-            if any(each == execution_id and epoch > finished["epoch"] for each, epoch in self.began):
-                self._broken(f"{execution_id} has run, and is recorded as {finished}")
         elif document is None and before is not None and finished is None and self._is_withdrawn(before):
             self.withdrawn.add(execution_id)
         elif document is None:
-            self._repetitions.discard(execution_id)
             self._judge(execution_id, from_document(finished) if finished is not None else None)
-        elif execution_id in self._repetitions and not _is_still_skipped(finished, document):
-            self._broken(f"{execution_id} has finished and is taken up again: {document}")
-        elif finished is not None and execution_id not in self.collections["open_executions"].documents:
-            # A tick or a record that is repeated; whoever inserts it looks afterwards, or whoever publishes it before.
+        elif finished is not None and before is None:
+            # A tick or a record that is repeated, or an insert that nobody waits for any more.
             self._repetitions.add(execution_id)
             if (document["epoch"], document["seq"]) != (1, 0):
                 self._broken(f"{execution_id} has finished and is open again: {document}")
@@ -380,7 +374,11 @@ class World:
         return untouched and not any(each == document["_id"] for each, _ in self.began)
 
     def _judge_finished(self, execution_id: str, document: Document | None) -> None:
-        if document is not None and execution_id not in self.collections["open_executions"].documents:
+        finished = self.collections["executions"].documents.get(execution_id)
+        if document is not None and execution_id in self._repetitions and finished is not None:
+            if document["status"] != finished["status"]:
+                self._broken(f"a terminal state was overwritten: {finished} by {document}")
+        elif document is not None and execution_id not in self.collections["open_executions"].documents:
             self._judge(execution_id, from_document(document))
 
     def _judge(self, execution_id: str, new: Execution | None) -> None:
@@ -473,6 +471,9 @@ class World:
         began.append((runner.name, index))
         if len({name for name, _ in began}) > 1 or [index for _, index in began] != sorted({index for _, index in began}):
             raise self._broken(f"{context.execution_id} was run twice under epoch {context.epoch}: {began}")
+        finished = self.collections["executions"].documents.get(context.execution_id)
+        if finished is not None and context.execution_id in self._repetitions and context.epoch > finished["epoch"]:
+            raise self._broken(f"{context.execution_id} has finished and is run again under epoch {context.epoch}")
         succeeded = any(outcome.index == index and outcome.status == "ok" for outcome in found.results.values())
         if succeeded and found.status.is_open and found.epoch == context.epoch:
             raise self._broken(f"{context.execution_id}: {context.action_id} had succeeded and was run again")
@@ -911,11 +912,6 @@ class Api(Process):
 
     def publish_straight(self, workflow_id: str, execution_id: str | None) -> None:
         self.world.append(EXECUTION.name, workflow_id, ExecutionRequest(workflow_id=workflow_id, execution_id=execution_id))
-
-
-def _is_still_skipped(finished: Document | None, document: Document) -> bool:
-    """An insert that was carried out after its execution had been recorded as skipped, ended in place."""
-    return finished is not None and finished["status"] == document["status"] == Status.SKIPPED.value
 
 
 def on_virtual_time(world: World) -> Any:

@@ -50,6 +50,34 @@ async def test_a_repetition_whose_insert_was_not_answered_leaves_no_lock(real, s
     assert isinstance(await real.executions.admit(admission()), Admitted)
 
 
+@pytest.mark.parametrize("why", [Restart.LOST, Restart.HANDED_BACK, Restart.UNCLAIMED, Restart.RETRY])
+async def test_what_has_finished_and_is_open_still_or_again_is_not_handed_on(real, why):
+    """Its projector died before it removed what was open; or a write was carried out when nobody waited for it any more."""
+    asked = admission()
+    await real.executions.admit(asked)
+    if why is Restart.RETRY:
+        await real.executions.project([finished(asked, status=Status.WAITING, ok=False)])
+    left = await real.executions._live.find_one({})
+    await real.executions.project([finished(asked, seq=2, status=Status.OK)])
+    ended = await real.executions.get(asked.execution_id)
+    await real.executions._live.insert_one(left)
+    assert await real.executions.reissue(asked.execution_id, 1, at(9), why) is None
+    assert await real.executions.get(asked.execution_id) == ended
+    assert isinstance(await real.executions.admit(admission()), Admitted), "its lock is free"
+
+
+async def test_what_has_finished_and_is_open_again_is_not_ended_anew(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    await real.executions.project([finished(asked, status=Status.OK)])
+    ended = await real.executions.get(asked.execution_id)
+    await real.executions._live.insert_one(live_document(admit(asked)))
+    late = Ended(asked.execution_id, "w", Status.FAILED, "timed out after 1s", at(9))
+    assert await real.executions.end(late) is None
+    assert await real.executions.get(asked.execution_id) == ended
+    assert await real.executions.untold(ALL, 10) == []
+
+
 async def test_a_finished_document_is_shadowed_until_the_open_one_is_gone(real):
     asked = admission()
     await real.executions.admit(asked)
@@ -68,8 +96,8 @@ async def test_a_later_epoch_replaces_what_a_zombie_has_left_and_not_the_other_w
     asked = admission()
     await real.executions.admit(asked)
     zombie = finished(asked, status=Status.FAILED, ok=False)
-    await real.executions._finished.insert_one(to_document(apply(admit(asked), zombie)))
     await real.executions.reissue(asked.execution_id, 1, at(1), Restart.LOST)
+    await real.executions._finished.insert_one(to_document(apply(admit(asked), zombie)))
     await real.executions.claim(asked.execution_id, 2, "r2", at(2))
     assert await real.executions.project([zombie]) == {asked.execution_id}
     await real.executions.project([finished(asked, status=Status.OK, epoch=3)])
