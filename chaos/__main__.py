@@ -1,6 +1,7 @@
 """The command line of ``make chaos``."""
 
 import asyncio
+import logging
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,8 @@ def main(
         for fault in schedule(seed, minutes * 60, kinds, every=every):
             typer.echo(str(fault))
         return
+    # The driver's own clients tell at every attempt that Kafka cannot be reached, which is what is done to them.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     outcome = asyncio.run(driver.run(seed=seed, seconds=minutes * 60, kinds=kinds, every=every, say=typer.echo, lines=lines))
     report.show(
         outcome.seen,
