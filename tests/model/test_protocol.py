@@ -30,6 +30,7 @@ WORKFLOWS = {
     "unrepeatable": {
         "actions": [LOG, {"type": "http-request", "url": "http://a", "method": "POST", "onUnknown": "fail"}, LOG]
     },
+    "hasty": {"timeout": "4s"},
     "poison": {"actions": [LOG, {"type": "log", "message": "poison"}]},
     "periodic": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}},
     "paused": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}, "paused": True},
