@@ -68,11 +68,11 @@ def fold(records: Sequence[Event], origin: Told | None = None) -> Told:
                 eras.setdefault(record.epoch, _Era()).request = record
         elif isinstance(record, ActionResult):
             eras.setdefault(record.epoch, _Era()).results.append(record)
-        elif isinstance(record, ExecutionEnded) and (end is None or end.epoch == 0 != record.epoch):
+        elif isinstance(record, ExecutionEnded) and (end is None or _was_never_open(end) > _was_never_open(record)):
             end = record
-    if end is not None and end.epoch == 0 and eras:
+    if end is not None and _was_never_open(end) and eras:
         end = None  # two runners had the same record in hand, and the other one admitted it
-    if end is not None and end.epoch == 0:
+    if end is not None and _was_never_open(end):
         return Told(_skipped(end), end.created_at is not None, len(records))
     carried: Mapping[str, ActionOutcome] = {}
     lacks_origin = False
@@ -87,6 +87,11 @@ def fold(records: Sequence[Event], origin: Told | None = None) -> Told:
         execution, agrees = _ended(execution, end, carried)
         complete = agrees if execution is not None and end.created_at is not None else complete and agrees
     return Told(execution, complete and execution is not None, len(records), lacks_origin)
+
+
+def _was_never_open(end: ExecutionEnded) -> bool:
+    """Tell whether an execution was skipped from the start, rather than ended under a raised epoch."""
+    return end.ended == Status.SKIPPED.value and (end.epoch or 0) < 2
 
 
 def _base(result: ActionResult) -> int | None:

@@ -675,7 +675,8 @@ class MongoExecutions:
     async def owned(self, shards: frozenset[int]) -> Mapping[str, Sequence[Execution]]:
         """Return running executions by owner."""
         owners: dict[str, list[Execution]] = defaultdict(list)
-        for execution in await self._find(self._live, {"stage": Status.RUNNING.value, "shard": {"$in": sorted(shards)}}):
+        query = {"stage": Status.RUNNING.value, "shard": {"$in": sorted(shards)}}
+        for execution in await self._find(self._live, query, fields=_LISTED):
             if execution.owner is not None:
                 owners[execution.owner].append(execution)
         return owners
@@ -865,9 +866,14 @@ def to_document(execution: Execution) -> Document:
     if execution.intents:
         document["intents"] = list(execution.intents)
     if execution.input is not None:
-        document["input"] = json.dumps(execution.input)
+        document["input"] = _json(execution.input)
     document["results"] = {key: _outcome_document(outcome) for key, outcome in execution.results.items()}
     return document
+
+
+def _json(value: Any) -> str:
+    """Return JSON text that takes as many bytes as runners count: what they accept together must fit into a document."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 _ENDED = "ended"  # the stage of what is to be moved
@@ -923,9 +929,9 @@ def _outcome_document(outcome: ActionOutcome) -> Document:
         "logs": list(outcome.logs),
     }
     if outcome.error is not None:
-        document["error"] = json.dumps(outcome.error)
+        document["error"] = _json(outcome.error)
     if outcome.output is not None:
-        document["output"] = json.dumps(outcome.output)
+        document["output"] = _json(outcome.output)
     if outcome.next_index is not None:
         document["next_index"] = outcome.next_index
     if outcome.continued:

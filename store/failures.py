@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from bson.errors import BSONError
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -12,14 +13,15 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from store.interfaces import StoreRefused, StoreUnavailable
+from store.interfaces import StoreRefused, StoreUnavailable, Unstorable
 
 DUPLICATE_KEY = 11000
+_TOO_LARGE = frozenset({10334, 17419, 17420})  # a document: any, and two ways to update one
 
 
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
-    """Raise StoreUnavailable where the driver could not reach the server or the server refused.
+    """Raise StoreUnavailable where the driver could not reach the server, the server refused, or nothing could be sent.
 
     DuplicateKeyError, of a single insert, passes: to its caller it is an answer. Whoever means to read the errors of a bulk
     item by item catches BulkWriteError inside.
@@ -38,12 +40,16 @@ async def translated() -> AsyncIterator[None]:
         raise StoreRefused(f"MongoDB refused the operation: {error}") from error
     except PyMongoError as error:
         raise StoreUnavailable(f"MongoDB failed: {error}") from error
+    except (BSONError, OverflowError, UnicodeEncodeError) as error:
+        raise Unstorable(f"MongoDB cannot keep this: {error}") from error
 
 
 def refused(error: BulkWriteError) -> StoreRefused | None:
-    """Return what a bulk write says beyond duplicate keys (a full disk, a write concern that was not met)."""
+    """Return what a bulk write says beyond duplicate keys (a full disk, a document that is too large)."""
     details = error.details or {}
     for problem in [*details.get("writeConcernErrors", ()), *details.get("writeErrors", ())]:
-        if problem.get("code") != DUPLICATE_KEY:
-            return StoreRefused(f"MongoDB refused the write: {problem.get('errmsg', problem)}")
+        code = problem.get("code")
+        if code != DUPLICATE_KEY:
+            kind = Unstorable if code in _TOO_LARGE else StoreRefused
+            return kind(f"MongoDB refused the write: {problem.get('errmsg', problem)}")
     return None

@@ -29,6 +29,10 @@ class StoreRefused(StoreUnavailable):
     """The database was reached and did not do it: its disk is full, say, or it could not make it durable."""
 
 
+class Unstorable(StoreRefused):
+    """No document can hold this: it is too large, or a number is beyond 64 bits. It is so at every attempt."""
+
+
 class WorkflowExists(StoreError):
     """A workflow of that id is there already."""
 
@@ -252,7 +256,7 @@ class Executions(Protocol):
         """Return queued executions."""
 
     async def owned(self, shards: frozenset[int]) -> Mapping[str, Sequence[Execution]]:
-        """Return running executions by owner."""
+        """Return running executions by owner, without their results and inputs."""
 
     async def backlog(self, at: datetime) -> Backlog:
         """Count what is open, and look for the oldest that waited for a runner at an instant: for the metrics alone."""

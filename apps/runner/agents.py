@@ -45,30 +45,40 @@ class Results:
     async def take(self, event: EventT[Any]) -> None:
         """Take one record."""
         ticket = self.acks.take(event)
-        record: Any = event.value
+        try:
+            await self._take(ticket, event.value)
+        except Exception as error:  # nothing may escape an agent: Faust would acknowledge the event and lose it
+            log.exception("result not taken", offset=event.message.offset)
+            await self._refuse(ticket, f"{type(error).__name__}: {error}")
+
+    async def _take(self, ticket: Ticket, record: Any) -> None:
         if isinstance(record, Malformed):
             await self._refuse(ticket, record.reason)
         elif isinstance(record, ExecutionEnded):
             # Not one of a later epoch: two runners may have had the same record in hand, and one of them skipped it.
             self.runs.cancel(record.execution_id, below_epoch=record.epoch)
-            self._forget(record.workflow_id, record.execution_id)
+            self._show(record.workflow_id, lambda: self._forget(record.workflow_id, record.execution_id))
             await self.announce_end(record.workflow_id, record.version)
             self.projection.add(ticket, None)
         elif isinstance(record, ActionResult):
             try:
                 result = result_transition(record)
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 await self._refuse(ticket, str(error))
                 return
-            try:
-                self._fold(result)
-            except Exception:  # the tables only show; what is recorded must not depend on them
-                log.exception("tables not written", workflow_id=record.workflow_id)
+            self._show(record.workflow_id, lambda: self._fold(result))
             self.projection.add(ticket, result)
 
     async def _refuse(self, ticket: Ticket, reason: str) -> None:
         await self.refuse(ticket, reason)
         self.projection.add(ticket, None)
+
+    def _show(self, workflow_id: str, write: Callable[[], None]) -> None:
+        """Write the tables, which only show: what is recorded must not depend on them."""
+        try:
+            write()
+        except Exception:
+            log.exception("tables not written", workflow_id=workflow_id)
 
     def _fold(self, result: ActionFinished) -> None:
         """Write the tables, unless the result is of a run that was given up."""

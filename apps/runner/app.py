@@ -122,6 +122,7 @@ class RunnerApp(ServiceApp):
             followed=self.followed,
             announce=self._announce,
             recorded=self.runs.unrecorded.recorded,
+            refuse=lambda ticket, reason: self.intake.refuse(ticket, reason),
             metrics=self.metrics,
             patience=settings.runner_write_delay,
             beacon=self.beacon,

@@ -4,6 +4,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from actions.registry import WorkflowDefinition
 from store.interfaces import Workflow, Workflows
 
@@ -15,6 +17,20 @@ class UnknownVersion(Exception):
 
     def __init__(self, workflow_id: str, version: int) -> None:
         super().__init__(f"workflow {workflow_id} has no version {version}")
+        self.workflow_id = workflow_id
+        self.version = version
+
+
+class UnreadableVersion(Exception):
+    """A stored definition holds what this runner does not know: a kind of action of a plug-in, or of a later version."""
+
+    def __init__(self, workflow_id: str, version: int, error: ValidationError) -> None:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        super().__init__(
+            f"version {version} of workflow {workflow_id} cannot be read here: {where}: {first['msg']}; run the same version"
+            " and the same ACTION_PLUGINS on every runner"
+        )
         self.workflow_id = workflow_id
         self.version = version
 
@@ -38,6 +54,7 @@ class Definitions:
 
         Raises:
             UnknownVersion: the store has no such version.
+            UnreadableVersion: it cannot be read here.
             StoreUnavailable: the store cannot be reached.
         """
         definition = self.cached(workflow_id, version)
@@ -49,13 +66,20 @@ class Definitions:
         return definition
 
     def of(self, workflow: Workflow) -> WorkflowDefinition:
-        """Return the definition of a workflow that has just been read."""
+        """Return the definition of a workflow that has just been read.
+
+        Raises:
+            UnreadableVersion: it cannot be read here.
+        """
         return self.cached(workflow.workflow_id, workflow.version) or self._keep(
             workflow.workflow_id, workflow.version, workflow.definition
         )
 
     def _keep(self, workflow_id: str, version: int, document: Mapping[str, Any]) -> WorkflowDefinition:
-        definition = self._cache[workflow_id, version] = WorkflowDefinition.from_document(dict(document))
+        try:
+            definition = self._cache[workflow_id, version] = WorkflowDefinition.from_document(dict(document))
+        except ValidationError as error:
+            raise UnreadableVersion(workflow_id, version, error) from error
         if len(self._cache) > CAPACITY:
             self._cache.popitem(last=False)
         return definition

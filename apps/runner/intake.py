@@ -30,14 +30,14 @@ from actions.running import Resources
 from apps.admission import admit_under
 from apps.runner.acknowledgement import OrderedAcks, Ticket
 from apps.runner.attempts import Publish, Run, now, run_attempt
-from apps.runner.definitions import Definitions, UnknownVersion
+from apps.runner.definitions import Definitions, UnknownVersion, UnreadableVersion
 from apps.runner.isolation import Isolation
 from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed
 from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.tables import Busy, Tables
-from domain.execution import Admission, Cause, Execution, Status, admit, deadline_of
+from domain.execution import Admission, Cause, Ended, Execution, Status, admit, deadline_of
 from domain.identifiers import is_execution_id, is_workflow_id, record_execution_id
 from domain.inputs import BadInput
 from domain.instants import from_millis, instant
@@ -146,21 +146,27 @@ class Intake:
     async def _take_admitted(self, ticket: Ticket, request: ExecutionRequest) -> None:
         await self.positions.settle()
         await self.runs.slot()
-        if self.runs.draining:
-            self.runs.release()
-            return
+        begun = False
+        try:
+            begun = not self.runs.draining and self._begin(ticket, request)
+        finally:
+            if not begun:
+                self.runs.release()
+
+    def _begin(self, ticket: Ticket, request: ExecutionRequest) -> bool:
+        """Start what is certainly new, or begin to look at it; False where there is nothing to do."""
         message = ticket.event.message
         certain = self.positions.take(message.tp, message.offset) and self._is_certainly_new(message, request)
         if certain and self._is_started(message, request):
             log.info("request was sent twice", execution_id=request.execution_id)
-            self.runs.release()
             ticket.finish()
-            return
+            return False
         definition = self.definitions.cached(request.workflow_id, request.version)
         if certain and definition is not None and self._is_young(request):
             self._start(ticket, requested_execution(request), definition, marked=False)
         else:
-            self._spawn(self._start_carefully(ticket, request, certain))
+            self._spawn(ticket, self._start_carefully(ticket, request, certain))
+        return True
 
     def _is_certainly_new(self, message: Message, request: ExecutionRequest) -> bool:
         return (
@@ -199,11 +205,19 @@ class Intake:
                 return
             self._start(ticket, execution, definition, marked=not certain)
             started = True
-        except UnknownVersion as error:
+        except (UnknownVersion, UnreadableVersion) as error:
+            await self._end_unstartable(request, str(error))
             await self.refuse(ticket, str(error))
         finally:
             if not started:
                 self.runs.release()
+
+    async def _end_unstartable(self, request: ExecutionRequest, reason: str) -> None:
+        """End an execution that nobody can start, unless it has gone on since it was requested like this."""
+        found = await self._stubbornly(lambda: self.executions.get(request.execution_id or ""))
+        if found is not None and (found.status, found.epoch) == (Status.PENDING, request.epoch):
+            ended = Ended(found.execution_id, found.workflow_id, Status.FAILED, f"not started: {reason}", now())
+            await self._stubbornly(lambda: self.executions.end(ended))  # the scheduler tells it
 
     async def _as_requested(self, request: ExecutionRequest) -> Execution | None:
         """Return what is certainly new; None where it is not as it was admitted any more."""
@@ -283,7 +297,7 @@ class Intake:
             await self.refuse(ticket, f"execution_id: {execution_id[:200]!r} is not a lower-case UUID; leave it out")
             return
         await self.runs.slot()
-        self._spawn(self._admit_foreign(ticket, request, execution_id))
+        self._spawn(ticket, self._admit_foreign(ticket, request, execution_id))
 
     async def _admit_foreign(self, ticket: Ticket, request: ExecutionRequest, execution_id: str) -> None:
         try:
@@ -317,7 +331,7 @@ class Intake:
             else:
                 await self._admit(admission, definition.overlap)
             ticket.finish()
-        except (NotStartable, BadInput) as error:
+        except (NotStartable, UnreadableVersion, BadInput) as error:
             await self.refuse(ticket, str(error))
         finally:
             self.runs.release()
@@ -360,11 +374,19 @@ class Intake:
 
     # -- patience ------------------------------------------------------------------------------------------------------
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def _spawn(self, ticket: Ticket, work: Awaitable[None]) -> None:
         """Run ``work`` beside the stream, in the context of the current event: the tables look there for its partition."""
-        task = asyncio.get_running_loop().create_task(_log_failure(work))
+        task = asyncio.get_running_loop().create_task(self._see_to(ticket, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _see_to(self, ticket: Ticket, work: Awaitable[None]) -> None:
+        """Do ``work``, which finishes the ticket; a record that was never acknowledged would hold back all behind it."""
+        try:
+            await work
+        except Exception as error:
+            log.exception("request not taken", offset=ticket.event.message.offset)
+            await self.refuse(ticket, f"{type(error).__name__}: {error}")
 
     async def _stubbornly(self, call: Callable[[], Awaitable[T]]) -> T:
         """Return what ``call`` returns, trying again while the store is away; the record stays unacknowledged meanwhile."""
@@ -391,13 +413,6 @@ def _stamp(message: Message) -> datetime:
 def _appended_at(message: Message) -> datetime:
     """Return when a record was appended to its topic, or now where the topic does not tell that."""
     return _stamp(message) if message.timestamp_type == _LOG_APPEND_TIME else now()
-
-
-async def _log_failure(work: Awaitable[None]) -> None:
-    try:
-        await work
-    except Exception:
-        log.exception("request broke off; it stays unacknowledged")
 
 
 def _run_of(execution: Execution) -> Run:

@@ -20,14 +20,15 @@ from mode import Service
 
 from apps.runner.acknowledgement import Ticket
 from apps.runner.metrics import Metrics
-from domain.execution import ActionFinished, Execution, Status, apply
-from store.interfaces import Executions, StoreUnavailable
+from domain.execution import ActionFinished, Ended, Execution, Status, apply
+from store.interfaces import Executions, StoreUnavailable, Unstorable
 
 log = structlog.get_logger(__name__)
 
 BATCH = 500
 RETRY_DELAY = 0.5
 WRITTEN_WITHIN = 2.0  # seconds that published results have to come back and be written
+_LONGEST_REASON = 500  # characters
 FOLLOWED = 20_000  # executions, the oldest of which are forgotten: results may never come back to this process
 
 Item = tuple[Ticket, ActionFinished | None]
@@ -89,19 +90,21 @@ class Projection(Service):
         followed: Followed,
         announce: Callable[[ActionFinished], Awaitable[None]],
         recorded: Callable[[str], None],
+        refuse: Callable[[Ticket, str], Awaitable[None]],
         metrics: Metrics,
         patience: float,
         **kwargs: Any,
     ) -> None:
         """Prepare; a result after which its run goes on waits ``patience`` seconds for the next one.
 
-        ``recorded`` is told of each execution that MongoDB has a result of.
+        ``recorded`` is told of each execution that MongoDB has a result of; ``refuse`` dead-letters what it can never keep.
         """
         super().__init__(**kwargs)
         self.executions = executions
         self.followed = followed
         self.announce = announce
         self.recorded = recorded
+        self.refuse = refuse
         self.metrics = metrics
         self.patience = patience
         self._waiting: list[Item] = []
@@ -190,6 +193,9 @@ class Projection(Service):
             try:
                 refused = await self.executions.project(results, folded=folded) if results else frozenset()
                 break
+            except Unstorable as error:
+                await self._write_apart(batch, str(error))
+                return
             except StoreUnavailable as error:
                 log.warning("results not written; trying again", error=str(error), count=len(batch))
                 await self.sleep(RETRY_DELAY)
@@ -201,6 +207,39 @@ class Projection(Service):
                 self.recorded(result.execution_id)
                 await self._tell(result, is_refused=result.execution_id in refused)
             ticket.finish()
+
+    async def _write_apart(self, batch: list[Item], reason: str) -> None:
+        """Write record by record: one of them can never be kept. That one is refused, and its execution ends as failed."""
+        if len(batch) > 1:
+            for item in batch:
+                await self._write_batch([item])
+            return
+        for ticket, result in batch:
+            if result is not None:
+                log.error("result cannot be kept", execution_id=result.execution_id, epoch=result.epoch, reason=reason)
+                self.followed.forget(result.execution_id)
+                ended = Ended(
+                    result.execution_id,
+                    result.workflow_id,
+                    Status.FAILED,
+                    f"the result of {result.outcome.action_id} cannot be kept: {reason}"[:_LONGEST_REASON],
+                    result.outcome.finished_at,
+                )
+                if not await self._end(ended):
+                    return
+            await self.refuse(ticket, reason)
+
+    async def _end(self, ended: Ended) -> bool:
+        """End an execution, which the scheduler tells; False where this service stops before that is written."""
+        while not self.should_stop:
+            try:
+                await self.executions.end(ended)
+            except StoreUnavailable as error:
+                log.warning("execution not ended; trying again", execution_id=ended.execution_id, error=str(error))
+                await self.sleep(RETRY_DELAY)
+            else:
+                return True
+        return False
 
     async def _tell(self, result: ActionFinished, *, is_refused: bool) -> None:
         if is_refused:

@@ -268,6 +268,7 @@ class Runs(Service):
             for live in running:
                 live.mark_due = later
             self._to_mark.extend(running)
+            self._wake_marker.set()
             return
         for live in running:
             live.marked = True

@@ -161,11 +161,19 @@ class Orphans:
         shards = frozenset(self._agenda.shards & until.keys())
         if not shards:
             return
-        before = min(self._clock() - timedelta(seconds=self._republish_after), max(until[shard] for shard in shards))
+        before = self._clock() - timedelta(seconds=self._republish_after)
         # Those that are left alone for now are the oldest: the page is that much longer, or they would fill it.
         limit = self._page + len(self._patience)
+        found = await self._executions.unclaimed(min(before, max(until[shard] for shard in shards)), shards, limit)
+        if len(found) == limit:
+            # So would those that wait their turn in the backlog of one shard, and hide what was lost in the others.
+            found = [
+                execution
+                for shard in sorted(shards)
+                for execution in await self._executions.unclaimed(min(before, until[shard]), frozenset({shard}), limit)
+            ]
         lost: list[Key] = []
-        for execution in await self._executions.unclaimed(before, shards, limit):
+        for execution in found:
             patience = self._patience.get(execution.execution_id)
             is_patient = patience is not None and now < patience.until
             if not is_patient and execution.requested_at is not None and execution.requested_at <= until[execution.shard]:

@@ -155,6 +155,7 @@ def test_every_field_of_a_record_is_in_some_golden_payload(record):
         ("null for text", b'{"workflow_id": null}', "workflow_id"),
         ("text for number", b'{"workflow_id": "w", "epoch": "1"}', "epoch"),
         ("no instant", b'{"workflow_id": "w", "created_at": "soon"}', "created_at"),
+        ("no offset", b'{"workflow_id": "w", "created_at": "2026-01-31T12:00:00"}', "created_at"),
         ("not UTF-8", b'{"workflow_id": "\xff"}', "value"),
     ],
 )
@@ -163,6 +164,24 @@ def test_what_does_not_decode_becomes_a_value_that_names_the_field(word, raw, fi
     assert isinstance(found, Malformed)
     assert field in found.reason
     assert found.raw == raw
+
+
+def test_a_record_of_mistakes_has_a_short_reason():
+    """It is to fit into a dead letter, and may hold as many mistakes as bytes."""
+    raw = json.dumps(
+        {"event": "action-result", "logs": [1] * 100_000, **{f"{number}": "x" for number in range(1000)}}
+    ).encode()
+    found = decoder(RECORDS["action-result"])(raw)
+    assert found.reason.count("logs") == 1
+    assert len(found.reason) <= 2000
+
+
+def test_what_no_reader_would_take_is_not_written():
+    """Half of a surrogate pair, as a template can make one."""
+    result = decoder(RECORDS["action-result-with-output"])((GOLDEN / "action-result-with-output.json").read_bytes())
+    result.logs, result.output = ["a\ud800"], {"\udfff": ["b\ud800", 2**70]}
+    found = decoder(result)(encode(result))
+    assert (found.logs, found.output) == (["a?"], {"?": ["b?", 2**70]})
 
 
 def test_fields_of_a_later_version_are_ignored():

@@ -64,6 +64,7 @@ SHARDS = frozenset(range(PARTITIONS))
 SESSION = 10.0
 STALE = 10.0
 REPUBLISH = 8.0
+LIMIT = 50  # runs at once
 INTERVAL = timedelta(seconds=4)  # of the periodic workflow
 STOPS_WITHIN = 3.0  # seconds: two looks, and the steps between
 TOPICS = {EXECUTION.name: Decoder(*EXECUTION.records), ACTION_RESULT.name: Decoder(*ACTION_RESULT.records)}
@@ -533,7 +534,7 @@ class Runner(Process):
         self.runs = runs.Runs(
             executions,
             runner=self.name,
-            limit=50,
+            limit=LIMIT,
             mark_delay=0.1,
             hand_back=self._hand_back,
             tell_ended=self._tell_ended,
@@ -546,6 +547,7 @@ class Runner(Process):
             followed=self.followed,
             announce=self._announce,
             recorded=self.runs.unrecorded.recorded,
+            refuse=lambda ticket, reason: self.intake.refuse(ticket, reason),
             metrics=metrics,
             patience=0.1,
         )

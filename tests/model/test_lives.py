@@ -1,14 +1,18 @@
 """Single lives that once went wrong, on the simulated world."""
 
 import asyncio
+import json
+from dataclasses import replace
 
 import pytest
+from faust.types import TP
 
 from domain.execution import Status
 from events.folding import request_record
-from events.topics import EXECUTION
+from events.topics import ACTION_RESULT, EXECUTION, partition_of
+from events.wire import encode
 from store.interfaces import StoreUnavailable
-from tests.model.simulation import Api, Runner, Scheduler, World, on_virtual_time
+from tests.model.simulation import LIMIT, Api, Runner, Scheduler, World, on_virtual_time
 
 
 class Lives:
@@ -148,3 +152,81 @@ def test_a_claim_whose_answer_was_lost_runs_at_once(lives):
     assert [each is None for each in asked] == [False, True]
     assert world.execution(execution_id).status is Status.OK
     assert set(world.began) == {(execution_id, 2)}
+
+
+class Letters:
+    """Takes the place of the topic of dead letters."""
+
+    def __init__(self) -> None:
+        self.reasons = []
+
+    async def send(self, *, key, value):
+        self.reasons.append(value.reason)
+        acknowledged = asyncio.get_running_loop().create_future()
+        acknowledged.set_result(None)
+        return acknowledged
+
+
+@pytest.fixture
+def letters(lives):
+    letters = Letters()
+    lives.runner.intake.topics = replace(lives.runner.intake.topics, dead_letter=letters)
+    return letters
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"requested_at": "2026-01-31T12:00:00"}, "requested_at"),
+        ({"cause": "a whim"}, "a whim"),
+    ],
+    ids=["a time without an offset", "a cause of a later version"],
+)
+def test_requests_that_cannot_be_taken_leave_room_for_others(lives, letters, wrong, told):
+    world = lives.world
+    world.execution(lives.trigger())
+    world.run(1)
+    raw = json.loads(encode(request_record(next(iter(world.everything.values())))))
+    for number in range(LIMIT + 1):
+        times = {"requested_at": world.now.isoformat()}
+        record = {**raw, "execution_id": f"01900000-0000-7000-8000-{number:012d}", **times, **wrong}
+        world.log[TP(EXECUTION.name, partition_of("w"))].append((json.dumps(record).encode(), world.now.timestamp()))
+    world.run(20)
+    assert len(letters.reasons) == LIMIT + 1
+    assert all(told in reason for reason in letters.reasons)
+    execution_id = lives.trigger()
+    world.run(5)
+    assert world.execution(execution_id).status is Status.OK
+
+
+def test_a_result_that_no_clock_can_show_holds_up_nobody(lives, letters):
+    world = lives.world
+    tp = TP(ACTION_RESULT.name, partition_of("w"))
+    lives.trigger()
+    world.run(3)
+    raw, at = world.log[tp][0]
+    world.log[tp].append((json.dumps({**json.loads(raw), "started_at": "0001-01-01T00:00:00+14:00"}).encode(), at))
+    execution_id = lives.trigger()
+    world.run(10)
+    assert world.execution(execution_id).status is Status.OK
+    assert len(letters.reasons) == 1
+    assert world.committed[tp] == len(world.log[tp])
+
+
+def test_an_execution_whose_definition_cannot_be_read_ends_and_holds_up_nobody(lives, letters):
+    """Its kind of action is one of a plug-in that this runner does not have."""
+    world = lives.world
+    world.define("plugged")
+    head = world.workflows.heads["plugged"]
+    actions = [{"type": "of-a-plug-in", "id": "a"}]
+    world.workflows.heads["plugged"] = replace(head, definition={**head.definition, "actions": actions})
+    execution_id = lives.trigger("plugged")
+    Api(world, "producer").publish_straight("plugged", None)
+    world.run(20)
+    ended = world.execution(execution_id)
+    assert ended.status is Status.FAILED
+    assert "of-a-plug-in" in ended.reason
+    assert "ACTION_PLUGINS" in ended.reason
+    assert len(letters.reasons) == 2
+    tp = TP(EXECUTION.name, partition_of("plugged"))
+    assert world.committed[tp] == len(world.log[tp])

@@ -1,6 +1,7 @@
 """The projection: what waits for company, what is written without a read, and what a stale belief may not do."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from apps.runner.metrics import Metrics
 from apps.runner.projection import Followed, Projection
 from domain.execution import ActionFinished, ActionOutcome, Admission, Cause, Ended, Status, admit
+from store.interfaces import Unstorable
 from tests.fakes.stores import FakeExecutions
 
 AT = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
@@ -21,9 +23,12 @@ class Recording(FakeExecutions):
     def __init__(self):
         super().__init__()
         self.asked = []
+        self.unstorable = set()
 
     async def project(self, results, *, folded=None):
         self.asked.append(([result.seq for result in results], dict(folded or {})))
+        if any(result.workflow_id in self.unstorable for result in results):
+            raise Unstorable("the document is too large")
         return await super().project(results, folded=folded)
 
 
@@ -47,16 +52,20 @@ def executions():
 
 @pytest_asyncio.fixture
 async def projection(executions):
-    announced, recorded = [], []
+    announced, recorded, letters = [], [], []
 
     async def announce(result):
         announced.append(result)
 
+    async def refuse(ticket, reason):
+        letters.append(reason)
+        ticket.finish()
+
     projection = Projection(
-        executions, followed=Followed(), announce=announce, recorded=recorded.append,
+        executions, followed=Followed(), announce=announce, recorded=recorded.append, refuse=refuse,
         metrics=Metrics(CollectorRegistry()), patience=3600,
     )  # fmt: skip
-    projection.announced, projection.told_recorded = announced, recorded
+    projection.announced, projection.told_recorded, projection.letters = announced, recorded, letters
     async with projection:
         yield projection
 
@@ -138,3 +147,21 @@ async def test_a_result_that_another_process_has_written_is_not_forgotten(execut
     assert executions.asked == [([2], {})]
     stored = await executions.get(asked.execution_id)
     assert (stored.status, sorted(stored.results)) == (Status.OK, ["1_0", "1_1"])
+
+
+async def test_a_result_that_can_never_be_kept_ends_its_execution_and_holds_up_no_other(executions, projection, asked):
+    """It shares its batch with others, and whoever gets the partition next would meet it again."""
+    other = replace(asked, execution_id="01900000-0000-7000-8000-000000000002", workflow_id="large", lock_key="large")
+    tickets = [Ticket() for _ in range(3)]
+    for each in (asked, other):
+        await executions.admit(each)
+        projection.followed.begin(admit(each))
+    executions.unstorable = {"large"}
+    projection.add(tickets[0], None)
+    projection.add(tickets[1], replace(result(other, 0, Status.OK), workflow_id="large"))
+    projection.add(tickets[2], result(asked, 0, Status.OK))
+    await asyncio.gather(*(ticket.done.wait() for ticket in tickets))
+    assert (await executions.get(asked.execution_id)).status is Status.OK
+    ended = await executions.get(other.execution_id)
+    assert (ended.status, ended.reason) == (Status.FAILED, "the result of a-0 cannot be kept: the document is too large")
+    assert projection.letters == ["the document is too large"]

@@ -176,6 +176,25 @@ async def test_a_request_is_acknowledged_when_its_run_is_marked(world, requests,
     assert requests.acknowledged == ["e"]
 
 
+async def test_marks_that_fail_when_partitions_move_are_written_when_the_database_is_back(world, requests, monkeypatch):
+    monkeypatch.setattr(runs, "RETRY_DELAY", 0.01)
+    marked, mark_started = asyncio.Event(), world.executions.mark_started
+
+    async def away(marks):
+        monkeypatch.setattr(world.executions, "mark_started", back)
+        raise StoreUnavailable("away")
+
+    async def back(marks):
+        marked.set()
+        return await mark_started(marks)
+
+    monkeypatch.setattr(world.executions, "mark_started", away)
+    async with world.runs:
+        await requests.start()
+        await world.runs.flush_marks()
+        await marked.wait()
+
+
 async def test_a_request_whose_run_is_over_is_acknowledged_when_its_result_is_written(world, requests):
     await requests.finish()
     assert requests.acknowledged == []

@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 
 from apps.scheduler.orphans import Watch
+from apps.scheduler.taken import Reach
 from domain.execution import Status
+from events.topics import partition_of
 from store.interfaces import Heartbeat
 from tests.scheduler.memory import START
 
@@ -60,6 +62,17 @@ async def test_it_goes_before_what_became_due_since(world, scheduler, releasing)
     await scheduler.agenda.stop()
     assert len(world.requested) == 301
     assert world.requested[0] == "e"
+
+
+async def test_it_is_found_behind_the_backlog_of_another_shard(world, scheduler):
+    """More wait their turn there than are looked at in one pass, and all of them were asked for before."""
+    world.requests.found[partition_of("busy")] = Reach(200, 0)
+    for number in range(200):
+        world.executions.put("busy", f"b{number}", lock_key=f"busy#{number}")
+    quiet = next(name for name in map(str, itertools.count()) if partition_of(name) != partition_of("busy"))
+    world.executions.put(quiet, "e", requested_at=at(1))
+    await live(world, scheduler, [Runner(world, "r")], 20)
+    assert world.requested == ["e"]
 
 
 async def test_it_is_left_alone_for_longer_each_time(world, scheduler):

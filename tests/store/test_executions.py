@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 import pytest_asyncio
 
+from apps.runner.attempts import LARGEST_EXECUTION, LARGEST_OUTPUT
 from domain.execution import (
     ActionFinished,
     ActionOutcome,
@@ -21,7 +22,7 @@ from domain.execution import (
     carry_over,
 )
 from domain.identifiers import execution_id
-from store.interfaces import Admitted, AlreadyAdmitted, Backlog, ExecutionFilter, Locked, Started
+from store.interfaces import Admitted, AlreadyAdmitted, Backlog, ExecutionFilter, Locked, Started, Unstorable
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -200,6 +201,28 @@ async def test_start_marks(store):
         "other": [theirs.execution_id],
     }
     assert await store.executions.owned(frozenset({1})) == {}
+
+
+async def test_what_runners_accept_of_an_execution_fits_into_its_document(store):
+    """They count bytes of UTF-8."""
+    asked = admission()
+    await store.executions.admit(asked)
+    text = "ж" * (LARGEST_OUTPUT // 2 - 20)
+    results = [finished(asked, index, seq=index + 1) for index in range(LARGEST_EXECUTION // LARGEST_OUTPUT)]
+    outputs = [replace(each, outcome=replace(each.outcome, output={"text": text})) for each in results]
+    assert await store.executions.project(outputs) == frozenset()
+    assert len((await store.executions.get(asked.execution_id)).results) == len(outputs)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"attempt": 2**70}, {"logs": ("x" * 17_000_000,)}], ids=["a number beyond 64 bits", "17 MB"]
+)
+async def test_what_no_document_can_hold_is_told_apart_from_a_database_that_is_away(real, wrong):
+    asked = admission()
+    await real.executions.admit(asked)
+    with pytest.raises(Unstorable):
+        await real.executions.project([replace(result := finished(asked), outcome=replace(result.outcome, **wrong))])
+    assert await real.executions.get(asked.execution_id) == admit(asked)
 
 
 async def test_what_is_open_is_counted_and_the_oldest_pending_one_is_told(store):
