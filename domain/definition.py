@@ -12,7 +12,7 @@ from domain.action import Action
 from domain.durations import Duration
 from domain.flow import Plan
 from domain.identifiers import WORKFLOW_ID_PATTERN
-from domain.inputs import InputSchema, check_size
+from domain.inputs import InputSchema, check_carried
 from domain.model import Model
 from domain.overlap import Overlap, OverlapPolicy
 from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, resolve_retry
@@ -155,7 +155,7 @@ class Definition(Model, Generic[A]):
         Raises:
             BadInput: it is too large, or does not obey the schema.
         """
-        check_size(given)
+        check_carried(given)
         if self._input_checker is not None:
             self._input_checker.check(given)
 

@@ -4,8 +4,10 @@ Draft 2020-12, checked by a library whose regular expressions take linear time. 
 might not end soon or reach elsewhere: references lead within the schema, and not round in circles.
 """
 
+import itertools
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +28,7 @@ class BadSchema(DomainError):
 
 
 class BadInput(DomainError):
-    """The input is too large, or does not obey its workflow's schema."""
+    """The input cannot be carried, or does not obey its workflow's schema."""
 
     def __init__(self, problems: "list[InputProblem]") -> None:
         super().__init__("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
@@ -83,14 +85,29 @@ class InputSchema:
             raise BadInput(problems)
 
 
-def check_size(given: Mapping[str, Any]) -> None:
-    """Check that input is not too large for the records that carry it.
+def check_carried(given: Mapping[str, Any]) -> None:
+    """Check that the records and answers that carry input can do so: how large it is, and its numbers.
 
     Raises:
-        BadInput: it is.
+        BadInput: they cannot.
     """
     if len(json.dumps(given).encode()) > LARGEST_INPUT:
         raise BadInput([InputProblem("input", f"must be at most {LARGEST_INPUT} bytes of JSON; send a reference instead")])
+    if problems := list(itertools.islice(_odd_numbers(given, "input"), MOST_PROBLEMS)):
+        raise BadInput(problems)
+
+
+def _odd_numbers(value: Any, path: str) -> Iterator[InputProblem]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield InputProblem(excerpt(path, _LONGEST_MESSAGE), "must be a finite number; write it as a string")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        yield InputProblem(excerpt(path, _LONGEST_MESSAGE), "does not fit into 64 bits; write it as a string")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _odd_numbers(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _odd_numbers(item, f"{path}[{index}]")
 
 
 def _refuse(uri: str) -> Any:

@@ -64,7 +64,7 @@ def fold(records: Sequence[Event], origin: Told | None = None) -> Told:
     end: ExecutionEnded | None = None
     for record in records:
         if isinstance(record, ExecutionRequest):
-            if record.epoch >= 1:
+            if record.epoch >= 1 and record.requested_at is not None:  # else none of the services has made it
                 eras.setdefault(record.epoch, _Era()).request = record
         elif isinstance(record, ActionResult):
             eras.setdefault(record.epoch, _Era()).results.append(record)

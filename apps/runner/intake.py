@@ -129,7 +129,9 @@ class Intake:
             await self.refuse(ticket, request.reason)
         elif not is_workflow_id(request.workflow_id):
             await self.refuse(ticket, f"workflow_id: {request.workflow_id[:200]!r} is not a workflow id")
-        elif request.epoch < 1 or request.execution_id is None:
+        elif request.epoch != 0 and (request.execution_id is None or request.requested_at is None):
+            await self.refuse(ticket, "epoch: is set by the services when they admit an execution; leave it out")
+        elif request.epoch == 0:
             await self._take_foreign(ticket, request)
         else:
             await self._take_admitted(ticket, request)
@@ -326,7 +328,7 @@ class Intake:
             )
             # A producer that sends again what it is not sure of gives the same id. Admission would refuse it as well, but
             # only after it has held the lock for a moment, in which others would be told that the workflow is busy.
-            if request.execution_id is not None and await self._is_known(execution_id):
+            if request.execution_id is not None and await self._is_known(execution_id, workflow.workflow_id):
                 await self._tell_again(admission)
             else:
                 await self._admit(admission, definition.overlap)
@@ -336,8 +338,14 @@ class Intake:
         finally:
             self.runs.release()
 
-    async def _is_known(self, execution_id: str) -> bool:
-        return await self._stubbornly(lambda: self.executions.get(execution_id)) is not None
+    async def _is_known(self, execution_id: str, workflow_id: str) -> bool:
+        found = await self._stubbornly(lambda: self.executions.get(execution_id))
+        if found is not None and found.workflow_id != workflow_id:
+            raise NotStartable(
+                f"execution_id: {execution_id} is that of an execution of workflow {found.workflow_id}; give each"
+                " execution its own, or leave it out"
+            )
+        return found is not None
 
     async def _admit(self, admission: Admission, overlap: Overlap) -> None:
         async def tell_ended(ended: Execution) -> None:

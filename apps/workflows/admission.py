@@ -19,7 +19,7 @@ from apps.workflows.errors import InProgress, NotTriggeredByHand, UnknownWorkflo
 from apps.workflows.publishing import Publish
 from domain.execution import Admission, Cause, Execution, Status, deadline_of
 from domain.identifiers import execution_id
-from domain.inputs import InputSchema, check_size
+from domain.inputs import InputSchema, check_carried
 from domain.overlap import Overlap
 from domain.trigger import Trigger, allows_manual
 from events.folding import ended_record, request_record
@@ -46,7 +46,7 @@ async def trigger(
 
     Raises:
         UnknownWorkflow: there is none, or it is archived.
-        BadInput: ``given`` is too large, or does not obey the workflow's schema.
+        BadInput: ``given`` cannot be carried, or does not obey the workflow's schema.
         NotTriggeredByHand: it runs on its schedule alone.
         InProgress: an execution of it is open, and its overlap policy gives this one no place.
         StoreUnavailable: whether the execution exists is not known; if it does, it will run.
@@ -56,7 +56,7 @@ async def trigger(
         raise UnknownWorkflow(workflow_id)
     if not allows_manual(_TRIGGER.validate_python(workflow.definition["trigger"], by_alias=False, by_name=True)):
         raise NotTriggeredByHand(workflow_id)
-    check_size(given or {})
+    check_carried(given or {})
     schema = workflow.definition.get("input_schema")
     if schema is not None:
         _schema(json.dumps(schema)).check(given or {})

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.inputs import LARGEST_INPUT, BadInput, BadSchema, InputSchema, check_size
+from domain.inputs import LARGEST_INPUT, BadInput, BadSchema, InputSchema, check_carried
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_pattern_takes_linear_time():
 
 def test_large_input_is_refused():
     with pytest.raises(BadInput, match="at most"):
-        check_size({"a": "x" * LARGEST_INPUT})
+        check_carried({"a": "x" * LARGEST_INPUT})
 
 
 JSON = st.recursive(

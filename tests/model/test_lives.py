@@ -199,6 +199,32 @@ def test_requests_that_cannot_be_taken_leave_room_for_others(lives, letters, wro
     assert world.execution(execution_id).status is Status.OK
 
 
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ('{"workflow_id": "w", "epoch": 5, "execution_id": "%s"}', "epoch: is set by the services"),
+        ('{"workflow_id": "w", "epoch": 7}', "epoch: is set by the services"),
+        ('{"workflow_id": "w", "epoch": -1}', "epoch: is set by the services"),
+        ('{"workflow_id": "w", "input": {"a": [NaN]}}', "input.a[0]: must be a finite number"),
+        ('{"workflow_id": "w", "input": {"a": 99999999999999999999}}', "input.a: does not fit into 64 bits"),
+        ('{"workflow_id": "other", "execution_id": "%s"}', "is that of an execution of workflow w"),
+    ],
+    ids=["an epoch", "an epoch without an id", "a negative epoch", "no number", "a large number", "the id of another one"],
+)
+def test_a_record_that_starts_nothing_is_a_dead_letter_that_tells_why(lives, letters, record, told):
+    world = lives.world
+    world.define("other")
+    execution_id = lives.trigger()
+    world.run(3)
+    before = world.everything
+    raw = (record % execution_id if "%s" in record else record).encode()
+    world.log[TP(EXECUTION.name, partition_of("w"))].append((raw, world.now.timestamp()))
+    world.run(3)
+    assert len(letters.reasons) == 1
+    assert told in letters.reasons[0]
+    assert world.everything == before
+
+
 def test_a_result_that_no_clock_can_show_holds_up_nobody(lives, letters):
     world = lives.world
     tp = TP(ACTION_RESULT.name, partition_of("w"))

@@ -13,6 +13,7 @@ from domain.execution import Admission, Cause, Ended, Execution, Restart, Status
 from domain.identifiers import execution_id
 from events.folding import ended_record
 from events.history import fold, origin_of
+from events.records import ExecutionRequest
 from tests.projection.plausible import START, Life, eventful, settled, smooth
 
 
@@ -62,6 +63,11 @@ def test_a_smooth_life_agrees_at_each_moment():
     assert differences(fold(life.records).execution, life.document) != [], "published and not yet projected"
     life.project()
     assert fold(life.records).execution == replace(life.document)
+
+
+def test_a_request_that_no_service_has_made_tells_nothing():
+    told = fold([ExecutionRequest(workflow_id="w", execution_id=execution_id(START, bytes(10)), epoch=5, version=1)])
+    assert (told.execution, told.complete) == (None, False)
 
 
 def test_a_skipped_execution_is_told_by_its_end_alone():
