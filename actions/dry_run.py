@@ -15,7 +15,7 @@ from actions.registry import WorkflowDefinition
 from actions.set import SetAction
 from actions.steps import Step
 from domain.action import Action
-from domain.flow import FAILURES
+from domain.execution import FAILURES
 from domain.inputs import BadInput
 from templates.errors import RenderError
 from templates.fields import shown

@@ -20,6 +20,7 @@ from actions.steps import Step
 from domain.action import Action
 from domain.definition import Definition
 from domain.flow import following
+from templates.parts import Parts
 
 KINDS: dict[type[Action], Run] = {
     LogAction: log.run,
@@ -51,8 +52,14 @@ class WorkflowDefinition(Definition[AnyAction]):
 
     @cached_property
     def prepared(self) -> tuple[Step, ...]:
-        """The steps with their templates compiled; once for each definition."""
-        return tuple(Step(action) for action in self.steps)
+        """The steps with their templates compiled, up to the parts that a definition may have; once for each definition."""
+        parts = Parts()
+        return tuple(Step(action, parts) for action in self.steps)
+
+    def prepare(self) -> None:
+        """Compile the templates however many they are, for one that was stored when more were allowed; in any thread."""
+        # Not by asking for what is cached: before Python 3.12 that would keep all other definitions waiting.
+        self.__dict__["prepared"] = tuple(Step(action) for action in self.steps)
 
 
 async def run_action(action: Action, context: Context) -> Outcome:

@@ -9,6 +9,7 @@ from domain.action import Action
 from templates.errors import BadTemplate, RenderError
 from templates.fields import Fields, Path, shown
 from templates.filters import to_text
+from templates.parts import Parts
 from templates.template import RENDERED, Template
 
 # Never templates: they name the step, or are expressions of their own.
@@ -19,20 +20,21 @@ _LITERAL = frozenset({"type", "actionId", "if", "retry"})
 class Step:
     """An action, its condition and its templates.
 
-    ``problems`` tells which of them cannot be understood; a definition with problems is refused when it is stored.
+    ``problems`` tells which of them cannot be understood, or are beyond ``parts``; a definition with problems is refused
+    when it is stored.
     """
 
-    def __init__(self, action: Action) -> None:
+    def __init__(self, action: Action, parts: Parts | None = None) -> None:
         self.action = action
         self.problems: list[tuple[Path, str]] = []
         self.condition: Template | None = None
         wire = self._wire = action.to_wire()
         self._literal = {name: value for name, value in wire.items() if name in _LITERAL}
-        self.fields = Fields({name: value for name, value in wire.items() if name not in _LITERAL})
+        self.fields = Fields({name: value for name, value in wire.items() if name not in _LITERAL}, parts=parts)
         self.problems += [(problem.path, problem.message) for problem in self.fields.problems]
         if action.condition is not None:
             try:
-                self.condition = Template(action.condition, condition=True)
+                self.condition = Template(action.condition, condition=True, parts=parts)
             except BadTemplate as error:
                 self.problems.append((("if",), str(error)))
         self.secrets = frozenset(name for _, name in self.secret_names())

@@ -16,9 +16,7 @@ resumes the execution reads it rather than makes it anew.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from domain.execution import ActionOutcome, Status
-
-FAILURES = frozenset({"failed", "unknown"})
+from domain.execution import FAILURES, ActionOutcome, Status
 
 
 @dataclass(frozen=True)

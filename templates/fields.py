@@ -7,6 +7,7 @@ from typing import Any
 from domain.excerpts import excerpt
 from templates.budget import budget
 from templates.errors import BadTemplate, RenderError
+from templates.parts import Parts, TooManyParts
 from templates.template import Template, is_template
 
 Path = tuple[str | int, ...]
@@ -36,18 +37,23 @@ def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
 
 
 class Fields:
-    """A JSON value with its templates compiled; :attr:`problems` tells which of them cannot be understood."""
+    """A JSON value with its templates compiled; :attr:`problems` tells which of them cannot be understood.
 
-    def __init__(self, value: Any) -> None:
+    Of those beyond ``parts`` only the first is told.
+    """
+
+    def __init__(self, value: Any, *, parts: Parts | None = None) -> None:
         self._value = value
         self.templates: dict[str, Template] = {}
         self.places: list[tuple[Path, Template]] = []
         self.problems: list[BadField] = []
         for path, source in texts(value):
             try:
-                template = self.templates.get(source) or Template(source)
+                template = self.templates.get(source) or Template(source, parts=parts)
             except BadTemplate as error:
                 self.problems.append(BadField(path, str(error)))
+                if isinstance(error, TooManyParts):
+                    break
             else:
                 self.templates[source] = template
                 self.places.append((path, template))

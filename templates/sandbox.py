@@ -240,9 +240,8 @@ class _Guard(NodeTransformer):
         self.environment = environment
 
     def _filtered(self, node: Any, name: str) -> nodes.Filter:
-        made = nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
-        made.set_environment(self.environment)
-        return made
+        # Its set_environment would walk through all that is below, once for every level that lists are nested in.
+        return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=self.environment)
 
     def visit_For(self, node: nodes.For) -> nodes.For:
         self.generic_visit(node)
@@ -251,7 +250,8 @@ class _Guard(NodeTransformer):
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:
         self.generic_visit(node)
-        return self._filtered(nodes.List(node.nodes, lineno=node.lineno), "_concat")
+        parts = nodes.List(node.nodes, lineno=node.lineno, environment=self.environment)
+        return self._filtered(parts, "_concat")
 
     def visit_List(self, node: nodes.List) -> nodes.Expr:
         self.generic_visit(node)

@@ -15,6 +15,7 @@ from domain.excerpts import excerpt
 from templates import filters
 from templates.budget import LONGEST_TEXT, budget
 from templates.errors import BadTemplate, RenderError, TemplateError
+from templates.parts import Parts
 from templates.sandbox import Sandbox
 
 ROOTS: Final = ("input", "trigger", "execution", "actions", "secrets")
@@ -44,14 +45,17 @@ class Template:
     """A template that was understood.
 
     Raises:
-        BadTemplate: it was not.
+        BadTemplate: it was not, or takes more ``parts`` than are left.
     """
 
-    def __init__(self, source: str, *, condition: bool = False) -> None:
+    def __init__(self, source: str, *, condition: bool = False, parts: Parts | None = None) -> None:
         if len(source) > LONGEST_SOURCE:
             raise BadTemplate(f"is a template of more than {LONGEST_SOURCE} characters; make it shorter")
         try:
-            tree = _SANDBOX.parse(f"{{{{ {_unbraced(source)} }}}}" if condition else source)
+            text = f"{{{{ {_unbraced(source)} }}}}" if condition else source
+            if parts is not None:
+                parts.take(_SANDBOX.lex(text))
+            tree = _SANDBOX.parse(text)
             self.references = _references(tree)
             expression = _only_expression(tree)
             if condition and expression is None:

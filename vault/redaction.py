@@ -158,6 +158,11 @@ class Redactor:
         self._beginnings = list(_compiled({_pattern(form[:SHORTEST]) for form in forms}))
         self._deciphered = sorted({_deciphered(form) for form in forms})
 
+    @property
+    def values(self) -> frozenset[str]:
+        """What it knows, for another redactor to know as well."""
+        return frozenset(self._values)
+
     def text(self, text: str) -> str:
         """Return ``text`` without the values."""
         for pattern in self._patterns:

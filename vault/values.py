@@ -1,7 +1,8 @@
 """Where the value of a secret comes from: the environment, then mounted files, then the database; the first that has it.
 
 The environment (``WF_SECRET_<NAME>``) is read once, files (``SECRETS_DIR/<name>``) and the database again after a second;
-a secret that was set a moment ago is looked for at once when it is not known.
+a secret that was set a moment ago is looked for at once when it is not known. While the database is away, the values that
+it had are used for a quarter of an hour from when they were read; the environment and files do not wait for it.
 
 A value that is too short to be recognised, and so could not be kept out of logs and history, is no secret wherever it comes
 from: it cannot be stored, and one from the environment or a file is not used. Who asks for it is told why.
@@ -29,6 +30,7 @@ TOO_SHORT: Final = (
 _NAME: Final = re.compile(NAME_PATTERN)
 _ENVIRONMENT_PREFIX: Final = "WF_SECRET_"
 FRESH_FOR: Final = 1.0  # seconds; a value that was changed is used after that time at the latest
+KEPT_FOR: Final = 900.0  # seconds; how old a stored value that is used may be where the database cannot be asked
 
 
 class UnknownSecret(LookupError):
@@ -114,10 +116,14 @@ class Values:
         self._keys = keys
         self._stored = stored
         self._values: dict[str, str] = {}
-        self._read_at: float | None = None
-        self._reading = asyncio.Lock()
         self._unusable: Mapping[str, str] = {}
-        self._mounted: frozenset[str] = frozenset()
+        self._mounted: Mapping[str, str] = {}
+        self._looked_at: float | None = None
+        self._opened: Mapping[str, str] = {}
+        self._locked: Mapping[str, str] = {}
+        self._read_at: float | None = None
+        self._failure: tuple[float, Exception] | None = None  # of the last time that the database was asked
+        self._reading = asyncio.Lock()
         self.redactor.know(self._environment.values())
 
     async def get(self, name: str) -> str:
@@ -125,26 +131,38 @@ class Values:
 
         Raises:
             UnknownSecret: no source has it, or what it has is too short.
-            StoreUnavailable: the database cannot be asked, and was not asked before.
+            StoreUnavailable: neither the environment nor a file has it, the database cannot be asked, and had no usable
+                value when it was read last, or that is ``KEPT_FOR`` ago.
         """
-        await self.refresh(FRESH_FOR)
+        self._look(FRESH_FOR)
+        if name not in self._values:
+            self._look(0.0)
+        if name not in self._mounted:
+            try:
+                await self.refresh(FRESH_FOR)
+                if name not in self._values:
+                    await self.refresh(0.0)
+            except Exception:
+                if name not in self._values or not self._read_within(KEPT_FOR):
+                    raise
         value = self._values.get(name)
-        if value is None:
-            await self.refresh(0.0)
-            value = self._values.get(name)
         if value is None:
             raise UnusableSecret(name, self._unusable[name]) if name in self._unusable else UnknownSecret(name)
         return value
 
     async def names(self) -> frozenset[str]:
-        """Return the names of all secrets that can be used."""
+        """Return the names of all secrets that can be used.
+
+        Raises:
+            StoreUnavailable: the database cannot be asked.
+        """
         await self.refresh(0.0)
         return frozenset(self._values)
 
     @property
     def mounted(self) -> frozenset[str]:
         """The names that the environment or a file has, which win over the database."""
-        return self._mounted
+        return frozenset(self._mounted)
 
     @property
     def unusable(self) -> Mapping[str, str]:
@@ -152,34 +170,66 @@ class Values:
         return self._unusable
 
     async def refresh(self, fresh_for: float) -> None:
-        """Read the sources, unless they were read ``fresh_for`` seconds ago or later."""
+        """Read the sources, unless they were read ``fresh_for`` seconds ago or later.
+
+        Raises:
+            StoreUnavailable: the database cannot be asked, or could not be ``fresh_for`` seconds ago or later.
+        """
         loop = asyncio.get_running_loop()
-        if self._read_at is not None and loop.time() - self._read_at < fresh_for:
+        if self._read_within(fresh_for):
             return
         asked = loop.time()
+        self._raise_failure_since(asked - fresh_for)
         async with self._reading:
             if self._read_at is not None and self._read_at >= asked:
                 return
+            # Whoever has waited meanwhile must not wait for as long again, one after the other.
+            self._raise_failure_since(asked)
             began = loop.time()
-            opened, locked = await self._opened()
-            mounted = {**from_directory(self._directory), **self._environment}
-            found = {**opened, **mounted}
-            self._mounted = frozenset(mounted)
-            self._values = {name: value for name, value in found.items() if is_recognisable(value)}
+            self._look(0.0)
+            try:
+                stored = await self._stored()
+            except Exception as error:
+                if self._failure is None:
+                    log.warning("stored secrets not read", error=str(error))
+                self._failure = (loop.time(), error)
+                raise
+            self._failure = None
+            self._open(stored)
             self._read_at = began
-            self.redactor.know(self._values.values())
-            unusable = {name: why for name, why in locked.items() if name not in found}
-            unusable |= dict.fromkeys(found.keys() - self._values.keys(), TOO_SHORT)
-            for name in sorted(unusable.keys() - self._unusable.keys()):
-                log.warning("secret not used", secret=name, error=unusable[name])
-            self._unusable = unusable
+            self._combine()
 
-    async def _opened(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Return the values of those that can be decrypted, and why the others cannot."""
+    def _read_within(self, seconds: float) -> bool:
+        return self._read_at is not None and asyncio.get_running_loop().time() - self._read_at < seconds
+
+    def _raise_failure_since(self, instant: float) -> None:
+        if self._failure is not None and self._failure[0] > instant:
+            raise self._failure[1].with_traceback(None)
+
+    def _look(self, fresh_for: float) -> None:
+        """Read the environment and the files, unless that was done ``fresh_for`` seconds ago or later."""
+        now = asyncio.get_running_loop().time()
+        if self._looked_at is None or now - self._looked_at >= fresh_for:
+            self._mounted = {**from_directory(self._directory), **self._environment}
+            self._looked_at = now
+            self._combine()
+
+    def _open(self, stored: Sequence[tuple[str, Sealed]]) -> None:
+        """Decrypt what can be decrypted, and note why the others cannot."""
         opened, locked = {}, {}
-        for name, sealed in await self._stored():
+        for name, sealed in stored:
             try:
                 opened[name] = self._keys.ring().open(name, sealed)
             except VaultError as error:
                 locked[name] = f"{error}; put it back into the key file" if isinstance(error, UnknownKey) else str(error)
-        return opened, locked
+        self._opened, self._locked = opened, locked
+
+    def _combine(self) -> None:
+        found = {**self._opened, **self._mounted}
+        self._values = {name: value for name, value in found.items() if is_recognisable(value)}
+        self.redactor.know(self._values.values())
+        unusable = {name: why for name, why in self._locked.items() if name not in found}
+        unusable |= dict.fromkeys(found.keys() - self._values.keys(), TOO_SHORT)
+        for name in sorted(unusable.keys() - self._unusable.keys()):
+            log.warning("secret not used", secret=name, error=unusable[name])
+        self._unusable = unusable

@@ -1,5 +1,10 @@
-"""Definitions, cached: a version never changes once it is stored."""
+"""Definitions, cached: a version never changes once it is stored.
 
+What may have many templates has them compiled in a thread, before it is used: that can take longer than the heartbeats of
+this runner may stay away.
+"""
+
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +15,7 @@ from actions.registry import WorkflowDefinition
 from store.interfaces import Workflow, Workflows
 
 CAPACITY = 10_000
+SMALL = 3_000  # characters of JSON; more than two tenths of a second is not spent on the templates in them
 
 
 class UnknownVersion(Exception):
@@ -41,6 +47,7 @@ class Definitions:
     def __init__(self, workflows: Workflows) -> None:
         self._workflows = workflows
         self._cache: OrderedDict[tuple[str, int], WorkflowDefinition] = OrderedDict()
+        self._preparing = asyncio.Lock()
 
     def cached(self, workflow_id: str, version: int) -> WorkflowDefinition | None:
         """Return the definition if it is in the cache."""
@@ -62,24 +69,35 @@ class Definitions:
             document = await self._workflows.get_version(workflow_id, version)
             if document is None:
                 raise UnknownVersion(workflow_id, version)
-            definition = self._keep(workflow_id, version, document)
+            definition = await self._keep(workflow_id, version, document)
         return definition
 
-    def of(self, workflow: Workflow) -> WorkflowDefinition:
+    async def of(self, workflow: Workflow) -> WorkflowDefinition:
         """Return the definition of a workflow that has just been read.
 
         Raises:
             UnreadableVersion: it cannot be read here.
         """
-        return self.cached(workflow.workflow_id, workflow.version) or self._keep(
+        return self.cached(workflow.workflow_id, workflow.version) or await self._keep(
             workflow.workflow_id, workflow.version, workflow.definition
         )
 
-    def _keep(self, workflow_id: str, version: int, document: Mapping[str, Any]) -> WorkflowDefinition:
+    async def _keep(self, workflow_id: str, version: int, document: Mapping[str, Any]) -> WorkflowDefinition:
         try:
-            definition = self._cache[workflow_id, version] = WorkflowDefinition.from_document(dict(document))
+            definition = WorkflowDefinition.from_document(dict(document))
         except ValidationError as error:
             raise UnreadableVersion(workflow_id, version, error) from error
+        if len(definition.model_dump_json()) <= SMALL:
+            return self._put(workflow_id, version, definition)
+        async with self._preparing:
+            prepared = self.cached(workflow_id, version)  # by whoever asked first
+            if prepared is not None:
+                return prepared
+            await asyncio.to_thread(definition.prepare)
+            return self._put(workflow_id, version, definition)
+
+    def _put(self, workflow_id: str, version: int, definition: WorkflowDefinition) -> WorkflowDefinition:
+        self._cache[workflow_id, version] = definition
         if len(self._cache) > CAPACITY:
             self._cache.popitem(last=False)
         return definition

@@ -306,7 +306,7 @@ class Intake:
             workflow = await self._stubbornly(lambda: self.workflows.get(request.workflow_id))
             if workflow is None or workflow.archived_at is not None:
                 raise NotStartable(f"workflow {request.workflow_id} does not exist; create it first, then publish again")
-            definition = self.definitions.of(workflow)
+            definition = await self.definitions.of(workflow)
             if not allows_manual(definition.trigger):
                 raise NotStartable(
                     f'workflow {workflow.workflow_id} runs on schedule; set "allowManual": true in its trigger to start it'

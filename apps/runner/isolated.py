@@ -5,6 +5,7 @@ the runner: connections, and the limits on requests to a host, are its own.
 """
 
 import asyncio
+import logging.config
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from actions.registry import run_action
 from actions.running import Context, Failed, Outcome, Resources
 from apps import kafka_security
 from apps.database import store_of
+from apps.logs import logging_config
 from apps.runner.attempts import bounded, failed_by
 from apps.runner.isolation import framed, receive
 from apps.runner.settings import RunnerSettings
@@ -55,7 +57,7 @@ async def _run(action: Any, facts: tuple[str, str, str, int, int], resources: Re
         outcome = bounded(await run_action(action, context))
     except Exception as error:  # as in the runner, whatever it is
         outcome = failed_by(error, execution_id, action_id)
-    # Here alone are the secrets known for certain that it has asked for.
+    # Here alone are those secrets known for certain that it has asked for itself.
     redactor = resources.secrets.redactor
     if isinstance(outcome, Failed):
         outcome = replace(outcome, message=redactor.value(outcome.message))
@@ -66,9 +68,14 @@ async def _serve(answers: Any) -> None:
     loop = asyncio.get_running_loop()
     requests = asyncio.StreamReader(limit=2**26)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(requests), sys.stdin)
-    resources = Own(RunnerSettings()).resources
+    settings = RunnerSettings()
+    # What is logged here goes to the runner's log, and must be redacted as that is.
+    logging.config.dictConfig(logging_config("runner", settings))
+    resources = Own(settings).resources
     answers.write(framed("ready"))
-    action, facts = await receive(requests)
+    action, facts, known = await receive(requests)
+    # The action's templates were rendered by the runner, with secrets that nobody may ask for here.
+    resources.secrets.redactor.know(known)
     running = asyncio.ensure_future(_run(action, facts, resources))
     gone = asyncio.ensure_future(requests.read())
     await asyncio.wait([running, gone], return_when=asyncio.FIRST_COMPLETED)

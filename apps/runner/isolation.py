@@ -6,8 +6,9 @@ that has lost several runners in a row, without a result in between, is a suspec
 process die, the action is the culprit beyond doubt. It fails as ``crashed``, and the runner with everybody else in it lives
 on. An innocent one is merely begun a second later.
 
-The process is a fresh interpreter (:mod:`apps.runner.isolated`) that is handed the rendered action and answers with its
-outcome. It ends with the runner, whose end of their pipe is closed then, and is killed when the run is cancelled.
+The process is a fresh interpreter (:mod:`apps.runner.isolated`) that is handed the rendered action, with what its log must
+not show, and answers with its outcome. It ends with the runner, whose end of their pipe is closed then, and is killed when
+the run is cancelled.
 """
 
 import asyncio
@@ -93,7 +94,7 @@ class _Child:
         facts = (context.execution_id, context.workflow_id, context.action_id, context.attempt, context.epoch)
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(framed((action, facts)))
+            self._process.stdin.write(framed((action, facts, context.resources.secrets.redactor.values)))
             await self._process.stdin.drain()
             outcome: Outcome = await receive(self._process.stdout)
         except (asyncio.IncompleteReadError, ConnectionError):

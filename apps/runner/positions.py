@@ -84,7 +84,7 @@ class Positions:
             await asyncio.sleep(0.02)
 
     def tick(self) -> None:
-        """Say that the event loop turns; called a few times a second."""
+        """Say that the event loop turns; called once a second."""
         self._alive_at = time.monotonic()
 
     async def settle(self) -> None:

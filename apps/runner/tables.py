@@ -1,7 +1,7 @@
 """The Faust tables: who is busy, and how many attempts are used up.
 
-They are what the ``faust`` command line and the web view show, and what an overlapping request is turned down by without
-asking MongoDB. Only the agents' events write them. MongoDB arbitrates where they disagree.
+They are what the ``faust`` command line and the web view show. Nothing is decided by them: the lock of an open execution,
+which is in MongoDB, turns down an overlapping request. Only the agents' events write them.
 """
 
 from datetime import datetime

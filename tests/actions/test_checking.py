@@ -1,5 +1,6 @@
 import json
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -77,6 +78,46 @@ def test_a_topic_of_the_system_is_told_when_it_is_written(allowed):
     found = problems(definition, Surroundings(own_topics=allowed))
     told = ("onFailure[0].topic", "topic workflow.execution belongs to this system; publish to one of your own")
     assert found == ([] if allowed else [told])
+
+
+# Jinja2 takes 14 s for the first of them.
+@pytest.mark.parametrize(
+    ("word", "values", "place"),
+    [
+        ("few long ones", {f"v{number}": "{{1}}" * 13_000 + str(number) for number in range(15)}, "v0"),
+        ("many short ones", {"v": [f"{{{{{number}}}}}" for number in range(90_000)]}, "v[652]"),
+        ("in names", {"v": {f"{{{{{number}}}}}": 1 for number in range(90_000)}}, "v"),
+        ("many that are wrong", {"v": [f"{{{{({number}" for number in range(90_000)]}, "v[652]"),
+        ("comments", {f"v{number}": "{{1}}" + "{##}" * 16_000 + str(number) for number in range(15)}, "v0"),
+    ],
+)
+def test_templates_that_would_take_long_to_compile_are_refused_at_once(word, values, place):
+    """They would hold up whoever else is served, and keep a runner's heartbeats back."""
+    definition = defined({"type": "set", "values": values})
+    began = time.process_time()
+    field, message = problems(definition, AROUND)[-1]
+    assert time.process_time() - began < 5, "not bounded"
+    assert field == f"actions[0].values.{place}"
+    assert message.startswith(
+        "is beyond the 15000 parts (names, values, operators, braces; each template counts for 20 more)"
+    )
+    assert message.endswith("make them fewer or simpler, or split the workflow")
+
+
+def test_all_templates_of_a_definition_share_its_parts():
+    def assign(text):
+        return {"type": "set", "values": {"v": text}}
+
+    many = "{{ input.x }}" * 1000
+    conditional = {**say("{{ input.x }}"), "if": "input.x > 3"}
+    assert problems(defined(assign(many), assign(many), say("plain"), conditional), AROUND) == []
+    ((field, _),) = problems(defined(assign(many), assign(many), say("plain"), conditional, assign(many)), AROUND)
+    assert field == "actions[4].values.v"
+    conditional["if"] = "+".join(["input.x"] * 1240)
+    (field, *_), *_ = problems(defined(assign(many), assign(many), conditional), AROUND)
+    assert field == "actions[2].if"
+    repeated = {"type": "set", "values": {f"v{number}": many for number in range(90)}}
+    assert problems(defined(repeated), AROUND) == [], "what a step repeats is compiled once"
 
 
 def test_handlers_see_all_actions():

@@ -1,4 +1,4 @@
-"""Every link from one file of the project to another leads somewhere."""
+"""Every link from one file of the project to another leads somewhere, and so does what is to be looked for in a log."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "apps").rglob("*.md")])
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_LOGGED = re.compile(r"`([^`]+)` in (?:its|the \w+'s) log")
 _LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 
 
@@ -33,3 +34,10 @@ def test_every_page_is_in_the_index():
     index = (ROOT / "docs" / "README.md").read_text()
     pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
     assert not [name for name in sorted(pages) if f"]({name})" not in index]
+
+
+def test_what_is_to_be_looked_for_in_a_log_is_logged():
+    told = _LOGGED.findall((ROOT / "docs" / "troubleshooting.md").read_text())
+    sources = "".join(path.read_text() for path in (ROOT / "apps").rglob("*.py"))
+    assert told
+    assert not [line for line in told if f'("{line}"' not in sources]

@@ -1,4 +1,7 @@
-"""Plug-in kinds that take their process with them: what a bug in native code, or the kernel's memory killer, does."""
+"""Plug-in kinds that misbehave.
+
+Most take their process with them: what a bug in native code, or the kernel's memory killer, does.
+"""
 
 import os
 import time
@@ -25,6 +28,13 @@ class StickAction(Action):
     type: Literal["stick"]
 
 
+class RaiseAction(Action):
+    """Raises, with what it was given in a variable."""
+
+    type: Literal["raise"]
+    given: str
+
+
 async def crash(action: CrashAction, context: Context) -> Outcome:
     """Die without a word."""
     os._exit(1)
@@ -36,4 +46,10 @@ async def stick(action: StickAction, context: Context) -> Outcome:
         time.sleep(3600)  # noqa: ASYNC251 - that is what it is for
 
 
-KINDS = {CrashAction: crash, StickAction: stick}
+async def fail(action: RaiseAction, context: Context) -> Outcome:
+    """Raise what was given."""
+    password = action.given
+    raise RuntimeError(f"refused: {password}")
+
+
+KINDS = {CrashAction: crash, StickAction: stick, RaiseAction: fail}

@@ -1,13 +1,17 @@
 """Actions in a process of their own."""
 
 import asyncio
+import json
+from dataclasses import replace
 
 import pytest
 
 from actions.log import LogAction
 from actions.running import Context, Failed, Resources, Succeeded
 from apps.runner.isolation import Isolation
-from tests.e2e.crashing import CrashAction, StickAction
+from tests.e2e.crashing import CrashAction, RaiseAction, StickAction
+from vault.redaction import Redactor
+from vault.values import NoSecrets
 
 CONTEXT = Context("e", "w", "a", attempt=1, epoch=1, resources=Resources(http=None))  # type: ignore[arg-type]
 
@@ -33,3 +37,32 @@ async def test_one_that_is_stuck_is_killed_when_it_is_cancelled(isolation: Isola
             await asyncio.wait_for(apart.run(StickAction(type="stick"), CONTEXT), 0.2)
     process = apart._process  # type: ignore[attr-defined]
     assert process.returncode < 0
+
+
+class Rendered(NoSecrets):
+    """What a runner knows that has rendered a template with this secret."""
+
+    def __init__(self, value: str) -> None:
+        self.redactor = Redactor()
+        self.redactor.know([value])
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+async def test_what_is_logged_apart_is_redacted_as_the_runners_log_is(
+    log_format: str, isolation: Isolation, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither action asks for a secret itself, which would tell its process of all that are stored."""
+    monkeypatch.setenv("LOG_FORMAT", log_format)
+    monkeypatch.setenv("WF_SECRET_MOUNTED", "mounted-value-41")
+    context = replace(CONTEXT, resources=replace(CONTEXT.resources, secrets=Rendered("stored-value-42")))
+    both = "mounted-value-41 and stored-value-42"
+    async with isolation.process() as apart, isolation.process() as other:
+        told = await apart.run(LogAction(type="log", level="warning", message=both), context)
+        raised = await other.run(RaiseAction(type="raise", given=both), context)
+    assert told == Succeeded(logs=("WARNING *** and ***",))
+    assert raised == Failed("internal", "RuntimeError: refused: *** and ***")
+    printed = capfd.readouterr().err
+    assert "value-4" not in printed
+    assert printed.count("*** and ***") == 2, "both were logged"
+    if log_format == "json":
+        assert {json.loads(line)["service"] for line in printed.splitlines()} == {"runner"}

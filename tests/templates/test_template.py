@@ -1,4 +1,5 @@
 import json
+import sys
 import time
 
 import pytest
@@ -280,3 +281,25 @@ def test_references_tell_what_is_read():
         "{{ actions['a'].output.x }}{% for i in input.list %}{{ i.q }}{{ secrets.K }}{% endfor %}{{ other }}"
     )
     assert template.references == {("actions", "a", "output", "x"), ("input", "list"), ("secrets", "K"), ("other",)}
+
+
+def calls_to_compile(source):
+    """Return how many calls of functions it takes to make a template."""
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        Template(source)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_lists_within_lists_are_compiled_as_fast_as_one():
+    """Each level must not go through all that is in it once more."""
+    flat, deep = (calls_to_compile("{{" + "[" * depth + "input.x," * 1000 + "]" * depth + "}}") for depth in (1, 50))
+    assert deep < 2 * flat

@@ -1,16 +1,25 @@
+import asyncio
+
 import pytest
 
+from store.interfaces import StoreUnavailable
 from vault.keys import KeyRing, KeySource, new_key
 from vault.redaction import Redactor
-from vault.values import UnknownSecret, UnusableSecret, Values
+from vault.values import FRESH_FOR, KEPT_FOR, UnknownSecret, UnusableSecret, Values
 
 
 class Stored:
     def __init__(self, ring):
         self.ring = ring
         self.found = {}
+        self.is_away = False
+        self.asked = 0
 
     async def all(self):
+        self.asked += 1
+        if self.is_away:
+            await asyncio.sleep(0)
+            raise StoreUnavailable("no primary")
         return [(name, self.ring.seal(name, value)) for name, value in self.found.items()]
 
 
@@ -81,3 +90,59 @@ async def test_what_is_too_short_is_no_secret_wherever_it_comes_from(tmp_path, s
     await values.refresh(0.0)
     assert await values.get("MOUNTED") == "long enough"
     assert values.unusable.keys() == {"STORED", "SET"}
+
+
+@pytest.fixture
+def let_pass(monkeypatch):
+    """Let time pass, as the event loop sees it."""
+    passed = 0.0
+    real = asyncio.BaseEventLoop.time
+    monkeypatch.setattr(asyncio.BaseEventLoop, "time", lambda loop: real(loop) + passed)
+
+    def let(seconds):
+        nonlocal passed
+        passed += seconds
+
+    return let
+
+
+async def test_while_the_database_is_away_what_it_had_is_used_for_a_time(values, stored, let_pass):
+    stored.found = {"DB": "db-value"}
+    assert await values.get("DB") == "db-value"
+    stored.is_away = True
+    let_pass(KEPT_FOR - 60)
+    assert await values.get("DB") == "db-value"
+    with pytest.raises(StoreUnavailable):
+        await values.get("NEW")  # which may have been set since
+    let_pass(61)
+    with pytest.raises(StoreUnavailable):
+        await values.get("DB")
+    stored.is_away, stored.found = False, {"DB": "db-value of now"}
+    let_pass(FRESH_FOR)
+    assert await values.get("DB") == "db-value of now"
+
+
+async def test_the_environment_and_files_do_not_wait_for_the_database(values, stored, tmp_path, let_pass):
+    stored.is_away = True
+    assert await values.get("BOTH") == "from the environment"
+    assert await values.get("FROM_FILE") == "file-value"
+    (tmp_path / "FROM_FILE").write_text("file-value of now")
+    let_pass(FRESH_FOR)
+    assert await values.get("FROM_FILE") == "file-value of now"
+    assert stored.asked == 0
+    assert values.redactor.text("file-value, from the environment") == "***, ***"
+    with pytest.raises(StoreUnavailable):
+        await values.get("DB")
+    (tmp_path / "LATE").write_text("late-value")
+    assert await values.get("LATE") == "late-value", "looked for at once, and found before the database is asked"
+
+
+async def test_a_database_that_does_not_answer_is_waited_for_once(values, stored):
+    """By all together: each time takes seconds."""
+    stored.is_away = True
+    failed = await asyncio.gather(*(values.get("DB") for _ in range(100)), return_exceptions=True)
+    assert {type(each) for each in failed} == {StoreUnavailable}
+    assert stored.asked == 1
+    stored.is_away, stored.found = False, {"DB": "db-value"}
+    await values.refresh(0.0)
+    assert await values.get("DB") == "db-value"
