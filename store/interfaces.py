@@ -456,3 +456,6 @@ class Idempotency(Protocol):
 
     async def release(self, key: str) -> None:
         """Forget a claimed key: its request changed nothing."""
+
+    async def leave(self, key: str) -> None:
+        """Leave a claimed key to whoever claims it next: nobody knows what became of its request."""
