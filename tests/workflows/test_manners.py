@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -132,6 +133,24 @@ class TestIdempotencyKey:
         clock.move(1)
         again = await api.send("POST", "/workflows/a/trigger", headers=KEY)
         assert (again.status, again.body["executionId"]) == (202, lost[0].execution_id)
+
+    async def test_what_is_accepted_long_after_it_was_first_asked_for_has_all_of_its_time(
+        self, api: Client, store: MemoryStore, clock: Clock
+    ) -> None:
+        await api.create("a", timeout="1m")
+        admit = store.executions.admit
+
+        async def away(admission: Admission) -> None:
+            raise StoreUnavailable("connection refused")
+
+        store.executions.admit = away
+        (await api.send("POST", "/workflows/a/trigger", headers=KEY)).problem(503)
+        store.executions.admit = admit
+        clock.move(3600)
+        await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        (started,) = store.executions.documents.values()
+        assert started.deadline == clock.now + timedelta(minutes=1)
+        assert started.requested_at == clock.now, "or it would count as lost on its way to a runner"
 
     async def test_a_request_that_is_broken_off_may_be_repeated_at_once(
         self, api: Client, store: MemoryStore, clock: Clock
