@@ -279,8 +279,12 @@ class Workflows(Protocol):
         Of each, ``updated_at`` is when it was stored.
         """
 
-    async def archive(self, workflow_id: str, at: datetime, *, expected: int | None = None) -> bool:
-        """Archive: it runs no more and leaves the list; False where there is none, or not at the expected version."""
+    async def archive(self, workflow: Workflow, at: datetime) -> bool:
+        """Archive: it runs no more and leaves the list; False where it is not as it was read any more.
+
+        It is not where it was changed, paused, resumed or archived, or its schedule moved on. Ticks that were due and not
+        fired are forgotten here: record them before (:class:`Occurrences`).
+        """
 
     async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
         """Return workflows by id, with ids greater than ``after``."""

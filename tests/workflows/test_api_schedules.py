@@ -137,6 +137,53 @@ async def test_a_new_schedule_of_a_paused_workflow_stays_paused(api, clock):
     assert (await api.send("POST", "/workflows/a/resume")).body["nextRun"] == "2026-01-31T12:02:15.000Z"
 
 
+async def test_a_workflow_that_is_deleted_while_paused_is_created_again_and_what_was_held_is_known(api, clock):
+    await api.create("a", trigger=PERIODIC)
+    await api.send("POST", "/workflows/a/pause")
+    clock.move(25)
+    assert (await api.send("DELETE", "/workflows/a")).status == 204
+    clock.move(60)
+    created = await api.create("a", trigger=PERIODIC)
+    assert (created["trigger"]["status"], created["nextRun"]) == ("idle", "2026-01-31T12:01:35.000Z")
+    (held,) = (await api.get("/workflows/a/occurrences")).body["items"]
+    assert (held["disposition"], held["dueAt"][14:19], held["until"][14:19], held["ticks"]) == ("held", "00:10", "00:20", 2)
+
+
+@pytest.mark.parametrize("what", ["DELETE", "PUT"])
+async def test_ticks_that_were_not_fired_yet_when_the_schedule_ended_are_known_as_missed(api, clock, store, what):
+    await api.create("a", trigger=PERIODIC)
+    fire(store, 10)
+    advance(store, unfired=Unfired("a", Disposition.SKIPPED, at(20), at(20)), next_run=at(30))
+    clock.move(45)
+    if what == "DELETE":
+        await api.send("DELETE", "/workflows/a")
+        await api.create("a")
+    else:
+        await put(api, {"type": "periodic", "interval": "1h"})
+    items = (await api.get("/workflows/a/occurrences")).body["items"]
+    assert [(item["disposition"], item["dueAt"][14:19], item.get("ticks")) for item in items] == [
+        ("missed", "00:30", 2),
+        ("skipped", "00:20", 1),
+        ("fired", "00:10", None),
+    ]
+
+
+async def test_a_schedule_that_moves_on_while_it_is_deleted_loses_no_tick(api, clock, store):
+    await api.create("a", trigger=PERIODIC)
+    clock.move(15)
+    archive = store.workflows.archive
+
+    async def late(workflow, now):
+        store.workflows.archive = archive
+        advance(store, unfired=Unfired("a", Disposition.SKIPPED, at(10), at(10)), next_run=at(20))
+        return await archive(workflow, now)
+
+    store.workflows.archive = late
+    assert (await api.send("DELETE", "/workflows/a")).status == 204
+    (known,) = store.occurrences.ranges.values()
+    assert (known.first, known.last) == (at(10), at(10))
+
+
 async def put(api, trigger):
     return await api.send("PUT", "/workflows/a", json={"trigger": trigger, "actions": [{"type": "log", "message": "x"}]})
 

@@ -153,7 +153,7 @@ class OneWorkflow(Resource):
             {204: Answer("It is archived.", content_type=None)},
             scope=Scope.OPERATOR,
             description="It runs no more and leaves the list; an open execution finishes, the history stays.",
-            refusals=(UnknownWorkflow,),
+            refusals=(UnknownWorkflow, VersionConflict),
             is_conditional=True,
         ),
     }
@@ -194,6 +194,8 @@ class OneWorkflow(Resource):
         await definitions.archive(
             workflow_id,
             workflows=self.app.store.workflows,
+            executions=self.app.store.executions,
+            occurrences=self.app.store.occurrences,
             announce=self.app.announce_change,
             now=self.app.clock(),
             expected=expected,
