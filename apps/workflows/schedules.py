@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 
 from apps.workflows.definitions import current_workflow
 from apps.workflows.errors import NoTicks
@@ -17,7 +17,7 @@ from apps.workflows.holding import first_held, held_by, trigger_of
 from apps.workflows.publishing import Publish
 from domain.execution import Cause, Execution
 from domain.identifiers import earliest_execution_id
-from domain.instants import MILLISECOND
+from domain.instants import LATEST, MILLISECOND
 from domain.occurrence import Unfired
 from domain.trigger import Trigger, max_runs_of, next_due, ticks
 from events.records import WorkflowChanged
@@ -37,8 +37,13 @@ _TRIES = 20  # of a pause, against a schedule that advances at the same time
 
 
 def coming(trigger: Trigger, anchor: datetime, first: datetime | None, count: int) -> list[datetime]:
-    """Return the next ``count`` due instants, from ``first`` on, which is one."""
-    return [] if first is None else list(islice(chain([first], ticks(trigger, anchor, first)), max(0, count)))
+    """Return the next ``count`` due instants, from ``first`` on, which is one.
+
+    None later than what an instant may be: a 29 February that is a Monday comes 500 times in 14,000 years.
+    """
+    if first is None:
+        return []
+    return list(islice(takewhile(lambda due: due < LATEST, chain([first], ticks(trigger, anchor, first))), max(0, count)))
 
 
 def coming_of(workflow: Workflow, count: int) -> list[datetime]:

@@ -77,6 +77,20 @@ async def test_the_coming_ticks_of_a_workflow_end_with_its_runs(api, store):
     (await api.get("/workflows/b/schedule")).problem(404)
 
 
+RARE = {"type": "cron", "expression": [f"{minute} 0 * 2 1#5" for minute in range(20)], "timezone": "America/New_York"}
+
+
+async def test_ticks_that_are_decades_apart_are_shown_as_far_as_instants_go(api):
+    body = {"trigger": RARE, "count": 500}
+    previewed = (await api.send("POST", "/schedules/preview", json=body)).body["items"]
+    assert len(previewed) == 6 * 20
+    assert sorted({item["localTime"][:10] for item in previewed}) == [
+        f"{year}-02-29" for year in (2044, 2072, 2112, 2140, 2168, 2196)
+    ]
+    await api.create("a", trigger=RARE)
+    assert (await api.get("/workflows/a/schedule?count=500")).body["items"] == previewed
+
+
 @pytest.mark.parametrize(
     ("trigger", "field"),
     [
