@@ -305,8 +305,11 @@ class Workflows(Protocol):
     async def pause(self, workflow_id: str, at: datetime, next_run: datetime) -> bool:
         """Hold the ticks from ``next_run`` on; False where that is not its next run any more."""
 
-    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
-        """End the pause that began at ``paused_at``; False where it is over."""
+    async def resume(self, workflow_id: str, version: int, paused_at: datetime, advance: Advance) -> bool:
+        """End the pause that began at ``paused_at``; False where it is over, or the definition is at another ``version``.
+
+        That may have other ticks to come.
+        """
 
 
 class Occurrences(Protocol):

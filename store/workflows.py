@@ -298,13 +298,13 @@ class MongoWorkflows:
             )
         return bool(result.matched_count)
 
-    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
+    async def resume(self, workflow_id: str, version: int, paused_at: datetime, advance: Advance) -> bool:
         """End the pause; see the contract."""
         change = _change(advance)
         change["$unset"] = {**change.get("$unset", {}), "paused_at": "", "held_from": ""}
         async with translated():
             result = await self._heads.update_one(
-                {"_id": workflow_id, "paused_at": paused_at, "archived_at": {"$exists": False}}, change
+                {"_id": workflow_id, "version": version, "paused_at": paused_at, "archived_at": _ABSENT}, change
             )
         return bool(result.matched_count)
 

@@ -33,7 +33,7 @@ from store.interfaces import (
 )
 
 _OF_TICKS = frozenset({Cause.SCHEDULE, Cause.BACKFILL})
-_TRIES = 20  # of a pause, against a schedule that advances at the same time
+_TRIES = 20  # against a schedule that advances, or a definition that is changed, at the same time
 
 
 def coming(trigger: Trigger, anchor: datetime, first: datetime | None, count: int) -> list[datetime]:
@@ -90,21 +90,24 @@ async def resume(
 
     Raises:
         UnknownWorkflow: there is none.
+        VersionConflict: it was changed each time it was read.
     """
-    workflow = await current_workflow(workflow_id, workflows)
-    if workflow.paused_at is None:
-        return workflow
-    first = await first_held(workflow, executions)
-    held = held_by(workflow, first, now)
-    unfired = workflow.unfired
-    if held is not None:
-        first = next_due(trigger_of(workflow), workflow.anchor, held.last)
-        if unfired is not None:
-            await occurrences.record(unfired)
-        unfired = held
-    if await workflows.resume(workflow_id, workflow.paused_at, Advance(first, unfired=unfired)):
-        await announce(workflow_id, WorkflowChanged(workflow_id=workflow_id, version=workflow.version))
-    return await current_workflow(workflow_id, workflows)
+    for _ in range(_TRIES):
+        workflow = await current_workflow(workflow_id, workflows)
+        if workflow.paused_at is None:
+            return workflow
+        first = await first_held(workflow, executions)
+        held = held_by(workflow, first, now)
+        unfired = workflow.unfired
+        if held is not None:
+            first = next_due(trigger_of(workflow), workflow.anchor, held.last)
+            if unfired is not None:
+                await occurrences.record(unfired)
+            unfired = held
+        if await workflows.resume(workflow_id, workflow.version, workflow.paused_at, Advance(first, unfired=unfired)):
+            await announce(workflow_id, WorkflowChanged(workflow_id=workflow_id, version=workflow.version))
+            return await current_workflow(workflow_id, workflows)
+    raise VersionConflict(workflow_id, workflow.version)
 
 
 # -- occurrences -------------------------------------------------------------------------------------------------------

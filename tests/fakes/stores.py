@@ -299,9 +299,9 @@ class FakeWorkflows:
         self.heads[workflow_id] = replace(head, paused_at=at, held_from=next_run, next_run=None)
         return True
 
-    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
+    async def resume(self, workflow_id: str, version: int, paused_at: datetime, advance: Advance) -> bool:
         head = self.heads.get(workflow_id)
-        if head is None or head.paused_at != paused_at or head.archived_at is not None:
+        if head is None or (head.version, head.paused_at) != (version, paused_at) or head.archived_at is not None:
             return False
         self.heads[workflow_id] = replace(_advanced(head, advance), paused_at=None, held_from=None)
         return True

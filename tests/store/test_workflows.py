@@ -84,7 +84,7 @@ async def test_an_archived_workflow_is_created_again_whatever_its_schedule_was_d
     for name in ("paused", "resumed"):
         await store.workflows.create(workflow(name, next_run=at(10)))
         await store.workflows.pause(name, at(5), at(10))
-    await store.workflows.resume("resumed", at(5), Advance(at(20)))
+    await store.workflows.resume("resumed", 1, at(5), Advance(at(20)))
     for name in ("paused", "resumed"):
         assert await store.workflows.archive(await store.workflows.get(name), at(6))
         again = await store.workflows.create(workflow(name, next_run=at(30)))
@@ -100,7 +100,7 @@ async def test_a_workflow_is_archived_as_it_was_read_or_not_at_all(store):
     assert await store.workflows.pause("w", at(12), at(20))
     assert not await store.workflows.archive(read, at(13)), "it was paused"
     read = await store.workflows.get("w")
-    assert await store.workflows.resume("w", at(12), Advance(at(20)))
+    assert await store.workflows.resume("w", 1, at(12), Advance(at(20)))
     assert not await store.workflows.archive(read, at(14)), "it was resumed"
     assert (await store.workflows.get("w")).archived_at is None
 

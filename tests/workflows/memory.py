@@ -194,10 +194,10 @@ class MemoryWorkflows:
         self.documents[workflow_id] = replace(head, paused_at=at, held_from=next_run, next_run=None)
         return True
 
-    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
+    async def resume(self, workflow_id: str, version: int, paused_at: datetime, advance: Advance) -> bool:
         await self.network.cross()
         head = self.documents[workflow_id]
-        if head.paused_at != paused_at:
+        if (head.version, head.paused_at) != (version, paused_at):
             return False
         self.documents[workflow_id] = replace(
             head, paused_at=None, held_from=None, next_run=advance.next_run, unfired=advance.unfired

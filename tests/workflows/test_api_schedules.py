@@ -138,6 +138,24 @@ async def test_a_tick_that_was_on_its_way_when_the_pause_began_is_not_called_hel
     assert items[0]["dueAt"] == "2026-01-31T12:00:20.000Z"
 
 
+async def test_a_schedule_that_is_changed_while_it_is_resumed_goes_on_as_the_new_one(api, clock, store):
+    await api.create("a", trigger=PERIODIC)
+    await api.send("POST", "/workflows/a/pause")
+    clock.move(15)
+    resume = store.workflows.resume
+
+    async def late(*asked):
+        store.workflows.resume = resume
+        await put(api, {"type": "periodic", "interval": "1h"})
+        return await resume(*asked)
+
+    store.workflows.resume = late
+    resumed = (await api.send("POST", "/workflows/a/resume")).body
+    assert (resumed["version"], resumed["nextRun"]) == (2, "2026-01-31T13:00:15.000Z")
+    (held,) = (await api.get("/workflows/a/occurrences")).body["items"]
+    assert (held["disposition"], held["dueAt"], held["ticks"]) == ("held", "2026-01-31T12:00:10.000Z", 1)
+
+
 async def test_a_new_schedule_of_a_paused_workflow_stays_paused(api, clock):
     await api.create("a", trigger=PERIODIC)
     await api.send("POST", "/workflows/a/pause")
