@@ -82,17 +82,17 @@ def encode(record: Event) -> bytes:
     return json_bytes({name: value for name in fields if (value := getattr(record, name)) is not None})
 
 
-def json_bytes(values: dict[str, Any]) -> bytes:
-    """Return JSON as records are written.
+def json_bytes(value: Any) -> bytes:
+    """Return JSON as records and answers are written.
 
     Raises:
         TypeError, ValueError, RecursionError: it cannot be written.
     """
     try:
-        return orjson.dumps(values, option=orjson.OPT_UTC_Z)
+        return orjson.dumps(value, option=orjson.OPT_UTC_Z)
     except TypeError:
-        # Outputs may hold what orjson refuses and JSON allows: integers beyond 64 bits, lone surrogates.
-        return json.dumps(values, default=datetime.isoformat).encode()
+        # Inputs and outputs may hold what orjson refuses and JSON allows: integers beyond 64 bits, lone surrogates.
+        return json.dumps(value, default=datetime.isoformat).encode()
 
 
 class EventSchema(Schema[Any, Any]):

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -18,6 +17,7 @@ from apps import access
 from apps.workflows import errors, representations, request_ids
 from domain.inputs import BadInput
 from events.letter_box import LettersUnreadable
+from events.wire import json_bytes
 from store.interfaces import StoreRefused, StoreUnavailable, VersionConflict, WorkflowExists
 
 log = structlog.get_logger(__name__)
@@ -187,4 +187,4 @@ def _response(status: int, members: Mapping[str, Any], headers: Mapping[str, str
     request_id = request_ids.current()
     if request_id:
         members = {**members, "requestId": request_id}
-    return web.Response(body=orjson.dumps(members), status=status, headers={"Content-Type": CONTENT_TYPE, **(headers or {})})
+    return web.Response(body=json_bytes(members), status=status, headers={"Content-Type": CONTENT_TYPE, **(headers or {})})
