@@ -11,9 +11,10 @@ the names in :data:`NAMED`. The library finds the local times that match; which 
 Both rules can be set (``gap``, ``overlap``) and then hold for every expression.
 """
 
+from calendar import monthrange
 from copy import copy
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -21,6 +22,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 from domain.errors import DomainError
+from domain.instants import EPOCH
 
 Gap = Literal["next", "skip"]
 Overlap = Literal["first", "last", "both"]
@@ -36,6 +38,7 @@ NAMED: Final = {
 }
 
 _SECOND: Final = timedelta(seconds=1)
+_MINUTE: Final = timedelta(minutes=1)
 _DAY: Final = timedelta(days=1)
 _NOON: Final = datetime(2024, 1, 1)  # noqa: DTZ001 - a local time, which has no zone yet
 
@@ -64,8 +67,50 @@ def check_expression(text: str) -> None:
     _parsed(text)
 
 
+class _Parsed:
+    """The local times that match an expression, found without a look at each day.
+
+    What a field admits is the library's reading. Which days of a month match depends on how long it is and on the weekday of
+    its first day alone, so that 29 February on a Monday is found with one look at each year.
+    """
+
+    def __init__(self, fields: CronSim) -> None:
+        self.is_hourly = len(fields.hours) == 24
+        self._fields = fields
+        self._hours = sorted(fields.hours)
+        self._minutes = sorted(fields.minutes)
+        self._days: dict[tuple[int, int], list[int]] = {}
+
+    def next_match(self, after: datetime) -> datetime:
+        """Return the first local time later than ``after`` that matches."""
+        start = after.replace(second=0, microsecond=0) + _MINUTE
+        if start.day in self._days_of(start.year, start.month):
+            if start.hour in self._fields.hours:
+                minute = next((each for each in self._minutes if each >= start.minute), None)
+                if minute is not None:
+                    return start.replace(minute=minute)
+            hour = next((each for each in self._hours if each > start.hour), None)
+            if hour is not None:
+                return start.replace(hour=hour, minute=self._minutes[0])
+        year, month, day = start.year, start.month, start.day
+        while True:
+            found = next((each for each in self._days_of(year, month) if each > day), None)
+            if found is not None:
+                return datetime(year, month, found, self._hours[0], self._minutes[0])  # noqa: DTZ001 - a local time
+            year, month, day = (year, month + 1, 0) if month < 12 else (year + 1, 1, 0)
+
+    def _days_of(self, year: int, month: int) -> list[int]:
+        if month not in self._fields.months:
+            return []
+        kind = monthrange(year, month)
+        if kind not in self._days:
+            days = range(1, kind[1] + 1)
+            self._days[kind] = [day for day in days if self._fields.match_day(date(year, month, day))]
+        return self._days[kind]
+
+
 @lru_cache(maxsize=8192)
-def _parsed(text: str) -> CronSim:
+def _parsed(text: str) -> _Parsed:
     expression = NAMED.get(text.strip().lower(), text)
     mend = "write minute, hour, day of month, month and day of week, as in '30 3 * * mon-fri', or a name such as @daily"
     if expression.strip().startswith("@"):
@@ -81,7 +126,7 @@ def _parsed(text: str) -> CronSim:
         raise BadExpression(f"{text!r} has a bad {field}; {mend}") from None
     if next(copy(parsed), None) is None:
         raise BadExpression(f"{text!r} never matches: no such day in these months; name a day that exists")
-    return parsed
+    return _Parsed(parsed)
 
 
 def _is_impossible(expression: str) -> bool:
@@ -132,37 +177,55 @@ def next_instant(
     text: str, zone: str, after: datetime, *, gap: Gap | None = None, overlap: Overlap | None = None
 ) -> datetime:
     """Return the first instant later than ``after`` at which the expression is due in ``zone``."""
+    known = _known(text, zone, gap, overlap)
+    since, due = known.span
+    if not since <= after < due:
+        due = _search(text, zone, after, gap, overlap)
+        known.span = (after, due)
+    return due
+
+
+class _Known:
+    """The latest answer: nothing is due within the span, so that what is due in years is not searched anew at each tick.
+
+    One tuple, for threads ask as well.
+    """
+
+    def __init__(self) -> None:
+        self.span = (EPOCH, EPOCH)
+
+
+@lru_cache(maxsize=8192)
+def _known(text: str, zone: str, gap: Gap | None, overlap: Overlap | None) -> _Known:
+    return _Known()
+
+
+def _search(text: str, zone: str, after: datetime, gap: Gap | None, overlap: Overlap | None) -> datetime:
     parsed = _parsed(text)
-    hourly = len(parsed.hours) == 24
-    gap = gap or ("skip" if hourly else "next")
-    overlap = overlap or ("both" if hourly else "first")
+    gap = gap or ("skip" if parsed.is_hourly else "next")
+    overlap = overlap or ("both" if parsed.is_hourly else "first")
     offset = _offset(ZoneInfo(zone), after)
     reached, local = after, _local(after, offset)
+    match = parsed.next_match(local)
     while True:
-        match = _next_match(parsed, local)
         due = match.replace(tzinfo=timezone.utc) - offset
         transition = _first_transition(zone, reached, due)
         if transition is None:
             if not _is_repeated(zone, due, overlap):
                 return due
-            reached, local = due, match
+            reached, local, match = due, match, parsed.next_match(match)
             continue
         # The clocks change before that local time comes: go on with the new offset.
         resumed = _local(transition.at, transition.after)
         if gap == "next" and transition.after > transition.before and match < resumed:
             return transition.at
-        reached, offset, local = transition.at, transition.after, resumed - _SECOND
+        reached, offset, before, local = transition.at, transition.after, local, resumed - _SECOND
+        if not before <= local < match:  # or else it is the next match from here as well, perhaps years ahead
+            match = parsed.next_match(local)
 
 
 def _local(at: datetime, offset: timedelta) -> datetime:
     return (at + offset).replace(tzinfo=None)
-
-
-def _next_match(parsed: CronSim, after: datetime) -> datetime:
-    """Return the first local time later than ``after`` that matches."""
-    simulation = copy(parsed)
-    simulation.dt = after.replace(microsecond=0)
-    return next(simulation)
 
 
 def _is_repeated(zone: str, due: datetime, overlap: Overlap) -> bool:

@@ -45,7 +45,7 @@ def written(value: datetime) -> str:
 
 
 INSTANT_RULE: Final = "must be an instant such as 2026-01-31T12:00:00Z; in an address write + as %2B"
-_LATEST = datetime(2200, 1, 1, tzinfo=timezone.utc)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=timezone.utc)
 
 
 def _is_written_out(value: Any) -> Any:
@@ -60,7 +60,7 @@ def _in_range(value: datetime) -> datetime:
         value = instant(value)
     except OverflowError:
         raise ValueError(INSTANT_RULE) from None
-    if not EPOCH <= value < _LATEST:
+    if not EPOCH <= value < LATEST:
         raise ValueError("must lie between the years 1970 and 2200")
     return value
 

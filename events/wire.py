@@ -91,17 +91,19 @@ def encode(record: Event) -> bytes:
     return json_bytes({name: value for name in fields if (value := getattr(record, name)) is not None})
 
 
-def json_bytes(values: dict[str, Any]) -> bytes:
-    """Return JSON as records are written. Half of a surrogate pair, which no reader would take, becomes a question mark.
+def json_bytes(value: Any) -> bytes:
+    """Return JSON as records and answers are written.
+
+    Half of a surrogate pair, which no reader would take, becomes a question mark.
 
     Raises:
         TypeError, ValueError, RecursionError: it cannot be written.
     """
     try:
-        return orjson.dumps(values, option=orjson.OPT_UTC_Z)
+        return orjson.dumps(value, option=orjson.OPT_UTC_Z)
     except TypeError:
-        # Outputs may hold what orjson refuses: integers beyond 64 bits, half of a surrogate pair.
-        text = json.dumps(values, default=datetime.isoformat, ensure_ascii=False, separators=(",", ":"))
+        # Inputs and outputs may hold what orjson refuses: integers beyond 64 bits, half of a surrogate pair.
+        text = json.dumps(value, default=datetime.isoformat, ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8", "replace")
 
 

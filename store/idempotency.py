@@ -1,8 +1,9 @@
 """What was answered to requests with an ``Idempotency-Key``, for a day.
 
 Life cycle of a key: *claimed* by the insert of its document, before the request is carried out; then *answered*, when the
-answer is kept in it, or *released*, when the request was refused and changed nothing. A claim that is neither after
-``LEASE`` belongs to a process that died; whoever repeats the request takes it over.
+answer is kept in it; or *released*, when the request was refused and changed nothing; or *left*, when nobody knows what
+became of it. A claim that is none of these after ``LEASE`` belongs to a process that died. Whoever repeats the request takes
+such a claim, and one that was left, over: the instant of the first claim stays.
 """
 
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
+from domain.instants import EPOCH
 from store.failures import translated
 from store.interfaces import KeptAnswer, KeyClaim
 
@@ -70,3 +72,8 @@ class MongoIdempotency:
         """Forget a claimed key: its request changed nothing."""
         async with translated():
             await self._collection.delete_one({"_id": key})
+
+    async def leave(self, key: str) -> None:
+        """End the lease of a claimed key, whose request may have changed something."""
+        async with translated():
+            await self._collection.update_one({"_id": key}, {"$set": {"leased_at": EPOCH}})

@@ -283,8 +283,12 @@ class Workflows(Protocol):
         Of each, ``updated_at`` is when it was stored.
         """
 
-    async def archive(self, workflow_id: str, at: datetime, *, expected: int | None = None) -> bool:
-        """Archive: it runs no more and leaves the list; False where there is none, or not at the expected version."""
+    async def archive(self, workflow: Workflow, at: datetime) -> bool:
+        """Archive: it runs no more and leaves the list; False where it is not as it was read any more.
+
+        It is not where it was changed, paused, resumed or archived, or its schedule moved on. Ticks that were due and not
+        fired are forgotten here: record them before (:class:`Occurrences`).
+        """
 
     async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
         """Return workflows by id, with ids greater than ``after``."""
@@ -305,8 +309,11 @@ class Workflows(Protocol):
     async def pause(self, workflow_id: str, at: datetime, next_run: datetime) -> bool:
         """Hold the ticks from ``next_run`` on; False where that is not its next run any more."""
 
-    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
-        """End the pause that began at ``paused_at``; False where it is over."""
+    async def resume(self, workflow_id: str, version: int, paused_at: datetime, advance: Advance) -> bool:
+        """End the pause that began at ``paused_at``; False where it is over, or the definition is at another ``version``.
+
+        That may have other ticks to come.
+        """
 
 
 class Occurrences(Protocol):
@@ -460,3 +467,6 @@ class Idempotency(Protocol):
 
     async def release(self, key: str) -> None:
         """Forget a claimed key: its request changed nothing."""
+
+    async def leave(self, key: str) -> None:
+        """Leave a claimed key to whoever claims it next: nobody knows what became of its request."""

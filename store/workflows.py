@@ -39,6 +39,7 @@ Ids = list[str]
 
 _DUE_PAGE = 1000
 _DEL = "\x7f"
+_ABSENT = {"$exists": False}
 _Advance = tuple[str, int, datetime, Advance]  # of a workflow, where it is at this version and this instant
 Advances = list[_Advance]
 _ILLEGAL_OPERATION, _NOT_SUPPORTED = 20, 263
@@ -90,11 +91,11 @@ class MongoWorkflows:
             if head is None or head["version"] != superseded:
                 raise VersionConflict(workflow.workflow_id, superseded)
             await self._keep(head)
-            # A pause that began or ended since the workflow was read must not be undone.
-            paused_at = workflow.paused_at or {"$exists": False}
-            result = await self._heads.replace_one(
-                {"_id": workflow.workflow_id, "version": superseded, "paused_at": paused_at}, to_document(workflow)
-            )
+            as_read: Document = {"_id": workflow.workflow_id, "version": superseded}
+            if "archived_at" not in head:  # of one that is, a pause is history
+                # A pause that began or ended since the workflow was read must not be undone.
+                as_read["paused_at"] = workflow.paused_at or _ABSENT
+            result = await self._heads.replace_one(as_read, to_document(workflow))
         if not result.matched_count:
             raise VersionConflict(workflow.workflow_id, superseded)
         return workflow
@@ -135,25 +136,26 @@ class MongoWorkflows:
         found[head.version] = head
         return [found[number] for number in numbers if number in found]
 
-    async def archive(self, workflow_id: str, at: datetime, *, expected: int | None = None) -> bool:
+    async def archive(self, workflow: Workflow, at: datetime) -> bool:
         """Archive; see the contract."""
         async with translated():
-            while True:
-                head = await self._heads.find_one({"_id": workflow_id})
-                if head is None or "archived_at" in head or expected not in (None, head["version"]):
-                    return False
-                await self._keep(head)
-                # The version is raised too: a change that has read the workflow before must not bring it back.
-                result = await self._heads.update_one(
-                    {"_id": workflow_id, "version": head["version"]},
-                    {
-                        "$set": {"archived_at": at, "updated_at": at},
-                        "$inc": {"version": 1},
-                        "$unset": {"next_run": "", "trigger_type": ""},
-                    },
-                )
-                if result.matched_count:
-                    return True
+            await self._keep(to_document(workflow))
+            # The version is raised too: a change that has read the workflow before must not bring it back.
+            result = await self._heads.update_one(
+                {
+                    "_id": workflow.workflow_id,
+                    "version": workflow.version,
+                    "archived_at": _ABSENT,
+                    "next_run": workflow.next_run or _ABSENT,
+                    "paused_at": workflow.paused_at or _ABSENT,
+                },
+                {
+                    "$set": {"archived_at": at, "updated_at": at},
+                    "$inc": {"version": 1},
+                    "$unset": {"next_run": "", "trigger_type": ""},
+                },
+            )
+        return bool(result.matched_count)
 
     async def _keep(self, head: Document) -> None:
         """Keep a version that is about to be superseded: executions that were admitted under it still run it."""
@@ -296,13 +298,13 @@ class MongoWorkflows:
             )
         return bool(result.matched_count)
 
-    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
+    async def resume(self, workflow_id: str, version: int, paused_at: datetime, advance: Advance) -> bool:
         """End the pause; see the contract."""
         change = _change(advance)
         change["$unset"] = {**change.get("$unset", {}), "paused_at": "", "held_from": ""}
         async with translated():
             result = await self._heads.update_one(
-                {"_id": workflow_id, "paused_at": paused_at, "archived_at": {"$exists": False}}, change
+                {"_id": workflow_id, "version": version, "paused_at": paused_at, "archived_at": _ABSENT}, change
             )
         return bool(result.matched_count)
 

@@ -7,6 +7,7 @@ edited and applied; :func:`check` then tells what is wrong, by file, line and fi
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -112,11 +113,32 @@ def check(document: Document) -> list[Flaw]:
     from actions.registry import WorkflowDefinition
     from apps.workflows.field_errors import field_errors
 
+    flaws = [document.flaw(path, message) for path, message in _refused(document.value)]
+    if flaws:
+        return flaws
     try:
         definition = WorkflowDefinition.model_validate(document.value)
     except ValidationError as error:
         return [document.flaw(found.field, found.message) for found in field_errors(error, document.value)]
     return [document.flaw(field, message) for field, message in problems(definition, Surroundings())]
+
+
+def _refused(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield what the service takes in no body, because the next reader of JSON may not take it, by path."""
+    rest = [("", value)]
+    while rest:
+        path, item = rest.pop()
+        if isinstance(item, dict):
+            rest += [(f"{path}.{key}" if path else key, below) for key, below in item.items()]
+            rest += [(path, key) for key in item]
+        elif isinstance(item, list):
+            rest += [(f"{path}[{index}]", below) for index, below in enumerate(item)]
+        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
+            yield path, "does not fit into 64 bits; write it as a string"
+        elif isinstance(item, float) and not math.isfinite(item):
+            yield path, "is not a number that JSON can hold; write it as a string"
+        elif isinstance(item, str) and any("\ud800" <= character <= "\udfff" for character in item):
+            yield path.encode(errors="replace").decode(), "holds half of a surrogate pair; send both halves"
 
 
 def check_id(document: Document) -> list[Flaw]:

@@ -35,14 +35,16 @@ async def trigger(
     executions: Executions,
     publish: Publish,
     publish_end: Publish,
-    now: datetime,
+    asked_at: datetime,
     entropy: bytes,
     is_unique: bool,
+    now: datetime,
     given: Mapping[str, Any] | None = None,
 ) -> Execution:
     """Start one execution of a workflow, or queue it, and return it.
 
-    Its id is made of ``now`` and ``entropy`` (10 bytes); it is unique where nobody can have asked with the same ones before.
+    Its id is made of ``asked_at`` and ``entropy`` (10 bytes); it is unique where nobody can have asked with the same ones
+    before. What was asked for again and again until it was accepted has all of its time from ``now`` on.
 
     Raises:
         UnknownWorkflow: there is none, or it is archived.
@@ -62,11 +64,12 @@ async def trigger(
         _schema(json.dumps(schema)).check(given or {})
     definition = workflow.definition
     admission = Admission(
-        execution_id=execution_id(now, entropy),
+        execution_id=execution_id(asked_at, entropy),
         workflow_id=workflow_id,
         version=workflow.version,
         cause=Cause.MANUAL,
-        created_at=now,
+        created_at=asked_at,
+        requested_at=now,
         retries_left=definition["retries"],
         total_actions=workflow.total_actions,
         shard=workflow.shard,

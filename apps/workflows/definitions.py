@@ -8,12 +8,14 @@ from datetime import datetime
 
 from actions.registry import WorkflowDefinition
 from apps.workflows.errors import BadRequest, FieldError, PreconditionFailed, UnknownWorkflow
-from apps.workflows.holding import fresh, rebounded, record_held, trigger_of
+from apps.workflows.holding import fresh, rebounded, record_unfired, trigger_of
 from apps.workflows.publishing import Publish
 from domain.trigger import ManualTrigger, OnceTrigger, Trigger, bounds_of, grid_of, max_runs_of, next_due
 from events.records import WorkflowChanged
 from events.topics import partition_of
-from store.interfaces import Executions, Occurrences, Workflow, Workflows
+from store.interfaces import Executions, Occurrences, VersionConflict, Workflow, Workflows
+
+_TRIES = 20  # to archive, against a schedule that advances at the same time
 
 
 async def create(definition: WorkflowDefinition, *, workflows: Workflows, announce: Publish, now: datetime) -> Workflow:
@@ -77,7 +79,7 @@ async def replace(
     before = trigger_of(current)
     if grid_of(definition.trigger) != grid_of(before):
         _check_that_it_runs(definition.trigger, now)
-        await record_held(current, executions=executions, occurrences=occurrences, now=now)
+        await record_unfired(current, executions=executions, occurrences=occurrences, now=now)
         changed = fresh(changed, definition.trigger, now)
     elif bounds_of(definition.trigger) != bounds_of(before):
         changed = rebounded(changed, definition.trigger, now)
@@ -89,7 +91,14 @@ async def replace(
 
 
 async def archive(
-    workflow_id: str, *, workflows: Workflows, announce: Publish, now: datetime, expected: int | None = None
+    workflow_id: str,
+    *,
+    workflows: Workflows,
+    executions: Executions,
+    occurrences: Occurrences,
+    announce: Publish,
+    now: datetime,
+    expected: int | None = None,
 ) -> None:
     """Archive a workflow: it runs no more; an open execution of it finishes, and its history stays.
 
@@ -98,12 +107,17 @@ async def archive(
     Raises:
         PreconditionFailed: it is not at the expected version.
         UnknownWorkflow: there is none, or it is archived already.
+        VersionConflict: its schedule moved on each time it was read.
     """
-    current = await current_workflow(workflow_id, workflows)
-    if not await workflows.archive(workflow_id, now, expected=expected):
-        current = await current_workflow(workflow_id, workflows)  # archived in between, or else changed
-        raise PreconditionFailed(workflow_id, current.version)
-    await _tell(announce, workflow_id, current.version)
+    for _ in range(_TRIES):
+        current = await current_workflow(workflow_id, workflows)
+        if expected not in (None, current.version):
+            raise PreconditionFailed(workflow_id, current.version)
+        await record_unfired(current, executions=executions, occurrences=occurrences, now=now)
+        if await workflows.archive(current, now):
+            await _tell(announce, workflow_id, current.version)
+            return
+    raise VersionConflict(workflow_id, current.version)
 
 
 async def current_workflow(workflow_id: str, workflows: Workflows) -> Workflow:

@@ -21,27 +21,40 @@ def trigger_of(workflow: Workflow) -> Trigger:
     return found
 
 
-async def record_held(workflow: Workflow, *, executions: Executions, occurrences: Occurrences, now: datetime) -> None:
-    """Record what a pause has held up to now, and what was not fired before it, for the schedule is about to change."""
+async def record_unfired(workflow: Workflow, *, executions: Executions, occurrences: Occurrences, now: datetime) -> None:
+    """Record which ticks were due up to now and not fired, for the schedule is about to change or to end.
+
+    What a pause holds is held. What was due and is not fired yet (its jitter is not over, the schedulers are behind) is
+    missed.
+    """
     held = held_by(workflow, await first_held(workflow, executions), now)
-    for unfired in (workflow.unfired, held):
+    missed = _due(workflow, Disposition.MISSED, await _unless_fired(workflow, workflow.next_run, executions), now)
+    for unfired in (workflow.unfired, held, missed):
         if unfired is not None:
             await occurrences.record(unfired)
 
 
 def held_by(workflow: Workflow, first: datetime | None, now: datetime) -> Unfired | None:
     """Return the ticks from ``first`` up to now, which the workflow's pause holds."""
+    return _due(workflow, Disposition.HELD, first, now)
+
+
+async def first_held(workflow: Workflow, executions: Executions) -> datetime | None:
+    """Return the first tick that a pause holds: not one that was on its way when the pause began."""
+    return await _unless_fired(workflow, workflow.held_from, executions)
+
+
+def _due(workflow: Workflow, disposition: Disposition, first: datetime | None, now: datetime) -> Unfired | None:
     if first is None or first > now:
         return None
     trigger = trigger_of(workflow)
     last = latest_due(trigger, workflow.anchor, first, now)
     ticks = count_ticks(trigger, workflow.anchor, first, last)
-    return Unfired(workflow.workflow_id, Disposition.HELD, first, last, ticks)
+    return Unfired(workflow.workflow_id, disposition, first, last, ticks)
 
 
-async def first_held(workflow: Workflow, executions: Executions) -> datetime | None:
-    """Return the first tick that a pause holds: not one that was on its way when the pause began."""
-    first = workflow.held_from
+async def _unless_fired(workflow: Workflow, first: datetime | None, executions: Executions) -> datetime | None:
+    """Return ``first``, or the tick after it where that has an execution."""
     if first is not None and await executions.get(tick_execution_id(workflow.workflow_id, first)) is not None:
         return next_due(trigger_of(workflow), workflow.anchor, first)
     return first

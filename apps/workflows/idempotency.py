@@ -5,10 +5,12 @@ kept: what was refused changed nothing, so its key is released and a repetition 
 execution may be repeated with the same key until it is accepted). A key belongs to its caller, method and address; the same
 key with another body is refused.
 
-A crash between carrying out and keeping leaves a claim without an answer. For what starts an execution (trigger, retry, run
-again) that is harmless: its id derives from the key and from the instant at which the key was first seen, so the repetition
-meets the execution that is there. For other requests it may be answered with the conflict that it meets (such as
-workflow-exists).
+A crash between carrying out and keeping leaves a claim without an answer, and so does a failure that does not say what
+became of the request (the database was away: it may have carried out, or may yet carry out, what it did not acknowledge).
+Such a claim is left to whoever repeats the request, and is released no more, not even by a refusal. For what starts an
+execution (trigger, retry, run again) that is harmless: its id derives from the key and from the instant at which the key was
+first seen, so the repetition meets the execution that is there. For other requests it may be answered with the conflict that
+it meets (such as workflow-exists).
 """
 
 import hashlib
@@ -21,6 +23,7 @@ import structlog
 from aiohttp import web
 
 from apps.access import principal_of
+from apps.workflows import problems
 from apps.workflows.errors import BadRequest, FieldError, KeyInUse, KeyReused
 from store.interfaces import Idempotency, KeptAnswer, StoreError
 
@@ -67,11 +70,12 @@ async def once(
     request[ASKED] = (claim.first_at, hashlib.sha256(f"key\0{key}".encode()).digest())
     try:
         response = await carry_out()
-    except BaseException:
-        await _release(keys, key)
+    except BaseException as error:
+        # Whoever came before may have started what this one was refused.
+        await _let_go(keys, key, is_unused=claim.first_at == now and problems.is_refusal(error))
         raise
     if response.status >= 400:
-        await _release(keys, key)
+        await _let_go(keys, key, is_unused=True)
         return response
     headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     body = response.body if isinstance(response.body, bytes) else b""
@@ -83,9 +87,9 @@ async def once(
     return response
 
 
-async def _release(keys: Idempotency, key: str) -> None:
+async def _let_go(keys: Idempotency, key: str, *, is_unused: bool) -> None:
     try:
-        await keys.release(key)
+        await (keys.release(key) if is_unused else keys.leave(key))
     except StoreError as error:
         log.warning("idempotency_key_not_released", error=str(error))
 

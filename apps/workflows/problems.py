@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -18,6 +17,7 @@ from apps import access
 from apps.workflows import errors, representations, request_ids
 from domain.inputs import BadInput
 from events.letter_box import LettersUnreadable
+from events.wire import json_bytes
 from store.interfaces import StoreRefused, StoreUnavailable, VersionConflict, WorkflowExists
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ class Kind:
     title: str
 
 
-KINDS: dict[type[Exception], Kind] = {
+KINDS: dict[type, Kind] = {
     errors.BadRequest: Kind(400, "bad-request", "The request is not valid"),
     errors.UnknownWorkflow: Kind(404, "unknown-workflow", "Unknown workflow"),
     errors.UnknownExecution: Kind(404, "unknown-execution", "Unknown execution"),
@@ -76,13 +76,25 @@ def answer(error: Exception) -> web.Response:
     """Return the answer to what went wrong; what was not foreseen is logged, and told without its internals."""
     if isinstance(error, web.HTTPException):
         return _of_the_router(error)
-    kind = KINDS.get(type(error)) or next((KINDS[base] for base in type(error).__mro__ if base in KINDS), None)
+    kind = _kind_of(error)
     if kind is not None:
         return _response(kind.status, _members(kind, error), _headers(error))
     log.error("request_failed", exc_info=error)
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     detail = "The service failed; its log says why. Send the request again later."
     return _response(status, _plain(status, detail))
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Tell whether a request that ended so has certainly changed nothing: what failed may have been carried out."""
+    if isinstance(error, web.HTTPException):
+        return error.status < 500
+    kind = _kind_of(error)
+    return kind is not None and kind.status < 500
+
+
+def _kind_of(error: BaseException) -> Kind | None:
+    return next((KINDS[base] for base in type(error).__mro__ if base in KINDS), None)
 
 
 @web.middleware
@@ -175,4 +187,4 @@ def _response(status: int, members: Mapping[str, Any], headers: Mapping[str, str
     request_id = request_ids.current()
     if request_id:
         members = {**members, "requestId": request_id}
-    return web.Response(body=orjson.dumps(members), status=status, headers={"Content-Type": CONTENT_TYPE, **(headers or {})})
+    return web.Response(body=json_bytes(members), status=status, headers={"Content-Type": CONTENT_TYPE, **(headers or {})})

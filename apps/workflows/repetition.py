@@ -37,17 +37,19 @@ class Repeat:
         executions: Executions,
         publish: Publish,
         publish_end: Publish,
-        now: datetime,
+        asked_at: datetime,
         entropy: bytes,
         is_unique: bool,
+        now: datetime,
     ) -> None:
         self.workflows = workflows
         self.executions = executions
         self.publish = publish
         self.publish_end = publish_end
-        self.now = now
+        self.asked_at = asked_at
         self.entropy = entropy
         self.is_unique = is_unique
+        self.now = now
 
     async def retry(self, origin_id: str) -> str:
         """Take up an execution where it failed, and return the id of the new one.
@@ -95,11 +97,12 @@ class Repeat:
         self, origin: Execution, version: int, definition: Mapping[str, Any], carried: Mapping[str, ActionOutcome]
     ) -> str:
         admission = Admission(
-            execution_id=execution_id(self.now, self.entropy),
+            execution_id=execution_id(self.asked_at, self.entropy),
             workflow_id=origin.workflow_id,
             version=version,
             cause=Cause.MANUAL,
-            created_at=self.now,
+            created_at=self.asked_at,
+            requested_at=self.now,
             retries_left=definition["retries"],
             total_actions=len(definition["actions"]),
             shard=partition_of(origin.workflow_id),

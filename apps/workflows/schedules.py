@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 
 from apps.workflows.definitions import current_workflow
 from apps.workflows.errors import NoTicks
@@ -17,7 +17,7 @@ from apps.workflows.holding import first_held, held_by, trigger_of
 from apps.workflows.publishing import Publish
 from domain.execution import Cause, Execution
 from domain.identifiers import earliest_execution_id
-from domain.instants import MILLISECOND
+from domain.instants import LATEST, MILLISECOND
 from domain.occurrence import Unfired
 from domain.trigger import Trigger, max_runs_of, next_due, ticks
 from events.records import WorkflowChanged
@@ -33,12 +33,17 @@ from store.interfaces import (
 )
 
 _OF_TICKS = frozenset({Cause.SCHEDULE, Cause.BACKFILL})
-_TRIES = 20  # of a pause, against a schedule that advances at the same time
+_TRIES = 20  # against a schedule that advances, or a definition that is changed, at the same time
 
 
 def coming(trigger: Trigger, anchor: datetime, first: datetime | None, count: int) -> list[datetime]:
-    """Return the next ``count`` due instants, from ``first`` on, which is one."""
-    return [] if first is None else list(islice(chain([first], ticks(trigger, anchor, first)), max(0, count)))
+    """Return the next ``count`` due instants, from ``first`` on, which is one.
+
+    None later than what an instant may be: a 29 February that is a Monday comes 500 times in 14,000 years.
+    """
+    if first is None:
+        return []
+    return list(islice(takewhile(lambda due: due < LATEST, chain([first], ticks(trigger, anchor, first))), max(0, count)))
 
 
 def coming_of(workflow: Workflow, count: int) -> list[datetime]:
@@ -85,21 +90,24 @@ async def resume(
 
     Raises:
         UnknownWorkflow: there is none.
+        VersionConflict: it was changed each time it was read.
     """
-    workflow = await current_workflow(workflow_id, workflows)
-    if workflow.paused_at is None:
-        return workflow
-    first = await first_held(workflow, executions)
-    held = held_by(workflow, first, now)
-    unfired = workflow.unfired
-    if held is not None:
-        first = next_due(trigger_of(workflow), workflow.anchor, held.last)
-        if unfired is not None:
-            await occurrences.record(unfired)
-        unfired = held
-    if await workflows.resume(workflow_id, workflow.paused_at, Advance(first, unfired=unfired)):
-        await announce(workflow_id, WorkflowChanged(workflow_id=workflow_id, version=workflow.version))
-    return await current_workflow(workflow_id, workflows)
+    for _ in range(_TRIES):
+        workflow = await current_workflow(workflow_id, workflows)
+        if workflow.paused_at is None:
+            return workflow
+        first = await first_held(workflow, executions)
+        held = held_by(workflow, first, now)
+        unfired = workflow.unfired
+        if held is not None:
+            first = next_due(trigger_of(workflow), workflow.anchor, held.last)
+            if unfired is not None:
+                await occurrences.record(unfired)
+            unfired = held
+        if await workflows.resume(workflow_id, workflow.version, workflow.paused_at, Advance(first, unfired=unfired)):
+            await announce(workflow_id, WorkflowChanged(workflow_id=workflow_id, version=workflow.version))
+            return await current_workflow(workflow_id, workflows)
+    raise VersionConflict(workflow_id, workflow.version)
 
 
 # -- occurrences -------------------------------------------------------------------------------------------------------

@@ -1,15 +1,15 @@
-"""The base of the web views: errors become problems, JSON is written by orjson."""
+"""The base of the web views: errors become problems, answers are written as JSON."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import orjson
 from aiohttp import web as aiohttp_web
 from faust import web
 
 from apps.access import SAFE
 from apps.operations import Operation, operation_of
 from apps.workflows import auditing, idempotency, problems
+from events.wire import json_bytes
 
 if TYPE_CHECKING:
     from apps.workflows.app import WorkflowsApp
@@ -74,4 +74,4 @@ class Resource(web.View):
             headers["Location"] = location
         if version is not None:
             headers["ETag"] = f'"{version}"'
-        return aiohttp_web.Response(body=orjson.dumps(value), status=status, headers=headers)
+        return aiohttp_web.Response(body=json_bytes(value), status=status, headers=headers)

@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from cronsim import CronSim
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.cron import BadExpression, check_expression, next_instant, zone_names
 
@@ -119,6 +121,43 @@ def test_the_rule_in_berlin(expression, day, utc):
     end = start + timedelta(hours=len(utc)) if "* * * *" in expression else start + timedelta(hours=24)
     found = by_the_library(expression, "Europe/Berlin", start, end)
     assert [f"{each:%H:%M}" for each in found][: len(utc)] == utc
+
+
+FIELDS = (
+    st.sampled_from(["*", "0", "59", "*/20", "7-9,30"]),
+    st.sampled_from(["*", "0", "23", "*/12", "8-18/2"]),
+    st.sampled_from(["*", "1", "29", "31", "L", "LW", "*/9", "1-7", "15,L"]),
+    st.sampled_from(["*", "2", "2,4", "DEC", "*/5"]),
+    st.sampled_from(["*", "1#5", "5L", "MON-FRI", "7", "1#1,3#5"]),
+)
+INSTANTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@given(expression=st.tuples(*FIELDS).map(" ".join), after=INSTANTS, later=st.floats(0, 1))
+def test_without_changes_of_the_clocks_the_libraries_search_finds_the_same(expression, after, later):
+    try:
+        check_expression(expression)
+    except BadExpression:
+        return
+    due = next_instant(expression, "UTC", after)
+    assert due == next(CronSim(expression, after))
+    between = after + (due - after) * later
+    if between < due:
+        assert next_instant(expression, "UTC", between) == due
+    assert next_instant(expression, "UTC", after) == due
+
+
+def test_a_day_that_comes_every_28_years_is_found_without_a_look_at_each_day(monkeypatch):
+    looked_at = []
+    match_day = CronSim.match_day
+    monkeypatch.setattr(CronSim, "match_day", lambda self, day: looked_at.append(day) or match_day(self, day))
+    check_expression("17 0 * 2 1#5")
+    del looked_at[:]
+    due = FIRST
+    for _ in range(6):
+        due = next_instant("17 0 * 2 1#5", "America/New_York", due)
+    assert (due.year, due.month, due.day) == (2168, 2, 29)
+    assert len(looked_at) < 31 * 28, "of each kind of month, every day once"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from domain import cron
 from domain.durations import BadDuration, parse_duration
 from domain.trigger import (
     CronTrigger,
@@ -129,6 +130,20 @@ def test_the_ticks_in_a_row_are_those_asked_for_one_by_one(after, kind):
         due = next_due(trigger, ANCHOR, due)
         one_by_one.append(due)
     assert dues(trigger, ANCHOR, after, one_by_one[-1], 100) == one_by_one
+
+
+def test_what_is_due_in_years_is_not_searched_anew_at_each_tick_of_another_expression(monkeypatch):
+    searched = []
+    search = cron._search
+    monkeypatch.setattr(cron, "_search", lambda text, *rest: searched.append(text) or search(text, *rest))
+    rare = "23 0 * 2 1#5"
+    trigger = read(type="cron", expression=["* * * * *", rare], jitter="30s", timezone="America/New_York")
+    due = ANCHOR
+    for _ in range(100):
+        jitter_of(trigger, ANCHOR, "w", due)
+        due = next_due(trigger, ANCHOR, due)
+    assert due == ANCHOR + timedelta(minutes=100)
+    assert searched.count(rare) == 1
 
 
 def test_once_is_due_once():

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from domain.access import Token
+from domain.instants import EPOCH
 from store.idempotency import LEASE
 from store.interfaces import AuditEntry, AuditFilter, KeptAnswer, KeyClaim
 
@@ -97,3 +98,8 @@ class FakeIdempotency:
     async def release(self, key: str) -> None:
         await self.cross()
         self.keys.pop(key, None)
+
+    async def leave(self, key: str) -> None:
+        await self.cross()
+        if key in self.keys:
+            self.keys[key] = (self.keys[key][0], EPOCH)

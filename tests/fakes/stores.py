@@ -220,7 +220,9 @@ class FakeWorkflows:
 
     async def replace(self, workflow: Workflow) -> Workflow:
         existing = self.heads.get(workflow.workflow_id)
-        if existing is None or existing.version != workflow.version - 1 or existing.paused_at != workflow.paused_at:
+        if existing is None or existing.version != workflow.version - 1:
+            raise VersionConflict(workflow.workflow_id, workflow.version - 1)
+        if existing.archived_at is None and existing.paused_at != workflow.paused_at:
             raise VersionConflict(workflow.workflow_id, workflow.version - 1)
         self.kept[existing.workflow_id, existing.version] = existing
         self.heads[workflow.workflow_id] = workflow
@@ -242,12 +244,12 @@ class FakeWorkflows:
         found = [workflow for workflow in found if before is None or workflow.version < before]
         return sorted(found, key=lambda workflow: workflow.version, reverse=True)[:limit]
 
-    async def archive(self, workflow_id: str, at: datetime, *, expected: int | None = None) -> bool:
-        head = self.heads.get(workflow_id)
-        if head is None or head.archived_at is not None or expected not in (None, head.version):
+    async def archive(self, workflow: Workflow, at: datetime) -> bool:
+        head = self.heads.get(workflow.workflow_id)
+        if head is None or head.archived_at is not None or _state(head) != _state(workflow):
             return False
-        self.kept[workflow_id, head.version] = head
-        self.heads[workflow_id] = replace(head, archived_at=at, updated_at=at, next_run=None, version=head.version + 1)
+        self.kept[head.workflow_id, head.version] = head
+        self.heads[head.workflow_id] = replace(head, archived_at=at, updated_at=at, next_run=None, version=head.version + 1)
         return True
 
     async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
@@ -297,12 +299,16 @@ class FakeWorkflows:
         self.heads[workflow_id] = replace(head, paused_at=at, held_from=next_run, next_run=None)
         return True
 
-    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
+    async def resume(self, workflow_id: str, version: int, paused_at: datetime, advance: Advance) -> bool:
         head = self.heads.get(workflow_id)
-        if head is None or head.paused_at != paused_at or head.archived_at is not None:
+        if head is None or (head.version, head.paused_at) != (version, paused_at) or head.archived_at is not None:
             return False
         self.heads[workflow_id] = replace(_advanced(head, advance), paused_at=None, held_from=None)
         return True
+
+
+def _state(head: Workflow) -> tuple[Any, ...]:
+    return head.version, head.next_run, head.paused_at
 
 
 def _advanced(head: Workflow, advance: Advance) -> Workflow:

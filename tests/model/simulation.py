@@ -852,9 +852,10 @@ class Api(Process):
                 executions=world.executions_of(self),
                 publish=self._publisher(EXECUTION.name),
                 publish_end=self._publisher(ACTION_RESULT.name),
-                now=world.now,
+                asked_at=world.now,
                 entropy=world.random.randbytes(10),
                 is_unique=True,
+                now=world.now,
             )
         except (InProgress, StoreUnavailable):
             return

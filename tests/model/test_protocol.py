@@ -247,7 +247,7 @@ class Protocol(RuleBasedStateMachine):
         for runner in world.runners:
             runner.clogged = False
         head = world.workflows.heads[PERIODIC]
-        world.loop.run_until_complete(world.workflows.archive(head.workflow_id, world.now))
+        world.loop.run_until_complete(world.workflows.archive(head, world.now))
         self.start_runner()
         self.start_scheduler()
         waited = 0.0

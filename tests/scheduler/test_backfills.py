@@ -335,7 +335,7 @@ async def test_a_tick_that_was_given_its_execution_while_somebody_cancelled_coun
 async def test_that_of_an_archived_workflow_ends(world, scheduler):
     stored(world)
     made = await ask(world, 100, 150)
-    await world.workflows.archive("w", world.clock.now)
+    await world.workflows.archive(world.workflows.heads["w"], world.clock.now)
     await scheduler.run(3)
     ended = world.backfills.kept[made]
     assert (ended.status, ended.reason) == (BackfillStatus.CANCELLED, "the workflow was archived")

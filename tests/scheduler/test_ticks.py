@@ -217,7 +217,7 @@ async def test_an_archived_workflow_is_disarmed(world, scheduler, told):
     world.clock.sleep(5)
     await scheduler.passes.look_ahead()
     assert len(scheduler.agenda) == 1
-    await world.workflows.archive("w", at(5))
+    await world.workflows.archive(workflow, at(5))
     if told:
         scheduler.ticks.announce("w", workflow.shard)
         await scheduler.release()

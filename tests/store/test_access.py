@@ -100,3 +100,15 @@ async def test_a_released_key_is_free(store):
     await keys.claim("k", "f", NOW)
     await keys.release("k")
     assert (await keys.claim("k", "g", NOW)).is_ours
+
+
+async def test_a_key_that_is_left_is_taken_over_at_once_and_by_one(store):
+    keys = store.idempotency
+    await keys.claim("k", "f", NOW)
+    await keys.leave("k")
+    later = NOW + timedelta(seconds=1)
+    taken = await keys.claim("k", "f", later)
+    assert (taken.is_ours, taken.first_at) == (True, NOW)
+    assert not (await keys.claim("k", "f", later)).is_ours
+    await keys.leave("unknown")
+    assert (await keys.claim("unknown", "f", NOW)).is_ours

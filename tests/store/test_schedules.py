@@ -147,9 +147,10 @@ async def test_a_pause_holds_the_next_run_and_a_change_does_not_undo_it(store):
     with pytest.raises(Exception, match="version"):
         await store.workflows.replace(replace(read_before, version=2))
     await store.workflows.replace(replace(stored, version=2))
-    assert not await store.workflows.resume("w", at(4), Advance(at(40)))
+    assert not await store.workflows.resume("w", 2, at(4), Advance(at(40))), "another pause"
+    assert not await store.workflows.resume("w", 1, at(5), Advance(at(40))), "another definition"
     held = Unfired("w", Disposition.HELD, at(10), at(30), 3)
-    assert await store.workflows.resume("w", at(5), Advance(at(40), unfired=held))
+    assert await store.workflows.resume("w", 2, at(5), Advance(at(40), unfired=held))
     stored = await store.workflows.get("w")
     assert (stored.paused_at, stored.held_from, stored.next_run, stored.unfired) == (None, None, at(40), held)
 

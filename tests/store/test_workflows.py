@@ -66,11 +66,10 @@ async def test_of_two_changes_at_once_one_is_told(store):
 
 
 async def test_archiving_keeps_what_open_executions_run(store):
-    await store.workflows.create(workflow(next_run=at(10)))
-    assert not await store.workflows.archive("w", at(5), expected=2)
-    assert await store.workflows.archive("w", at(5), expected=1)
-    assert not await store.workflows.archive("w", at(6))
-    assert not await store.workflows.archive("nobody", at(6))
+    stored = await store.workflows.create(workflow(next_run=at(10)))
+    assert not await store.workflows.archive(replace(stored, version=2), at(5))
+    assert await store.workflows.archive(stored, at(5))
+    assert not await store.workflows.archive(stored, at(6))
     archived = await store.workflows.get("w")
     assert (archived.archived_at, archived.next_run) == (at(5), None)
     assert await store.workflows.get_version("w", 1) == archived.definition
@@ -81,10 +80,35 @@ async def test_archiving_keeps_what_open_executions_run(store):
     assert await store.workflows.get("w") == again
 
 
+async def test_an_archived_workflow_is_created_again_whatever_its_schedule_was_doing(store):
+    for name in ("paused", "resumed"):
+        await store.workflows.create(workflow(name, next_run=at(10)))
+        await store.workflows.pause(name, at(5), at(10))
+    await store.workflows.resume("resumed", 1, at(5), Advance(at(20)))
+    for name in ("paused", "resumed"):
+        assert await store.workflows.archive(await store.workflows.get(name), at(6))
+        again = await store.workflows.create(workflow(name, next_run=at(30)))
+        assert await store.workflows.get(name) == again
+        assert (again.version, again.archived_at, again.paused_at, again.held_from) == (3, None, None, None)
+
+
+async def test_a_workflow_is_archived_as_it_was_read_or_not_at_all(store):
+    read = await store.workflows.create(workflow(next_run=at(10)))
+    assert await store.workflows.advance("w", 1, at(10), Advance(at(20)))
+    assert not await store.workflows.archive(read, at(11)), "its schedule has moved on"
+    read = await store.workflows.get("w")
+    assert await store.workflows.pause("w", at(12), at(20))
+    assert not await store.workflows.archive(read, at(13)), "it was paused"
+    read = await store.workflows.get("w")
+    assert await store.workflows.resume("w", 1, at(12), Advance(at(20)))
+    assert not await store.workflows.archive(read, at(14)), "it was resumed"
+    assert (await store.workflows.get("w")).archived_at is None
+
+
 async def test_listing(store):
     for name, trigger in (("a1", "manual"), ("a2", "periodic"), ("b1", "manual"), ("b2", "manual")):
         await store.workflows.create(workflow(name, trigger=trigger))
-    await store.workflows.archive("b2", at(1))
+    await store.workflows.archive(await store.workflows.get("b2"), at(1))
 
     async def listed(after=None, limit=10, **where):
         return [w.workflow_id for w in await store.workflows.list(WorkflowFilter(**where), after=after, limit=limit)]
@@ -168,7 +192,7 @@ async def test_pages_leave_nothing_out_and_tell_nothing_twice(store):
     for place, name in enumerate(names):
         await store.workflows.create(workflow(name, trigger=("manual", "cron", "once")[place % 7 % 3]))
     for name in names[10:50]:
-        await store.workflows.archive(name, at(1))
+        await store.workflows.archive(await store.workflows.get(name), at(1))
     left = [*names[:10], *names[50:]]
 
     async def pages(**where):

@@ -194,10 +194,10 @@ class MemoryWorkflows:
         self.documents[workflow_id] = replace(head, paused_at=at, held_from=next_run, next_run=None)
         return True
 
-    async def resume(self, workflow_id: str, paused_at: datetime, advance: Advance) -> bool:
+    async def resume(self, workflow_id: str, version: int, paused_at: datetime, advance: Advance) -> bool:
         await self.network.cross()
         head = self.documents[workflow_id]
-        if head.paused_at != paused_at:
+        if (head.version, head.paused_at) != (version, paused_at):
             return False
         self.documents[workflow_id] = replace(
             head, paused_at=None, held_from=None, next_run=advance.next_run, unfired=advance.unfired
@@ -209,12 +209,13 @@ class MemoryWorkflows:
         found = (head.next_run for head in self.documents.values() if head.next_run and head.next_run <= now)
         return min(found, default=None)
 
-    async def archive(self, workflow_id: str, at: datetime, *, expected: int | None = None) -> bool:
+    async def archive(self, workflow: Workflow, at: datetime) -> bool:
         await self.network.cross()
-        existing = self.documents.get(workflow_id)
-        if existing is None or existing.archived_at is not None or expected not in (None, existing.version):
+        if self.documents[workflow.workflow_id] != workflow:
             return False
-        self.documents[workflow_id] = replace(existing, archived_at=at, updated_at=at, next_run=None)
+        self.documents[workflow.workflow_id] = replace(
+            workflow, archived_at=at, updated_at=at, next_run=None, version=workflow.version + 1
+        )
         return True
 
     async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:

@@ -1,7 +1,9 @@
 """``/executions`` over HTTP."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -72,6 +74,19 @@ async def test_a_new_execution(api: Client) -> None:
         "totalActions": 2,
         "executedActions": [],
     }
+
+
+@pytest.mark.parametrize(("value", "written"), [(123456789012345678901, "123456789012345678901"), ("\ud800", '"\\ud800"')])
+async def test_an_input_that_came_over_kafka_is_shown_whatever_json_it_holds(
+    api: Client, store: MemoryStore, value: Any, written: str
+) -> None:
+    await api.create("a")
+    execution_id = await api.trigger("a")
+    document = store.executions.documents[execution_id]
+    store.executions.documents[execution_id] = replace(document, input={"order": value})
+    async with api.session.get(api.server.make_url(f"/v1/executions/{execution_id}")) as response:
+        assert response.status == 200
+        assert written in await response.text()
 
 
 async def test_an_execution_that_waits_for_its_retry(api: Client, store: MemoryStore) -> None:

@@ -77,6 +77,20 @@ async def test_the_coming_ticks_of_a_workflow_end_with_its_runs(api, store):
     (await api.get("/workflows/b/schedule")).problem(404)
 
 
+RARE = {"type": "cron", "expression": [f"{minute} 0 * 2 1#5" for minute in range(20)], "timezone": "America/New_York"}
+
+
+async def test_ticks_that_are_decades_apart_are_shown_as_far_as_instants_go(api):
+    body = {"trigger": RARE, "count": 500}
+    previewed = (await api.send("POST", "/schedules/preview", json=body)).body["items"]
+    assert len(previewed) == 6 * 20
+    assert sorted({item["localTime"][:10] for item in previewed}) == [
+        f"{year}-02-29" for year in (2044, 2072, 2112, 2140, 2168, 2196)
+    ]
+    await api.create("a", trigger=RARE)
+    assert (await api.get("/workflows/a/schedule?count=500")).body["items"] == previewed
+
+
 @pytest.mark.parametrize(
     ("trigger", "field"),
     [
@@ -124,6 +138,24 @@ async def test_a_tick_that_was_on_its_way_when_the_pause_began_is_not_called_hel
     assert items[0]["dueAt"] == "2026-01-31T12:00:20.000Z"
 
 
+async def test_a_schedule_that_is_changed_while_it_is_resumed_goes_on_as_the_new_one(api, clock, store):
+    await api.create("a", trigger=PERIODIC)
+    await api.send("POST", "/workflows/a/pause")
+    clock.move(15)
+    resume = store.workflows.resume
+
+    async def late(*asked):
+        store.workflows.resume = resume
+        await put(api, {"type": "periodic", "interval": "1h"})
+        return await resume(*asked)
+
+    store.workflows.resume = late
+    resumed = (await api.send("POST", "/workflows/a/resume")).body
+    assert (resumed["version"], resumed["nextRun"]) == (2, "2026-01-31T13:00:15.000Z")
+    (held,) = (await api.get("/workflows/a/occurrences")).body["items"]
+    assert (held["disposition"], held["dueAt"], held["ticks"]) == ("held", "2026-01-31T12:00:10.000Z", 1)
+
+
 async def test_a_new_schedule_of_a_paused_workflow_stays_paused(api, clock):
     await api.create("a", trigger=PERIODIC)
     await api.send("POST", "/workflows/a/pause")
@@ -135,6 +167,53 @@ async def test_a_new_schedule_of_a_paused_workflow_stays_paused(api, clock):
     items = (await api.get("/workflows/a/occurrences")).body["items"]
     assert [(item["dueAt"][14:19], item["ticks"]) for item in items] == [("01:15", 1), ("00:10", 1)]
     assert (await api.send("POST", "/workflows/a/resume")).body["nextRun"] == "2026-01-31T12:02:15.000Z"
+
+
+async def test_a_workflow_that_is_deleted_while_paused_is_created_again_and_what_was_held_is_known(api, clock):
+    await api.create("a", trigger=PERIODIC)
+    await api.send("POST", "/workflows/a/pause")
+    clock.move(25)
+    assert (await api.send("DELETE", "/workflows/a")).status == 204
+    clock.move(60)
+    created = await api.create("a", trigger=PERIODIC)
+    assert (created["trigger"]["status"], created["nextRun"]) == ("idle", "2026-01-31T12:01:35.000Z")
+    (held,) = (await api.get("/workflows/a/occurrences")).body["items"]
+    assert (held["disposition"], held["dueAt"][14:19], held["until"][14:19], held["ticks"]) == ("held", "00:10", "00:20", 2)
+
+
+@pytest.mark.parametrize("what", ["DELETE", "PUT"])
+async def test_ticks_that_were_not_fired_yet_when_the_schedule_ended_are_known_as_missed(api, clock, store, what):
+    await api.create("a", trigger=PERIODIC)
+    fire(store, 10)
+    advance(store, unfired=Unfired("a", Disposition.SKIPPED, at(20), at(20)), next_run=at(30))
+    clock.move(45)
+    if what == "DELETE":
+        await api.send("DELETE", "/workflows/a")
+        await api.create("a")
+    else:
+        await put(api, {"type": "periodic", "interval": "1h"})
+    items = (await api.get("/workflows/a/occurrences")).body["items"]
+    assert [(item["disposition"], item["dueAt"][14:19], item.get("ticks")) for item in items] == [
+        ("missed", "00:30", 2),
+        ("skipped", "00:20", 1),
+        ("fired", "00:10", None),
+    ]
+
+
+async def test_a_schedule_that_moves_on_while_it_is_deleted_loses_no_tick(api, clock, store):
+    await api.create("a", trigger=PERIODIC)
+    clock.move(15)
+    archive = store.workflows.archive
+
+    async def late(workflow, now):
+        store.workflows.archive = archive
+        advance(store, unfired=Unfired("a", Disposition.SKIPPED, at(10), at(10)), next_run=at(20))
+        return await archive(workflow, now)
+
+    store.workflows.archive = late
+    assert (await api.send("DELETE", "/workflows/a")).status == 204
+    (known,) = store.occurrences.ranges.values()
+    assert (known.first, known.last) == (at(10), at(10))
 
 
 async def put(api, trigger):

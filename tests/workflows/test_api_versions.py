@@ -117,6 +117,15 @@ async def test_what_is_wrong_is_told_by_line_and_field(api: Client, word: str, t
     assert (line, field) in [(error["line"], error["field"]) for error in found["errors"]]
 
 
+@pytest.mark.parametrize("value", ["123456789012345678901", "-9223372036854775809", "1e999", '"\\ud800"', '{"\\ud800": 1}'])
+async def test_what_no_body_may_hold_is_no_part_of_a_valid_definition(api: Client, value: str) -> None:
+    request = '{"type": "http-request", "url": "http://example.org/", "method": "POST", "json": {"a": %s}}'
+    body = '{"workflowId": "w", "trigger": {"type": "manual"}, "actions": [%s]}' % (request % value)
+    found = await validate(api, body, "application/json")
+    assert [error["field"] for error in found["errors"]] == ["actions[0].json.a"]
+    (await api.send("POST", "/workflows", data=body.encode(), headers={"Content-Type": "application/json"})).problem(400)
+
+
 async def test_only_json_and_yaml_are_validated(api: Client) -> None:
     answer = await api.send("POST", "/workflows/validate", data=b"x", headers={"Content-Type": "text/html"})
     answer.problem(415)

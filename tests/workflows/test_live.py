@@ -140,5 +140,17 @@ async def test_the_stream_speaks_server_sent_events(app: WorkflowsApp, api: Clie
         await asyncio.wait_for(response.content.read(), 10)
 
 
+async def test_the_stream_tells_numbers_beyond_64_bits(app: WorkflowsApp, api: Client, consumer: FakeConsumer) -> None:
+    app.live = LiveFeed(consumer)
+    async with api.session.get(api.server.make_url(f"/v1/events/stream?executionId={ONE}")) as response:
+        failed = result()
+        failed.error = {"class": 2**70, "message": "x"}
+        consumer.give("workflow.action-result", failed)
+        told = b""
+        while b"event: action-result" not in told:
+            told = await asyncio.wait_for(response.content.readuntil(b"\n\n"), 10)
+        assert f'"class": {2**70}' in told.decode()
+
+
 async def test_a_wrong_filter_is_named(api: Client) -> None:
     assert (await api.get("/events/stream?workflowId=a%20b&executionId=7")).fields() == ["workflowId", "executionId"]

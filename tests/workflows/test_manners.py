@@ -2,15 +2,18 @@
 
 import asyncio
 import re
+from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
 from apps.workflows import idempotency
 from apps.workflows.app import WorkflowsApp, create_app
 from apps.workflows.settings import WorkflowsSettings
-from domain.execution import Ended, Status
+from domain.execution import Admission, Ended, Status
+from store.interfaces import StoreUnavailable
 from tests.workflows.client import LOG, Client
 from tests.workflows.clock import Clock
 from tests.workflows.fake_topic import FakeTopic
@@ -83,6 +86,90 @@ class TestIdempotencyKey:
         again = await api.send("POST", "/workflows/a/trigger", headers=KEY)
         assert again.body == first.body
         assert len(store.executions.documents) == len(requests.sent) == 1
+
+    async def test_an_insert_that_is_carried_out_unacknowledged_is_not_made_again(
+        self, api: Client, store: MemoryStore, clock: Clock, requests: FakeTopic
+    ) -> None:
+        await api.create("a")
+        admit = store.executions.admit
+
+        async def unacknowledged(admission: Admission) -> None:
+            await admit(admission)
+            raise StoreUnavailable("timed out")
+
+        store.executions.admit = unacknowledged
+        (await api.send("POST", "/workflows/a/trigger", headers=KEY)).problem(503)
+        store.executions.admit = admit
+        (started,) = store.executions.documents
+        store.executions.apply(
+            Ended(execution_id=started, workflow_id="a", status=Status.CANCELLED, at=clock.now, reason="asked")
+        )
+        clock.move(1)
+        again = await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        assert (again.status, again.body["executionId"]) == (202, started)
+        assert list(store.executions.documents) == [started]
+
+    async def test_a_refusal_does_not_forget_what_an_earlier_request_may_have_started(
+        self, api: Client, store: MemoryStore, clock: Clock
+    ) -> None:
+        await api.create("a")
+        running = await api.trigger("a")
+        admit = store.executions.admit
+        lost = []
+
+        async def delayed(admission: Admission) -> None:
+            lost.append(admission)
+            raise StoreUnavailable("timed out")
+
+        store.executions.admit = delayed
+        (await api.send("POST", "/workflows/a/trigger", headers=KEY)).problem(503)
+        store.executions.admit = admit
+        clock.move(1)
+        (await api.send("POST", "/workflows/a/trigger", headers=KEY)).problem(409)
+        store.executions.apply(
+            Ended(execution_id=running, workflow_id="a", status=Status.CANCELLED, at=clock.now, reason="asked")
+        )
+        await admit(lost[0])
+        clock.move(1)
+        again = await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        assert (again.status, again.body["executionId"]) == (202, lost[0].execution_id)
+
+    async def test_what_is_accepted_long_after_it_was_first_asked_for_has_all_of_its_time(
+        self, api: Client, store: MemoryStore, clock: Clock
+    ) -> None:
+        await api.create("a", timeout="1m")
+        admit = store.executions.admit
+
+        async def away(admission: Admission) -> None:
+            raise StoreUnavailable("connection refused")
+
+        store.executions.admit = away
+        (await api.send("POST", "/workflows/a/trigger", headers=KEY)).problem(503)
+        store.executions.admit = admit
+        clock.move(3600)
+        await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        (started,) = store.executions.documents.values()
+        assert started.deadline == clock.now + timedelta(minutes=1)
+        assert started.requested_at == clock.now, "or it would count as lost on its way to a runner"
+
+    async def test_a_request_that_is_broken_off_may_be_repeated_at_once(
+        self, api: Client, store: MemoryStore, clock: Clock
+    ) -> None:
+        """A process that shuts down cancels what it is carrying out."""
+        await api.create("a")
+        admit = store.executions.admit
+
+        async def broken_off(admission: Admission) -> None:
+            await admit(admission)
+            raise asyncio.CancelledError
+
+        store.executions.admit = broken_off
+        with pytest.raises(aiohttp.ClientError):
+            await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        store.executions.admit = admit
+        clock.move(1)
+        again = await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        assert (again.status, [again.body["executionId"]]) == (202, list(store.executions.documents))
 
     @pytest.mark.parametrize("key", ["", "x" * 256, "with blank"])
     async def test_what_is_no_key(self, api: Client, key: str) -> None:

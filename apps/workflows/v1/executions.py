@@ -231,15 +231,17 @@ class Repetition(Resource):
             raise BadRequest(
                 "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
             )
-        now, entropy, is_unique = idempotency.asked(request, self.app.clock(), os.urandom(10))
+        now = self.app.clock()
+        asked_at, entropy, is_unique = idempotency.asked(request, now, os.urandom(10))
         repeat = Repeat(
             workflows=self.app.store.workflows,
             executions=self.app.store.executions,
             publish=self.app.request_execution,
             publish_end=self.app.announce_end,
-            now=now,
+            asked_at=asked_at,
             entropy=entropy,
             is_unique=is_unique,
+            now=now,
         )
         started = await self.start(repeat, execution_id)
         return self.answer(

@@ -1,5 +1,9 @@
-"""``/workflows/{id}/schedule``, ``…/occurrences``, ``…/pause``, ``…/resume`` and ``/schedules/preview``."""
+"""``/workflows/{id}/schedule``, ``…/occurrences``, ``…/pause``, ``…/resume`` and ``/schedules/preview``.
 
+Ticks to come are computed in a thread: hundreds of a schedule with many expressions take a while.
+"""
+
+import asyncio
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
@@ -15,18 +19,19 @@ from apps.workflows.v1.workflows import EmptyBody, check_id, in_full
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.identifiers import asked_at, earliest_execution_id
-from domain.instants import WrittenInstant
+from domain.instants import LATEST, WrittenInstant
 from domain.model import Model
 from domain.trigger import Trigger, max_runs_of, next_due
 from store.interfaces import VersionConflict
 
 MOST_TICKS: Final = 500
+_HOW_MANY: Final = f"How many ticks to show; none after the year {LATEST.year - 1}."
 
 
 class ScheduleQuery(Page):
     """How far to look ahead."""
 
-    limit: int = Field(default=10, ge=1, le=MOST_TICKS, alias="count", description="How many ticks to show.")
+    limit: int = Field(default=10, ge=1, le=MOST_TICKS, alias="count", description=_HOW_MANY)
 
 
 class OccurrenceQuery(Page):
@@ -39,7 +44,7 @@ class Preview(Model):
     """A trigger that need not be stored."""
 
     trigger: Trigger
-    count: int = Field(default=10, ge=1, le=MOST_TICKS, description="How many ticks to show.")
+    count: int = Field(default=10, ge=1, le=MOST_TICKS, description=_HOW_MANY)
     after: WrittenInstant | None = Field(default=None, description="Ticks later than this; now unless said otherwise.")
 
 
@@ -64,7 +69,8 @@ class Schedule(Resource):
         check_id(workflow_id)
         query = read_query(ScheduleQuery, request)
         stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
-        shown = representations.ticks(schedules.coming_of(stored, query.limit), trigger_of(stored))
+        ticks = await asyncio.to_thread(schedules.coming_of, stored, query.limit)
+        shown = representations.ticks(ticks, trigger_of(stored))
         return self.answer({**shown, "pausedAt": representations.instant(stored.paused_at)})
 
 
@@ -91,10 +97,12 @@ class SchedulePreview(Resource):
         """Return the ticks that a trigger would have if it were stored now."""
         asked = await read_model(Preview, request, what="preview")
         now = self.app.clock()
-        first = next_due(asked.trigger, now, asked.after or now)
         bound = max_runs_of(asked.trigger)
         count = asked.count if bound is None else min(asked.count, bound)
-        return self.answer(representations.ticks(schedules.coming(asked.trigger, now, first, count), asked.trigger))
+        ticks = await asyncio.to_thread(
+            lambda: schedules.coming(asked.trigger, now, next_due(asked.trigger, now, asked.after or now), count)
+        )
+        return self.answer(representations.ticks(ticks, asked.trigger))
 
 
 class Occurrences(Resource):

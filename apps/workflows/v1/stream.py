@@ -5,7 +5,6 @@ A stream may last for days, so who reads it is looked at again and again: it end
 
 from typing import Annotated, Any, ClassVar, Final
 
-import orjson
 from aiohttp import hdrs, web
 from pydantic import Field
 
@@ -16,6 +15,7 @@ from apps.workflows.live import Update, Watcher
 from apps.workflows.queries import Query, read_query
 from apps.workflows.views import Resource
 from domain.identifiers import EXECUTION_ID_PATTERN, WORKFLOW_ID_PATTERN
+from events.wire import json_bytes
 from store.interfaces import StoreUnavailable
 
 # Seconds; proxies close connections on which nothing is said for a minute, and a revoked token is good no longer than this.
@@ -91,7 +91,7 @@ class Stream(Resource):
         for update in updates:
             data = {"workflowId": update.workflow_id, "executionId": update.execution_id, **update.data}
             written += f"event: {update.name}\nid: {self.app.live.id_of(update)}\ndata: ".encode()
-            written += orjson.dumps(data) + b"\n\n"
+            written += json_bytes(data) + b"\n\n"
         return bytes(written)
 
 

@@ -153,7 +153,7 @@ class OneWorkflow(Resource):
             {204: Answer("It is archived.", content_type=None)},
             scope=Scope.OPERATOR,
             description="It runs no more and leaves the list; an open execution finishes, the history stays.",
-            refusals=(UnknownWorkflow,),
+            refusals=(UnknownWorkflow, VersionConflict),
             is_conditional=True,
         ),
     }
@@ -194,6 +194,8 @@ class OneWorkflow(Resource):
         await definitions.archive(
             workflow_id,
             workflows=self.app.store.workflows,
+            executions=self.app.store.executions,
+            occurrences=self.app.store.occurrences,
             announce=self.app.announce_change,
             now=self.app.clock(),
             expected=expected,
@@ -227,16 +229,18 @@ class WorkflowTrigger(Resource):
         check_id(workflow_id)
         body = await read_object(request, optional=True)
         given = _read_members(body, "input").get("input", {})
-        now, entropy, is_unique = idempotency.asked(request, self.app.clock(), os.urandom(10))
+        now = self.app.clock()
+        asked_at, entropy, is_unique = idempotency.asked(request, now, os.urandom(10))
         execution = await admission.trigger(
             workflow_id,
             workflows=self.app.store.workflows,
             executions=self.app.store.executions,
             publish=self.app.request_execution,
             publish_end=self.app.announce_end,
-            now=now,
+            asked_at=asked_at,
             entropy=entropy,
             is_unique=is_unique,
+            now=now,
             given=given,
         )
         return self.answer(
