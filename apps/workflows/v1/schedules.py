@@ -39,7 +39,7 @@ class Preview(Model):
     """A trigger that need not be stored."""
 
     trigger: Trigger
-    count: int = Field(default=10, ge=1, le=MOST_TICKS, description="How many ticks to show.")
+    count: int = Field(default=10, strict=True, ge=1, le=MOST_TICKS, description="How many ticks to show.")
     after: WrittenInstant | None = Field(default=None, description="Ticks later than this; now unless said otherwise.")
 
 
