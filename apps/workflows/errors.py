@@ -154,12 +154,16 @@ class InProgress(ApiError):
 
 
 class PreconditionFailed(ApiError):
-    """The workflow is not at the version that If-Match names."""
+    """The workflow is not at a version that If-Match names, or is at one that If-None-Match rules out."""
 
-    def __init__(self, workflow_id: str, version: int) -> None:
+    def __init__(self, workflow_id: str, version: int, *, is_ruled_out: bool = False) -> None:
         super().__init__(
-            f"Workflow {workflow_id} has changed since you read it: it is at version {version}. "
-            "Read it and make your change again."
+            f"Workflow {workflow_id} is at version {version}, "
+            + (
+                "which If-None-Match rules out. Leave that out to change it."
+                if is_ruled_out
+                else "not at the one that If-Match names. Read it and make your change again."
+            )
         )
         self.workflow_id = workflow_id
         self.version = version
