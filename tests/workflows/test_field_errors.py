@@ -74,6 +74,12 @@ def errors_of(data: Any) -> dict[str, str]:
         pytest.param({"actions": [HTTP | {"maxBody": 2**30}]}, "actions[0].maxBody", "be 16777216 or less", id="large body"),
         pytest.param({"actions": [HTTP | {"headers": {"A": 1}}]}, "actions[0].headers.A", "a string", id="header"),
         pytest.param({"actions": [HTTP | {"body": "x", "json": 1}]}, "actions[0]", "keep one", id="two bodies"),
+        pytest.param(
+            {"actions": [{"type": "delay", "duration": "1s"}]},
+            "actions[0]",
+            "is a delay with nothing after",
+            id="last delay",
+        ),
         pytest.param({"retries": -1}, "retries", "must be 0 or more", id="negative retries"),
         pytest.param({"retries": 101}, "retries", "must be 100 or less", id="101 retries"),
         pytest.param({"retries": 1.5}, "retries", "must be a whole number", id="retries and a half"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from actions.checking import Surroundings, problems, uses_secrets
+from actions.checking import Surroundings, problems, slips, uses_secrets
 from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
@@ -301,7 +301,7 @@ async def _read_definition(body: dict[str, Any], app: "WorkflowsApp") -> Workflo
         definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body)) from None
-    found = problems(definition, await _surroundings(definition, app))
+    found = [*problems(definition, await _surroundings(definition, app)), *slips(definition)]
     if found:
         raise BadRequest("The workflow is not valid.", [FieldError(field, message) for field, message in found])
     return definition
