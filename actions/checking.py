@@ -1,17 +1,24 @@
 """What is wrong with a definition beyond its fields: templates, and what they refer to.
 
 Known when the definition is written: what cannot be understood, names that no template has, actions that are not there or
-come later, secrets that are not set.
+come later, secrets that are not set; and what is understood, but cannot be what its author means.
 """
 
-from collections.abc import Mapping, Set
+import difflib
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
+from actions.delay import DelayAction
 from actions.publish import OWN_TOPIC, PublishAction, is_own
 from actions.registry import WorkflowDefinition
+from actions.running import ERROR_CLASSES
 from actions.set import SetAction
 from actions.steps import Step
+from domain.action import Action
+from domain.durations import BadDuration, parse_duration
 from domain.inputs import BadInput
+from domain.retry import Retry
+from domain.trigger import ManualTrigger, Misfire
 from templates.fields import shown
 from templates.template import ROOTS, Reference
 
@@ -63,6 +70,45 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
         except BadInput as error:
             found.append(("inputSchema", f"a tick gives no input, which this refuses: {error}"))
     return list(dict.fromkeys(found))
+
+
+def slips(definition: WorkflowDefinition) -> list[Problem]:
+    """Return what has no effect, or another one than its author can mean.
+
+    For whoever writes a definition: one that was stored with such a thing runs, and is valid.
+    """
+    found: list[Problem] = []
+    overlap, trigger = definition.overlap, definition.trigger
+    if overlap.max is not None and overlap.policy not in ("queue", "allow"):
+        found.append(("overlap.max", f"means nothing to {overlap.policy}; leave it out, or choose queue or allow"))
+    # What is so by default may have been added when the workflow was shown; so it is with the timeout of a delay.
+    if not isinstance(trigger, ManualTrigger) and trigger.misfire.policy != "all" and trigger.misfire.max != Misfire().max:
+        found.append(("trigger.misfire.max", f"means nothing to {trigger.misfire.policy}; leave it out, or choose all"))
+    found += _misspelt("retry", definition.retry)
+    for index, action in enumerate(definition.steps):
+        name, position = definition.plan.list_of(index)
+        place = f"{name}[{position}]"
+        found += _misspelt(f"{place}.retry", action.retry)
+        if isinstance(action, DelayAction) and _outlasts_its_timeout(action):
+            found.append((f"{place}.timeout", f"does not end a delay, and is shorter than {action.duration}; leave it out"))
+    return found
+
+
+def _misspelt(place: str, retry: Retry | None) -> Iterator[Problem]:
+    for index, word in enumerate(retry.on.errors if retry is not None and retry.on is not None else ()):
+        extends = any(word.startswith(f"{known}-") for known in ERROR_CLASSES)
+        near = difflib.get_close_matches(word, ERROR_CLASSES, n=1, cutoff=0.9 if extends else 0.8)
+        if near and near[0] != word:
+            yield f"{place}.on.errors[{index}]", f"{word} is no error class that is known; did you mean {near[0]}?"
+
+
+def _outlasts_its_timeout(action: DelayAction) -> bool:
+    if action.duration is None or action.timeout == Action().timeout:
+        return False
+    try:
+        return parse_duration(action.timeout) < parse_duration(action.duration)
+    except BadDuration:  # a template
+        return False
 
 
 def uses_secrets(definition: WorkflowDefinition) -> bool:

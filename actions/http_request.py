@@ -126,17 +126,22 @@ class HttpRequestAction(Action):
     timeout: Timeout = Field(default="30s", description="For all of it, connection to last byte, redirects included.")
     timeouts: Timeouts | None = Field(default=None, description="How long its parts may take.")
     max_redirects: int | None = Field(
-        default=None, ge=0, le=20, description=f"0: a redirect is the answer (default {MAX_REDIRECTS})."
+        default=None, strict=True, ge=0, le=20, description=f"0: a redirect is the answer (default {MAX_REDIRECTS})."
     )
     expect: Expectations | None = Field(default=None, description="What counts as success (default: a status below 400).")
     max_body: int | None = Field(
         default=None,
+        strict=True,
         ge=0,
         le=16_777_216,
         description=f"Bytes read of the body; the rest is not waited for (default {MAX_BODY}).",
     )
     store_body: int | None = Field(
-        default=None, ge=0, le=131_072, description=f"Bytes of the body kept in the history (default {STORE_BODY})."
+        default=None,
+        strict=True,
+        ge=0,
+        le=131_072,
+        description=f"Bytes of the body kept in the history (default {STORE_BODY}).",
     )
     store_headers: tuple[HeaderName, ...] | None = Field(
         default=None, max_length=50, description="Headers of the answer kept beside the usual ones."

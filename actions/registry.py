@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
 from actions import delay, fail, http_request, log, plugins, publish
@@ -47,7 +48,8 @@ class WorkflowDefinition(Definition[AnyAction]):
         for index, action in enumerate(self.steps):
             if isinstance(action, DelayAction) and following(self.plan, index, failed=False) == self.plan.total:
                 name, position = self.plan.list_of(index)
-                raise ValueError(f"{name}[{position}] is a delay with nothing after it; remove it, or add a step")
+                message = "is a delay with nothing after it; remove it, or add a step"
+                raise PydanticCustomError("last", message, {"field": f"{name}[{position}]"})
         return self
 
     @cached_property

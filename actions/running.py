@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from actions.http.connections import Connections
 from domain.retry import Failure
@@ -11,6 +11,15 @@ from vault.values import NoSecrets, SecretValues
 
 Send = Callable[[str, bytes | None, bytes, Sequence[tuple[str, bytes]]], Awaitable[tuple[int, int]]]
 """Sends a message (topic, key, value, headers) and returns partition and offset when the broker has acknowledged it."""
+
+ERROR_CLASSES: Final = (
+    "dns", "connect", "tls", "proxy", "throttled", "certificate", "blocked-address", "tls-settings", "url", "request",
+    "timeout", "timeout-connect", "timeout-first-byte", "timeout-idle", "timeout-total",
+    "status", "disconnected", "bad-response", "too-many-redirects", "insecure-redirect", "bad-redirect", "body-decode",
+    "assertion", "connection", "refused", "internal", "template", "secret", "bad-input", "fail", "too-large", "crashed",
+    "unknown-outcome",
+)  # fmt: skip
+"""How what is built in fails; private kinds may have classes of their own."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Operation:
     body_is_required: bool = True
     example: Any = None  # of the body
     refusals: tuple[type[Exception], ...] = ()  # beyond those that follow from query, body, scope and the database
-    is_conditional: bool = False  # takes If-Match
+    is_conditional: bool = False  # takes If-Match and If-None-Match
     uses_database: bool = True
     takes_key: bool = True  # a POST: whether Idempotency-Key is heeded
     changes: bool = True  # a POST: whether it changes anything, and so belongs in the audit log

@@ -40,7 +40,11 @@ class Definition(Model, Generic[A]):
     trigger: Trigger
     actions: tuple[A, ...] = Field(min_length=1, max_length=MAX_ACTIONS, description="Run in this order.")
     retries: int = Field(
-        default=3, ge=0, le=MAX_RETRIES, description="Retries after the first attempt; short for retry.attempts - 1."
+        default=3,
+        strict=True,
+        ge=0,
+        le=MAX_RETRIES,
+        description="Retries after the first attempt; short for retry.attempts - 1.",
     )
     backoff: Backoff = Field(
         default_factory=Backoff, description="Short for initial, factor, cap and jitter of retry, which win over it."

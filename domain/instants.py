@@ -44,7 +44,7 @@ def written(value: datetime) -> str:
     return f"{value.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
-INSTANT_RULE: Final = "must be an instant such as 2026-01-31T12:00:00Z; in an address write + as %2B"
+INSTANT_RULE: Final = "must be an instant such as 2026-01-31T12:00:00Z"
 LATEST: Final = datetime(2200, 1, 1, tzinfo=timezone.utc)
 
 

@@ -35,6 +35,7 @@ class Overlap(Model):
     )
     max: int | None = Field(
         default=None,
+        strict=True,
         ge=1,
         le=LONGEST_QUEUE,
         description="queue: most that wait (1 unless said otherwise); allow: most that run at once (10).",

@@ -46,7 +46,7 @@ ERROR_CLASS_PATTERN: Final = r"^([a-z][a-z0-9-]{0,63}|\*)$"
 ANY_ERROR: Final = "*"
 
 Jitter = Literal["full", "none"]
-Factor = Annotated[float, Field(ge=1.0, le=10.0, allow_inf_nan=False)]
+Factor = Annotated[float, Field(strict=True, ge=1.0, le=10.0, allow_inf_nan=False)]
 ErrorClass = Annotated[str, Field(pattern=ERROR_CLASS_PATTERN, examples=["timeout", "connect", "*"])]
 
 
@@ -87,7 +87,7 @@ class Retry(Model):
     """How often, when and on what an action is tried again; what is absent is taken from the workflow or the default."""
 
     attempts: int | None = Field(
-        default=None, ge=1, le=MAX_RETRIES + 1, description="Attempts in all, the first included (default 4)."
+        default=None, strict=True, ge=1, le=MAX_RETRIES + 1, description="Attempts in all, the first included (default 4)."
     )
     initial: Duration | None = Field(default=None, description="Bound of the wait before the first retry (default 1s).")
     factor: Factor | None = Field(

@@ -35,7 +35,9 @@ class Misfire(Model):
         description="last: the last one is run and stands for all; skip: none is run; all: the last `max` are run in order, "
         "each under the overlap policy (skip would skip all but the first; queue lets them wait their turn).",
     )
-    max: int = Field(default=100, ge=1, le=1000, description="Most ticks that `all` makes up for; earlier ones are missed.")
+    max: int = Field(
+        default=100, strict=True, ge=1, le=1000, description="Most ticks that `all` makes up for; earlier ones are missed."
+    )
     window: Duration | None = Field(default=None, description="Ticks that are late by more than this are missed.")
 
 
@@ -55,7 +57,7 @@ class ManualTrigger(Model):
 class _Scheduled(Model):
     """What every trigger with ticks has."""
 
-    allow_manual: bool = Field(default=False, description="Whether it may also be triggered by hand.")
+    allow_manual: bool = Field(default=False, strict=True, description="Whether it may also be triggered by hand.")
     misfire: Misfire = Field(
         default=Misfire(),
         exclude_if=lambda misfire: misfire == Misfire(),
@@ -80,6 +82,7 @@ class _Recurring(_Scheduled):
     end_at: WrittenInstant | None = Field(default=None, description="No tick after this instant.")
     max_runs: int | None = Field(
         default=None,
+        strict=True,
         ge=1,
         le=1_000_000_000,
         description="How many ticks are fired in all; those of a backfill do not count.",

@@ -109,7 +109,7 @@ def check(document: Document) -> list[Flaw]:
     """Return what is wrong with a definition, without asking the service."""
     from pydantic import ValidationError
 
-    from actions.checking import Surroundings, problems
+    from actions.checking import Surroundings, problems, slips
     from actions.registry import WorkflowDefinition
     from apps.workflows.field_errors import field_errors
 
@@ -120,7 +120,8 @@ def check(document: Document) -> list[Flaw]:
         definition = WorkflowDefinition.model_validate(document.value)
     except ValidationError as error:
         return [document.flaw(found.field, found.message) for found in field_errors(error, document.value)]
-    return [document.flaw(field, message) for field, message in problems(definition, Surroundings())]
+    found = [*problems(definition, Surroundings()), *slips(definition)]
+    return [document.flaw(field, message) for field, message in found]
 
 
 def _refused(value: Any) -> Iterator[tuple[str, str]]:

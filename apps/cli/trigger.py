@@ -83,16 +83,13 @@ def _start(client: Client, *path: str, body: Any = None, missing: str) -> dict[s
     try:
         answer: dict[str, Any] = client.post(*path, body=body, missing=missing)
     except Problem as problem:
-        holder = problem.members.get("executionId")
-        state = problem.members.get("triggerStatus")
-        if problem.status != 409 or state is None:
+        if problem.status != 409 or "triggerStatus" not in problem.members:
             if problem.kind == "not-triggered-by-hand":
                 problem.hint = "Add allowManual: true to its trigger and apply it."
             raise
+        holder = problem.members.get("executionId")
         raise WfError(
-            f"the workflow is {state}: an execution of it is open"
-            if path[0] == "executions"
-            else f"{path[1]} is {state}: an execution of it is open",
+            problem.message,
             hint=f"See how it goes: wf execution {holder}\nEnd it: wf cancel {holder}" if holder else "Try again.",
             code=ExitCode.CONFLICT,
         ) from None

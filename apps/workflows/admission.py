@@ -96,8 +96,9 @@ async def start(
         StoreUnavailable: whether the execution exists is not known; if it does, it will run.
     """
     workflow_id = admission.workflow_id
+    overlap = Overlap.of(definition.get("overlap"))
     answer = await admit_under(
-        Overlap.of(definition.get("overlap")),
+        overlap,
         admission,
         executions=executions,
         tell_ended=lambda ended: publish_end(workflow_id, ended_record(ended)),
@@ -111,7 +112,7 @@ async def start(
             return found
     if not isinstance(answer, Opened):
         holder = answer if isinstance(answer, Locked) else Locked(answer.execution_id, Status.PENDING)
-        raise InProgress(workflow_id, holder.execution_id, holder.status)
+        raise InProgress(workflow_id, holder.execution_id, holder.status, overlap)
     if answer.publish is not None:
         await publish(workflow_id, request_record(answer.publish))
     return answer.execution

@@ -41,13 +41,18 @@ class Asked(Model):
 
     from_: WrittenInstant = Field(alias="from", description="Ticks due at this instant or later.")
     to: WrittenInstant | None = Field(default=None, description="Ticks due before this instant; now unless said otherwise.")
-    dry_run: bool = Field(default=True, description="Only tell what would be run; false: run it.")
+    dry_run: bool = Field(default=True, strict=True, description="Only tell what would be run; false: run it.")
     rate: Rate = Field(default="1/s", description="At most so many executions are started per second, minute or hour.")
     at_once: int = Field(
-        default=1, ge=1, le=LONGEST_QUEUE, description="How many may be open; more than one where the overlap policy allows."
+        default=1,
+        strict=True,
+        ge=1,
+        le=LONGEST_QUEUE,
+        description="How many may be open; more than one where the overlap policy allows.",
     )
     beyond_retention: bool = Field(
         default=False,
+        strict=True,
         description="Also run ticks that are older than the retention of executions, of which nobody knows any more whether "
         "they ran.",
     )

@@ -69,25 +69,30 @@ async def replace(
     if expected is not None and current.version != expected:
         raise PreconditionFailed(definition.workflow_id, current.version)
     changed = dataclasses.replace(
-        current,
+        _rescheduled(current, definition.trigger, now),
         version=current.version + 1,
         definition=definition.to_document(),
         total_actions=len(definition.actions),
         updated_at=now,
     )
-    # Where the schedule is the same, a tick that is due but not yet released stays due: its disposition must be recorded.
-    before = trigger_of(current)
-    if grid_of(definition.trigger) != grid_of(before):
-        _check_that_it_runs(definition.trigger, now)
+    if grid_of(definition.trigger) != grid_of(trigger_of(current)):
         await record_unfired(current, executions=executions, occurrences=occurrences, now=now)
-        changed = fresh(changed, definition.trigger, now)
-    elif bounds_of(definition.trigger) != bounds_of(before):
-        changed = rebounded(changed, definition.trigger, now)
-        if changed.next_run is None and changed.paused_at is None:
-            raise _ended(definition.trigger, changed.runs)
     stored = await workflows.replace(changed)
     await _tell(announce, stored.workflow_id, stored.version)
     return stored
+
+
+async def check_schedule(definition: WorkflowDefinition, *, workflows: Workflows, now: datetime) -> None:
+    """Check that a workflow would run if it were stored now: one that is there may have come to its end, a new one not.
+
+    Raises:
+        BadRequest: its schedule would never run.
+    """
+    current = await workflows.get(definition.workflow_id)
+    if current is None or current.archived_at is not None:
+        _check_that_it_runs(definition.trigger, now)
+    else:
+        _rescheduled(current, definition.trigger, now)
 
 
 async def archive(
@@ -130,6 +135,23 @@ async def current_workflow(workflow_id: str, workflows: Workflows) -> Workflow:
     if workflow is None or workflow.archived_at is not None:
         raise UnknownWorkflow(workflow_id)
     return workflow
+
+
+def _rescheduled(workflow: Workflow, trigger: Trigger, now: datetime) -> Workflow:
+    """Return the workflow with the schedule of ``trigger``.
+
+    Where that is the one it has, a tick that is due but not yet released stays due: its disposition must be recorded.
+    """
+    before = trigger_of(workflow)
+    if grid_of(trigger) != grid_of(before):
+        _check_that_it_runs(trigger, now)
+        return fresh(workflow, trigger, now)
+    if bounds_of(trigger) == bounds_of(before):
+        return workflow
+    changed = rebounded(workflow, trigger, now)
+    if changed.next_run is None and changed.paused_at is None:
+        raise _ended(trigger, changed.runs)
+    return changed
 
 
 def _check_that_it_runs(trigger: Trigger, now: datetime) -> None:

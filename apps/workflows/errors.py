@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain.execution import Status
+from domain.overlap import Overlap
 
 
 @dataclass(frozen=True)
@@ -129,22 +130,40 @@ class NotTriggeredByHand(ApiError):
 
 
 class InProgress(ApiError):
-    """An execution of the workflow is open; ``execution_id`` is empty where it ended in the meantime."""
+    """An execution of the workflow is open; ``execution_id`` is empty where it ended in the meantime.
 
-    def __init__(self, workflow_id: str, execution_id: str, status: Status) -> None:
-        super().__init__(f"An execution of workflow {workflow_id} is open; trigger again when it has ended.")
+    ``overlap`` is the policy that gave no place; None where the execution itself is in the way, whatever the policy.
+    """
+
+    def __init__(self, workflow_id: str, execution_id: str, status: Status, overlap: Overlap | None = None) -> None:
+        message = f"An execution of workflow {workflow_id} is open; trigger again when it has ended."
+        if overlap is not None and overlap.policy == "queue":
+            message = (
+                f"The queue of workflow {workflow_id} is full ({overlap.bound} of {overlap.bound}); "
+                "trigger again when it has moved on, or raise overlap.max."
+            )
+        elif overlap is not None and overlap.policy == "allow":
+            message = (
+                f"All places of workflow {workflow_id} are taken ({overlap.bound} of {overlap.bound}); "
+                "trigger again when an execution has ended, or raise overlap.max."
+            )
+        super().__init__(message)
         self.workflow_id = workflow_id
         self.execution_id = execution_id
         self.status = status
 
 
 class PreconditionFailed(ApiError):
-    """The workflow is not at the version that If-Match names."""
+    """The workflow is not at a version that If-Match names, or is at one that If-None-Match rules out."""
 
-    def __init__(self, workflow_id: str, version: int) -> None:
+    def __init__(self, workflow_id: str, version: int, *, is_ruled_out: bool = False) -> None:
         super().__init__(
-            f"Workflow {workflow_id} has changed since you read it: it is at version {version}. "
-            "Read it and make your change again."
+            f"Workflow {workflow_id} is at version {version}, "
+            + (
+                "which If-None-Match rules out. Leave that out to change it."
+                if is_ruled_out
+                else "not at the one that If-Match names. Read it and make your change again."
+            )
         )
         self.workflow_id = workflow_id
         self.version = version

@@ -4,6 +4,7 @@ A path such as ``("actions", 0, "http-request", "url")`` becomes ``actions[0].ur
 is no field. A message says how the field must be, not which check of which library failed.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -60,8 +61,8 @@ _MESSAGES: Final = {
     "float_parsing": "must be a number, not {shown}",
     "bool_type": "must be true or false, not {kind}",
     "bool_parsing": "must be true or false, not {shown}",
-    "greater_than_equal": "must be {ge:g} or more",
-    "less_than_equal": "must be {le:g} or less",
+    "greater_than_equal": "must be {ge:.12g} or more",
+    "less_than_equal": "must be {le:.12g} or less",
     "too_short": "must hold at least {min_length}",
     "too_long": "must hold at most {max_length}",
     "tuple_type": _ARRAY,
@@ -125,14 +126,14 @@ def _message(detail: ErrorDetails, field: str) -> str:
         return "is set by the service; leave it out"
     if kind == "string_pattern_mismatch" and context["pattern"] in RULES:
         return RULES[context["pattern"]]
-    if kind == "union_tag_invalid":
-        value = context["tag"]
-    template = _MESSAGES.get(kind)
+    if kind == "union_tag_invalid" and isinstance(value, dict):
+        value = value["type"]
+    template = _MESSAGES.get("int_parsing" if kind == "int_type" and isinstance(value, float) else kind)
     if template is None:
         return detail["msg"][:1].lower() + detail["msg"][1:]
     return template.format(
         kind="null" if value is None else _KINDS.get(type(value), "this"),
-        shown=_short(repr(value), 40),
+        shown=_short(json.dumps(value) if value is None or isinstance(value, bool) else repr(value), 40),
         choices=" or ".join(context.get("expected_tags", "").split(", ")),
         **context,
     )

@@ -175,6 +175,13 @@ def _headers(method: str, operation: Operation) -> Iterable[Schema]:
             "description": "The ETag as it was read; 412 where somebody has changed the workflow since.",
             "schema": {"type": "string", "examples": ['"3"']},
         }
+        yield {
+            "name": "If-None-Match",
+            "in": "header",
+            "required": False,
+            "description": "412 where the workflow is at this version; *: where it is there at all.",
+            "schema": {"type": "string", "examples": ["*"]},
+        }
 
 
 def _answer(answer: Answer, refs: Mapping[Any, Schema]) -> Schema:

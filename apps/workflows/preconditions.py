@@ -1,28 +1,51 @@
-"""``If-Match``: a change is made only to the version of a workflow that its author has read."""
+"""``If-Match`` and ``If-None-Match``: a change is made only to the version of a workflow that its author means.
 
+A strong comparison, as RFC 9110 asks for ``If-Match``: a weak tag would match no version ever, so it is refused as what it
+is, a mistake, rather than answered as if somebody had changed the workflow.
+"""
+
+import re
 from typing import Final
 
 from aiohttp import web
 
 from apps.workflows.definitions import current_workflow
-from apps.workflows.errors import PreconditionFailed
+from apps.workflows.errors import BadRequest, FieldError, PreconditionFailed
 from store.interfaces import Workflow, Workflows
 
 IF_MATCH: Final = "If-Match"
+IF_NONE_MATCH: Final = "If-None-Match"
+_ANY: Final = "*"
+_TAG: Final = re.compile(r'"[^"\s]*"|\*')
 
 
 async def read_before(request: web.Request, workflow_id: str, workflows: Workflows) -> tuple[Workflow, int | None]:
     """Return the workflow as it is before a change, and the version that the change is meant for; None for any.
 
     Raises:
-        PreconditionFailed: it is not at a version that If-Match names.
+        BadRequest: a condition is none.
+        PreconditionFailed: it is not at a version that If-Match names, or at one that If-None-Match does.
         UnknownWorkflow: there is none.
     """
+    wanted, unwanted = _tags(request, IF_MATCH), _tags(request, IF_NONE_MATCH)
     current = await current_workflow(workflow_id, workflows)
-    wanted = request.headers.get(IF_MATCH)
+    own = {_ANY, f'"{current.version}"'}
+    if unwanted is not None and unwanted & own:
+        raise PreconditionFailed(workflow_id, current.version, is_ruled_out=True)
     if wanted is None:
         return current, None
-    versions = {each.strip() for each in wanted.split(",")}
-    if "*" not in versions and f'"{current.version}"' not in versions:
+    if not wanted & own:
         raise PreconditionFailed(workflow_id, current.version)
     return current, current.version
+
+
+def _tags(request: web.Request, header: str) -> set[str] | None:
+    """Return the entity tags in a header; None where it is not sent."""
+    value = request.headers.get(header)
+    if value is None:
+        return None
+    tags = {each.strip() for each in value.split(",")}
+    if not all(_TAG.fullmatch(tag) for tag in tags):
+        rule = 'must be the ETag as it was read: a version in quotes, as in "1", or * for any'
+        raise BadRequest("A condition of the request is not valid.", [FieldError(header, rule)])
+    return tags

@@ -66,7 +66,7 @@ KINDS: dict[type, Kind] = {
     access.NotAuthenticated: Kind(401, "not-authenticated", "Not authenticated"),
     access.NotAllowed: Kind(403, "not-allowed", "Not allowed"),
     errors.KeyInUse: Kind(409, "idempotency-key-in-use", "Being answered"),
-    errors.PreconditionFailed: Kind(412, "precondition-failed", "Changed in the meantime"),
+    errors.PreconditionFailed: Kind(412, "precondition-failed", "Precondition failed"),
     errors.KeyReused: Kind(422, "idempotency-key-reused", "Key of another request"),
     StoreUnavailable: Kind(503, "database-unavailable", "Database unavailable"),
 }

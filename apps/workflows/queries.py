@@ -1,5 +1,6 @@
 """Query parameters as pydantic models, so that an unknown or wrong parameter is answered by its name."""
 
+from dataclasses import replace
 from typing import ClassVar, TypeVar
 
 from aiohttp import web
@@ -7,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from apps.workflows.errors import BadRequest, FieldError
 from apps.workflows.field_errors import field_errors
+from domain.instants import INSTANT_RULE
 from domain.model import Model
 
 
@@ -42,4 +44,13 @@ def read_query(model: type[Q], request: web.Request) -> Q:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise BadRequest("A query parameter is not valid.", field_errors(error, given)) from None
+        raise BadRequest(
+            "A query parameter is not valid.", [_as_address(each) for each in field_errors(error, given)]
+        ) from None
+
+
+def _as_address(error: FieldError) -> FieldError:
+    # A + that is not encoded arrives as a blank, which nobody sees in what they have sent.
+    return (
+        replace(error, message=f"{INSTANT_RULE}; in an address write + as %2B") if error.message == INSTANT_RULE else error
+    )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from actions.checking import Surroundings, problems
+from actions.checking import Surroundings, problems, slips
 from actions.dry_run import dry_run
 from actions.registry import WorkflowDefinition
 from templates.errors import RenderError
@@ -118,6 +118,63 @@ def test_all_templates_of_a_definition_share_its_parts():
     assert field == "actions[2].if"
     repeated = {"type": "set", "values": {f"v{number}": many for number in range(90)}}
     assert problems(defined(repeated), AROUND) == [], "what a step repeats is compiled once"
+
+
+PERIODIC = {"type": "periodic", "interval": "1m"}
+
+
+@pytest.mark.parametrize(
+    ("word", "more", "field", "said"),
+    [
+        ("error class", {"retry": {"on": {"errors": ["dns", "timout"]}}}, "retry.on.errors[1]", "did you mean timeout?"),
+        (
+            "error class of a handler",
+            {"onFailure": [say("x", retry={"on": {"errors": ["timeout-conect"]}})]},
+            "onFailure[0].retry.on.errors[0]",
+            "did you mean timeout-connect?",
+        ),
+        ("max of skip", {"overlap": {"policy": "skip", "max": 3}}, "overlap.max", "means nothing to skip"),
+        (
+            "max of last",
+            {"trigger": PERIODIC | {"misfire": {"policy": "last", "max": 5}}},
+            "trigger.misfire.max",
+            "means nothing to last",
+        ),
+        (
+            "timeout of a delay",
+            {"actions": [{"type": "delay", "duration": "1h", "timeout": "10s"}, say("x")]},
+            "actions[0].timeout",
+            "leave it out",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_told_to_its_author_and_runs_where_it_was_stored(word, more, field, said):
+    definition = defined(**{"actions": [say("x")], **more})
+    ((where, message),) = slips(definition)
+    assert where == field
+    assert said in message
+    stored = WorkflowDefinition.from_document(definition.to_document())
+    assert problems(stored, AROUND) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "more"),
+    [
+        (
+            "classes of plug-ins",
+            {"retry": {"on": {"errors": ["*", "fax-busy", "timeout-db", "internal-fax", "unknown-outcome"]}}},
+        ),
+        ("max of queue", {"overlap": {"policy": "queue", "max": 3}}),
+        ("max of all", {"trigger": PERIODIC | {"misfire": {"policy": "all", "max": 5}}}),
+        ("max as it is shown", {"trigger": PERIODIC | {"misfire": {"policy": "last", "window": "5m"}}}),
+        ("timeout as it is shown", {"actions": [{"type": "delay", "duration": "1h"}, say("x")]}),
+        ("delay by a template", {"actions": [{"type": "delay", "duration": "{{ input.x }}", "timeout": "2s"}, say("x")]}),
+        ("delay until", {"actions": [{"type": "delay", "until": "2030-01-01T00:00:00Z", "timeout": "2s"}, say("x")]}),
+    ],
+)
+def test_what_was_shown_or_can_be_meant_is_no_slip(word, more):
+    definition = defined(**{"actions": [say("x")], **more})
+    assert slips(WorkflowDefinition.model_validate(definition.to_wire())) == []
 
 
 def test_handlers_see_all_actions():

@@ -262,7 +262,12 @@ async def test_control_c_while_waiting(api: FakeApi, tmp_path: Path) -> None:
     assert b"Traceback" not in err
 
 
-BUSY = {"status": "workflow in progress", "triggerStatus": "busy", "executionId": execution_id(9)}
+BUSY = {
+    "status": "workflow in progress",
+    "detail": "The queue of workflow nightly is full.",
+    "triggerStatus": "busy",
+    "executionId": execution_id(9),
+}
 
 
 def refusal(status: int, kind: str, detail: str, **more: Any) -> web.Response:
@@ -271,7 +276,7 @@ def refusal(status: int, kind: str, detail: str, **more: Any) -> web.Response:
 
 ODD = {"errors": [{"field": "a.b", "message": "is \x1bodd"}]}
 REFUSALS: list[tuple[str, Callable[[], web.Response], int, str]] = [
-    ("busy", lambda: web.json_response(BUSY, status=409), 3, "nightly is busy: an execution of it is open\nSee how"),
+    ("busy", lambda: web.json_response(BUSY, status=409), 3, "nightly is full.\nSee how it goes"),
     (
         "by-schedule",
         lambda: refusal(409, "not-triggered-by-hand", "By schedule."),

@@ -47,6 +47,14 @@ async def ask(api: Client, first: float, until: float | None, **more: Any) -> An
     return await api.send("POST", "/workflows/a/backfill", json=body)
 
 
+async def test_what_is_neither_true_nor_false_starts_nothing(api: Client, clock: Clock, store: MemoryStore) -> None:
+    await api.create("a", trigger=PERIODIC)
+    clock.move(200)
+    answer = await ask(api, 10, 161, dryRun="no")
+    assert answer.problem(400)["errors"] == [{"field": "dryRun", "message": "must be true or false, not a string"}]
+    assert store.backfills.kept == {}
+
+
 async def test_nothing_is_started_unless_it_is_asked_for_and_the_count_comes_first(
     api: Client, clock: Clock, store: MemoryStore, changes: FakeTopic
 ) -> None:

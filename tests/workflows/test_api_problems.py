@@ -132,6 +132,16 @@ async def test_bad_addresses(api: Client, path: str, fields: list[str]) -> None:
     assert (await api.get(path)).fields() == fields
 
 
+async def test_where_a_plus_gets_lost_is_told_where_it_does(api: Client) -> None:
+    answer = await api.get("/executions?from=2026-01-31T12:00:00+01:00")
+    assert answer.problem(400)["errors"][0]["message"].endswith("; in an address write + as %2B")
+    trigger = {"type": "once", "at": "tomorrow"}
+    answer = await api.send("POST", "/workflows", json={"workflowId": "a", "trigger": trigger, "actions": [LOG]})
+    assert answer.problem(400)["errors"] == [
+        {"field": "trigger.at", "message": "must be an instant such as 2026-01-31T12:00:00Z"}
+    ]
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/v2/workflows", "/v1", "/workflows/a/b/c", "/table/busy", "/router/x"])
 async def test_nothing_there(api: Client, path: str) -> None:
     (await api.get(path)).problem(404)

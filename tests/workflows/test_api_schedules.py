@@ -316,8 +316,10 @@ async def test_a_trigger_by_hand_is_queued_where_the_workflow_queues(api, store)
     assert (second.status, second.body["status"]) == (202, "workflow queued")
     assert (await api.get(f"/executions/{second.body['executionId']}")).body["status"] == "queued"
     assert (await api.get("/executions?status=queued")).body["items"][0]["executionId"] == second.body["executionId"]
-    third = await api.send("POST", "/workflows/a/trigger")
-    assert third.problem(409)["executionId"] == first.body["executionId"]
+    third = (await api.send("POST", "/workflows/a/trigger")).problem(409)
+    assert third["executionId"] == first.body["executionId"]
+    assert third["detail"].startswith("The queue of workflow a is full (1 of 1); ")
+    assert third["detail"].endswith("raise overlap.max.")
 
 
 async def test_allow_runs_several_and_shows_the_busiest(api, store, clock):
@@ -326,7 +328,9 @@ async def test_allow_runs_several_and_shows_the_busiest(api, store, clock):
     store.executions.start(ids[1], clock())
     assert (await api.get("/workflows/a")).body["trigger"]["status"] == "busy"
     assert (await api.get("/workflows")).body["items"][0]["trigger"]["status"] == "busy"
-    (await api.send("POST", "/workflows/a/trigger")).problem(409)
+    third = (await api.send("POST", "/workflows/a/trigger")).problem(409)
+    assert third["detail"].startswith("All places of workflow a are taken (2 of 2); ")
+    assert third["detail"].endswith("raise overlap.max.")
 
 
 async def test_cancel_running_makes_room_for_a_trigger_by_hand(api):

@@ -1,6 +1,7 @@
-"""What the list of secrets tells of those that are there and are not what a workflow gets."""
+"""What the list of secrets tells of those that a workflow does not get, and validation of those that are not there."""
 
 from types import SimpleNamespace
+from typing import Any
 
 from apps.workflows.app import WorkflowsApp
 from tests.workflows.client import Client
@@ -31,3 +32,15 @@ async def test_a_stored_secret_that_is_not_the_one_used_says_why(api: Client, ap
     assert "environment or files, which wins" in items["BOTH"]["problem"]
     assert f"was encrypted with key {lost.primary}, which is not among the keys" in items["LOCKED"]["problem"]
     assert (items["SHORT"]["source"], "fewer than 4" in items["SHORT"]["problem"]) == ("mounted", True)
+
+
+async def test_a_secret_that_is_not_set_is_told_before_anything_is_stored(api: Client, app: WorkflowsApp) -> None:
+    async def nothing() -> list[Any]:
+        return []
+
+    app.secrets = Values(environment={}, directory=None, keys=KeySource(None, None), stored=nothing, redactor=Redactor())
+    action = {"type": "log", "message": "{{ secrets.NOPE }}"}
+    body = {"workflowId": "w", "trigger": {"type": "manual"}, "actions": [action]}
+    validated = await api.send("POST", "/workflows/validate", json=body)
+    assert [error["field"] for error in validated.body["errors"]] == ["actions[0].message"]
+    assert (await api.send("POST", "/workflows", json=body)).fields() == ["actions[0].message"]

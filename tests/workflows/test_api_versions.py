@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from tests.workflows.client import LOG, Client
+from tests.workflows.clock import Clock
+from tests.workflows.memory import MemoryStore
 
 MANUAL = {"type": "manual"}
 
@@ -80,6 +82,9 @@ async def test_the_list_shows_recent_executions_where_asked(api: Client) -> None
     assert [(e["executionId"], e["status"]) for e in workflow["recentExecutions"]] == [(execution_id, "pending")]
 
 
+GOOD = "workflowId: w\ntrigger: {type: manual}\nactions:\n- {type: log, message: x}\n"
+
+
 async def validate(api: Client, text: str, content_type: str = "application/yaml") -> dict[str, Any]:
     answer = await api.send("POST", "/workflows/validate", data=text.encode(), headers={"Content-Type": content_type})
     assert answer.status == 200, answer.body
@@ -109,6 +114,23 @@ async def test_a_valid_definition_is_answered_in_both_notations_and_not_stored(a
         ),
         ("a missing field", "workflowId: w\nactions:\n- {type: log, message: x}\n", 1, "trigger"),
         ("nothing", "", None, ""),
+        ("several", f"{GOOD}---\n{GOOD}", None, ""),
+        ("a number that no request can hold", f"{GOOD}- {{type: set, values: {{a: {10**20}}}}}\n", 1, ""),
+        (
+            "an instant in the past",
+            "workflowId: w\ntrigger: {type: once, at: 2020-01-01T00:00:00Z}\nactions:\n- {type: log, message: x}\n",
+            2,
+            "trigger.at",
+        ),
+        (
+            "an end in the past",
+            "workflowId: w\ntrigger:\n  {type: periodic, interval: 1h, endAt: 2020-01-01T00:00:00Z}\n"
+            "actions:\n- {type: log, message: x}\n",
+            3,
+            "trigger.endAt",
+        ),
+        ("a topic of the system", f"{GOOD}- {{type: publish, topic: workflow.execution}}\n", 5, "actions[1].topic"),
+        ("a misspelt error class", f"{GOOD}retry: {{on: {{errors: [timout]}}}}\n", 5, "retry.on.errors[0]"),
     ],
 )
 async def test_what_is_wrong_is_told_by_line_and_field(api: Client, word: str, text: str, line: int, field: str) -> None:
@@ -124,6 +146,25 @@ async def test_what_no_body_may_hold_is_no_part_of_a_valid_definition(api: Clien
     found = await validate(api, body, "application/json")
     assert [error["field"] for error in found["errors"]] == ["actions[0].json.a"]
     (await api.send("POST", "/workflows", data=body.encode(), headers={"Content-Type": "application/json"})).problem(400)
+
+
+async def test_a_schedule_that_has_ended_is_valid_where_it_is_stored(api: Client, clock: Clock) -> None:
+    trigger = {"type": "once", "at": "2026-01-31T12:00:10Z"}
+    stored = await api.create("w", trigger=trigger)
+    clock.move(20)
+    body = {"workflowId": "w", "trigger": trigger, "actions": stored["actions"], "retries": 1}
+    assert (await validate(api, json.dumps(body)))["valid"] is True
+    assert (await api.send("PUT", "/workflows/w", json=body)).status == 200
+    assert (await api.send("DELETE", "/workflows/w")).status == 204
+    assert [each["field"] for each in (await validate(api, json.dumps(body)))["errors"]] == ["trigger.at"]
+    assert (await api.send("POST", "/workflows", json=body)).fields() == ["trigger.at"]
+
+
+async def test_without_the_database_nothing_is_called_valid(api: Client, store: MemoryStore) -> None:
+    store.network.down = True
+    headers = {"Content-Type": "application/yaml"}
+    (await api.send("POST", "/workflows/validate", data=GOOD.encode(), headers=headers)).problem(503)
+    assert (await validate(api, "workflowId: [\n"))["valid"] is False
 
 
 async def test_only_json_and_yaml_are_validated(api: Client) -> None:

@@ -1,9 +1,14 @@
 """What of JSON gets past the door, and what is said of the rest."""
 
+from collections.abc import Iterator
+
 import pytest
+from pydantic import ValidationError
 
 from apps.workflows.bodies import DEEPEST, parse
 from apps.workflows.errors import BadRequest
+from apps.workflows.queries import Query
+from domain.model import Model
 
 
 @pytest.mark.parametrize(
@@ -52,3 +57,31 @@ def test_refused(raw: bytes, said: str) -> None:
         parse(raw)
     assert said in str(caught.value)
     assert len(str(caught.value)) < 200
+
+
+def read_from_bodies(base: type[Model] = Model) -> Iterator[type[Model]]:
+    """Yield the models of bodies and of their parts: all but those of answers, and of addresses, where all is text."""
+    for model in base.__subclasses__():
+        if model is not Query and model.__module__ != "apps.workflows.answers" and not model.__module__.startswith("tests."):
+            yield model
+            yield from read_from_bodies(model)
+
+
+def numbers_and_booleans() -> Iterator[tuple[type[Model], str]]:
+    for model in read_from_bodies():
+        for name, schema in model.model_json_schema().get("properties", {}).items():
+            types = {each.get("type") for each in schema.get("anyOf", [schema])}
+            if types & {"integer", "number", "boolean"} and "string" not in types:
+                yield model, name
+
+
+def test_text_is_no_number_and_no_boolean_wherever_a_body_holds_one() -> None:
+    found = list(numbers_and_booleans())
+    for model, name in found:
+        with pytest.raises(ValidationError) as caught:
+            model.model_validate({name: "1"})
+        wrong = {error["loc"]: error["type"] for error in caught.value.errors()}
+        assert wrong.get((name,)) in ("int_type", "float_type", "bool_type"), (model, name)
+    assert {("Asked", "dryRun"), ("RollBack", "version"), ("HttpRequestAction", "maxBody"), ("Backoff", "factor")} <= {
+        (model.__name__, name) for model, name in found
+    }

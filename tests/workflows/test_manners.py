@@ -221,6 +221,31 @@ class TestIfMatch:
         await api.create("a")
         assert (await api.send("PUT", "/workflows/a", json=BODY, headers={"If-Match": value})).status == 200
 
+    @pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
+    @pytest.mark.parametrize("value", ["1", 'W/"1"', "one", "", '"1', '"1",'])
+    @pytest.mark.parametrize("method", ["PUT", "DELETE"])
+    async def test_what_is_no_etag_is_no_change_of_somebody_else(
+        self, api: Client, method: str, value: str, header: str
+    ) -> None:
+        await api.create("a")
+        answer = await api.send(method, "/workflows/a", json=BODY, headers={header: value})
+        assert answer.fields() == [header]
+        assert 'in quotes, as in "1"' in answer.body["errors"][0]["message"]
+        assert (await api.get("/workflows/a")).body["version"] == 1
+
+    @pytest.mark.parametrize("value", ["*", '"7", "1"'])
+    @pytest.mark.parametrize("method", ["PUT", "DELETE"])
+    async def test_what_must_not_be_there(self, api: Client, method: str, value: str) -> None:
+        await api.create("a")
+        answer = await api.send(method, "/workflows/a", json=BODY, headers={"If-None-Match": value})
+        assert "If-None-Match" in answer.problem(412)["detail"]
+        assert answer.headers["ETag"] == '"1"'
+        assert (await api.get("/workflows/a")).body["version"] == 1
+
+    async def test_what_may_be_there(self, api: Client) -> None:
+        await api.create("a")
+        assert (await api.send("PUT", "/workflows/a", json=BODY, headers={"If-None-Match": '"2"'})).status == 200
+
     async def test_it_is_not_required(self, api: Client) -> None:
         await api.create("a")
         assert (await api.send("PUT", "/workflows/a", json=BODY)).status == 200

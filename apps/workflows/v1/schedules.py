@@ -44,7 +44,7 @@ class Preview(Model):
     """A trigger that need not be stored."""
 
     trigger: Trigger
-    count: int = Field(default=10, ge=1, le=MOST_TICKS, description=_HOW_MANY)
+    count: int = Field(default=10, strict=True, ge=1, le=MOST_TICKS, description=_HOW_MANY)
     after: WrittenInstant | None = Field(default=None, description="Ticks later than this; now unless said otherwise.")
 
 

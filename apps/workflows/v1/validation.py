@@ -1,19 +1,26 @@
 """``POST /workflows/validate``: what is wrong with a definition, line by line, and its other notation; stores nothing.
 
-An editor asks this while somebody types, so a definition that is wrong is an answer (200), not an error.
+An editor asks this while somebody types, so a definition that is wrong is an answer (200), not an error. What could not be
+stored is wrong, whatever the reason: secrets and the schedule so far are looked up, as they are when it is stored.
 """
 
+import json
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
 from actions.registry import WorkflowDefinition
-from apps.cli.definition_files import FlawedFile, check, parse
+from apps.cli import definition_files
+from apps.cli.definition_files import Flaw, FlawedFile
 from apps.cli.yaml12 import dump
 from apps.operations import Answer, Operation
-from apps.workflows import answers
+from apps.workflows import answers, bodies
 from apps.workflows.bodies import read_text
+from apps.workflows.definitions import check_schedule
+from apps.workflows.errors import BadRequest, FieldError
 from apps.workflows.problems import SHOWN_ERRORS
+from apps.workflows.v1.workflows import as_definition
 from apps.workflows.views import Resource
 
 NOTATIONS: Final = ("definition", "written", "yaml", "concise")
@@ -31,45 +38,46 @@ class Validation(Resource):
             "Check a definition in JSON or YAML, and store nothing",
             {200: Answer("What is wrong with it, and its other notation.", answers.Validated)},
             body=WorkflowDefinition,
-            uses_database=False,
             takes_key=False,
             changes=False,
         )
     }
 
     async def post(self, request: web.Request) -> web.Response:
-        """Return whether a definition is valid: if so in both notations, else with what is wrong."""
+        """Return whether a definition could be stored: if so in both notations, else with what is wrong."""
         text = await read_text(request, also=YAML)
-        return self.answer(validate(text, is_json=request.content_type not in YAML))
+        try:
+            documents = definition_files.parse("definition", text, is_json=request.content_type not in YAML)
+        except FlawedFile as flawed:
+            return self.answer(_refused([flawed.flaw]))
+        document, *more = documents
+        if more:
+            return self.answer(_refused([Flaw("", None, "holds several definitions; keep one of them")]))
+        try:
+            # YAML holds numbers that a request cannot.
+            body = bodies.parse(json.dumps(document.value).encode())
+            definition = await as_definition(body, self.app)
+            await check_schedule(definition, workflows=self.app.store.workflows, now=self.app.clock())
+        except BadRequest as refused:
+            errors = refused.errors or [FieldError("", str(refused))]
+            return self.answer(_refused([document.flaw(error.field, error.message) for error in errors]))
+        return self.answer(
+            {
+                "valid": True,
+                "errors": [],
+                "definition": definition.to_wire(),
+                # Both as written, without the defaults that the definition spells out.
+                "written": document.value,
+                "yaml": dump(document.value),
+                # For what was stored, and so does spell them out.
+                "concise": dump(definition.to_concise()),
+            }
+        )
 
 
-def validate(text: str, *, is_json: bool) -> dict[str, Any]:
-    """Return what an editor shows of ``text``."""
-    try:
-        documents = parse("definition", text, is_json=is_json)
-    except FlawedFile as flawed:
-        return _answer([{"field": flawed.flaw.field, "message": flawed.flaw.message, "line": flawed.flaw.line}])
-    if len(documents) > 1:
-        return _answer([{"field": "", "message": "holds several definitions; keep one of them", "line": None}])
-    (document,) = documents
-    flaws = check(document)
-    if flaws:
-        return _answer([{"field": each.field, "message": each.message, "line": each.line} for each in flaws])
-    definition = WorkflowDefinition.model_validate(document.value)
-    return {
-        "valid": True,
-        "errors": [],
-        "definition": definition.to_wire(),
-        # Both as written, without the defaults that the definition spells out.
-        "written": document.value,
-        "yaml": dump(document.value),
-        # For what was stored, and so does spell them out.
-        "concise": dump(definition.to_concise()),
-    }
-
-
-def _answer(errors: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"valid": False, "errors": errors[:SHOWN_ERRORS], **dict.fromkeys(NOTATIONS)}
+def _refused(flaws: Sequence[Flaw]) -> dict[str, Any]:
+    errors = [{"field": flaw.field, "message": flaw.message, "line": flaw.line} for flaw in flaws[:SHOWN_ERRORS]]
+    return {"valid": False, "errors": errors, **dict.fromkeys(NOTATIONS)}
 
 
 VIEWS: Final[tuple[Any, ...]] = (Validation,)

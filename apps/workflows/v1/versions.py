@@ -87,7 +87,7 @@ class OneVersion(Resource):
 class RollBack(Model):
     """Where to go back to."""
 
-    version: Number
+    version: Number = Field(strict=True)
 
 
 class WorkflowRollback(Resource):

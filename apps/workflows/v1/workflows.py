@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from actions.checking import Surroundings, problems, uses_secrets
+from actions.checking import Surroundings, problems, slips, uses_secrets
 from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
@@ -114,7 +114,7 @@ class Workflows(Resource):
     async def post(self, request: web.Request) -> web.Response:
         """Store a new workflow."""
         stored = await definitions.create(
-            await _read_definition(await read_object(request), self.app),
+            await as_definition(await read_object(request), self.app),
             workflows=self.app.store.workflows,
             announce=self.app.announce_change,
             now=self.app.clock(),
@@ -173,7 +173,7 @@ class OneWorkflow(Resource):
                 "The workflow is not valid.",
                 [FieldError("workflowId", f"must be {workflow_id} as in the address, or absent")],
             )
-        definition = await _read_definition(body, self.app)
+        definition = await as_definition(body, self.app)
         before, expected = await read_before(request, workflow_id, self.app.store.workflows)
         stored = await definitions.replace(
             definition,
@@ -300,12 +300,17 @@ class WorkflowDryRun(Resource):
 VIEWS: Final = (Workflows, OneWorkflow, WorkflowTrigger, WorkflowDryRun)
 
 
-async def _read_definition(body: dict[str, Any], app: "WorkflowsApp") -> WorkflowDefinition:
+async def as_definition(body: dict[str, Any], app: "WorkflowsApp") -> WorkflowDefinition:
+    """Return a definition that may be stored, as far as its schedule has no part in that.
+
+    Raises:
+        BadRequest: names each field that is wrong.
+    """
     try:
         definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body)) from None
-    found = problems(definition, await _surroundings(definition, app))
+    found = [*problems(definition, await _surroundings(definition, app)), *slips(definition)]
     if found:
         raise BadRequest("The workflow is not valid.", [FieldError(field, message) for field, message in found])
     return definition
