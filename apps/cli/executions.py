@@ -91,6 +91,9 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         ("Workflow", f"{found.get('workflowId', '-')}, version {found.get('version', '-')}"),
         ("Status", state),
     ]
+    step = current_step(found)
+    if step:
+        pairs.append(("At" if found.get("status") == "running" else "Next", step))
     if found.get("reason"):
         pairs.append(("Reason", str(found["reason"])))
     if found.get("originId"):
@@ -128,8 +131,26 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         wait = output.length(previous_end, found["resumedAt"])
         output.render(output.styled(f"\nAttempt {output.printable(found.get('attempt'))}, {wait} later", "bold"))
         output.render(output.styled("  ").append_text(output.status(found.get("status"))))
-    succeeded = len({outcome.get("actionId") for outcome in outcomes if outcome.get("status") == "ok"})
-    output.line(f"\n{succeeded} of {found.get('totalActions', '-')} actions succeeded.")
+    output.line(f"\n{_succeeded(found)} of {found.get('totalActions', '-')} actions succeeded.")
+
+
+def current_step(found: Mapping[str, Any]) -> str:
+    """Return the step that an open execution is at, or goes on with, as in ``action 2 of 3: charge``; empty if none."""
+    step = output.members(found, "currentStep")
+    if not step:
+        return ""
+    place = step.get("position", "?")
+    in_words = f"action {place} of {found.get('totalActions', '?')}"
+    if step.get("list") != "actions":
+        in_words = f"step {place} of {step.get('list', '?')}"
+    return f"{in_words}: {step.get('actionId', '?')}"
+
+
+def _succeeded(found: Mapping[str, Any]) -> int:
+    """Return how many of the workflow's own actions succeeded in the end; those of onFailure and finally stand behind them."""
+    last = {outcome.get("actionId"): outcome for outcome in found.get("executedActions") or ()}
+    own = (outcome for outcome in last.values() if outcome.get("index", 0) < found.get("totalActions", 0))
+    return sum(outcome.get("status") == "ok" for outcome in own)
 
 
 def unknown(execution_id: str) -> str:
