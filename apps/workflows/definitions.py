@@ -110,11 +110,11 @@ async def current_workflow(workflow_id: str, workflows: Workflows) -> Workflow:
     """Return a workflow that is not archived.
 
     Raises:
-        UnknownWorkflow: there is none.
+        UnknownWorkflow: there is none, or it is archived.
     """
     workflow = await workflows.get(workflow_id)
     if workflow is None or workflow.archived_at is not None:
-        raise UnknownWorkflow(workflow_id)
+        raise UnknownWorkflow(workflow_id, is_archived=workflow is not None)
     return workflow
 
 
