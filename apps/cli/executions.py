@@ -14,6 +14,14 @@ from apps.cli.watching import watch as keep_watching
 from apps.cli.workflows import MORE
 
 OPEN = ("queued", "pending", "running")
+_STATUSES = (*OPEN, "ok", "failed", "cancelled", "skipped")
+
+
+def _checked_statuses(values: list[str] | None) -> list[str] | None:
+    for name in (name for value in values or () for name in value.split(",")):
+        if name not in _STATUSES:
+            raise typer.BadParameter(f"{name!r} is not a status; write {', '.join(_STATUSES[:-1])} or {_STATUSES[-1]}")
+    return values
 
 
 def executions(
@@ -22,6 +30,7 @@ def executions(
         list[str] | None,
         typer.Option(
             metavar="STATUS",
+            callback=_checked_statuses,
             help="Only queued, pending, running, ok, failed, cancelled or skipped; may be given several times.",
         ),
     ] = None,

@@ -355,6 +355,11 @@ WRONG = {
     ("trigger", "a", "--wait", "--timeout", "soon"): "is not a length of time",
     ("list", "--url", "ftp://x"): "is not the address of a service",
     ("delete", "a"): "add --yes",
+    ("executions", "--status", "ok,bogus"): "'bogus' is not a status; write queued",
+    ("backfill", "a", "--from", "tomorrow"): "is not an instant; write for example 2026-01-31T00:00:00Z, or 4d",
+    ("backfill", "a", "--from", "4d", "--to", "2026-01-31T00:00:00"): "is not an instant",
+    ("backfill", "a", "--from", "999999d"): "is not an instant",
+    ("backfill", "a", "--from", "4d", "--rate", "fast"): "is not a rate",
 }
 
 
