@@ -156,7 +156,7 @@ def current_step(found: Mapping[str, Any]) -> str:
 
 
 def _succeeded(found: Mapping[str, Any]) -> int:
-    """Return how many of the workflow's own actions succeeded in the end; those of onFailure and finally stand behind them."""
+    """Return how many of the workflow's actions succeeded in the end; steps of onFailure and finally stand behind them."""
     last = {outcome.get("actionId"): outcome for outcome in found.get("executedActions") or ()}
     own = (outcome for outcome in last.values() if outcome.get("index", 0) < found.get("totalActions", 0))
     return sum(outcome.get("status") == "ok" for outcome in own)

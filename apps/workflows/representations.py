@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 from actions.registry import WorkflowDefinition
 from apps.workflows.backfills import SHOWN, Plan
+from domain import flow
 from domain.access import Token
 from domain.backfill import Backfill
 from domain.execution import CARRIED, ActionOutcome, Execution, Status
-from domain.flow import Plan
 from domain.instants import MILLISECOND, written
 from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
@@ -145,7 +145,7 @@ def execution_in_full(found: Execution, definition: Mapping[str, Any] | None) ->
 def _current_step(found: Execution, definition: Mapping[str, Any]) -> dict[str, Any] | None:
     # Read from the document, not from a model: of a kind of action that only the runners know there is none here.
     lists = {name: definition.get(stored) or () for name, stored in _STEPS.items()}
-    plan = Plan(*(len(steps) for steps in lists.values()))
+    plan = flow.Plan(*(len(steps) for steps in lists.values()))
     if not found.status.is_open or found.resume_index >= plan.total:
         return None
     name, index = plan.list_of(found.resume_index)
