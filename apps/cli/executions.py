@@ -171,7 +171,7 @@ def _table(items: list[dict[str, Any]], *, with_workflow: bool) -> None:
     present = output.now()
     # Beside a workflow's name there is room for the attempt on wide terminals alone: an execution's id takes 36 columns.
     with_attempt = not with_workflow or output.width() >= 100
-    columns = ["EXECUTION", *(["~WORKFLOW"] if with_workflow else []), "STATUS"]
+    columns = ["EXECUTION", *(["=WORKFLOW"] if with_workflow else []), "STATUS"]
     columns += [*([">TRY"] if with_attempt else []), ">AGE", ">TOOK"]
     rows = []
     for item in items:

@@ -40,7 +40,7 @@ def list_workflows(
     else:
         present = output.now()
         output.table(
-            ["~WORKFLOW", "~TRIGGER", "STATUS", "NEXT RUN", ">ACTIONS", ">VERSION", "UPDATED"],
+            ["=WORKFLOW", "~TRIGGER", "STATUS", "NEXT RUN", ">ACTIONS", ">VERSION", "UPDATED"],
             [
                 (
                     str(item.get("workflowId", "-")),
@@ -101,7 +101,7 @@ def show(
     output.facts(pairs)
     output.line("")
     output.table(
-        [">#", "~ACTION", "TYPE", "~WHAT"],
+        [">#", "=ACTION", "TYPE", "~WHAT"],
         [
             (f"{mark}{position}", str(action.get("actionId", "-")), str(action.get("type", "-")), _action_words(action))
             for name, mark in _LISTS.items()
