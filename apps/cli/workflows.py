@@ -115,11 +115,14 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Archive a workflow: it runs no more, its history stays."""
+    """Archive a workflow: nothing more is accepted; what is open or queued still runs, and the history stays."""
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("there is no terminal to ask on; add --yes", param_hint="--yes")
-        if not typer.confirm(f"Archive {workflow_id}? It will run no more; its history stays.", err=True):
+        if not typer.confirm(
+            f"Archive {workflow_id}? What is open or queued still runs, nothing more is accepted; its history stays.",
+            err=True,
+        ):
             output.note("Nothing was changed.")
             raise typer.Exit(1)
     with Client(url) as client:

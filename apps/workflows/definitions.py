@@ -91,7 +91,7 @@ async def replace(
 async def archive(
     workflow_id: str, *, workflows: Workflows, announce: Publish, now: datetime, expected: int | None = None
 ) -> None:
-    """Archive a workflow: it runs no more; an open execution of it finishes, and its history stays.
+    """Archive a workflow: nothing more is accepted; what is open or queued still runs, and its history stays.
 
     ``expected`` is the version that is meant, if that matters.
 
