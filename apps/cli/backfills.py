@@ -18,22 +18,66 @@ from apps.cli.workflows import MORE, unknown
 RUNNING = "running"
 
 
+def _instant(text: str | None) -> str | None:
+    """Return an instant as the service takes it; a length of time is so long ago."""
+    if text is None:
+        return None
+    from pydantic import TypeAdapter, ValidationError
+
+    from domain.instants import WrittenInstant
+
+    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    try:
+        if match is not None:
+            at = output.now() - timedelta(seconds=int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
+            return at.isoformat(timespec="milliseconds")
+        TypeAdapter(WrittenInstant).validate_python(text)
+    except (ValidationError, OverflowError):
+        raise typer.BadParameter(
+            f"{text!r} is not an instant; write for example 2026-01-31T00:00:00Z, or 4d for four days ago (s, m, h, d)"
+        ) from None
+    return text
+
+
+def _rate(text: str) -> str:
+    from domain.rates import BadRate, parse_rate
+
+    try:
+        parse_rate(text)
+    except BadRate as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
 def backfill(
     workflow_id: WorkflowId,
     since: Annotated[
         str,
         typer.Option(
-            "--from", metavar="INSTANT", show_default=False, help="Ticks due from then on: 2026-01-31T00:00:00Z, or 4d ago."
+            "--from",
+            metavar="INSTANT",
+            show_default=False,
+            callback=_instant,
+            help="Ticks due from then on: 2026-01-31T00:00:00Z, or 4d for four days ago.",
         ),
     ],
     until: Annotated[
         str | None,
-        typer.Option("--to", metavar="INSTANT", show_default=False, help="Ticks due before that; before now if absent."),
+        typer.Option(
+            "--to",
+            metavar="INSTANT",
+            show_default=False,
+            callback=_instant,
+            help="Ticks due before that; before now if absent.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be run.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     rate: Annotated[
-        str, typer.Option(metavar="RATE", help="Start at most so many per second, minute or hour: 1/s, 30/m, 6/h.")
+        str,
+        typer.Option(
+            metavar="RATE", callback=_rate, help="Start at most so many per second, minute or hour: 1/s, 30/m, 6/h."
+        ),
     ] = "1/s",
     at_once: Annotated[
         int, typer.Option(min=1, max=100, metavar="N", help="How many may be open; more than 1 with overlap allow.")
@@ -57,10 +101,10 @@ def backfill(
     if dry_run and (wait or yes):
         raise typer.BadParameter("nothing is run; leave out --wait and --yes", param_hint="--dry-run")
     form = chosen(output_format, as_json)
-    body = {"from": _instant(since), "rate": rate, "atOnce": at_once, "beyondRetention": beyond_retention}
+    body = {"from": since, "rate": rate, "atOnce": at_once, "beyondRetention": beyond_retention}
     with Client(url) as client:
         # Fixed now, so that what is run is what was counted.
-        plan = _post(client, workflow_id, {**body, "dryRun": True} | ({} if until is None else {"to": _instant(until)}))
+        plan = _post(client, workflow_id, {**body, "dryRun": True} | ({} if until is None else {"to": until}))
         if form is Format.TABLE:
             _show_plan(plan)
         if dry_run or not plan.get("toRun"):
@@ -154,15 +198,6 @@ def cancel_backfill(
         output.line(
             f"{workflow_id}: backfill cancelled; {_done(found)} of {found.get('ticks', '-')} ticks have run or are running"
         )
-
-
-def _instant(text: str) -> str:
-    """Return an instant as the service takes it; a length of time is so long ago."""
-    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
-    if match is None:
-        return text
-    at = output.now() - timedelta(seconds=int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
-    return at.isoformat(timespec="milliseconds")
 
 
 def _post(client: Client, workflow_id: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -113,8 +113,7 @@ def check(document: Document) -> list[Flaw]:
     from actions.registry import WorkflowDefinition
     from apps.workflows.field_errors import field_errors
 
-    flaws = [document.flaw(path, message) for path, message in _refused(document.value)]
-    if flaws:
+    if flaws := unsendable(document):
         return flaws
     try:
         definition = WorkflowDefinition.model_validate(document.value)
@@ -122,6 +121,11 @@ def check(document: Document) -> list[Flaw]:
         return [document.flaw(found.field, found.message) for found in field_errors(error, document.value)]
     found = [*problems(definition, Surroundings()), *slips(definition)]
     return [document.flaw(field, message) for field, message in found]
+
+
+def unsendable(document: Document) -> list[Flaw]:
+    """Return what the service takes in no body, whatever it means."""
+    return [document.flaw(path, message) for path, message in _refused(document.value)]
 
 
 def _refused(value: Any) -> Iterator[tuple[str, str]]:

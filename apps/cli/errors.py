@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.OK: "done; what was waited for succeeded",
-    ExitCode.FAILED: "an execution failed, or a definition was refused",
+    ExitCode.FAILED: "an execution failed, or the service refused what was asked",
     ExitCode.USAGE: "wrong options or arguments; of diff and verify: something differs",
     ExitCode.CONFLICT: "busy, not to be triggered by hand, or changed meanwhile",
     ExitCode.NOT_FOUND: "there is nothing of that id",

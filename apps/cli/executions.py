@@ -14,6 +14,14 @@ from apps.cli.watching import watch as keep_watching
 from apps.cli.workflows import MORE
 
 OPEN = ("queued", "pending", "running")
+_STATUSES = (*OPEN, "ok", "failed", "cancelled", "skipped")
+
+
+def _checked_statuses(values: list[str] | None) -> list[str] | None:
+    for name in (name for value in values or () for name in value.split(",")):
+        if name not in _STATUSES:
+            raise typer.BadParameter(f"{name!r} is not a status; write {', '.join(_STATUSES[:-1])} or {_STATUSES[-1]}")
+    return values
 
 
 def executions(
@@ -22,6 +30,7 @@ def executions(
         list[str] | None,
         typer.Option(
             metavar="STATUS",
+            callback=_checked_statuses,
             help="Only queued, pending, running, ok, failed, cancelled or skipped; may be given several times.",
         ),
     ] = None,
@@ -91,6 +100,9 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         ("Workflow", f"{found.get('workflowId', '-')}, version {found.get('version', '-')}"),
         ("Status", state),
     ]
+    step = current_step(found)
+    if step:
+        pairs.append(("At" if found.get("status") == "running" else "Next", step))
     if found.get("reason"):
         pairs.append(("Reason", str(found["reason"])))
     if found.get("originId"):
@@ -128,8 +140,26 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         wait = output.length(previous_end, found["resumedAt"])
         output.render(output.styled(f"\nAttempt {output.printable(found.get('attempt'))}, {wait} later", "bold"))
         output.render(output.styled("  ").append_text(output.status(found.get("status"))))
-    succeeded = len({outcome.get("actionId") for outcome in outcomes if outcome.get("status") == "ok"})
-    output.line(f"\n{succeeded} of {found.get('totalActions', '-')} actions succeeded.")
+    output.line(f"\n{_succeeded(found)} of {found.get('totalActions', '-')} actions succeeded.")
+
+
+def current_step(found: Mapping[str, Any]) -> str:
+    """Return the step that an open execution is at, or goes on with, as in ``action 2 of 3: charge``; empty if none."""
+    step = output.members(found, "currentStep")
+    if not step:
+        return ""
+    place = step.get("position", "?")
+    in_words = f"action {place} of {found.get('totalActions', '?')}"
+    if step.get("list") != "actions":
+        in_words = f"step {place} of {step.get('list', '?')}"
+    return f"{in_words}: {step.get('actionId', '?')}"
+
+
+def _succeeded(found: Mapping[str, Any]) -> int:
+    """Return how many of the workflow's actions succeeded in the end; steps of onFailure and finally stand behind them."""
+    last = {outcome.get("actionId"): outcome for outcome in found.get("executedActions") or ()}
+    own = (outcome for outcome in last.values() if outcome.get("index", 0) < found.get("totalActions", 0))
+    return sum(outcome.get("status") == "ok" for outcome in own)
 
 
 def unknown(execution_id: str) -> str:
@@ -141,7 +171,7 @@ def _table(items: list[dict[str, Any]], *, with_workflow: bool) -> None:
     present = output.now()
     # Beside a workflow's name there is room for the attempt on wide terminals alone: an execution's id takes 36 columns.
     with_attempt = not with_workflow or output.width() >= 100
-    columns = ["EXECUTION", *(["~WORKFLOW"] if with_workflow else []), "STATUS"]
+    columns = ["EXECUTION", *(["=WORKFLOW"] if with_workflow else []), "STATUS"]
     columns += [*([">TRY"] if with_attempt else []), ">AGE", ">TOOK"]
     rows = []
     for item in items:

@@ -39,6 +39,8 @@ STYLES = {
     "unchanged": "dim",
 }
 _UNBOUNDED = 100_000
+_FOLDED = 12  # columns that what is folded keeps, where something else needs the room
+_ABOVE = "\0"  # stands in a table where a line of its own belongs; nothing that is printable is the same
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _BARE_CONTROL = re.compile(r"[\x7f-\x9f]")
 
@@ -96,16 +98,42 @@ def error(message: str, details: Sequence[str] = (), hint: str = "") -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence["str | Text"]]) -> None:
-    """Write rows under headings; ``>`` aligns a column to the right, only one with ``~`` is folded to make room."""
+    """Write rows under headings; ``>`` aligns a column to the right, only one with ``~`` is folded to make room.
+
+    A column with ``=`` (one at most) holds what people copy: what has no room there stands whole, above its row.
+    """
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
-        grid.add_column(column.lstrip("~>"), justify=justify, overflow="fold", no_wrap=not column.startswith("~"))
-    for row in rows:
-        grid.add_row(*(styled(printable(cell)) if isinstance(cell, str) else cell for cell in row))
-    render(grid)
+        grid.add_column(column.lstrip("~>="), justify=justify, overflow="fold", no_wrap=not column.startswith("~"))
+    cells = [[styled(printable(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    copied = next((place for place, column in enumerate(columns) if column.startswith("=")), None)
+    room = 0 if copied is None else width() - _least_beside(copied, columns, cells)
+    above = []
+    for row in cells:
+        if copied is not None and row[copied].cell_len > room:
+            above.append(row[copied])
+            grid.add_row(_ABOVE)
+            row[copied] = styled("")
+        grid.add_row(*row)
+    waiting = iter(above)
+    for text in _lines(grid):
+        if text == _ABOVE:
+            render(next(waiting), fold=False)
+        else:
+            _write(text)
+
+
+def _least_beside(place: int, columns: Sequence[str], cells: Sequence[Sequence["Text"]]) -> int:
+    """Return how much of a line the other columns take at least."""
+    least = 2 * (len(columns) - 1)
+    for other, column in enumerate(columns):
+        if other != place:
+            longest = max([len(column.lstrip("~>=")), *(row[other].cell_len for row in cells)])
+            least += min(longest, _FOLDED) if column.startswith("~") else longest
+    return least
 
 
 def facts(pairs: Iterable[tuple["str | Text", "str | Text"]]) -> None:
@@ -150,11 +178,15 @@ def status(name: object) -> "Text":
 
 def render(what: "RenderableType", *, fold: bool = True) -> None:
     """Write something to stdout, without the blanks that would fill up its lines."""
+    for text in _lines(what, fold=fold):
+        _write(text)
+
+
+def _lines(what: "RenderableType", *, fold: bool = True) -> list[str]:
     console = _console()
     with console.capture() as capture:
         console.print(what, soft_wrap=not fold)
-    for text in capture.get().splitlines():
-        _write(text.rstrip(" "))
+    return [text.rstrip(" ") for text in capture.get().splitlines()]
 
 
 class Progress(Protocol):

@@ -51,7 +51,7 @@ def list_secrets(url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, a
         return
     present = output.now()
     output.table(
-        ["~NAME", "SOURCE", "KEY", "CHANGED"],
+        ["=NAME", "SOURCE", "KEY", "CHANGED"],
         [
             (
                 item["name"],

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from apps.cli.client import Client, Problem
+from apps.cli.client import Client, Missing, Problem
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.executions import unknown
 from apps.cli.inputs import Input, read_json_object
@@ -46,7 +46,7 @@ def retry(
     how = patience(wait, follow, timeout)
     with Client(url) as client:
         try:
-            answer = _start(client, "executions", execution_id, "retry", missing=unknown(execution_id))
+            answer = _repeat(client, execution_id, "retry")
         except Problem as problem:
             if problem.kind == "nothing-to-retry":
                 problem.message = f"{execution_id} has no failed action to take up"
@@ -70,11 +70,26 @@ def run_again(
     """
     how = patience(wait, follow, timeout)
     with Client(url) as client:
-        answer = _start(client, "executions", execution_id, "run-again", missing=unknown(execution_id))
+        answer = _repeat(client, execution_id, "run-again")
         see_through(client, answer, "Run again: execution", how, chosen(output_format, as_json))
 
 
-def _start(client: Client, *path: str, body: Any = None, missing: str) -> dict[str, Any]:
+def _repeat(client: Client, execution_id: str, how: str) -> dict[str, Any]:
+    """Send what starts an execution from another one; raises as :func:`_start`."""
+    try:
+        return _start(client, "executions", execution_id, how, missing={"unknown-execution": unknown(execution_id)})
+    except Problem as problem:
+        if problem.kind != "unknown-workflow":
+            raise
+        workflow_id = client.get("executions", execution_id, missing=unknown(execution_id)).get("workflowId")
+        raise WfError(
+            f"{workflow_id} is archived, so nothing of it is started",
+            hint="Bring it back with its file, and try again: wf apply FILE",
+            code=ExitCode.NOT_FOUND,
+        ) from None
+
+
+def _start(client: Client, *path: str, body: Any = None, missing: Missing) -> dict[str, Any]:
     """Send what starts an execution.
 
     Raises:

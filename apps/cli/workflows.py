@@ -40,7 +40,7 @@ def list_workflows(
     else:
         present = output.now()
         output.table(
-            ["~WORKFLOW", "~TRIGGER", "STATUS", "NEXT RUN", ">ACTIONS", ">VERSION", "UPDATED"],
+            ["=WORKFLOW", "~TRIGGER", "STATUS", "NEXT RUN", ">ACTIONS", ">VERSION", "UPDATED"],
             [
                 (
                     str(item.get("workflowId", "-")),
@@ -101,7 +101,7 @@ def show(
     output.facts(pairs)
     output.line("")
     output.table(
-        [">#", "~ACTION", "TYPE", "~WHAT"],
+        [">#", "=ACTION", "TYPE", "~WHAT"],
         [
             (f"{mark}{position}", str(action.get("actionId", "-")), str(action.get("type", "-")), _action_words(action))
             for name, mark in _LISTS.items()
@@ -115,11 +115,14 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Archive a workflow: it runs no more, its history stays."""
+    """Archive a workflow: nothing more is accepted; what is open or queued still runs, and the history stays."""
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("there is no terminal to ask on; add --yes", param_hint="--yes")
-        if not typer.confirm(f"Archive {workflow_id}? It will run no more; its history stays.", err=True):
+        if not typer.confirm(
+            f"Archive {workflow_id}? What is open or queued still runs, nothing more is accepted; its history stays.",
+            err=True,
+        ):
             output.note("Nothing was changed.")
             raise typer.Exit(1)
     with Client(url) as client:

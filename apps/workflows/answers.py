@@ -92,6 +92,9 @@ class Outcome(Shown):
     """What one attempt of one action did."""
 
     action_id: str
+    index: int = Field(
+        description="From 0, through actions, then onFailure, then finally: what is below totalActions is of actions."
+    )
     status: Literal["ok", "failed", "skipped", "unknown"] = Field(
         description="skipped: its condition did not hold; unknown: its runner died before it could tell."
     )
@@ -107,10 +110,21 @@ class Outcome(Shown):
     continued: Literal[True] | None = Field(default=None, description="Only of what failed where that does not count.")
 
 
+class CurrentStep(Shown):
+    """The step that an open execution is at."""
+
+    list: Literal["actions", "onFailure", "finally"] = Field(description="Where it stands in the definition.")
+    position: int = Field(description="In this list, from 1.")
+    action_id: str
+
+
 class ExecutionInFull(ExecutionSummary):
     """An execution with every attempt of every action."""
 
     input: dict[str, JsonValue] | None = Field(default=None, description="Only where one was given.")
+    current_step: CurrentStep | None = Field(
+        description="The step that it runs, or unless it is running the one that it begins or goes on with; null at the end."
+    )
     executed_actions: list[Outcome] = Field(description="In the order they were run.")
 
 

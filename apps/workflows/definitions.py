@@ -105,7 +105,7 @@ async def archive(
     now: datetime,
     expected: int | None = None,
 ) -> None:
-    """Archive a workflow: it runs no more; an open execution of it finishes, and its history stays.
+    """Archive a workflow: nothing more is accepted; what is open or queued still runs, and its history stays.
 
     ``expected`` is the version that is meant, if that matters.
 
@@ -129,11 +129,11 @@ async def current_workflow(workflow_id: str, workflows: Workflows) -> Workflow:
     """Return a workflow that is not archived.
 
     Raises:
-        UnknownWorkflow: there is none.
+        UnknownWorkflow: there is none, or it is archived.
     """
     workflow = await workflows.get(workflow_id)
     if workflow is None or workflow.archived_at is not None:
-        raise UnknownWorkflow(workflow_id)
+        raise UnknownWorkflow(workflow_id, is_archived=workflow is not None)
     return workflow
 
 

@@ -47,8 +47,12 @@ class NotJson(ApiError):
 class UnknownWorkflow(ApiError):
     """There is no workflow of that id, or it is archived."""
 
-    def __init__(self, workflow_id: str) -> None:
-        super().__init__(f"There is no workflow {workflow_id}; GET /workflows lists those that are there.")
+    def __init__(self, workflow_id: str, *, is_archived: bool = False) -> None:
+        super().__init__(
+            f"Workflow {workflow_id} is archived; POST /workflows with a definition of that id brings it back."
+            if is_archived
+            else f"There is no workflow {workflow_id}; GET /workflows lists those that are there."
+        )
         self.workflow_id = workflow_id
 
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from actions.registry import WorkflowDefinition
 from apps.workflows.backfills import SHOWN, Plan
+from domain import flow
 from domain.access import Token
 from domain.backfill import Backfill
 from domain.execution import CARRIED, ActionOutcome, Execution, Status
@@ -16,6 +17,8 @@ from domain.retry import RetryPolicy
 from domain.trigger import CronTrigger, Trigger
 from events.letter_box import StoredLetter
 from store.interfaces import AuditEntry, Workflow
+
+_STEPS = {"actions": "actions", "onFailure": "on_failure", "finally": "finally_"}  # by what users call the lists
 
 
 def workflow(stored: Workflow, holder: Execution | None) -> dict[str, Any]:
@@ -126,13 +129,27 @@ def execution(found: Execution) -> dict[str, Any]:
     }
 
 
-def execution_in_full(found: Execution) -> dict[str, Any]:
-    """Return an execution with every attempt of every action, in the order they were run."""
+def execution_in_full(found: Execution, definition: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return an execution with every attempt of every action, in the order they were run, and the step it is at.
+
+    ``definition`` is the one that it runs, as it is stored; only of an open execution is it needed.
+    """
     return {
         **execution(found),
         **({} if found.input is None else {"input": dict(found.input)}),
+        "currentStep": None if definition is None else _current_step(found, definition),
         "executedActions": [_outcome(outcome) for outcome in found.ordered_results],
     }
+
+
+def _current_step(found: Execution, definition: Mapping[str, Any]) -> dict[str, Any] | None:
+    # Read from the document, not from a model: of a kind of action that only the runners know there is none here.
+    lists = {name: definition.get(stored) or () for name, stored in _STEPS.items()}
+    plan = flow.Plan(*(len(steps) for steps in lists.values()))
+    if not found.status.is_open or found.resume_index >= plan.total:
+        return None
+    name, index = plan.list_of(found.resume_index)
+    return {"list": name, "position": index + 1, "actionId": lists[name][index]["action_id"]}
 
 
 def ticks(dues: Sequence[datetime], trigger: Trigger) -> dict[str, Any]:
@@ -221,6 +238,7 @@ def backfill(found: Backfill) -> dict[str, Any]:
 def _outcome(outcome: ActionOutcome) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "actionId": outcome.action_id,
+        "index": outcome.index,
         "status": outcome.status,
         "logs": list(outcome.logs),
         "startedAt": instant(outcome.started_at),

@@ -39,6 +39,12 @@ async def test_a_request_says_who_sends_it_and_which_attempt_it_is(sender, recei
     assert outcome.logs == (f"{receiver.url}/x [STATUS 200] => hello /x",)
 
 
+async def test_a_key_of_the_author_goes_before_the_services(sender, receiver):
+    await sender.send(url=f"{receiver.url}/x", headers={"idempotency-key": "order-17"})
+    (seen,) = receiver.seen
+    assert seen.headers.getall("Idempotency-Key") == ["order-17"]
+
+
 @pytest.mark.parametrize(
     ("word", "fields", "content_type", "body"),
     [

@@ -72,7 +72,10 @@ async def test_list(api: FakeApi, wf: Run) -> None:
     api.add("recurrent-workflow", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-5400))
     api.add("x" * 120)
     narrow = await wf("list")
-    assert narrow.widest <= 80
+    lines = narrow.out.splitlines()
+    assert "x" * 120 in lines, "an id that has no room stands whole on a line of its own"
+    assert max(len(line) for line in lines if line != "x" * 120) <= 80
+    assert [line.split()[0] for line in lines] == ["WORKFLOW", "recurrent-workflow", "x" * 120, "manual"]
     assert "every 10s" in narrow.out
     assert "in 1h" in narrow.out
     piped = await wf("list", columns=None)
@@ -195,6 +198,46 @@ async def test_execution_shows_the_wait_before_an_attempt_of_which_nothing_has_e
     assert "Attempt 2, 5.0s later\n  running\n" in result.out
 
 
+TELL = outcome("tell", "ok", index=2)
+RETRIED = [outcome("charge", "failed", index=1), outcome("charge", "ok", attempt=2, index=1)]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "succeeded"),
+    [
+        pytest.param([outcome("look", "failed"), TELL], 0, id="handlers are none of them"),
+        pytest.param([outcome("look", "ok"), *RETRIED, TELL], 2, id="one that was retried is one"),
+        pytest.param([outcome("look", "ok", attempt=0), outcome("charge", "failed", index=1)], 1, id="carried over"),
+    ],
+)
+async def test_execution_counts_the_actions_that_succeeded(
+    outcomes: list[Any], succeeded: int, api: FakeApi, wf: Run
+) -> None:
+    api.executions[execution_id(1)] = execution(1, "nightly", "failed", totalActions=2, executedActions=outcomes)
+    assert (await wf("execution", execution_id(1))).out.splitlines()[-1] == f"{succeeded} of 2 actions succeeded."
+
+
+CHARGE = {"list": "actions", "position": 2, "actionId": "charge"}
+ALERT = {"list": "onFailure", "position": 1, "actionId": "alert"}
+
+
+@pytest.mark.parametrize(
+    ("status", "step", "line"),
+    [
+        ("running", CHARGE, "At         action 2 of 3: charge"),
+        ("pending", CHARGE, "Next       action 2 of 3: charge"),
+        ("running", ALERT, "At         step 1 of onFailure: alert"),
+        ("ok", None, None),
+    ],
+)
+async def test_execution_shows_the_step_that_it_is_at(
+    status: str, step: Any, line: str | None, api: FakeApi, wf: Run
+) -> None:
+    api.executions[execution_id(1)] = execution(1, "nightly", status, totalActions=3, currentStep=step)
+    lines = (await wf("execution", execution_id(1))).out.splitlines()
+    assert [each for each in lines if each.startswith(("At ", "Next "))] == ([line] if line else [])
+
+
 async def test_trigger(api: FakeApi, wf: Run) -> None:
     api.add("nightly")
     result = await wf("trigger", "nightly")
@@ -235,6 +278,7 @@ async def test_waiting_stops_at_the_timeout(api: FakeApi, wf: Run) -> None:
     result = await wf("trigger", "nightly", "--wait", "--timeout", "0.3")
     assert (result.code, result.out) == (124, "")
     assert "has not ended within 3" in result.err
+    assert "pending, attempt 1, action 1 of 1: log-1" in result.err
     assert f"wf execution {execution_id(1)}" in result.err
 
 
@@ -319,6 +363,11 @@ WRONG = {
     ("trigger", "a", "--wait", "--timeout", "soon"): "is not a length of time",
     ("list", "--url", "ftp://x"): "is not the address of a service",
     ("delete", "a"): "add --yes",
+    ("executions", "--status", "ok,bogus"): "'bogus' is not a status; write queued",
+    ("backfill", "a", "--from", "tomorrow"): "is not an instant; write for example 2026-01-31T00:00:00Z, or 4d",
+    ("backfill", "a", "--from", "4d", "--to", "2026-01-31T00:00:00"): "is not an instant",
+    ("backfill", "a", "--from", "999999d"): "is not an instant",
+    ("backfill", "a", "--from", "4d", "--rate", "fast"): "is not a rate",
 }
 
 

@@ -89,7 +89,20 @@ async def test_what_cannot_be_taken_up(failed: FakeApi, wf: Run) -> None:
     result = await wf("retry", FAILED)
     assert result.code == 3
     assert f"wf cancel {execution_id(9)}" in result.err
-    assert (await wf("run-again", execution_id(7))).code == 4
+    missing = await wf("run-again", execution_id(7))
+    assert (missing.code, f"there is no execution {execution_id(7)}" in missing.err) == (4, True)
+
+
+@pytest.mark.parametrize("command", ["retry", "run-again"])
+async def test_an_archived_workflow_is_named(failed: FakeApi, wf: Run, command: str) -> None:
+    detail = "Workflow nightly is archived; POST /workflows with a definition of that id brings it back."
+    refusal = problem(404, "unknown-workflow", "Unknown workflow", detail)
+    failed.refusals[f"POST /executions/{FAILED}/{command}"] = refusal
+    result = await wf(command, FAILED)
+    assert result.code == 4
+    assert "nightly is archived" in result.err
+    assert "wf apply FILE" in result.err
+    assert "POST" not in result.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")

@@ -25,7 +25,7 @@ def outcome(action_id: str, status: str, attempt: int = 1, **more: Any) -> Json:
     """Return what one attempt of an action did."""
     now = datetime.now(timezone.utc)  # of two, the time between them would show in how long it took
     times = {"startedAt": seconds_ago(4.5, now), "finishedAt": seconds_ago(4, now)}
-    return {"actionId": action_id, "status": status, "logs": [], "attempt": attempt, **times, **more}
+    return {"actionId": action_id, "index": 0, "status": status, "logs": [], "attempt": attempt, **times, **more}
 
 
 def execution(number: int, workflow_id: str, status: str, **more: Any) -> Json:
@@ -48,6 +48,7 @@ def execution(number: int, workflow_id: str, status: str, **more: Any) -> Json:
         "lastFailedAction": None,
         "reason": None,
         "totalActions": 1,
+        "currentStep": {"list": "actions", "position": 1, "actionId": "log-1"} if is_open else None,
         "executedActions": [],
         **more,
     }

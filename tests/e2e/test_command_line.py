@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.cli.wf_process import environment, run_wf
+from tests.e2e.conftest import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -95,6 +96,24 @@ async def test_logs_follow_to_the_end(wf, api, workflow_id):
     assert shown.index("first") < shown.index("second")
     (execution,) = await api.executions(workflow_id)
     assert await wf("logs", "-f", execution["executionId"]) == shown
+
+
+async def test_an_execution_shows_the_action_that_runs(wf, api, target, workflow_id):
+    call = {"type": "http-request", "actionId": "call", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET"}
+    await api.create(
+        workflow_id, [{"type": "log", "message": "first"}, call], **{"finally": [{"type": "log", "message": "end"}]}
+    )
+    execution_id = await api.trigger(workflow_id)
+
+    async def is_told():
+        return "At         action 2 of 2: call\n" in await wf("execution", execution_id)
+
+    await until(is_told, "what runs is shown")
+    target.release.set()
+    await api.finished(execution_id)
+    shown = await wf("execution", execution_id)
+    assert "action 2 of 2: call" not in shown
+    assert shown.endswith("\n2 of 2 actions succeeded.\n")
 
 
 async def test_the_first_token_opens_the_door_for_the_others(wf, guarded, tmp_path, workflow_id):

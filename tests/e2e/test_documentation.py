@@ -11,6 +11,7 @@ import shlex
 import signal
 import sys
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,11 @@ async def every_workflow(api):
 @pytest.fixture
 def here(stack):
     """Return text with the addresses that the pages name replaced by those of the stack, and by a port that is free."""
-    places = {r"(?:localhost|127\.0\.0\.1):8081": stack.api_url.removeprefix("http://"), r"\b8090\b": str(free_port())}
+    places = {
+        r"(?:localhost|127\.0\.0\.1):8081": stack.api_url.removeprefix("http://"),
+        r"localhost:9092": stack.kafka_bootstrap,
+        r"\b8090\b": str(free_port()),
+    }
 
     def replace(text):
         for named, real in places.items():
@@ -88,7 +93,7 @@ def here(stack):
 
 @pytest.mark.parametrize("name", PAGES)
 async def test_the_commands_of_a_page(stack, api, here, tmp_path, name):
-    page, before = PAGES[name], await every_workflow(api)
+    page, before, begun = PAGES[name], await every_workflow(api), datetime.now(timezone.utc)
     wf, work = tmp_path / "bin" / "wf", tmp_path / "work"
     for folder in (wf.parent, work):
         folder.mkdir()
@@ -122,6 +127,8 @@ async def test_the_commands_of_a_page(stack, api, here, tmp_path, name):
     assert code == 0, output
     printed = [line.split() for line in output.splitlines()]
     assert not [heading for heading in page.headings if heading not in printed], output
+    _, ended = await api.call("GET", f"/executions?status=failed&limit=500&from={begun:%Y-%m-%dT%H:%M:%SZ}")
+    assert not [found for found in ended["items"] if found["workflowId"] not in before], output
     for workflow_id in await every_workflow(api) - before:
         for execution in await api.executions(workflow_id):
             if execution["status"] in ("pending", "running"):

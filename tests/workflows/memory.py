@@ -159,6 +159,7 @@ class MemoryWorkflows:
             raise WorkflowExists(workflow.workflow_id)
         if existing is not None:
             workflow = replace(workflow, version=existing.version + 1)
+            self.kept[existing.workflow_id, existing.version] = existing
         self.documents[workflow.workflow_id] = workflow
         return workflow
 

@@ -72,12 +72,13 @@ async def test_a_new_execution(api: Client) -> None:
         "reason": None,
         "originId": None,
         "totalActions": 2,
+        "currentStep": {"list": "actions", "position": 1, "actionId": "log-1"},
         "executedActions": [],
     }
 
 
-@pytest.mark.parametrize(("value", "written"), [(123456789012345678901, "123456789012345678901"), ("\ud800", '"\\ud800"')])
-async def test_an_input_that_came_over_kafka_is_shown_whatever_json_it_holds(
+@pytest.mark.parametrize(("value", "written"), [(123456789012345678901, "123456789012345678901"), ("\ud800", '"?"')])
+async def test_what_an_execution_was_given_is_shown_whatever_json_it_holds(
     api: Client, store: MemoryStore, value: Any, written: str
 ) -> None:
     await api.create("a")
@@ -103,6 +104,7 @@ async def test_an_execution_that_waits_for_its_retry(api: Client, store: MemoryS
     assert body["executedActions"] == [
         {
             "actionId": "log-1",
+            "index": 0,
             "status": "ok",
             "logs": ["hello"],
             "startedAt": "2026-01-31T12:00:00.000Z",
@@ -111,6 +113,7 @@ async def test_an_execution_that_waits_for_its_retry(api: Client, store: MemoryS
         },
         {
             "actionId": "log-2",
+            "index": 1,
             "status": "failed",
             "logs": ["https://example.org [STATUS 503] => not yet"],
             "startedAt": "2026-01-31T12:00:02.000Z",
@@ -120,6 +123,27 @@ async def test_an_execution_that_waits_for_its_retry(api: Client, store: MemoryS
         },
     ]
     assert (await api.get("/workflows/a")).body["trigger"]["status"] == "pending"
+
+
+async def test_an_open_execution_tells_the_step_that_it_is_at(api: Client, store: MemoryStore) -> None:
+    await api.create("a", actions=[LOG, LOG], onFailure=[LOG], **{"finally": [LOG]})
+    execution_id = await api.trigger("a")
+    epoch = store.executions.start(execution_id, START).epoch
+
+    async def step() -> object:
+        return (await api.get(f"/executions/{execution_id}")).body["currentStep"]
+
+    assert await step() == {"list": "actions", "position": 1, "actionId": "log-1"}
+    store.executions.apply(succeeded(execution_id, epoch, 1))
+    assert await step() == {"list": "actions", "position": 2, "actionId": "log-2"}
+    broken = failed(execution_id, epoch, 2, Status.RUNNING)
+    store.executions.apply(replace(broken, outcome=replace(broken.outcome, next_index=2)))
+    assert await step() == {"list": "onFailure", "position": 1, "actionId": "on-failure-log-1"}
+    handled = ActionOutcome("on-failure-log-1", 2, 1, "ok", START, START)
+    store.executions.apply(replace(broken, seq=3, outcome=handled))
+    assert await step() == {"list": "finally", "position": 1, "actionId": "finally-log-1"}
+    cancelled = await api.send("POST", f"/executions/{execution_id}/cancel")
+    assert (cancelled.body["currentStep"], await step()) == (None, None)
 
 
 async def history(api: Client, store: MemoryStore, clock: Clock) -> dict[str, str]:

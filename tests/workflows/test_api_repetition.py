@@ -160,7 +160,11 @@ async def test_what_is_not_there_is_not_repeated(api: Client, store: MemoryStore
     finish(store, origin, "failed")
     assert (await api.send("POST", f"/executions/{origin}/{how}", json={"force": True})).fields() == ["force"]
     await api.send("DELETE", "/workflows/w")
-    assert (await api.send("POST", f"/executions/{origin}/{how}")).problem(404)
+    problem = (await api.send("POST", f"/executions/{origin}/{how}")).problem(404)
+    assert problem["type"] == "urn:problem-type:unknown-workflow"
+    assert "w is archived; POST /workflows" in problem["detail"]
+    await api.create("w")
+    assert (await api.send("POST", f"/executions/{origin}/{how}")).status == 202
 
 
 async def test_without_kafka_it_is_accepted_all_the_same(

@@ -142,7 +142,7 @@ def test_the_outcome_of_an_action_is_documented(status: str, attempt: int) -> No
     outcome = ActionOutcome(
         "call", 0, attempt, status, START, START, logs=("a",), error=error, output={"b": [1]}, continued=error is not None
     )
-    shown = representations.execution_in_full(replace(EXECUTION, input={"n": 1}, results={outcome.key: outcome}))
+    shown = representations.execution_in_full(replace(EXECUTION, input={"n": 1}, results={outcome.key: outcome}), None)
     answers.ExecutionInFull.model_validate(shown)
 
 

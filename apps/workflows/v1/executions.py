@@ -175,7 +175,10 @@ class OneExecution(Resource):
         )
         if found is None:
             raise UnknownExecution(execution_id)
-        return self.answer(representations.execution_in_full(found))
+        definition = None
+        if found.status.is_open:
+            definition = await self.app.store.workflows.get_version(found.workflow_id, found.version)
+        return self.answer(representations.execution_in_full(found, definition))
 
 
 class Cancellation(Model):
@@ -213,7 +216,7 @@ class ExecutionCancel(Resource):
             publish=self.app.announce_end,
             now=self.app.clock(),
         )
-        return self.answer(representations.execution_in_full(cancelled))
+        return self.answer(representations.execution_in_full(cancelled, None))
 
 
 class NoBody(Model):

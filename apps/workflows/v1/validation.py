@@ -53,8 +53,10 @@ class Validation(Resource):
         document, *more = documents
         if more:
             return self.answer(_refused([Flaw("", None, "holds several definitions; keep one of them")]))
+        if flaws := definition_files.unsendable(document):
+            return self.answer(_refused(flaws))
         try:
-            # YAML holds numbers that a request cannot.
+            # As if it had come in a request that stores it: YAML may be nested deeper.
             body = bodies.parse(json.dumps(document.value).encode())
             definition = await as_definition(body, self.app)
             await check_schedule(definition, workflows=self.app.store.workflows, now=self.app.clock())

@@ -152,7 +152,7 @@ class OneWorkflow(Resource):
             "Archive a workflow",
             {204: Answer("It is archived.", content_type=None)},
             scope=Scope.OPERATOR,
-            description="It runs no more and leaves the list; an open execution finishes, the history stays.",
+            description="It leaves the list; nothing more is accepted, what is open or queued still runs, history stays.",
             refusals=(UnknownWorkflow, VersionConflict),
             is_conditional=True,
         ),

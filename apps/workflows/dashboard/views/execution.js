@@ -52,7 +52,7 @@ export function execution(root, id) {
     if (isOpen(found)) {
       if (data.action) {
         const others = found.executedActions.filter((each) => !(each.attempt === data.action.attempt && each.actionId === data.action.actionId));
-        const { index, ...outcome } = data.action;
+        const outcome = { ...data.action };
         if (!outcome.error) delete outcome.error;
         found.executedActions = [...others, outcome];
         found.startedAt ??= outcome.startedAt;
@@ -135,7 +135,7 @@ export function execution(root, id) {
   /** What is said at the top: always there, so that nothing below it moves when it changes. */
   function standing(found) {
     const kind = kindOf(found);
-    const all = found.executedActions.filter((each) => !each.carriedOver).length;
+    const ran = new Set(found.executedActions.filter((each) => !each.carriedOver && each.index < found.totalActions).map((each) => each.index)).size;
     switch (kind) {
       case "queued": return ["", "Waits to be run", found.status === "queued" ? "Another execution of this workflow is open; this one is next in line when that has ended." : "It is accepted and handed to the runners."];
       case "running": return ["accent", underWay(found), `Attempt ${found.attempt}; what it does appears below.`];
@@ -144,7 +144,7 @@ export function execution(root, id) {
         const rest = found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left after it` : ", the last one";
         return ["warn", ["Next attempt ", time(found.nextAttemptAt, "until"), rest], found.reason];
       }
-      case "ok": return ["ok", ["Succeeded ", time(found.finishedAt)], `${plural(all, "action")} in ${duration(Date.parse(found.finishedAt) - Date.parse(found.startedAt ?? found.createdAt))}${found.attempt > 1 ? `, at attempt ${found.attempt}` : ""}.`];
+      case "ok": return ["ok", ["Succeeded ", time(found.finishedAt)], `${plural(ran, "action")} in ${duration(Date.parse(found.finishedAt) - Date.parse(found.startedAt ?? found.createdAt))}${found.attempt > 1 ? `, at attempt ${found.attempt}` : ""}.`];
       case "failed": return ["bad", "Why it failed", found.reason ?? "Nothing was recorded."];
       case "skipped": return ["", "Why it was skipped", found.reason ?? "Another execution of the workflow was open."];
       default: return ["", "Why it ended", found.reason ?? "Nothing was recorded."];

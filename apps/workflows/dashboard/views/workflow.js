@@ -99,7 +99,7 @@ export function workflow(root, id, parameters) {
   }
 
   async function archive() {
-    if (!(await confirmed(`Archive ${id}?`, "It runs no more and leaves the list. Its history stays, and creating it again brings it back.", "Archive"))) return;
+    if (!(await confirmed(`Archive ${id}?`, "It leaves the list, and nothing more is accepted; what is open or queued still runs. Its history stays, and creating it again brings it back.", "Archive"))) return;
     if (await attempt(async () => { await remove(path); return true; })) {
       toast(`${id} is archived.`);
       if (!ended) location.hash = "#/workflows";

@@ -1,0 +1,23 @@
+"""Whoever follows a page from its top can run its commands: each variable that they use is set before."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SET = re.compile(r"^\$ (?:export )?([A-Z_]+)=", re.MULTILINE)
+_READ_BY_SHELL = re.compile(r"\$\{?([A-Z_]+)")
+_READ_BY_PYTHON = re.compile(r"environ\[\"([A-Z_]+)\"\]")  # in a script, which is run after it is written
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_variable_is_set_before_it_is_used(page):
+    known = set()
+    for block in _BLOCK.findall(page.read_text()):
+        for line in block.splitlines():
+            assert set(_READ_BY_SHELL.findall(line)) <= known, line
+            known |= set(_SET.findall(line))
+        assert set(_READ_BY_PYTHON.findall(block)) <= known
