@@ -2,14 +2,19 @@
 
 The consumer lives for one question and belongs to no group: nothing is committed, and nobody's partitions move. A letter's
 name is its place, ``partition-offset``.
+
+A letter may have megabytes. So each partition is read back from its end in small steps, and of a step only the newest few
+are kept, as much as a shelf holds; the others are read again when their turn comes. A page ends when it is full, in letters
+or in bytes.
 """
 
 import asyncio
 import base64
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -21,6 +26,10 @@ from events.topics import DEAD_LETTER, PARTITIONS
 from events.wire import Decoder, Malformed
 
 T = TypeVar("T")
+
+_STEP: Final = 8  # letters of one partition that are read at once
+_SHELF: Final = 1_000_000  # bytes of one partition that are kept, or one letter
+_PAGE: Final = 4_000_000  # bytes after which a page ends
 
 
 class LettersUnreadable(Exception):
@@ -40,6 +49,16 @@ class StoredLetter:
     def letter_id(self) -> str:
         """The name of the letter."""
         return f"{self.partition}-{self.offset}"
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """By what letters are sorted; the newest has the greatest."""
+        return self.timestamp, self.partition, self.offset
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return len(self.letter.value or "") + len(self.letter.key or "") + len(self.letter.reason)
 
     @property
     def key(self) -> bytes | None:
@@ -69,7 +88,9 @@ class LetterBox:
         self._decode = Decoder(DeadLetter)
 
     async def newest(self, limit: int, before: Mapping[int, int] | None = None) -> LetterPage:
-        """Return up to ``limit`` letters, newest first; ``before`` is the ``rest`` of the page before.
+        """Return up to ``limit`` letters, newest first, fewer where they are large.
+
+        ``before`` is the ``rest`` of the page before.
 
         Raises:
             LettersUnreadable: Kafka does not answer.
@@ -97,31 +118,49 @@ class LetterBox:
         async with self._consumer(partitions) as consumer:
             begins = await consumer.beginning_offsets(partitions)
             ends = await consumer.end_offsets(partitions)
-            uppers = {tp: min(before.get(tp.partition, ends[tp]), ends[tp]) for tp in partitions}
-            found: list[StoredLetter] = []
-            wanted = {}
-            for tp in partitions:
-                first = max(begins[tp], uppers[tp] - limit)
-                if first < uppers[tp]:
-                    consumer.seek(tp, first)
-                    wanted[tp] = uppers[tp]
-                else:
-                    consumer.pause(tp)
-            while wanted:
-                records = await consumer.getmany(*wanted, timeout_ms=1000)
-                for tp, batch in records.items():
-                    found += [self._stored(record) for record in batch if record.offset < uppers[tp]]
-                for tp in list(wanted):
-                    if await consumer.position(tp) >= wanted[tp]:
-                        del wanted[tp]
-                        consumer.pause(tp)
-        found.sort(key=lambda letter: (letter.timestamp, letter.partition, letter.offset), reverse=True)
-        page = found[:limit]
-        rest = {tp.partition: uppers[tp] for tp in partitions}
-        for letter in page:
-            rest[letter.partition] = min(rest[letter.partition], letter.offset)
+            consumer.pause(*partitions)
+            unread = {tp: min(before.get(tp.partition, ends[tp]), ends[tp]) for tp in partitions}
+            shelves: dict[TopicPartition, deque[StoredLetter]] = {tp: deque() for tp in partitions}
+            page: list[StoredLetter] = []
+            size = 0
+            while len(page) < limit and size < _PAGE:
+                # Whose newest is not known may have the newest of all.
+                while wanted := [tp for tp in partitions if not shelves[tp] and unread[tp] > begins[tp]]:
+                    firsts = {tp: max(begins[tp], unread[tp] - _STEP) for tp in wanted}
+                    await self._read(consumer, firsts, unread, shelves)
+                    unread |= {tp: shelves[tp][0].offset if shelves[tp] else firsts[tp] for tp in wanted}
+                newest = max((shelf for shelf in shelves.values() if shelf), key=lambda shelf: shelf[-1].order, default=None)
+                if newest is None:
+                    break
+                page.append(newest.pop())
+                size += page[-1].size
+        rest = {tp.partition: shelves[tp][-1].offset + 1 if shelves[tp] else unread[tp] for tp in partitions}
         more = any(rest[tp.partition] > begins[tp] for tp in partitions)
         return LetterPage(page, rest if more else None)
+
+    async def _read(
+        self,
+        consumer: AIOKafkaConsumer,
+        firsts: Mapping[TopicPartition, int],
+        untils: Mapping[TopicPartition, int],
+        shelves: Mapping[TopicPartition, deque[StoredLetter]],
+    ) -> None:
+        """Put the letters of each partition, from one place until another, on its empty shelf: the newest that it holds."""
+        for tp, first in firsts.items():
+            consumer.seek(tp, first)
+        consumer.resume(*firsts)
+        reading = set(firsts)
+        while reading:
+            for tp, records in (await consumer.getmany(*reading, timeout_ms=1000)).items():
+                for record in records:
+                    if record.offset < untils[tp]:
+                        shelves[tp].append(self._stored(record))
+                while len(shelves[tp]) > 1 and sum(letter.size for letter in shelves[tp]) > _SHELF:
+                    shelves[tp].popleft()
+            for tp in list(reading):
+                if await consumer.position(tp) >= untils[tp]:
+                    reading.remove(tp)
+                    consumer.pause(tp)
 
     async def _one(self, partition: int, offset: int) -> StoredLetter | None:
         if not 0 <= partition < PARTITIONS:

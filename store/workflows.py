@@ -201,7 +201,8 @@ class MongoWorkflows:
         """Return the first of the workflows ``ids`` that are like ``where``."""
         found: Found = []
         while len(found) < limit and (chunk := [*islice(ids, min(limit, AT_ONCE))]):
-            documents = {each["_id"]: each async for each in self._heads.find({"_id": {"$in": chunk}})}
+            async with translated():
+                documents = {each["_id"]: each async for each in self._heads.find({"_id": {"$in": chunk}})}
             for workflow_id in chunk:
                 document = documents.get(workflow_id, {})
                 if "trigger_type" in document and where.trigger_type in (None, document["trigger_type"]):

@@ -144,10 +144,17 @@ async def test_what_asks_kafka_beside_the_consumers_is_let_in(guarded, wf):
 async def test_live_updates_come_through(guarded, wf):
     stack, _, _ = guarded
     async with aiohttp.ClientSession() as session, session.get(f"{stack.api_url}/events/stream") as stream:
+        assert (stream.status, stream.content_type) == (200, "text/event-stream")
         await wf("trigger", "flaky")
-        async for line in stream.content:
-            if line.startswith(b"event: execution-requested"):
-                break
+
+        async def requested():
+            async for line in stream.content:
+                if line.startswith(b"event: execution-requested"):
+                    await stream.content.readline()  # its id
+                    return json.loads((await stream.content.readline()).removeprefix(b"data: "))
+            pytest.fail("the stream has ended")
+
+        assert (await asyncio.wait_for(requested(), 60))["workflowId"] == "flaky"
 
 
 async def test_a_wrong_password_is_told(wf):

@@ -6,7 +6,8 @@ import pytest
 
 from apps.standalone.ports import free_port
 from store.client import MongoStore
-from store.interfaces import StoreUnavailable
+from store.interfaces import StoreUnavailable, WorkflowFilter
+from store.names import Names
 from tests.store.test_executions import admission, at, finished
 
 DAY = timedelta(days=1)
@@ -28,4 +29,16 @@ async def test_every_operation_says_so(word):
     }
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         await calls[word]()
+    await store.stop()
+
+
+async def test_a_search_says_so_where_the_ids_are_known_from_before():
+    store = MongoStore(f"mongodb://127.0.0.1:{free_port()}", "nowhere", timeout=0.2)
+
+    async def known():
+        return ["nightly-report"]
+
+    store.workflows._names = Names(known)
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await store.workflows.list(WorkflowFilter(contains="report"), after=None, limit=5)
     await store.stop()
