@@ -7,6 +7,8 @@ come later, secrets that are not set; and what is understood, but cannot be what
 import difflib
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
 
 from actions.delay import DelayAction
 from actions.publish import OWN_TOPIC, PublishAction, is_own
@@ -25,6 +27,8 @@ from templates.template import ROOTS, Reference
 _TRIGGER = ("cause", "dueAt", "createdAt")
 _EXECUTION = ("id", "workflowId", "version", "attempt", "createdAt", "dueAt", "status", "failure")
 _ACTION = ("status", "attempt", "output", "logs", "error")
+
+COMPARED: Final = 100  # error classes of one definition: 15,000, as many as it can name, take 2 s
 
 Problem = tuple[str, str]
 """A field as its author writes it, and what is wrong with it."""
@@ -84,22 +88,29 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
     # What is so by default may have been added when the workflow was shown; so it is with the timeout of a delay.
     if not isinstance(trigger, ManualTrigger) and trigger.misfire.policy != "all" and trigger.misfire.max != Misfire().max:
         found.append(("trigger.misfire.max", f"means nothing to {trigger.misfire.policy}; leave it out, or choose all"))
-    found += _misspelt("retry", definition.retry)
     for index, action in enumerate(definition.steps):
         name, position = definition.plan.list_of(index)
         place = f"{name}[{position}]"
-        found += _misspelt(f"{place}.retry", action.retry)
         if isinstance(action, DelayAction) and _outlasts_its_timeout(action):
             found.append((f"{place}.timeout", f"does not end a delay, and is shorter than {action.duration}; leave it out"))
+    for place, word in islice(_private_errors(definition), COMPARED):
+        extends = any(word.startswith(f"{known}-") for known in ERROR_CLASSES)
+        near = difflib.get_close_matches(word, ERROR_CLASSES, n=1, cutoff=0.9 if extends else 0.8)
+        if near:
+            found.append((place, f"{word} is no error class that is known; did you mean {near[0]}?"))
     return found
 
 
-def _misspelt(place: str, retry: Retry | None) -> Iterator[Problem]:
-    for index, word in enumerate(retry.on.errors if retry is not None and retry.on is not None else ()):
-        extends = any(word.startswith(f"{known}-") for known in ERROR_CLASSES)
-        near = difflib.get_close_matches(word, ERROR_CLASSES, n=1, cutoff=0.9 if extends else 0.8)
-        if near and near[0] != word:
-            yield f"{place}.on.errors[{index}]", f"{word} is no error class that is known; did you mean {near[0]}?"
+def _private_errors(definition: WorkflowDefinition) -> Iterator[tuple[str, str]]:
+    """Yield the error classes to be retried that nothing built in has, with their places."""
+    retries: list[tuple[str, Retry | None]] = [("retry", definition.retry)]
+    for index, action in enumerate(definition.steps):
+        name, position = definition.plan.list_of(index)
+        retries.append((f"{name}[{position}].retry", action.retry))
+    for place, retry in retries:
+        for index, word in enumerate(retry.on.errors if retry is not None and retry.on is not None else ()):
+            if word not in ERROR_CLASSES:
+                yield f"{place}.on.errors[{index}]", word
 
 
 def _outlasts_its_timeout(action: DelayAction) -> bool:

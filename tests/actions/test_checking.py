@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from actions.checking import Surroundings, problems, slips
+from actions.checking import COMPARED, Surroundings, problems, slips
 from actions.dry_run import dry_run
 from actions.registry import WorkflowDefinition
 from templates.errors import RenderError
@@ -155,6 +155,12 @@ def test_what_cannot_be_meant_is_told_to_its_author_and_runs_where_it_was_stored
     assert said in message
     stored = WorkflowDefinition.from_document(definition.to_document())
     assert problems(stored, AROUND) == []
+
+
+def test_of_as_many_error_classes_as_can_be_named_a_part_is_looked_at():
+    """All of them take 2 s, in which nobody else is served."""
+    wrong = say("x", retry={"on": {"errors": ["timout"] * 50}})
+    assert len(slips(defined(*[wrong] * 100))) == COMPARED
 
 
 @pytest.mark.parametrize(
