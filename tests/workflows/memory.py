@@ -214,6 +214,7 @@ class MemoryWorkflows:
         await self.network.cross()
         if self.documents[workflow.workflow_id] != workflow:
             return False
+        self.kept[workflow.workflow_id, workflow.version] = workflow
         self.documents[workflow.workflow_id] = replace(
             workflow, archived_at=at, updated_at=at, next_run=None, version=workflow.version + 1
         )
