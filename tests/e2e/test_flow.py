@@ -255,7 +255,7 @@ async def test_the_topics_of_this_system_are_refused(api, workflow_id):
             "inputSchema",
         ),
         ("own topic", [{"type": "publish", "topic": "workflow.execution"}], {}, "actions[0].topic"),
-        ("delay at the end", [{"type": "delay", "duration": "1s"}], {}, "body"),
+        ("delay at the end", [{"type": "delay", "duration": "1s"}], {}, "actions[0]"),
         ("no duration", [{"type": "delay", "duration": "soon"}, {"type": "log", "message": "x"}], {}, "actions[0].duration"),
     ],
 )
