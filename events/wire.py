@@ -18,6 +18,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from events.records import Event
 
+_SAID: Final = {"missing": "is required; fields are written as in workflow_id"}
 _LONGEST_REASON: Final = 2_000  # characters; names of fields are told, and those are the producer's
 
 
@@ -74,7 +75,7 @@ class Decoder:
             fields = cast("dict[str, Any]", self._validate(raw))
         except ValidationError as error:
             problems = (
-                f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}"
+                f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {_SAID.get(problem['type'], problem['msg'])}"
                 for problem in error.errors(include_url=False, include_input=False, include_context=False)
             )
             return Malformed(raw, "; ".join(problems)[:_LONGEST_REASON])

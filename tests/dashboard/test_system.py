@@ -32,7 +32,7 @@ async def test_a_dead_letter_is_mended_and_sent_again(page, stack, api, producer
     await until(kept, "the record is a dead letter")
     await page.goto(f"{stack.api_url}/#/system/dead-letters")
     letter = page.get_by_role("listitem").filter(has_text=workflow_id)
-    await expect(letter).to_contain_text("workflow_id: Field required")
+    await expect(letter).to_contain_text("workflow_id: is required")
     await letter.get_by_text("Value", exact=True).click()
     await expect(letter.locator("pre")).to_contain_text('"workflow"')
     await letter.get_by_role("button", name="Send again").click()
