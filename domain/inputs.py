@@ -6,13 +6,13 @@ might not end soon or reach elsewhere: references lead within the schema, and no
 
 import itertools
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from domain.errors import DomainError
 from domain.excerpts import excerpt
+from domain.json_values import odd_values
 
 LARGEST_INPUT: Final = 262_144  # bytes of JSON
 LARGEST_SCHEMA: Final = 65_536
@@ -86,28 +86,16 @@ class InputSchema:
 
 
 def check_carried(given: Mapping[str, Any]) -> None:
-    """Check that the records and answers that carry input can do so: how large it is, and its numbers.
+    """Check that the records and answers that carry input can do so: how large it is, its numbers and its text.
 
     Raises:
         BadInput: they cannot.
     """
     if len(json.dumps(given).encode()) > LARGEST_INPUT:
         raise BadInput([InputProblem("input", f"must be at most {LARGEST_INPUT} bytes of JSON; send a reference instead")])
-    if problems := list(itertools.islice(_odd_numbers(given, "input"), MOST_PROBLEMS)):
+    odd = itertools.islice(odd_values(given), MOST_PROBLEMS)
+    if problems := [InputProblem(excerpt(f"input.{path}", _LONGEST_MESSAGE), message) for path, message in odd]:
         raise BadInput(problems)
-
-
-def _odd_numbers(value: Any, path: str) -> Iterator[InputProblem]:
-    if isinstance(value, float) and not math.isfinite(value):
-        yield InputProblem(excerpt(path, _LONGEST_MESSAGE), "must be a finite number; write it as a string")
-    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
-        yield InputProblem(excerpt(path, _LONGEST_MESSAGE), "does not fit into 64 bits; write it as a string")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _odd_numbers(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _odd_numbers(item, f"{path}[{index}]")
 
 
 def _refuse(uri: str) -> Any:

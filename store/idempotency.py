@@ -43,11 +43,11 @@ class MongoIdempotency:
                         "leased_at": now,
                     }
                 )
-                return KeyClaim(is_ours=True, first_at=now, fingerprint=fingerprint)
+                return KeyClaim(is_ours=True, first_at=now, leased_at=now, fingerprint=fingerprint)
             except DuplicateKeyError:
                 found = await self._collection.find_one({"_id": key})
             if found is None:  # released in between
-                return KeyClaim(is_ours=False, first_at=now, fingerprint=fingerprint)
+                return KeyClaim(is_ours=False, first_at=now, leased_at=now, fingerprint=fingerprint)
             is_ours = False
             if found["fingerprint"] == fingerprint and "answer" not in found and found["leased_at"] + LEASE < now:
                 taken = await self._collection.update_one(
@@ -58,22 +58,28 @@ class MongoIdempotency:
         return KeyClaim(
             is_ours=is_ours,
             first_at=found["claimed_at"],
+            leased_at=now,
             fingerprint=found["fingerprint"],
             answer=None if answer is None else KeptAnswer(answer["status"], answer["headers"], answer["body"]),
         )
 
-    async def keep(self, key: str, answer: KeptAnswer) -> None:
+    async def keep(self, key: str, claim: KeyClaim, answer: KeptAnswer) -> None:
         """Keep the answer of a claimed key."""
         kept = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}
         async with translated():
-            await self._collection.update_one({"_id": key}, {"$set": {"answer": kept}})
+            await self._collection.update_one(_leased(key, claim), {"$set": {"answer": kept}})
 
-    async def release(self, key: str) -> None:
+    async def release(self, key: str, claim: KeyClaim) -> None:
         """Forget a claimed key: its request changed nothing."""
         async with translated():
-            await self._collection.delete_one({"_id": key})
+            await self._collection.delete_one(_leased(key, claim))
 
-    async def leave(self, key: str) -> None:
+    async def leave(self, key: str, claim: KeyClaim) -> None:
         """End the lease of a claimed key, whose request may have changed something."""
         async with translated():
-            await self._collection.update_one({"_id": key}, {"$set": {"leased_at": EPOCH}})
+            await self._collection.update_one(_leased(key, claim), {"$set": {"leased_at": EPOCH}})
+
+
+def _leased(key: str, claim: KeyClaim) -> dict[str, Any]:
+    """Return what finds a key as it was claimed: one whose lease has lapsed may be somebody else's by now."""
+    return {"_id": key, "leased_at": claim.leased_at}

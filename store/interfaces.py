@@ -423,6 +423,7 @@ class KeyClaim:
 
     is_ours: bool  # the caller is to carry out the request
     first_at: datetime  # when the key was first seen
+    leased_at: datetime  # when the caller claimed it
     fingerprint: str  # of the first request
     answer: KeptAnswer | None = None
 
@@ -462,11 +463,11 @@ class Idempotency(Protocol):
     async def claim(self, key: str, fingerprint: str, now: datetime) -> KeyClaim:
         """Claim a key, or return what is known of it."""
 
-    async def keep(self, key: str, answer: KeptAnswer) -> None:
-        """Keep the answer of a claimed key."""
+    async def keep(self, key: str, claim: KeyClaim, answer: KeptAnswer) -> None:
+        """Keep the answer of a key that was claimed, unless somebody else has claimed it since; so do the others."""
 
-    async def release(self, key: str) -> None:
+    async def release(self, key: str, claim: KeyClaim) -> None:
         """Forget a claimed key: its request changed nothing."""
 
-    async def leave(self, key: str) -> None:
+    async def leave(self, key: str, claim: KeyClaim) -> None:
         """Leave a claimed key to whoever claims it next: nobody knows what became of its request."""

@@ -7,10 +7,10 @@ edited and applied; :func:`check` then tells what is wrong, by file, line and fi
 
 import contextlib
 import json
-import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from apps.cli.yaml12 import Loader
 STDIN = Path("-")
 SUFFIXES = (".yaml", ".yml", ".json")
 _DEEPEST = 64  # levels; the service refuses more
+_MOST_ODDITIES = 50  # that are told
 _MOST_NODES = 200_000  # aliases counted as often as they are used: a few lines of YAML can stand for gigabytes
 _JSON_TAGS = frozenset(
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge")
@@ -124,26 +125,10 @@ def check(document: Document) -> list[Flaw]:
 
 
 def unsendable(document: Document) -> list[Flaw]:
-    """Return what the service takes in no body, whatever it means."""
-    return [document.flaw(path, message) for path, message in _refused(document.value)]
+    """Return the first of what the service takes in no body, whatever it means."""
+    from domain.json_values import odd_values
 
-
-def _refused(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield what the service takes in no body, because the next reader of JSON may not take it, by path."""
-    rest = [("", value)]
-    while rest:
-        path, item = rest.pop()
-        if isinstance(item, dict):
-            rest += [(f"{path}.{key}" if path else key, below) for key, below in item.items()]
-            rest += [(path, key) for key in item]
-        elif isinstance(item, list):
-            rest += [(f"{path}[{index}]", below) for index, below in enumerate(item)]
-        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
-            yield path, "does not fit into 64 bits; write it as a string"
-        elif isinstance(item, float) and not math.isfinite(item):
-            yield path, "is not a number that JSON can hold; write it as a string"
-        elif isinstance(item, str) and any("\ud800" <= character <= "\udfff" for character in item):
-            yield path.encode(errors="replace").decode(), "holds half of a surrogate pair; send both halves"
+    return [document.flaw(path, message) for path, message in islice(odd_values(document.value), _MOST_ODDITIES)]
 
 
 def check_id(document: Document) -> list[Flaw]:

@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from apps.admission import Opened, admit_under
-from apps.workflows.errors import InProgress, NotTriggeredByHand, UnknownWorkflow
+from apps.workflows.definitions import current_workflow
+from apps.workflows.errors import InProgress, NotTriggeredByHand
 from apps.workflows.publishing import Publish
 from domain.execution import Admission, Cause, Execution, Status, deadline_of
 from domain.identifiers import execution_id
@@ -53,9 +54,7 @@ async def trigger(
         InProgress: an execution of it is open, and its overlap policy gives this one no place.
         StoreUnavailable: whether the execution exists is not known; if it does, it will run.
     """
-    workflow = await workflows.get(workflow_id)
-    if workflow is None or workflow.archived_at is not None:
-        raise UnknownWorkflow(workflow_id)
+    workflow = await current_workflow(workflow_id, workflows)
     if not allows_manual(_TRIGGER.validate_python(workflow.definition["trigger"], by_alias=False, by_name=True)):
         raise NotTriggeredByHand(workflow_id)
     check_carried(given or {})

@@ -25,7 +25,7 @@ from aiohttp import web
 from apps.access import principal_of
 from apps.workflows import problems
 from apps.workflows.errors import BadRequest, FieldError, KeyInUse, KeyReused
-from store.interfaces import Idempotency, KeptAnswer, StoreError
+from store.interfaces import Idempotency, KeptAnswer, KeyClaim, StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -72,24 +72,24 @@ async def once(
         response = await carry_out()
     except BaseException as error:
         # Whoever came before may have started what this one was refused.
-        await _let_go(keys, key, is_unused=claim.first_at == now and problems.is_refusal(error))
+        await _let_go(keys, key, claim, is_unused=claim.first_at == now and problems.is_refusal(error))
         raise
     if response.status >= 400:
-        await _let_go(keys, key, is_unused=True)
+        await _let_go(keys, key, claim, is_unused=True)
         return response
     headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     body = response.body if isinstance(response.body, bytes) else b""
     try:
-        await keys.keep(key, KeptAnswer(response.status, headers, body))
+        await keys.keep(key, claim, KeptAnswer(response.status, headers, body))
     except StoreError as error:
         # It is done, and the caller is told so; a repetition will find the claim without an answer.
         log.warning("idempotency_answer_not_kept", error=str(error))
     return response
 
 
-async def _let_go(keys: Idempotency, key: str, *, is_unused: bool) -> None:
+async def _let_go(keys: Idempotency, key: str, claim: KeyClaim, *, is_unused: bool) -> None:
     try:
-        await (keys.release(key) if is_unused else keys.leave(key))
+        await (keys.release(key, claim) if is_unused else keys.leave(key, claim))
     except StoreError as error:
         log.warning("idempotency_key_not_released", error=str(error))
 

@@ -77,29 +77,33 @@ class FakeIdempotency:
 
     def __init__(self, cross: Callable[[], Awaitable[None]] = _at_once) -> None:
         self.cross = cross
-        self.keys: dict[str, tuple[KeyClaim, datetime]] = {}
+        self.keys: dict[str, KeyClaim] = {}
 
     async def claim(self, key: str, fingerprint: str, now: datetime) -> KeyClaim:
         await self.cross()
-        if key not in self.keys:
-            self.keys[key] = (KeyClaim(is_ours=False, first_at=now, fingerprint=fingerprint), now)
-            return replace(self.keys[key][0], is_ours=True)
-        found, leased_at = self.keys[key]
-        if found.fingerprint == fingerprint and found.answer is None and leased_at + LEASE < now:
-            self.keys[key] = (found, now)
-            return replace(found, is_ours=True)
+        claim = KeyClaim(is_ours=False, first_at=now, leased_at=now, fingerprint=fingerprint)
+        found = self.keys.setdefault(key, claim)
+        if found is claim:
+            return replace(claim, is_ours=True)
+        if found.fingerprint == fingerprint and found.answer is None and found.leased_at + LEASE < now:
+            self.keys[key] = replace(found, leased_at=now)
+            return replace(self.keys[key], is_ours=True)
         return found
 
-    async def keep(self, key: str, answer: KeptAnswer) -> None:
+    async def keep(self, key: str, claim: KeyClaim, answer: KeptAnswer) -> None:
         await self.cross()
-        found, leased_at = self.keys[key]
-        self.keys[key] = (replace(found, answer=answer), leased_at)
+        if self._is_leased(key, claim):
+            self.keys[key] = replace(self.keys[key], answer=answer)
 
-    async def release(self, key: str) -> None:
+    async def release(self, key: str, claim: KeyClaim) -> None:
         await self.cross()
-        self.keys.pop(key, None)
+        if self._is_leased(key, claim):
+            del self.keys[key]
 
-    async def leave(self, key: str) -> None:
+    async def leave(self, key: str, claim: KeyClaim) -> None:
         await self.cross()
-        if key in self.keys:
-            self.keys[key] = (self.keys[key][0], EPOCH)
+        if self._is_leased(key, claim):
+            self.keys[key] = replace(self.keys[key], leased_at=EPOCH)
+
+    def _is_leased(self, key: str, claim: KeyClaim) -> bool:
+        return key in self.keys and self.keys[key].leased_at == claim.leased_at

@@ -78,11 +78,12 @@ async def test_the_audit_log_is_read_from_its_end(store):
 
 async def test_a_key_is_claimed_once_and_its_answer_kept(store):
     keys = store.idempotency
-    assert (await keys.claim("k", "f", NOW)).is_ours
+    claim = await keys.claim("k", "f", NOW)
+    assert claim.is_ours
     later = await keys.claim("k", "f", NOW + timedelta(seconds=1))
     assert (later.is_ours, later.first_at, later.answer) == (False, NOW, None)
     answer = KeptAnswer(201, {"ETag": '"1"'}, b"{}")
-    await keys.keep("k", answer)
+    await keys.keep("k", claim, answer)
     assert (await keys.claim("k", "f", NOW + timedelta(hours=1))).answer == answer
     assert (await keys.claim("k", "other", NOW)).fingerprint == "f"
 
@@ -97,18 +98,32 @@ async def test_a_claim_of_a_process_that_died_is_taken_over_once(store):
 
 async def test_a_released_key_is_free(store):
     keys = store.idempotency
-    await keys.claim("k", "f", NOW)
-    await keys.release("k")
+    await keys.release("k", await keys.claim("k", "f", NOW))
     assert (await keys.claim("k", "g", NOW)).is_ours
 
 
 async def test_a_key_that_is_left_is_taken_over_at_once_and_by_one(store):
     keys = store.idempotency
-    await keys.claim("k", "f", NOW)
-    await keys.leave("k")
+    claim = await keys.claim("k", "f", NOW)
+    await keys.leave("k", claim)
     later = NOW + timedelta(seconds=1)
     taken = await keys.claim("k", "f", later)
     assert (taken.is_ours, taken.first_at) == (True, NOW)
     assert not (await keys.claim("k", "f", later)).is_ours
-    await keys.leave("unknown")
+    await keys.leave("unknown", claim)
     assert (await keys.claim("unknown", "f", NOW)).is_ours
+
+
+async def test_whose_lease_has_lapsed_changes_nothing_of_a_key_that_is_somebody_elses(store):
+    keys = store.idempotency
+    slow = await keys.claim("k", "f", NOW)
+    later = NOW + timedelta(seconds=31)
+    taken = await keys.claim("k", "f", later)
+    assert taken.is_ours
+    await keys.leave("k", slow)
+    assert not (await keys.claim("k", "f", later)).is_ours
+    await keys.keep("k", slow, KeptAnswer(409, {}, b"{}"))
+    answer = KeptAnswer(202, {}, b"{}")
+    await keys.keep("k", taken, answer)
+    await keys.release("k", slow)
+    assert (await keys.claim("k", "f", later)).answer == answer

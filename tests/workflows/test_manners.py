@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -79,8 +80,7 @@ class TestIdempotencyKey:
         first = await api.send("POST", "/workflows/a/trigger", headers=KEY)
         # As if the process had died before it kept the answer.
         (key,) = store.idempotency.keys
-        claim, at = store.idempotency.keys[key]
-        store.idempotency.keys[key] = (type(claim)(False, claim.first_at, claim.fingerprint), at)
+        store.idempotency.keys[key] = replace(store.idempotency.keys[key], answer=None)
         (await api.send("POST", "/workflows/a/trigger", headers=KEY)).problem(409)
         clock.move(31)
         again = await api.send("POST", "/workflows/a/trigger", headers=KEY)

@@ -1,0 +1,48 @@
+"""JSON values that some reader of JSON would not take, or would take for something else."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+_SURROGATES: Final = ("\ud800", "\udfff")
+
+
+def odd_values(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield where in a JSON value (as in ``items[0].name``) something is odd, and how it must be.
+
+    Odd are numbers that do not fit into 64 bits or are none, and halves of surrogate pairs. Time and memory are linear in the
+    size of the value, however long its names are and however deep it is.
+    """
+    path: list[str | int] = []
+    levels: list[Iterator[tuple[str | int, Any]]] = [iter([("", value)])]
+    while levels:
+        for part, item in levels[-1]:
+            if isinstance(part, str) and (message := _oddity(part)) is not None:
+                yield _joined(path), message
+            if isinstance(item, dict | list):
+                path.append(part)
+                levels.append(iter(item.items() if isinstance(item, dict) else enumerate(item)))
+                break
+            if (message := _oddity(item)) is not None:
+                yield _joined([*path, part]), message
+        else:
+            levels.pop()
+            if path:
+                path.pop()
+
+
+def _oddity(item: Any) -> str | None:
+    if isinstance(item, str):
+        if not item.isascii() and any(_SURROGATES[0] <= character <= _SURROGATES[1] for character in item):
+            return "holds half of a surrogate pair; send both halves"
+    elif isinstance(item, int):
+        if not -(2**63) <= item < 2**63:
+            return "does not fit into 64 bits; write it as a string"
+    elif isinstance(item, float) and not math.isfinite(item):
+        return "is not a number that JSON can hold; write it as a string"
+    return None
+
+
+def _joined(path: Iterable[str | int]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path if part != "")
+    return text.lstrip(".").encode(errors="replace").decode()
