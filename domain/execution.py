@@ -185,6 +185,7 @@ class Ended:
     status: Status
     reason: str
     at: datetime
+    epoch: int | None = None  # ended only where it is under this one; None: whatever it is under
 
 
 Transition = ActionFinished | Reissued | Ended
@@ -333,6 +334,8 @@ def apply(execution: Execution, transition: Transition) -> Execution:
         return _finish_action(execution, transition)
     if isinstance(transition, Reissued):
         return _reissue(execution, transition)
+    if transition.epoch not in (None, execution.epoch):
+        return execution
     # Whoever still runs it is fenced off.
     closed = _close(execution, transition.status, transition.at, transition.reason)
     return _changed(closed, epoch=execution.epoch + 1)

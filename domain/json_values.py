@@ -10,8 +10,8 @@ _SURROGATES: Final = ("\ud800", "\udfff")
 def odd_values(value: Any) -> Iterator[tuple[str, str]]:
     """Yield where in a JSON value (as in ``items[0].name``) something is odd, and how it must be.
 
-    Odd are numbers that do not fit into 64 bits or are none, and halves of surrogate pairs. Time and memory are linear in the
-    size of the value, however long its names are and however deep it is.
+    Odd are numbers that do not fit into 64 bits or are none, and halves of surrogate pairs. Time and memory are linear in
+    the size of the value, however long its names are and however deep it is.
     """
     path: list[str | int] = []
     levels: list[Iterator[tuple[str | int, Any]]] = [iter([("", value)])]

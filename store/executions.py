@@ -294,7 +294,7 @@ class MongoExecutions:
         marks: list[ObjectId] = []
         while True:
             before = await self.get(ended.execution_id)
-            if before is None or not before.status.is_open:
+            if before is None or apply(before, ended) is before:
                 await self._unmark(marks)
                 return None
             if await self._is_over(before, or_skipped_at=ended.at):

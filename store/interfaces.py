@@ -199,7 +199,7 @@ class Executions(Protocol):
         """
 
     async def end(self, ended: Ended) -> Execution | None:
-        """End an open execution; None where it is unknown or ended already.
+        """End an open execution; None where it is unknown, ended already, or under another epoch than the one that is named.
 
         The end is untold from then on, until :meth:`told` says otherwise.
         """

@@ -217,8 +217,10 @@ class Intake:
     async def _end_unstartable(self, request: ExecutionRequest, reason: str) -> None:
         """End an execution that nobody can start, unless it has gone on since it was requested like this."""
         found = await self._stubbornly(lambda: self.executions.get(request.execution_id or ""))
-        if found is not None and (found.status, found.epoch) == (Status.PENDING, request.epoch):
-            ended = Ended(found.execution_id, found.workflow_id, Status.FAILED, f"not started: {reason}", now())
+        asked = (request.workflow_id, request.version, request.epoch, Status.PENDING)
+        if found is not None and (found.workflow_id, found.version, found.epoch, found.status) == asked:
+            reason = f"not started: {reason}"
+            ended = Ended(found.execution_id, found.workflow_id, Status.FAILED, reason, now(), found.epoch)
             await self._stubbornly(lambda: self.executions.end(ended))  # the scheduler tells it
 
     async def _as_requested(self, request: ExecutionRequest) -> Execution | None:

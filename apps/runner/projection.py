@@ -224,6 +224,7 @@ class Projection(Service):
                     Status.FAILED,
                     f"the result of {result.outcome.action_id} cannot be kept: {reason}"[:_LONGEST_REASON],
                     result.outcome.finished_at,
+                    result.epoch,
                 )
                 if not await self._end(ended):
                     return

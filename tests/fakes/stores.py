@@ -110,9 +110,10 @@ class FakeExecutions:
 
     async def end(self, ended: Ended) -> Execution | None:
         before = self.found.get(ended.execution_id)
-        if before is None or not before.status.is_open:
+        after = apply(before, ended) if before is not None else None
+        if after is None or after is before:
             return None
-        after = self.found[ended.execution_id] = apply(before, ended)
+        self.found[ended.execution_id] = after
         self.ends_untold.add(ended.execution_id)
         return after
 

@@ -203,6 +203,16 @@ async def test_start_marks(store):
     assert await store.executions.owned(frozenset({1})) == {}
 
 
+async def test_what_is_ended_under_an_epoch_is_left_alone_under_another(store):
+    asked = admission()
+    await store.executions.admit(asked)
+    claimed = await store.executions.claim(asked.execution_id, 1, "r2", at(1))
+    ended = Ended(asked.execution_id, asked.workflow_id, Status.FAILED, "cannot be kept", at(2), epoch=1)
+    assert await store.executions.end(ended) is None
+    assert await store.executions.get(asked.execution_id) == claimed
+    assert (await store.executions.end(replace(ended, epoch=2))).status is Status.FAILED
+
+
 async def test_what_runners_accept_of_an_execution_fits_into_its_document(store):
     """They count bytes of UTF-8."""
     asked = admission()
