@@ -10,6 +10,7 @@ from actions.registry import WorkflowDefinition
 from apps.workflows.errors import BadRequest, FieldError, PreconditionFailed, UnknownWorkflow
 from apps.workflows.holding import fresh, rebounded, record_unfired, trigger_of
 from apps.workflows.publishing import Publish
+from domain.occurrence import Unfired
 from domain.trigger import ManualTrigger, OnceTrigger, Trigger, bounds_of, grid_of, max_runs_of, next_due
 from events.records import WorkflowChanged
 from events.topics import partition_of
@@ -75,9 +76,12 @@ async def replace(
         total_actions=len(definition.actions),
         updated_at=now,
     )
+    missed: Unfired | None = None
     if grid_of(definition.trigger) != grid_of(trigger_of(current)):
-        await record_unfired(current, executions=executions, occurrences=occurrences, now=now)
+        missed = await record_unfired(current, executions=executions, occurrences=occurrences, now=now)
     stored = await workflows.replace(changed)
+    if missed is not None:
+        await occurrences.record(missed)
     await _tell(announce, stored.workflow_id, stored.version)
     return stored
 
@@ -118,8 +122,10 @@ async def archive(
         current = await current_workflow(workflow_id, workflows)
         if expected not in (None, current.version):
             raise PreconditionFailed(workflow_id, current.version)
-        await record_unfired(current, executions=executions, occurrences=occurrences, now=now)
+        missed = await record_unfired(current, executions=executions, occurrences=occurrences, now=now)
         if await workflows.archive(current, now):
+            if missed is not None:
+                await occurrences.record(missed)
             await _tell(announce, workflow_id, current.version)
             return
     raise VersionConflict(workflow_id, current.version)

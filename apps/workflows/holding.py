@@ -21,17 +21,19 @@ def trigger_of(workflow: Workflow) -> Trigger:
     return found
 
 
-async def record_unfired(workflow: Workflow, *, executions: Executions, occurrences: Occurrences, now: datetime) -> None:
+async def record_unfired(
+    workflow: Workflow, *, executions: Executions, occurrences: Occurrences, now: datetime
+) -> Unfired | None:
     """Record which ticks were due up to now and not fired, for the schedule is about to change or to end.
 
-    What a pause holds is held. What was due and is not fired yet (its jitter is not over, the schedulers are behind) is
-    missed.
+    What a pause holds is held. What was due and is not fired yet (its jitter is not over, the schedulers are behind) will
+    have been missed: it is returned, to be recorded when the schedule has changed. Until then it may be fired.
     """
     held = held_by(workflow, await first_held(workflow, executions), now)
-    missed = _due(workflow, Disposition.MISSED, await _unless_fired(workflow, workflow.next_run, executions), now)
-    for unfired in (workflow.unfired, held, missed):
+    for unfired in (workflow.unfired, held):
         if unfired is not None:
             await occurrences.record(unfired)
+    return _due(workflow, Disposition.MISSED, await _unless_fired(workflow, workflow.next_run, executions), now)
 
 
 def held_by(workflow: Workflow, first: datetime | None, now: datetime) -> Unfired | None:

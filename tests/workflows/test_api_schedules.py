@@ -8,6 +8,7 @@ import pytest
 from domain.execution import Admission, Cause, Status, admit
 from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
+from store.interfaces import VersionConflict
 from tests.workflows.clock import START
 
 PERIODIC = {"type": "periodic", "interval": "10s"}
@@ -198,6 +199,21 @@ async def test_ticks_that_were_not_fired_yet_when_the_schedule_ended_are_known_a
         ("skipped", "00:20", 1),
         ("fired", "00:10", None),
     ]
+
+
+async def test_a_change_that_comes_too_late_tells_no_tick_as_missed(api, clock, store, monkeypatch):
+    """The schedule goes on, and fires what is due."""
+
+    async def too_late(workflow):
+        raise VersionConflict(workflow.workflow_id, workflow.version)
+
+    await api.create("a", trigger=PERIODIC)
+    clock.move(15)
+    monkeypatch.setattr(store.workflows, "replace", too_late)
+    actions = [{"type": "log", "message": "x"}]
+    changed = {"workflowId": "a", "trigger": {"type": "periodic", "interval": "1h"}, "actions": actions}
+    (await api.send("PUT", "/workflows/a", json=changed)).problem(409)
+    assert (await api.get("/workflows/a/occurrences")).body["items"] == []
 
 
 async def test_a_schedule_that_moves_on_while_it_is_deleted_loses_no_tick(api, clock, store):
