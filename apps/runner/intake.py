@@ -16,7 +16,7 @@ lost sends it a second time, and the copy looks certainly new as well.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -53,6 +53,7 @@ from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, Stor
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+_REMEMBERED: Final = 20_000  # claims: many times as many as may run at once
 _LOG_APPEND_TIME: Final = 1  # in Kafka's protocol
 PublishEvent = Callable[[TopicT, str, Event], Awaitable[None]]
 
@@ -111,6 +112,7 @@ class Intake:
         self._soon = timedelta(seconds=republish_after / 2)
         self._started: dict[TP, dict[str, datetime]] = defaultdict(dict)  # taken as certainly new; appended when, in order
         self._claiming: set[str] = set()
+        self._claimed: OrderedDict[str, int] = OrderedDict()  # by execution: the epoch that was claimed last, and begun here
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, event: EventT[Any]) -> None:
@@ -253,10 +255,19 @@ class Intake:
             self._claiming.discard(execution_id)
         if claimed is not None:
             self.runs.cancel(execution_id, below_epoch=claimed.epoch)
+            self._claimed[execution_id] = claimed.epoch
+            self._claimed.move_to_end(execution_id)
+            if len(self._claimed) > _REMEMBERED:
+                self._claimed.popitem(last=False)
         return claimed
 
     async def _claimed_before(self, execution_id: str, epoch: int) -> Execution | None:
-        """Return the execution where a claim was written although its answer was lost; nobody else here can have made it."""
+        """Return the execution where a claim was written although its answer was lost.
+
+        Unless it was begun here: then the same request came before, and what became of it may not be written yet.
+        """
+        if self._claimed.get(execution_id, 0) > epoch:
+            return None
         found = await self.executions.get(execution_id)
         ours = (Status.RUNNING, epoch + 1, self.runner, 0)
         return found if found and (found.status, found.epoch, found.owner, found.seq) == ours else None

@@ -154,6 +154,37 @@ def test_a_claim_whose_answer_was_lost_runs_at_once(lives):
     assert set(world.began) == {(execution_id, 2)}
 
 
+def test_a_claim_is_not_taken_for_one_s_own_by_whoever_gets_the_request_again(lives):
+    """It came twice, and when it comes again its run is over; but no result of it is written yet."""
+    world, executions = lives.world, lives.runner.intake.executions
+    world.broker = "down"
+    execution_id = lives.trigger()
+    world.run(6)  # as above
+    world.broker = "up"
+    claim, project, asked, written = executions.claim, executions.project, [], asyncio.Event()
+
+    async def claim_in_doubt(*args):
+        asked.append(args)
+        if len(asked) == 2:
+            raise StoreUnavailable("the answer was lost")
+        return await claim(*args)
+
+    async def project_late(results, **more):
+        await written.wait()
+        return await project(results, **more)
+
+    executions.claim, executions.project = claim_in_doubt, project_late
+    request = request_record(world.execution(execution_id))
+    for _ in range(2):
+        world.append(EXECUTION.name, "w", request)
+        world.run(2)
+    assert len(asked) == 3
+    written.set()
+    world.run(3)
+    assert world.execution(execution_id).status is Status.OK
+    assert world.began == {(execution_id, 2): [(lives.runner.name, 0), (lives.runner.name, 1)]}
+
+
 class Letters:
     """Takes the place of the topic of dead letters."""
 
