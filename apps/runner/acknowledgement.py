@@ -6,10 +6,13 @@ delivered again to whoever gets the partition next.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 from faust.types import TP, EventT
+
+log = structlog.get_logger(__name__)
 
 OnAck = Callable[[TP, int], None]
 
@@ -34,6 +37,23 @@ class Ticket:
             event.ack()
             if self._on_ack is not None:
                 self._on_ack(event.message.tp, event.message.offset)
+
+
+Refuse = Callable[[Ticket, str], Awaitable[None]]
+"""Dead-letters the event of a ticket, for this reason, and finishes the ticket."""
+
+
+async def see_to(ticket: Ticket, work: Awaitable[None], refuse: Refuse) -> None:
+    """Do ``work``, which finishes the ticket; where it fails, refuse the event.
+
+    Nothing may escape an agent, for Faust would acknowledge the event and lose it; and an event that is never acknowledged
+    holds back all behind it.
+    """
+    try:
+        await work
+    except Exception as error:
+        log.exception("record not taken", topic=ticket.event.message.topic, offset=ticket.event.message.offset)
+        await refuse(ticket, f"{type(error).__name__}: {error}")
 
 
 class OrderedAcks:

@@ -7,7 +7,7 @@ import faust
 import structlog
 from faust.types import EventT
 
-from apps.runner.acknowledgement import OrderedAcks, Ticket
+from apps.runner.acknowledgement import OrderedAcks, Refuse, Ticket, see_to
 from apps.runner.intake import Intake
 from apps.runner.positions import Positions
 from apps.runner.projection import Projection
@@ -32,7 +32,7 @@ class Results:
         projection: Projection,
         runs: Runs,
         positions: Positions,
-        refuse: Callable[[Ticket, str], Awaitable[None]],
+        refuse: Refuse,
         announce_end: Callable[[str, int], Awaitable[None]],
     ) -> None:
         self.tables = tables
@@ -45,11 +45,7 @@ class Results:
     async def take(self, event: EventT[Any]) -> None:
         """Take one record."""
         ticket = self.acks.take(event)
-        try:
-            await self._take(ticket, event.value)
-        except Exception as error:  # nothing may escape an agent: Faust would acknowledge the event and lose it
-            log.exception("result not taken", offset=event.message.offset)
-            await self._refuse(ticket, f"{type(error).__name__}: {error}")
+        await see_to(ticket, self._take(ticket, event.value), self._refuse)
 
     async def _take(self, ticket: Ticket, record: Any) -> None:
         if isinstance(record, Malformed):

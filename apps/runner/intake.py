@@ -28,7 +28,7 @@ from faust.types import TP, EventT, Message, TopicT
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
 from apps.admission import admit_under
-from apps.runner.acknowledgement import OrderedAcks, Ticket
+from apps.runner.acknowledgement import OrderedAcks, Ticket, see_to
 from apps.runner.attempts import Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion, UnreadableVersion
 from apps.runner.isolation import Isolation
@@ -120,11 +120,7 @@ class Intake:
         if self.runs.draining:
             return  # not acknowledged: the next owner of the partition gets it
         ticket = self.acks.take(event)
-        try:
-            await self._take(ticket, event.value)
-        except Exception as error:  # nothing may escape an agent: Faust would acknowledge the event and lose it
-            log.exception("request not taken", offset=event.message.offset)
-            await self.refuse(ticket, f"{type(error).__name__}: {error}")
+        await see_to(ticket, self._take(ticket, event.value), self.refuse)
 
     async def _take(self, ticket: Ticket, request: Any) -> None:
         if isinstance(request, Malformed):
@@ -397,17 +393,9 @@ class Intake:
 
     def _spawn(self, ticket: Ticket, work: Awaitable[None]) -> None:
         """Run ``work`` beside the stream, in the context of the current event: the tables look there for its partition."""
-        task = asyncio.get_running_loop().create_task(self._see_to(ticket, work))
+        task = asyncio.get_running_loop().create_task(see_to(ticket, work, self.refuse))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _see_to(self, ticket: Ticket, work: Awaitable[None]) -> None:
-        """Do ``work``, which finishes the ticket; a record that was never acknowledged would hold back all behind it."""
-        try:
-            await work
-        except Exception as error:
-            log.exception("request not taken", offset=ticket.event.message.offset)
-            await self.refuse(ticket, f"{type(error).__name__}: {error}")
 
     async def _stubbornly(self, call: Callable[[], Awaitable[T]]) -> T:
         """Return what ``call`` returns, trying again while the store is away; the record stays unacknowledged meanwhile."""

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from mode import Service
 
-from apps.runner.acknowledgement import Ticket
+from apps.runner.acknowledgement import Refuse, Ticket
 from apps.runner.metrics import Metrics
 from domain.execution import ActionFinished, Ended, Execution, Status, apply
 from store.interfaces import Executions, StoreUnavailable, Unstorable
@@ -90,7 +90,7 @@ class Projection(Service):
         followed: Followed,
         announce: Callable[[ActionFinished], Awaitable[None]],
         recorded: Callable[[str], None],
-        refuse: Callable[[Ticket, str], Awaitable[None]],
+        refuse: Refuse,
         metrics: Metrics,
         patience: float,
         **kwargs: Any,
