@@ -160,28 +160,31 @@ def _query(schema: Schema) -> Iterable[Schema]:
 
 def _headers(method: str, operation: Operation) -> Iterable[Schema]:
     if method == "POST" and operation.takes_key and operation.scope is not Scope.PUBLIC:
-        yield {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": "Makes a repetition of this request harmless; a new key (such as a UUID) for each new intent.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-        }
+        yield _header(
+            "Idempotency-Key",
+            "Makes a repetition of this request harmless; a new key (such as a UUID) for each new intent.",
+            minLength=1,
+            maxLength=255,
+            pattern="^[!-~]+$",
+        )
     if operation.is_conditional:
-        yield {
-            "name": "If-Match",
-            "in": "header",
-            "required": False,
-            "description": "The ETag as it was read; 412 where somebody has changed the workflow since.",
-            "schema": {"type": "string", "examples": ['"3"']},
-        }
-        yield {
-            "name": "If-None-Match",
-            "in": "header",
-            "required": False,
-            "description": "412 where the workflow is at this version; *: where it is there at all.",
-            "schema": {"type": "string", "examples": ["*"]},
-        }
+        yield _header(
+            "If-Match", "The ETag as it was read; 412 where somebody has changed the workflow since.", examples=['"3"']
+        )
+        yield _header(
+            "If-None-Match", "412 where the workflow is at this version; *: where it is there at all.", examples=["*"]
+        )
+
+
+def _header(name: str, description: str, **schema: Any) -> Schema:
+    """Return a header that may be left out."""
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": {"type": "string", **schema},
+    }
 
 
 def _answer(answer: Answer, refs: Mapping[Any, Schema]) -> Schema:

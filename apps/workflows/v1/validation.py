@@ -56,7 +56,7 @@ class Validation(Resource):
         if flaws := definition_files.unsendable(document):
             return self.answer(_refused(flaws))
         try:
-            # As if it had come in a request that stores it: YAML may be nested deeper.
+            # As if it had come in a request that stores it: a file of JSON may be nested deeper.
             body = bodies.parse(json.dumps(document.value).encode())
             definition = await as_definition(body, self.app)
             await check_schedule(definition, workflows=self.app.store.workflows, now=self.app.clock())
