@@ -1,5 +1,6 @@
 """A headless Chromium with an empty profile of its own, and what a page complains of."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -9,6 +10,8 @@ from typing import Any
 from playwright.async_api import BrowserContext, Page, async_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# A wait that is over: how long it took depends on the machine, by a millisecond that the step before took or by more.
+WAITED = re.compile(r"Waited \d+(\.\d)? m?s")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
