@@ -2,7 +2,6 @@ import base64
 import html
 import json
 import re
-import time
 import urllib.parse
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.excerpts import CUT, excerpt
+from tests.cost import cpu_seconds
 from vault.redaction import HIDDEN, Redactor, is_recognisable
 
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=4, max_size=40).filter(
@@ -161,8 +161,8 @@ def test_what_is_too_short_is_no_secret(value, recognisable):
 
 
 def test_many_secrets_and_a_text_that_nearly_holds_each_of_them():
-    redactor = knowing(*(f"https://hooks.example/{number:05}" * 2 for number in range(200)))
+    secrets = [f"https://hooks.example/{number:05}" * 2 for number in range(200)]
+    one, many = knowing(secrets[0]), knowing(*secrets)
     text = "https://hooks.example/" * 10_000
-    began = time.process_time()
-    assert redactor.value({"a": text}) == {"a": text[: text.rindex("https")] + HIDDEN}
-    assert time.process_time() - began < 5, "not in one pass"
+    assert many.value({"a": text}) == {"a": text[: text.rindex("https")] + HIDDEN}
+    assert cpu_seconds(lambda: many.value({"a": text})) < 50 * cpu_seconds(lambda: one.value({"a": text})), "not in one pass"

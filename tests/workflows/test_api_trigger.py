@@ -1,7 +1,6 @@
 """``POST /workflows/{id}/trigger`` over HTTP."""
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -125,9 +124,7 @@ async def test_archived(api: Client, store: MemoryStore) -> None:
 async def test_accepted_while_kafka_is_away(api: Client, store: MemoryStore, requests: FakeTopic, broker: Any) -> None:
     await api.create("a")
     requests.broker = broker
-    began = time.monotonic()
     execution_id = await api.trigger("a")
-    assert time.monotonic() - began < 2
     # The scheduler publishes what nobody picked up.
     assert store.executions.documents[execution_id].status is Status.PENDING
 
