@@ -53,7 +53,7 @@ def per_execution(before: Mapping[str, float], after: Mapping[str, float], execu
 
 @asynccontextmanager
 async def open_executions(stack: Stack) -> AsyncIterator[Any]:
-    """Give the collection of open executions: to count it costs neither the services nor the database much."""
+    """Give the collection of open executions."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.mongodb_url)
     async with client:
         yield client[DATABASE].open_executions
@@ -70,16 +70,24 @@ async def finished(session: aiohttp.ClientSession, stack: Stack) -> int:
 
 
 async def until_finished(session: aiohttp.ClientSession, stack: Stack, goal: int, deadline: float = 300.0) -> None:
-    """Wait until ``goal`` executions have ended and their ends are written."""
+    """Wait until ``goal`` executions have ended and their ends are written.
+
+    What is asked takes a hundredth to a tenth of the time, of the runners (their metrics are milliseconds of work) and of
+    the database: the standalone one reads everything to count it, 36 ms for 3,000 open executions.
+    """
     loop = asyncio.get_running_loop()
     end = loop.time() + deadline
+    are_run = False
     async with open_executions(stack) as opened:
-        # The runners are asked only when nothing is open any more: to write their metrics out takes them milliseconds.
-        while await opened.estimated_document_count() or await finished(session, stack) < goal:
-            if loop.time() > end:
+        while True:
+            begun = loop.time()
+            are_run = are_run or await finished(session, stack) >= goal
+            if are_run and not await opened.estimated_document_count():
+                return
+            if begun > end:
                 lines = [line for worker in stack.workers.values() for line in list(worker.lines)[-5:]]
                 raise SystemExit(f"not finished within {deadline:.0f} s; the last lines of the services: {lines}")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(max(0.05, 10 * (loop.time() - begun)))
 
 
 def size_on_disk(path: Path) -> int:

@@ -65,7 +65,7 @@ from domain.execution import (
 from domain.identifiers import asked_at, earliest_execution_id, is_execution_id
 from domain.instants import EPOCH, to_millis
 from domain.overlap import line_bounds
-from store.chunks import chunks
+from store.chunks import ABSENT_AT_ONCE, AT_ONCE, chunks
 from store.failures import DUPLICATE_KEY, refused, translated
 from store.group_commit import GroupCommit, Observe, unobserved
 from store.interfaces import (
@@ -286,7 +286,8 @@ class MongoExecutions:
     async def _look_all(self, ids: Sequence[str]) -> Sequence[int | None]:
         """Return the epochs of those that have finished, or were skipped."""
         async with translated():
-            epochs = {each["_id"]: each["epoch"] for each in await self._documents(self._finished, ids, {"epoch": 1})}
+            found = await self._documents(self._finished, ids, {"epoch": 1}, ABSENT_AT_ONCE)
+        epochs = {each["_id"]: each["epoch"] for each in found}
         return [epochs.get(execution_id) for execution_id in ids]
 
     async def end(self, ended: Ended) -> Execution | None:
@@ -698,15 +699,20 @@ class MongoExecutions:
             return [from_document(document) for document in await self._documents(self._finished, ids)]
 
     async def _documents(
-        self, collection: AsyncCollection[Document], ids: Sequence[str], fields: Mapping[str, int] | None = None
+        self,
+        collection: AsyncCollection[Document],
+        ids: Sequence[str],
+        fields: Mapping[str, int] | None = None,
+        at_once: int = AT_ONCE,
     ) -> Sequence[Document]:
         found: list[Document] = []
-        for chunk in chunks(ids):
+        for chunk in chunks(ids, at_once):
             found += [each async for each in collection.find({"_id": {"$in": chunk}}, fields)]
         return found
 
     async def _ids(self, collection: AsyncCollection[Document], ids: Sequence[str]) -> set[str]:
-        return {each["_id"] for each in await self._documents(collection, ids, {"_id": 1})}
+        """Return which of these ids are there: hardly any, as a rule."""
+        return {each["_id"] for each in await self._documents(collection, ids, {"_id": 1}, ABSENT_AT_ONCE)}
 
     async def _find(
         self,
