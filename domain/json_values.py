@@ -4,14 +4,15 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+DEEPEST: Final = 64  # levels of arrays and objects: orjson writes 254, MongoDB keeps 100
 _SURROGATES: Final = ("\ud800", "\udfff")
 
 
 def odd_values(value: Any) -> Iterator[tuple[str, str]]:
     """Yield where in a JSON value (as in ``items[0].name``) something is odd, and how it must be.
 
-    Odd are numbers that do not fit into 64 bits or are none, and halves of surrogate pairs. Time and memory are linear in
-    the size of the value, however long its names are and however deep it is.
+    Odd are numbers that do not fit into 64 bits or are none, halves of surrogate pairs, and what is nested deeper than
+    :data:`DEEPEST`. Time and memory are linear in the size of the value, however long its names are and however deep it is.
     """
     path: list[str | int] = []
     levels: list[Iterator[tuple[str | int, Any]]] = [iter([("", value)])]
@@ -20,6 +21,9 @@ def odd_values(value: Any) -> Iterator[tuple[str, str]]:
             if isinstance(part, str) and (message := _oddity(part)) is not None:
                 yield _joined(path), message
             if isinstance(item, dict | list):
+                if len(path) == DEEPEST:
+                    yield _joined(path), f"is nested deeper than {DEEPEST} levels; flatten it"
+                    continue
                 path.append(part)
                 levels.append(iter(item.items() if isinstance(item, dict) else enumerate(item)))
                 break

@@ -11,8 +11,8 @@ import aiohttp
 import orjson
 
 from actions.http.timing import Timing
+from domain.json_values import DEEPEST
 
-DEEPEST: Final = 64  # what the API accepts; orjson writes 254 levels, MongoDB keeps 100
 _NOT_TEXTUAL_CODECS: Final = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"})
 _TEXTUAL_TYPES: Final = frozenset(
     {

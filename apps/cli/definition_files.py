@@ -18,10 +18,10 @@ import yaml
 
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.yaml12 import Loader
+from domain.json_values import DEEPEST, odd_values
 
 STDIN = Path("-")
 SUFFIXES = (".yaml", ".yml", ".json")
-_DEEPEST = 64  # levels; the service refuses more
 _MOST_ODDITIES = 50  # that are told
 _MOST_NODES = 200_000  # aliases counted as often as they are used: a few lines of YAML can stand for gigabytes
 _JSON_TAGS = frozenset(
@@ -126,8 +126,6 @@ def check(document: Document) -> list[Flaw]:
 
 def unsendable(document: Document) -> list[Flaw]:
     """Return the first of what the service takes in no body, whatever it means."""
-    from domain.json_values import odd_values
-
     return [document.flaw(path, message) for path, message in islice(odd_values(document.value), _MOST_ODDITIES)]
 
 
@@ -207,7 +205,7 @@ def _json_document(name: str, text: str) -> Document:
     except json.JSONDecodeError as error:
         raise FlawedFile(Flaw(name, error.lineno, f"is not JSON at column {error.colno}: {error.msg}")) from None
     except RecursionError:
-        raise FlawedFile(Flaw(name, None, f"is nested deeper than {_DEEPEST} levels; flatten it")) from None
+        raise FlawedFile(Flaw(name, None, f"is nested deeper than {DEEPEST} levels; flatten it")) from None
     except ValueError as error:
         raise FlawedFile(Flaw(name, None, str(error))) from None
     lines: Mapping[str, int] = {}
@@ -235,7 +233,7 @@ def _yaml_documents(name: str, text: str) -> Iterator[Document]:
     except yaml.YAMLError as error:
         raise FlawedFile(Flaw(name, None, f"is not YAML: {str(error).splitlines()[0]}")) from None
     except RecursionError:
-        raise FlawedFile(Flaw(name, None, f"is nested deeper than {_DEEPEST} levels; flatten it")) from None
+        raise FlawedFile(Flaw(name, None, f"is nested deeper than {DEEPEST} levels; flatten it")) from None
     except ValueError as error:
         raise FlawedFile(Flaw(name, None, str(error))) from None
     finally:
@@ -281,8 +279,8 @@ class _Walk:
     def _node(self, node: Any, path: str, line: int, depth: int) -> None:
         self.found.setdefault(path, line)
         self.count += 1
-        if depth > _DEEPEST:
-            raise self._flaw(line, f"is nested deeper than {_DEEPEST} levels; flatten it")
+        if depth > DEEPEST:
+            raise self._flaw(line, f"is nested deeper than {DEEPEST} levels; flatten it")
         if self.count > _MOST_NODES:
             raise self._flaw(line, f"stands for more than {_MOST_NODES} values; use fewer aliases")
         if node.tag not in _JSON_TAGS:

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from apps.workflows.errors import BadRequest, BodyTooLarge, NotJson
 from apps.workflows.field_errors import field_errors
+from domain.json_values import DEEPEST
 from domain.model import Model
 
-DEEPEST: Final = 64  # orjson writes 254 levels, MongoDB keeps 100
 _LARGEST: Final = 2**63 - 1
 
 M = TypeVar("M", bound=Model)

@@ -120,6 +120,7 @@ FLAWS = [
     ("json-broken", "a.json", '{\n"workflowId": }', "a.json:2: is not JSON at column 15"),
     ("json-key-twice", "a.json", '{"workflowId": "a", "workflowId": "b"}', "the key 'workflowId' is given twice"),
     ("json-nan", "a.json", '{"workflowId": NaN}', "NaN is not JSON"),
+    ("json-deep", "a.json", f'{{"workflowId": "a", "x": {"[" * 64}{"]" * 64}}}', "is nested deeper than 64 levels"),
     ("json-line", "a.json", '{"workflowId": "a", "trigger": {"type": "manual"},\n"actions": []}', "a.json:2: actions: "),
     ("latin-1", "a.yaml", "workflowId: a\nname: \xe9\n".encode("latin-1"), "a.yaml:2: is not UTF-8"),
 ]

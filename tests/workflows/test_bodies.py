@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 from pydantic import ValidationError
 
-from apps.workflows.bodies import DEEPEST, parse
+from apps.workflows.bodies import parse
 from apps.workflows.errors import BadRequest
 from apps.workflows.queries import Query
+from domain.json_values import DEEPEST
 from domain.model import Model
 
 

@@ -4,7 +4,6 @@ An editor asks this while somebody types, so a definition that is wrong is an an
 stored is wrong, whatever the reason: secrets and the schedule so far are looked up, as they are when it is stored.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
@@ -15,7 +14,7 @@ from apps.cli import definition_files
 from apps.cli.definition_files import Flaw, FlawedFile
 from apps.cli.yaml12 import dump
 from apps.operations import Answer, Operation
-from apps.workflows import answers, bodies
+from apps.workflows import answers
 from apps.workflows.bodies import read_text
 from apps.workflows.definitions import check_schedule
 from apps.workflows.errors import BadRequest, FieldError
@@ -56,9 +55,7 @@ class Validation(Resource):
         if flaws := definition_files.unsendable(document):
             return self.answer(_refused(flaws))
         try:
-            # As if it had come in a request that stores it: a file of JSON may be nested deeper.
-            body = bodies.parse(json.dumps(document.value).encode())
-            definition = await as_definition(body, self.app)
+            definition = await as_definition(document.value, self.app)
             await check_schedule(definition, workflows=self.app.store.workflows, now=self.app.clock())
         except BadRequest as refused:
             errors = refused.errors or [FieldError("", str(refused))]
