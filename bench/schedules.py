@@ -199,11 +199,12 @@ async def alone(count: int, seconds: float, *, with_runner: bool) -> dict[str, f
         return await punctuality(running, "lateness", count, timedelta(minutes=1), timedelta(seconds=seconds))
 
 
-async def killed(count: int, seconds: float) -> dict[str, float]:
-    """Return how two schedulers do of which one is killed half-way."""
+async def killed(count: int, seconds: float, *, comes_back: bool) -> dict[str, float]:
+    """Return how two schedulers do of which one is killed half-way, and started again at once or not at all."""
     async with stack() as running:
         await running.add_worker("scheduler")
         victim = running.children["scheduler"]
+        victim.supervised = comes_back
         return await punctuality(
             running,
             "killed",
@@ -292,11 +293,16 @@ async def main(arguments: argparse.Namespace) -> None:
             row("p99", "≤ 50 ms", [each["p99"] for each in found], " ms")
             row("worst", "", [each["max"] for each in found], " ms")
             row("missed / doubled", "0", [each["missed"] + each["doubled"] for each in found])
-    if "kill" in arguments.only:
-        found = [await killed(arguments.killed_workflows, seconds) for _ in range(1 if arguments.full else runs)]
-        row(f"ticks missed over {seconds:.0f} s with one kill -9 of a scheduler", "0", [each["missed"] for each in found])
-        row("ticks doubled", "0", [each["doubled"] for each in found])
-        row("take-over, worst (session timeout 10 s)", "≤ 13 s", [each["takeover"] for each in found], " s")
+    for name, comes_back, what in (
+        ("kill", True, "a kill -9 of one of two schedulers"),
+        ("gone", False, "one that is not started again"),
+    ):
+        if name in arguments.only:
+            times = 1 if arguments.full else runs
+            found = [await killed(arguments.killed_workflows, seconds, comes_back=comes_back) for _ in range(times)]
+            row(f"ticks missed over {seconds:.0f} s with {what}", "0", [each["missed"] for each in found])
+            row("ticks doubled", "0", [each["doubled"] for each in found])
+            row("take-over, worst (session timeout 10 s)", "≤ 13 s", [each["takeover"] for each in found], " s")
     if "throughput" in arguments.only:
         row("ticks a second, one scheduler", "≥ 500", [await throughput(10_000) for _ in range(runs)])
     if "size" in arguments.only:
@@ -313,7 +319,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--killed-workflows", type=int, default=5000)
-    parser.add_argument("--only", nargs="+", default=["lateness", "kill", "throughput", "size"])
+    parser.add_argument("--only", nargs="+", default=["lateness", "kill", "gone", "throughput", "size"])
     return parser.parse_args()
 
 
