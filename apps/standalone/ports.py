@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import socket
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from apps.standalone.errors import PortGivenTwice, PortInUse
 from apps.standalone.settings import HOST
+
+# Below those that the system itself gives to whoever asks for any (Linux: from 32,768 on, others from 49,152): between the
+# look and the start of a service, which takes seconds, one of those may be given to a connection, or to another server.
+_RANGE: Final = range(20_000, 27_000)
+_first = random.SystemRandom().randrange(len(_RANGE))  # each process from elsewhere
+_untried = itertools.cycle((*_RANGE[_first:], *_RANGE[:_first]))
 
 
 @dataclass(frozen=True)
@@ -35,15 +44,16 @@ def is_free(port: int, host: str = HOST) -> bool:
 
 
 def free_ports(count: int, host: str = HOST) -> list[int]:
-    """So many distinct ports nobody listens on."""
-    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((host, 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """So many distinct ports nobody listens on, and none that was returned before, for it may not be in use yet.
+
+    Raises:
+        OSError: there are not so many.
+    """
+    candidates = itertools.islice(_untried, len(_RANGE))
+    found = list(itertools.islice((port for port in candidates if is_free(port, host)), count))
+    if len(found) < count:
+        raise OSError(f"no port from {_RANGE.start} to {_RANGE.stop - 1} is free")
+    return found
 
 
 def free_port(host: str = HOST) -> int:
