@@ -9,8 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +50,6 @@ def per_execution(before: Mapping[str, float], after: Mapping[str, float], execu
     return {kind: 1000 * (after[kind] - before[kind]) / max(executions, 1) for kind in before}
 
 
-@asynccontextmanager
-async def open_executions(stack: Stack) -> AsyncIterator[Any]:
-    """Give the collection of open executions."""
-    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.mongodb_url)
-    async with client:
-        yield client[DATABASE].open_executions
-
-
 async def finished(session: aiohttp.ClientSession, stack: Stack) -> int:
     """Return how many executions the runners say have ended."""
     total = 0.0
@@ -78,7 +69,9 @@ async def until_finished(session: aiohttp.ClientSession, stack: Stack, goal: int
     loop = asyncio.get_running_loop()
     end = loop.time() + deadline
     are_run = False
-    async with open_executions(stack) as opened:
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.mongodb_url)
+    async with client:
+        opened = client[DATABASE].open_executions
         while True:
             begun = loop.time()
             are_run = are_run or await finished(session, stack) >= goal

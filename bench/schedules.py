@@ -295,7 +295,7 @@ async def main(arguments: argparse.Namespace) -> None:
             row("missed / doubled", "0", [each["missed"] + each["doubled"] for each in found])
     for name, comes_back, what in (
         ("kill", True, "a kill -9 of one of two schedulers"),
-        ("gone", False, "one that is not started again"),
+        ("gone", False, "a kill -9 of one of two schedulers, not started again"),
     ):
         if name in arguments.only:
             times = 1 if arguments.full else runs

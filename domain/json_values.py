@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 DEEPEST: Final = 64  # levels of arrays and objects: orjson writes 254, MongoDB keeps 100
+TOO_DEEP: Final = f"is nested deeper than {DEEPEST} levels; flatten it"
 _SURROGATES: Final = ("\ud800", "\udfff")
 
 
@@ -22,7 +23,7 @@ def odd_values(value: Any) -> Iterator[tuple[str, str]]:
                 yield _joined(path), message
             if isinstance(item, dict | list):
                 if len(path) == DEEPEST:
-                    yield _joined(path), f"is nested deeper than {DEEPEST} levels; flatten it"
+                    yield _joined(path), TOO_DEEP
                     continue
                 path.append(part)
                 levels.append(iter(item.items() if isinstance(item, dict) else enumerate(item)))

@@ -18,7 +18,7 @@ import yaml
 
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.yaml12 import Loader
-from domain.json_values import DEEPEST, odd_values
+from domain.json_values import DEEPEST, TOO_DEEP, odd_values
 
 STDIN = Path("-")
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -205,7 +205,7 @@ def _json_document(name: str, text: str) -> Document:
     except json.JSONDecodeError as error:
         raise FlawedFile(Flaw(name, error.lineno, f"is not JSON at column {error.colno}: {error.msg}")) from None
     except RecursionError:
-        raise FlawedFile(Flaw(name, None, f"is nested deeper than {DEEPEST} levels; flatten it")) from None
+        raise FlawedFile(Flaw(name, None, TOO_DEEP)) from None
     except ValueError as error:
         raise FlawedFile(Flaw(name, None, str(error))) from None
     lines: Mapping[str, int] = {}
@@ -233,7 +233,7 @@ def _yaml_documents(name: str, text: str) -> Iterator[Document]:
     except yaml.YAMLError as error:
         raise FlawedFile(Flaw(name, None, f"is not YAML: {str(error).splitlines()[0]}")) from None
     except RecursionError:
-        raise FlawedFile(Flaw(name, None, f"is nested deeper than {DEEPEST} levels; flatten it")) from None
+        raise FlawedFile(Flaw(name, None, TOO_DEEP)) from None
     except ValueError as error:
         raise FlawedFile(Flaw(name, None, str(error))) from None
     finally:
@@ -280,7 +280,7 @@ class _Walk:
         self.found.setdefault(path, line)
         self.count += 1
         if depth > DEEPEST:
-            raise self._flaw(line, f"is nested deeper than {DEEPEST} levels; flatten it")
+            raise self._flaw(line, TOO_DEEP)
         if self.count > _MOST_NODES:
             raise self._flaw(line, f"stands for more than {_MOST_NODES} values; use fewer aliases")
         if node.tag not in _JSON_TAGS:

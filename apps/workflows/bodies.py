@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from apps.workflows.errors import BadRequest, BodyTooLarge, NotJson
 from apps.workflows.field_errors import field_errors
-from domain.json_values import DEEPEST
+from domain.json_values import DEEPEST, TOO_DEEP
 from domain.model import Model
 
 _LARGEST: Final = 2**63 - 1
@@ -163,4 +163,4 @@ def _check_text(text: str) -> None:
 
 
 def _too_deep() -> BadRequest:
-    return BadRequest(f"The body is nested deeper than {DEEPEST} levels; flatten it.")
+    return BadRequest(f"The body {TOO_DEEP}.")

@@ -10,8 +10,10 @@ from typing import Any
 from playwright.async_api import BrowserContext, Page, async_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# A wait that is over: how long it took depends on the machine, by a millisecond that the step before took or by more.
-WAITED = re.compile(r"Waited \d+(\.\d)? m?s")
+# Waits of 1 and of 5 seconds that are over. They begin when the step before has ended, so a few milliseconds may be missing;
+# how many more there are depends on the machine.
+WAITED_1S = re.compile(r"Waited (9\d\d ms|[1-9]\d?(\.\d)? s)")
+WAITED_5S = re.compile(r"Waited (4\.9|[5-9](\.\d)?|[1-9]\d) s")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.dashboard.browser import WAITED
+from tests.dashboard.browser import WAITED_5S
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -61,7 +61,7 @@ async def test_a_retry_is_watched_while_it_happens(page, stack, api, target, wor
     await expect(page.get_by_text(re.compile("Next attempt in [1-5] s, 2 retries left"))).to_be_visible()
     await expect(page.get_by_role("status").get_by_text("Waiting")).to_be_visible()
     await expect(page.get_by_role("status").get_by_text("Succeeded")).to_be_visible()
-    await expect(page.get_by_text(WAITED)).to_be_visible()
+    await expect(page.get_by_text(WAITED_5S)).to_be_visible()
     await expect(page.get_by_role("heading", name="Attempt 2")).to_be_visible()
     assert await page.evaluate("window.notReloaded") is True
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.dashboard.browser import WAITED
+from tests.dashboard.browser import WAITED_1S, WAITED_5S
 from tests.e2e.conftest import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -41,7 +41,7 @@ async def test_delays_skipped_steps_and_handlers_are_told_apart(page, stack, api
     await expect(page.get_by_text(re.compile("Goes on in [1-5] s")).first).to_be_visible()
     await expect(step(page, "unreached")).to_be_visible()
     await expect(page.get_by_role("status").get_by_text("Failed")).to_be_visible()
-    await expect(page.get_by_text(WAITED)).to_be_visible()
+    await expect(page.get_by_text(WAITED_5S)).to_be_visible()
     await expect(page.get_by_text("as pause says")).to_be_visible()
     await expect(step(page, "never")).to_contain_text("Skipped")
     await expect(step(page, "optional")).to_contain_text("It went on all the same")
@@ -94,15 +94,15 @@ async def test_a_wait_is_told_while_nothing_has_ended_since(page, stack, api, ta
     await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
     for _ in ("live", "read anew"):
         await expect(page.get_by_role("heading", name="Attempt 2")).to_be_visible()
-        await expect(page.get_by_text(WAITED)).to_be_visible()
+        await expect(page.get_by_text(WAITED_1S)).to_be_visible()
         await expect(page.get_by_text("because flaky failed. Retry 1 of 3")).to_be_visible()
         await expect(step(page, "flaky")).to_contain_text("is running")
-        bar = page.get_by_role("img", name=re.compile(rf"flaky, attempt 1: .*; {WAITED.pattern}; Running"))
+        bar = page.get_by_role("img", name=re.compile(rf"flaky, attempt 1: .*; {WAITED_1S.pattern}; Running"))
         await expect(bar).to_be_visible()
         await page.reload()
     target.release.set()
     await expect(page.get_by_role("status").get_by_text("Succeeded")).to_be_visible()
-    await expect(page.get_by_text(WAITED)).to_have_count(1)
+    await expect(page.get_by_text(WAITED_1S)).to_have_count(1)
 
 
 async def test_a_delay_is_told_while_nothing_has_ended_since(page, stack, api, target, workflow_id):
@@ -114,7 +114,7 @@ async def test_a_delay_is_told_while_nothing_has_ended_since(page, stack, api, t
     await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
     await expect(step(page, "held")).to_contain_text("is running")
     await expect(page.get_by_text("as pause says")).to_be_visible()
-    await expect(page.get_by_role("img", name=re.compile(f"{WAITED.pattern}; Running"))).to_be_visible()
+    await expect(page.get_by_role("img", name=re.compile(f"{WAITED_1S.pattern}; Running"))).to_be_visible()
     await expect(page.get_by_role("heading", name="Attempt")).to_have_count(1)
     target.release.set()
     await expect(page.get_by_role("status").get_by_text("Succeeded")).to_be_visible()
