@@ -69,15 +69,16 @@ async def replace(
     current = await current_workflow(definition.workflow_id, workflows)
     if expected is not None and current.version != expected:
         raise PreconditionFailed(definition.workflow_id, current.version)
+    rescheduled = _rescheduled(current, definition.trigger, now)
     changed = dataclasses.replace(
-        _rescheduled(current, definition.trigger, now),
+        rescheduled,
         version=current.version + 1,
         definition=definition.to_document(),
         total_actions=len(definition.actions),
         updated_at=now,
     )
     missed: Unfired | None = None
-    if grid_of(definition.trigger) != grid_of(trigger_of(current)):
+    if rescheduled.anchor != current.anchor:
         missed = await record_unfired(current, executions=executions, occurrences=occurrences, now=now)
     stored = await workflows.replace(changed)
     if missed is not None:
