@@ -112,6 +112,7 @@ class SchedulerApp(ServiceApp):
         )
         endings = Endings(
             executions=self.store.executions,
+            workflows=self.store.workflows,
             publisher=publisher,
             agenda=self.agenda,
             clock=wall_clock,

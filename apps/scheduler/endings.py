@@ -16,10 +16,9 @@ from apps.scheduler.agenda import Agenda, Entry
 from apps.scheduler.clock import Clock
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.publishing import Publisher
-from domain.durations import duration_text
 from domain.execution import Ended, Execution, Status
 from domain.instants import instant
-from store.interfaces import Executions, StoreUnavailable
+from store.interfaces import Executions, StoreUnavailable, Workflows
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +32,7 @@ class Endings:
         self,
         *,
         executions: Executions,
+        workflows: Workflows,
         publisher: Publisher,
         agenda: Agenda,
         clock: Clock,
@@ -40,6 +40,7 @@ class Endings:
         metrics: Metrics,
     ) -> None:
         self._executions = executions
+        self._workflows = workflows
         self._publisher = publisher
         self._agenda = agenda
         self._clock = clock
@@ -88,8 +89,7 @@ class Endings:
                 if deadline is None:
                     await self._tell(execution)
                 else:
-                    allowed = duration_text(deadline - execution.created_at)
-                    await self.end(execution, f"timed out after {allowed}", "timed-out")
+                    await self._time_out(execution)
             except StoreUnavailable as error:
                 log.warning("end left to the next pass", execution_id=execution.execution_id, error=str(error))
 
@@ -102,6 +102,12 @@ class Endings:
                 act=act,
             )
         )
+
+    async def _time_out(self, execution: Execution) -> None:
+        # When it was created says nothing: under an Idempotency-Key that may be hours before it was accepted.
+        definition = await self._workflows.get_version(execution.workflow_id, execution.version) or {}
+        reason = f"timed out after {definition['timeout']}" if "timeout" in definition else "timed out"
+        await self.end(execution, reason, "timed-out")
 
     async def _tell(self, ended: Execution) -> None:
         if await self._publisher.ended(ended):

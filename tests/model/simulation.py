@@ -760,7 +760,7 @@ class Scheduler(Process):
         )
         self.retries = Retries(executions=executions, lookahead=lookahead, page=100, **shared)
         self.line = Line(executions=executions, page=100, **shared)
-        endings = Endings(executions=executions, page=100, **shared)
+        endings = Endings(executions=executions, workflows=workflows, page=100, **shared)
         orphans = Orphans(
             executions=executions,
             runners=Facade(self, world.runners_store),

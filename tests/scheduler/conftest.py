@@ -89,7 +89,7 @@ class Scheduler:
             page=100,
             **shared,
         )
-        self.endings = Endings(executions=world.executions, page=100, **shared)
+        self.endings = Endings(executions=world.executions, workflows=world.workflows, page=100, **shared)
         self.orphans = Orphans(
             endings=self.endings,
             executions=world.executions,

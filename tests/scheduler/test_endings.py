@@ -22,6 +22,12 @@ async def live(world, scheduler, seconds):
         world.clock.sleep(1)
 
 
+def limited(world, timeout):
+    """Have a workflow whose executions may take so long."""
+    definition = {"trigger": {"type": "manual"}, "retries": 2, "timeout": timeout}
+    world.workflows.put("w", definition=definition, next_run=None)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -32,6 +38,7 @@ async def live(world, scheduler, seconds):
     ],
 )
 async def test_an_execution_ends_at_its_deadline(world, scheduler, fields):
+    limited(world, "7s")
     world.executions.put("w", "e", deadline=at(7), **fields)
     await live(world, scheduler, 7)
     assert world.executions.found["e"].status.is_open
@@ -40,6 +47,13 @@ async def test_an_execution_ends_at_its_deadline(world, scheduler, fields):
     assert (ended.status, ended.reason, ended.lock_key) == (Status.FAILED, "timed out after 7s", None)
     assert ended.finished_at == at(7)
     assert not world.executions.ends_untold
+
+
+async def test_the_end_tells_the_timeout_however_long_it_was_asked_for_before_it_was_accepted(world, scheduler):
+    limited(world, "1m30s")
+    world.executions.put("w", "e", created_at=at(-7200), deadline=at(2))
+    await live(world, scheduler, 3)
+    assert world.executions.found["e"].reason == "timed out after 1m30s"
 
 
 async def test_one_that_finished_in_time_is_left_alone(world, scheduler):
@@ -52,6 +66,7 @@ async def test_one_that_finished_in_time_is_left_alone(world, scheduler):
 
 
 async def test_a_deadline_that_fell_into_an_outage_is_kept_afterwards(world, scheduler):
+    limited(world, "2s")
     world.executions.put("w", "e", deadline=at(2))
     world.faults.unavailable = {"expiring"}
     await live(world, scheduler, 6)
