@@ -17,10 +17,11 @@ from actions.running import ERROR_CLASSES
 from actions.set import SetAction
 from actions.steps import Step
 from domain.action import Action
+from domain.cron import overlong_step
 from domain.durations import BadDuration, parse_duration
 from domain.inputs import BadInput
 from domain.retry import Retry
-from domain.trigger import ManualTrigger, Misfire
+from domain.trigger import CronTrigger, ManualTrigger, Misfire
 from templates.fields import shown
 from templates.template import ROOTS, Reference
 
@@ -88,6 +89,8 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
     # What is so by default may have been added when the workflow was shown; so it is with the timeout of a delay.
     if not isinstance(trigger, ManualTrigger) and trigger.misfire.policy != "all" and trigger.misfire.max != Misfire().max:
         found.append(("trigger.misfire.max", f"means nothing to {trigger.misfire.policy}; leave it out, or choose all"))
+    if isinstance(trigger, CronTrigger):
+        found += [("trigger.expression", wrong) for wrong in map(overlong_step, trigger.expression) if wrong]
     for index, action in enumerate(definition.steps):
         name, position = definition.plan.list_of(index)
         place = f"{name}[{position}]"

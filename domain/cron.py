@@ -37,6 +37,7 @@ NAMED: Final = {
     "@hourly": "0 * * * *",
 }
 
+_VALUES: Final = {"minute": 60, "hour": 24, "day-of-month": 31, "month": 12, "day-of-week": 7}  # how many a field has
 _SECOND: Final = timedelta(seconds=1)
 _MINUTE: Final = timedelta(minutes=1)
 _DAY: Final = timedelta(days=1)
@@ -65,6 +66,22 @@ def zone_names() -> frozenset[str]:
 def check_expression(text: str) -> None:
     """Raise BadExpression where ``text`` cannot be understood or never matches."""
     _parsed(text)
+
+
+def overlong_step(text: str) -> str | None:
+    """Return what is wrong with a step that leads out of its field from anywhere; None where there is none.
+
+    ``text`` is an expression that is understood: such a one is valid, and means the first value alone.
+    """
+    for (field, values), part in zip(_VALUES.items(), text.split(), strict=False):
+        for term in part.split(","):
+            step = term.partition("/")[2]
+            if step and int(step) > values:
+                return (
+                    f"{text!r} has a step of {step} in the {field}, which has {values} values; write a step of {values} or "
+                    "less, or a periodic trigger with an interval"
+                )
+    return None
 
 
 class _Parsed:

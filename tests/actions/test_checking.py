@@ -139,6 +139,12 @@ PERIODIC = {"type": "periodic", "interval": "1m"}
             "means nothing to last",
         ),
         (
+            "step of cron",
+            {"trigger": {"type": "cron", "expression": ["0 3 * * *", "*/90 * * * *"]}},
+            "trigger.expression",
+            "write a step of 60 or less, or a periodic trigger",
+        ),
+        (
             "timeout of a delay",
             {"actions": [{"type": "delay", "duration": "1h", "timeout": "10s"}, say("x")]},
             "actions[0].timeout",

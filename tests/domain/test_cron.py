@@ -8,7 +8,7 @@ from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.cron import BadExpression, check_expression, next_instant, zone_names
+from domain.cron import BadExpression, check_expression, next_instant, overlong_step, zone_names
 
 UTC = timezone.utc
 MINUTE = timedelta(minutes=1)
@@ -190,3 +190,27 @@ def test_what_is_understood(expression):
 def test_what_is_refused(expression, said):
     with pytest.raises(BadExpression, match=said):
         check_expression(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("*/61 * * * *", "a step of 61 in the minute, which has 60 values; write a step of 60 or less"),
+        ("0,30/90 * * * *", "a step of 90 in the minute"),
+        ("0 */25 * * *", "a step of 25 in the hour"),
+        ("0 0 */32 * *", "a step of 32 in the day-of-month"),
+        ("0 0 1 1-6/13 *", "a step of 13 in the month"),
+        ("0 0 * * mon-fri/8", "a step of 8 in the day-of-week"),
+    ],
+)
+def test_a_step_that_leads_out_of_its_field_is_told(expression, said):
+    check_expression(expression)
+    assert said in overlong_step(expression)
+
+
+@pytest.mark.parametrize(
+    "expression", ["*/45 * * * *", "*/60 * * * *", "10-20/30 * * * *", "0 */24 */31 */12 */7", "0 0 * * 1#5", " @daily "]
+)
+def test_a_step_that_is_merely_unusual_is_not_told(expression):
+    check_expression(expression)
+    assert overlong_step(expression) is None
