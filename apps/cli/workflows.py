@@ -46,7 +46,7 @@ def list_workflows(
                     str(item.get("workflowId", "-")),
                     trigger_words(output.members(item, "trigger")),
                     output.status(output.members(item, "trigger").get("status")),
-                    output.relative(item.get("nextRun"), present),
+                    "paused" if item.get("pausedAt") else output.relative(item.get("nextRun"), present),
                     str(len(item.get("actions") or ())),
                     str(item.get("version", "-")),
                     output.relative(item.get("updatedAt"), present),

@@ -83,6 +83,14 @@ async def test_list(api: FakeApi, wf: Run) -> None:
     assert "x" * 120 in piped.out
 
 
+async def test_a_list_tells_that_a_workflow_is_paused_while_it_is_busy(api: FakeApi, wf: Run) -> None:
+    api.add("nightly", {"type": "periodic", "interval": "10s"}, pausedAt=seconds_ago(70))
+    api.workflows["nightly"]["trigger"]["status"] = "busy"
+    result = await wf("list")
+    assert result.out.splitlines()[1].split()[:5] == ["nightly", "every", "10s", "busy", "paused"]
+    assert result.widest <= 80
+
+
 async def test_a_list_follows_cursors_and_says_when_there_is_more(api: FakeApi, wf: Run) -> None:
     for number in range(505):
         api.add(f"w-{number:04}")
