@@ -16,7 +16,7 @@ from apps import health
 from apps.secret_values import key_source, secret_values
 from apps.service import ServiceApp
 from apps.settings import read
-from apps.workflows import assets, documents, kafka_state, problems, request_ids, sessions, v1
+from apps.workflows import assets, bodies, documents, kafka_state, problems, request_ids, sessions, v1
 from apps.workflows.live import LiveFeed
 from apps.workflows.publishing import Publish, Publisher
 from apps.workflows.settings import WorkflowsSettings
@@ -92,7 +92,7 @@ class WorkflowsApp(ServiceApp):
         await self.live.close()
 
     def middlewares(self) -> list[Any]:
-        return [request_ids.middleware, assets.middleware, problems.middleware, *super().middlewares()]
+        return [bodies.middleware, request_ids.middleware, assets.middleware, problems.middleware, *super().middlewares()]
 
     def refuse(self, error: Exception) -> web.Response:
         return problems.answer(error)

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
 from apps.workflows.errors import BadRequest, BodyTooLarge, NotJson
@@ -69,6 +70,16 @@ async def read_text(request: web.Request, *, also: Collection[str] = ()) -> str:
         raise BadRequest(f"The body is not UTF-8 at byte {error.start}.") from None
 
 
+@web.middleware
+async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let nobody read on in a body that cannot be unpacked: aiohttp would, after the answer, and log what it meets there."""
+    response = await handler(request)
+    if request.content.exception() is not None:
+        request.content.feed_eof()
+        response.force_close()
+    return response
+
+
 async def _read(request: web.Request, also: Collection[str] = ()) -> bytes:
     # Without a body its type says nothing: clients send what they like, aiohttp for one application/octet-stream.
     if not request.body_exists:
@@ -76,6 +87,16 @@ async def _read(request: web.Request, also: Collection[str] = ()) -> bytes:
     charset = (request.charset or "utf-8").lower()
     if request.content_type not in ("application/json", *also) or charset not in ("utf-8", "utf8"):
         raise NotJson(request.headers.get(hdrs.CONTENT_TYPE))
+    return await read_bytes(request)
+
+
+async def read_bytes(request: web.Request) -> bytes:
+    """Return the body, unpacked, whatever it is.
+
+    Raises:
+        BadRequest: the body is not what its headers declare.
+        BodyTooLarge: it is longer than the limit of the application.
+    """
     limit = request.client_max_size
     if (request.content_length or 0) > limit:
         raise BodyTooLarge(limit)
@@ -84,7 +105,9 @@ async def _read(request: web.Request, also: Collection[str] = ()) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         raise BodyTooLarge(limit) from None
     except (HttpProcessingError, web.RequestPayloadError):
-        raise BadRequest("The body is not what its Content-Encoding and length declare.") from None
+        raise BadRequest(
+            "The body is not what its Content-Encoding and length declare; compress it so, or leave Content-Encoding out."
+        ) from None
 
 
 def parse(raw: bytes) -> Any:

@@ -24,6 +24,7 @@ from aiohttp import web
 
 from apps.access import principal_of
 from apps.workflows import problems
+from apps.workflows.bodies import read_bytes
 from apps.workflows.errors import BadRequest, FieldError, KeyInUse, KeyReused
 from store.interfaces import Idempotency, KeptAnswer, KeyClaim, StoreError
 
@@ -42,7 +43,8 @@ async def once(
     """Carry out the request unless it has been, and answer as the first time.
 
     Raises:
-        BadRequest: the key is empty, too long or not printable.
+        BadRequest: the key is empty, too long or not printable, or the body is not what its headers declare.
+        BodyTooLarge: the body is longer than the limit of the application.
         KeyReused: the key came with another body before.
         KeyInUse: the first request with it is being carried out.
     """
@@ -55,7 +57,7 @@ async def once(
     caller = principal_of(request).token_id or ""
     key = hashlib.sha256("\0".join((caller, request.method, path, given)).encode()).hexdigest()
     # Read here so that a body that is too large is refused before anything is stored; it is kept for the handler.
-    fingerprint = hashlib.sha256(await request.read()).hexdigest() if request.body_exists else ""
+    fingerprint = hashlib.sha256(await read_bytes(request)).hexdigest() if request.body_exists else ""
     claim = await keys.claim(key, fingerprint, now)
     if claim.fingerprint != fingerprint:
         raise KeyReused

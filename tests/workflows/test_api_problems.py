@@ -79,6 +79,25 @@ async def test_how_a_body_is_declared(api: Client, data: bytes, headers: dict[st
         answer.problem(status)
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        pytest.param("/workflows", {}, id="is read"),
+        pytest.param("/workflows", {"Idempotency-Key": "k"}, id="is read for its key"),
+        pytest.param("/workflows/a%20b/trigger", {}, id="is not read"),
+    ],
+)
+async def test_a_body_that_cannot_be_unpacked(
+    api: Client, caplog: pytest.LogCaptureFixture, encoding: str, path: str, more: dict[str, str]
+) -> None:
+    headers = JSON | {"Content-Encoding": encoding} | more
+    told = (await api.send("POST", path, data=b"garbage", headers=headers)).problem(400)
+    assert "errors" in told or "Content-Encoding" in told["detail"]
+    assert (await api.get("/workflows")).status == 200
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 async def test_a_body_as_long_as_the_limit_is_read(api: Client) -> None:
     raw = orjson.dumps(GOOD)
     assert (await api.send("POST", "/workflows", data=raw + b" " * (20_000 - len(raw)), headers=JSON)).status == 201
