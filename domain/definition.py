@@ -23,7 +23,8 @@ MAX_ACTIONS = 100
 # What the service adds to a definition when it shows a workflow. Whoever edits what was shown and sends it back meets these.
 ADDED_WHEN_SHOWN: Final = frozenset(
     {
-        "version", "createdAt", "updatedAt", "nextRun", "pausedAt", "lastExecution", "recentExecutions", "retrySchedule",
+        "version", "createdAt", "updatedAt", "archivedAt", "nextRun", "pausedAt", "lastExecution", "recentExecutions",
+        "retrySchedule",
     }
 )  # fmt: skip
 

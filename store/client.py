@@ -114,7 +114,7 @@ class MongoStore:
         wanted = {
             "open_executions": {"lock_key", "stage", "deadline"},
             "executions": {"by_workflow", "by_status", "finished_at"},
-            "workflows": {"next_run", "listed"},
+            "workflows": {"next_run", "listed", "archived_at"},
             "occurrences": {"by_workflow", "last"},
             "backfills": {"by_workflow", "running", "waking", "finished_at"},
             "audit": {"at"},

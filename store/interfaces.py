@@ -127,11 +127,12 @@ class ExecutionFilter:
 
 @dataclass(frozen=True)
 class WorkflowFilter:
-    """Which workflows to list, of those that are not archived; None means any."""
+    """Which workflows to list; None means any."""
 
     prefix: str | None = None
     contains: str | None = None  # anywhere in the id, whatever the case
     trigger_type: str | None = None
+    is_archived: bool = False
 
 
 @dataclass(frozen=True)

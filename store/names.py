@@ -1,10 +1,11 @@
-"""The ids of all workflows, as this process has last read them: where to look, never the answer.
+"""The ids of many workflows, as this process has last read them: where to look, never the answer.
 
 SecantusDB uses no index for a range of ids alone, sorts whatever it finds before it cuts to the limit, and reads every
 document for a regular expression: a page of 25 among 10,000 workflows took as long as reading all of them, on each key that
 somebody typed into the search. So the ids are read once and kept, a few hundred bytes for each. A list asks for the range
 that holds about as many as it needs, and is right however old the ids are; a search asks for those that match. What was
 created elsewhere is found by a search as soon as the ids have been read again, which takes at most a fiftieth of the time.
+Archived workflows are searched likewise, among ids of their own.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ class Names:
         self._reading: asyncio.Task[None] | None = None
 
     def add(self, workflow_id: str) -> None:
-        """Note an id that has just come to be."""
+        """Note an id that has just come to be one of them."""
         self._added.add(workflow_id)
         if self._ids is not None:
             place = bisect_left(self._ids, workflow_id)

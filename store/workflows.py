@@ -22,6 +22,7 @@ from pymongo import ASCENDING, IndexModel, UpdateMany
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
+from domain.instants import EPOCH
 from domain.trigger import TRIGGER_TYPES
 from events.topics import PARTITIONS
 from store.chunks import AT_ONCE, chunks
@@ -55,6 +56,7 @@ class MongoWorkflows:
         self._versions = versions
         self._reads: GroupCommit[str, Workflow | None] = GroupCommit(self._get_all, "get-workflow", observe)
         self._names = Names(self._read_names)
+        self._archived_names = Names(self._read_archived_names)
         self._has_transactions = True  # until the server refuses one
         self._advances: GroupCommit[_Advance, bool] = GroupCommit(self._advance_all, "advance", observe)
 
@@ -64,6 +66,7 @@ class MongoWorkflows:
             [
                 IndexModel([("next_run", ASCENDING)], name="next_run", sparse=True),  # due
                 IndexModel([("trigger_type", ASCENDING), ("_id", ASCENDING)], name="listed", sparse=True),  # list
+                IndexModel([("archived_at", ASCENDING)], name="archived_at", sparse=True),  # list of archived ones
             ]
         )
 
@@ -155,6 +158,8 @@ class MongoWorkflows:
                     "$unset": {"next_run": "", "trigger_type": ""},
                 },
             )
+        if result.matched_count:
+            self._archived_names.add(workflow.workflow_id)
         return bool(result.matched_count)
 
     async def _keep(self, head: Document) -> None:
@@ -165,9 +170,9 @@ class MongoWorkflows:
 
     async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
         """Return workflows by id, with ids greater than ``after``."""
-        names = await self._names.current()
-        if where.contains:
-            return await self._search(where, containing(names, where.contains, where.prefix, after), limit)
+        names = await (self._archived_names if where.is_archived else self._names).current()
+        if where.contains or where.is_archived:
+            return await self._search(where, containing(names, where.contains or "", where.prefix, after), limit)
         prefix = where.prefix or ""
         is_further = after is not None and after >= prefix
         lower: Document = {"$gt": after} if is_further else {"$gte": prefix} if prefix else {}
@@ -203,15 +208,20 @@ class MongoWorkflows:
         while len(found) < limit and (chunk := [*islice(ids, min(limit, AT_ONCE))]):
             async with translated():
                 documents = {each["_id"]: each async for each in self._heads.find({"_id": {"$in": chunk}})}
-            for workflow_id in chunk:
-                document = documents.get(workflow_id, {})
-                if "trigger_type" in document and where.trigger_type in (None, document["trigger_type"]):
-                    found.append(_from_document(document))
+            for workflow in (_from_document(documents[each]) for each in chunk if each in documents):
+                is_archived = workflow.archived_at is not None
+                trigger_type = workflow.definition["trigger"]["type"]
+                if is_archived == where.is_archived and where.trigger_type in (None, trigger_type):
+                    found.append(workflow)
         return found[:limit]
 
     async def _read_names(self) -> Ids:
         async with translated():
             return [document["_id"] async for document in self._heads.find({}, {"_id": 1})]
+
+    async def _read_archived_names(self) -> Ids:
+        async with translated():
+            return [document["_id"] async for document in self._heads.find({"archived_at": {"$gt": EPOCH}}, {"_id": 1})]
 
     async def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
         """Yield the workflows with ``next_run`` up to ``until``, soonest first."""

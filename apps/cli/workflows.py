@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,9 @@ def list_workflows(
     prefix: Annotated[
         str | None, typer.Option(metavar="TEXT", show_default=False, help="Only ids that begin with this.")
     ] = None,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Those that are archived, instead of those that are not.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 100,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
@@ -31,9 +35,11 @@ def list_workflows(
     """List the workflows and when they run next."""
     form = chosen(output_format, as_json)
     with Client(url) as client:
-        page = client.page("workflows", limit=limit, query={"prefix": prefix})
+        page = client.page("workflows", limit=limit, query={"prefix": prefix, "archived": "true" if archived else None})
     if form is not Format.TABLE:
         output.data(page.items, form)
+    elif not page.items and archived:
+        output.line(f"No archived workflow begins with {prefix}." if prefix else "No workflow is archived.")
     elif not page.items:
         output.line(f"No workflow begins with {prefix}." if prefix else "There are no workflows yet.")
         output.note("Create one from a file: wf apply FILE.yaml (`wf apply --help` shows one)")
@@ -46,7 +52,7 @@ def list_workflows(
                     str(item.get("workflowId", "-")),
                     trigger_words(output.members(item, "trigger")),
                     output.status(output.members(item, "trigger").get("status")),
-                    "paused" if item.get("pausedAt") else output.relative(item.get("nextRun"), present),
+                    _next_run_words(item, present),
                     str(len(item.get("actions") or ())),
                     str(item.get("version", "-")),
                     output.relative(item.get("updatedAt"), present),
@@ -146,6 +152,13 @@ def trigger_words(trigger: Mapping[str, Any]) -> str:
         shown = expressions if isinstance(expressions, str) else ", ".join(map(str, expressions))
         return f"cron {shown} ({trigger.get('timezone', 'UTC')})"
     return f"once, at {trigger.get('at', '?')}" if kind == "once" else str(kind)
+
+
+def _next_run_words(workflow: Mapping[str, Any], present: datetime) -> str:
+    """Return when a workflow runs next, or why it does not."""
+    if workflow.get("archivedAt"):
+        return "archived"
+    return "paused" if workflow.get("pausedAt") else output.relative(workflow.get("nextRun"), present)
 
 
 def _options(value: Any) -> str:

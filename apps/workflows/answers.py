@@ -153,6 +153,7 @@ class WorkflowSummary(DefinitionShown):
     created_at: datetime
     updated_at: datetime
     next_run: datetime | None
+    archived_at: datetime | None = Field(default=None, description="Only of a workflow that is archived.")
     paused_at: datetime | None = Field(default=None, description="Only of a workflow that is paused.")
     recent_executions: list[RecentExecution] | None = Field(
         default=None, description="Its newest executions, newest first; only in lists that ask for them."

@@ -24,7 +24,8 @@ _STEPS = {"actions": "actions", "onFailure": "on_failure", "finally": "finally_"
 def workflow(stored: Workflow, holder: Execution | None) -> dict[str, Any]:
     """Return a workflow as lists show it; ``holder`` is its open execution."""
     definition = WorkflowDefinition.from_document(dict(stored.definition)).to_wire()
-    paused = stored.paused_at is not None
+    archived = stored.archived_at is not None
+    paused = stored.paused_at is not None and not archived
     definition["trigger"]["status"] = (
         "paused" if paused and holder is None else trigger_status(holder.status if holder else None)
     )
@@ -34,6 +35,7 @@ def workflow(stored: Workflow, holder: Execution | None) -> dict[str, Any]:
         "createdAt": instant(stored.created_at),
         "updatedAt": instant(stored.updated_at),
         "nextRun": instant(stored.next_run),
+        **({"archivedAt": instant(stored.archived_at)} if archived else {}),
         **({"pausedAt": instant(stored.paused_at)} if paused else {}),
     }
 

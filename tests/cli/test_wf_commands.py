@@ -91,6 +91,19 @@ async def test_a_list_tells_that_a_workflow_is_paused_while_it_is_busy(api: Fake
     assert result.widest <= 80
 
 
+async def test_what_is_archived_is_listed_when_asked_for(api: FakeApi, wf: Run) -> None:
+    assert (await wf("list", "--archived")).out == "No workflow is archived.\n"
+    api.add("nightly", {"type": "periodic", "interval": "10s"}, archivedAt=seconds_ago(70), updatedAt=seconds_ago(70))
+    api.add("hourly")
+    assert "nightly" not in (await wf("list")).out
+    result = await wf("list", "--archived")
+    assert [line.split() for line in result.out.splitlines()[1:]] == [
+        ["nightly", "every", "10s", "idle", "archived", "1", "1", "1m", "ago"]
+    ]
+    assert result.widest <= 80
+    assert "No archived workflow begins with x." in (await wf("list", "--archived", "--prefix", "x")).out
+
+
 async def test_a_list_follows_cursors_and_says_when_there_is_more(api: FakeApi, wf: Run) -> None:
     for number in range(505):
         api.add(f"w-{number:04}")

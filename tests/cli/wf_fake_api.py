@@ -154,6 +154,7 @@ class FakeApi:
                     for item in kept().values()
                     if item[key] > cursor
                     and item.get("workflowId", "").startswith(request.query.get("prefix", ""))
+                    and ("archivedAt" in item) == ("archived" in request.query)
                     and all(item[name] in values.split(",") for name, values in wanted.items())
                 ),
                 key=lambda item: item[key],

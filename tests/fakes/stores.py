@@ -259,7 +259,7 @@ class FakeWorkflows:
                 (not where.prefix or workflow.workflow_id.startswith(where.prefix))
                 and (not where.contains or where.contains.lower() in workflow.workflow_id.lower())
                 and (where.trigger_type is None or workflow.definition["trigger"]["type"] == where.trigger_type)
-                and workflow.archived_at is None
+                and (workflow.archived_at is not None) == where.is_archived
                 and (after is None or workflow.workflow_id > after)
             )
 

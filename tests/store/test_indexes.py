@@ -16,7 +16,7 @@ from domain.execution import Admission, Cause, Ended, Status
 from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
 from store.client import MongoStore
-from store.interfaces import Advance, ExecutionFilter, Workflow
+from store.interfaces import Advance, ExecutionFilter, Workflow, WorkflowFilter
 from tests.store.test_backfills import backfill
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -101,6 +101,7 @@ QUESTIONS = {
     "how late the scheduler is": lambda store: store.workflows.overdue_since(at(5)),
     "a schedule that advances": lambda store: store.workflows.advance("w1", 1, at(1), Advance(at(99))),
     "a workflow": lambda store: store.workflows.get("w1"),
+    "archived workflows": lambda store: store.workflows.list(WorkflowFilter(is_archived=True), after=None, limit=5),
     "retries and delays that are due": lambda store: store.executions.waking(at(5), SOME, 9),
     "executions whose time is over": lambda store: store.executions.expiring(at(5), SOME, 9),
     "what waits in line": lambda store: store.executions.queued(SOME, 9),

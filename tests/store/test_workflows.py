@@ -120,6 +120,27 @@ async def test_listing(store):
     assert await listed(prefix="a", after="a1") == ["a2"]
     assert await listed(trigger_type="manual") == ["a1", "b1"]
     assert await listed(contains="2") == ["a2"]
+    assert await listed(is_archived=True) == ["b2"]
+
+
+async def test_what_is_archived_is_listed_on_its_own(store):
+    async def listed(after=None, limit=10, **where):
+        where = WorkflowFilter(is_archived=True, **where)
+        return [w.workflow_id for w in await store.workflows.list(where, after=after, limit=limit)]
+
+    for name, trigger in (("a1", "manual"), ("a2", "periodic"), ("b1", "manual"), ("b2", "cron")):
+        await store.workflows.create(workflow(name, trigger=trigger))
+    assert await listed() == []
+    for name in ("b1", "a2", "a1"):
+        await store.workflows.archive(await store.workflows.get(name), at(1))
+    assert await listed() == ["a1", "a2", "b1"]
+    assert await listed(limit=2) == ["a1", "a2"]
+    assert await listed(after="a2") == ["b1"]
+    assert await listed(prefix="a") == ["a1", "a2"]
+    assert await listed(trigger_type="manual") == ["a1", "b1"]
+    assert await listed(contains="2") == ["a2"]
+    await store.workflows.create(workflow("a2"))
+    assert await listed() == ["a1", "b1"]
 
 
 async def test_what_is_due(store):

@@ -232,7 +232,8 @@ class MemoryWorkflows:
         return [
             workflow
             for workflow in found
-            if workflow.archived_at is None and where.trigger_type in (None, workflow.definition["trigger"]["type"])
+            if (workflow.archived_at is not None) == where.is_archived
+            and where.trigger_type in (None, workflow.definition["trigger"]["type"])
         ][:limit]
 
 

@@ -122,6 +122,7 @@ async def test_a_chunked_body_is_cut_at_the_limit(api: Client) -> None:
         pytest.param("/workflows?cursor=nonsense", ["cursor"], id="cursor"),
         pytest.param("/workflows?cursor=%00", ["cursor"], id="cursor of NUL"),
         pytest.param("/workflows?triggerType=weekly", ["triggerType"], id="trigger type"),
+        pytest.param("/workflows?archived=perhaps", ["archived"], id="neither true nor false"),
         pytest.param("/workflows?trigger_type=manual", ["trigger_type"], id="snake case"),
         pytest.param("/workflows?prefix=%F4%8F%BF%BF", ["prefix"], id="prefix no id has"),
         pytest.param("/workflows?a=1&limit=x", ["limit", "a"], id="two errors"),

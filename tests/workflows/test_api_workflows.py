@@ -206,6 +206,22 @@ async def test_delete_archives_and_history_stays(api: Client, store: MemoryStore
     assert len((await api.get("/executions?workflowId=a")).body["items"]) == 1
 
 
+async def test_what_is_archived_is_listed_when_asked_for(api: Client, clock: Clock) -> None:
+    await api.create("nightly", trigger=PERIODIC)
+    await api.create("nightly-report")
+    await api.send("POST", "/workflows/nightly/pause")
+    clock.move(60)
+    await api.send("DELETE", "/workflows/nightly")
+    listed = (await api.get("/workflows")).body["items"]
+    assert [(item["workflowId"], "archivedAt" in item) for item in listed] == [("nightly-report", False)]
+    (archived,) = (await api.get("/workflows?archived=true&prefix=night&triggerType=periodic&recent=3")).body["items"]
+    assert archived["workflowId"] == "nightly"
+    assert archived["archivedAt"] == archived["updatedAt"] != archived["createdAt"]
+    assert (archived["nextRun"], archived["trigger"]["status"], archived["recentExecutions"]) == (None, "idle", [])
+    assert "pausedAt" not in archived
+    assert (await api.get("/workflows?archived=true&search=report")).body["items"] == []
+
+
 async def test_an_archived_id_may_be_taken_again(api: Client) -> None:
     await api.create("a")
     await api.send("DELETE", "/workflows/a")

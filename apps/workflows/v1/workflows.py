@@ -53,6 +53,7 @@ class WorkflowQuery(Page):
         default=None, description="What the id contains, whatever the case."
     )
     trigger_type: Literal["manual", "periodic", "cron", "once"] | None = None
+    archived: bool = Field(default=False, description="Those that are archived, instead of those that are not.")
     recent: int = Field(default=0, ge=0, le=30, description="How many of its newest executions each workflow shows.")
 
 
@@ -100,7 +101,9 @@ class Workflows(Resource):
     async def get(self, request: web.Request) -> web.Response:
         """Return a page of workflows by id."""
         query = read_query(WorkflowQuery, request)
-        where = WorkflowFilter(prefix=query.prefix, contains=query.search, trigger_type=query.trigger_type)
+        where = WorkflowFilter(
+            prefix=query.prefix, contains=query.search, trigger_type=query.trigger_type, is_archived=query.archived
+        )
         found = await self.app.store.workflows.list(where, after=query.cursor, limit=query.limit + 1)
         page, following = cursors.cut(found, query.limit, lambda stored: stored.workflow_id)
         holders = await self.app.store.executions.holders([place for stored in page for place in _places(stored)])
