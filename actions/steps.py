@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from actions.wording import told
 from domain.action import Action
 from templates.errors import BadTemplate, RenderError
 from templates.fields import Fields, Path, shown
@@ -86,11 +87,11 @@ class Step:
             return kind.model_validate(wire, context=context)
         except ValidationError as error:
             if not _write_texts(wire, error):
-                raise RenderError(_first(error)) from None
+                raise RenderError(_first(error, wire)) from None
         try:
             return kind.model_validate(wire, context=context)
         except ValidationError as error:
-            raise RenderError(_first(error)) from None
+            raise RenderError(_first(error, wire)) from None
 
 
 def _named_secrets(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
@@ -125,8 +126,6 @@ def _write_texts(wire: dict[str, Any], error: ValidationError) -> bool:
     return changed
 
 
-def _first(error: ValidationError) -> str:
-    detail = error.errors(include_url=False, include_context=False)[0]
-    place = shown(tuple(detail["loc"]))
-    message = detail["msg"].removeprefix("Value error, ")
+def _first(error: ValidationError, wire: Mapping[str, Any]) -> str:
+    place, message = told(error.errors(include_url=False)[0], wire)
     return f"{place}: {message}" if place else message

@@ -14,6 +14,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
+TOKEN_NAME_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$"
+
 
 class Scope(str, Enum):
     """What a token allows; each scope includes the ones before it."""

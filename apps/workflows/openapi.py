@@ -13,9 +13,8 @@ from apps import access
 from apps.operations import Answer, Operation
 from apps.workflows import errors, problems
 from apps.workflows.answers import Problem
-from apps.workflows.field_errors import EXECUTION_ID_RULE, WORKFLOW_ID_RULE
 from domain.access import Scope
-from domain.identifiers import EXECUTION_ID_PATTERN, WORKFLOW_ID_PATTERN
+from domain.identifiers import EXECUTION_ID_PATTERN, EXECUTION_ID_RULE, WORKFLOW_ID_PATTERN, WORKFLOW_ID_RULE
 from store.interfaces import StoreUnavailable
 
 Schema = dict[str, Any]

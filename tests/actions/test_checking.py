@@ -242,6 +242,14 @@ def test_what_a_field_does_not_take_is_told_by_its_name():
         ("topic", {"type": "publish", "topic": "{{ input.x }}"}, "{{ t }}", "topic: must be a topic"),
         ("duration", {"type": "delay", "duration": "{{ input.x }}"}, "{{ 1 }}", "duration: '{{ 1 }}' is not a duration"),
         ("instant", {"type": "delay", "until": "{{ input.x }}"}, "{% 1 %}", "until: '{% 1 %}' is not an instant"),
+        ("null", {"url": "{{ input.x }}"}, None, "url: must be a string, not null"),
+        ("long text", {"url": "{{ input.x }}"}, "x" * 9000, "url: must be at most 8192 characters long"),
+        (
+            "user",
+            {"auth": {"type": "basic", "username": "{{ input.x }}", "passwordSecret": "P"}},
+            "a:b",
+            "auth.username: must hold no ':'",
+        ),
     ],
 )
 def test_what_was_rendered_is_checked_even_where_it_looks_like_a_template(word, action, rendered, said):

@@ -98,6 +98,12 @@ async def test_a_body_that_cannot_be_unpacked(
     assert [record for record in caplog.records if record.exc_info] == []
 
 
+async def test_what_a_dry_run_cannot_render_is_told_as_a_wrong_field_is(api: Client) -> None:
+    await api.create("a", actions=[{"type": "log", "message": "{{ input.x }}"}])
+    answer = await api.send("POST", "/workflows/a/dry-run", json={"input": {"x": None}})
+    assert [step["error"] for step in answer.body["steps"]] == ["message: must be a string, not null"]
+
+
 async def test_a_body_as_long_as_the_limit_is_read(api: Client) -> None:
     raw = orjson.dumps(GOOD)
     assert (await api.send("POST", "/workflows", data=raw + b" " * (20_000 - len(raw)), headers=JSON)).status == 201

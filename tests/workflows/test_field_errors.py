@@ -6,8 +6,12 @@ import pytest
 from pydantic import ValidationError
 
 from actions.registry import WorkflowDefinition
-from apps.workflows.field_errors import LONGEST_MESSAGE, RULES, field_errors
+from actions.wording import LONGEST_MESSAGE, RULES
+from apps.workflows.field_errors import field_errors
+from apps.workflows.queries import Page, Query
 from domain.durations import DURATION_PATTERN
+from domain.rates import RATE_PATTERN
+from tests.workflows.test_bodies import read_from_bodies
 
 LOG = {"type": "log", "message": "hello"}
 HTTP = {"type": "http-request", "url": "https://example.org", "method": "GET"}
@@ -129,7 +133,7 @@ def test_a_message_is_bounded() -> None:
     assert all(len(field) <= 200 for field in found)
 
 
-def test_no_field_of_a_definition_is_told_to_match_a_regular_expression() -> None:
+def test_no_field_is_told_to_match_a_regular_expression() -> None:
     def patterns(schema: Any) -> set[str]:
         if isinstance(schema, list):
             return {pattern for item in schema for pattern in patterns(item)}
@@ -138,5 +142,6 @@ def test_no_field_of_a_definition_is_told_to_match_a_regular_expression() -> Non
         own = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
         return own | patterns(list(schema.values()))
 
-    # Durations are checked, and told of, by their own code.
-    assert patterns(WorkflowDefinition.model_json_schema()) - {DURATION_PATTERN} <= RULES.keys()
+    # Durations and rates are checked, and told of, by their own code.
+    read = [WorkflowDefinition, *read_from_bodies(), *Query.__subclasses__(), *Page.__subclasses__()]
+    assert patterns([model.model_json_schema() for model in read]) - {DURATION_PATTERN, RATE_PATTERN} <= RULES.keys()

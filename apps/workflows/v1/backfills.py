@@ -17,13 +17,12 @@ from apps.workflows.errors import (
     UnknownBackfill,
     UnknownWorkflow,
 )
-from apps.workflows.field_errors import EXECUTION_ID_RULE
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import Cancellation
 from apps.workflows.v1.workflows import check_id
 from apps.workflows.views import Resource
 from domain.access import Scope
-from domain.identifiers import execution_id, is_execution_id
+from domain.identifiers import EXECUTION_ID_RULE, execution_id, is_execution_id
 
 
 class BackfillQuery(Page):

@@ -31,14 +31,13 @@ from apps.workflows.errors import (
     UnknownVersion,
     UnknownWorkflow,
 )
-from apps.workflows.field_errors import EXECUTION_ID_RULE
 from apps.workflows.queries import Page, Query, read_query
 from apps.workflows.repetition import Repeat
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.durations import Duration, duration_text, parse_duration
 from domain.execution import Status
-from domain.identifiers import WORKFLOW_ID_PATTERN, is_execution_id
+from domain.identifiers import EXECUTION_ID_RULE, WORKFLOW_ID_PATTERN, is_execution_id
 from domain.instants import EPOCH, INSTANT_RULE, instant
 from domain.model import Model
 from store.interfaces import ExecutionFilter

@@ -10,11 +10,10 @@ from pydantic import Field
 
 from apps.access import AccessError
 from apps.operations import Answer, Operation
-from apps.workflows.field_errors import EXECUTION_ID_RULE
 from apps.workflows.live import Update, Watcher
 from apps.workflows.queries import Query, read_query
 from apps.workflows.views import Resource
-from domain.identifiers import EXECUTION_ID_PATTERN, WORKFLOW_ID_PATTERN
+from domain.identifiers import EXECUTION_ID_PATTERN, EXECUTION_ID_RULE, WORKFLOW_ID_PATTERN
 from events.wire import json_bytes
 from store.interfaces import StoreUnavailable
 

@@ -13,7 +13,7 @@ from apps.workflows.bodies import read_model
 from apps.workflows.errors import UnknownToken
 from apps.workflows.queries import Page, read_query
 from apps.workflows.views import Resource
-from domain.access import Scope, Token, digest, write_token
+from domain.access import TOKEN_NAME_PATTERN, Scope, Token, digest, write_token
 from domain.durations import Duration, parse_duration
 from domain.model import Model
 from store.interfaces import AuditFilter
@@ -30,7 +30,7 @@ def _is_of_a_token(value: Any) -> Any:
 class TokenBody(Model):
     """A token to make."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=TOKEN_NAME_PATTERN)] = Field(
         description="Whose it is, or what for; shown in lists and in the audit log."
     )
     scope: Annotated[Scope, BeforeValidator(_is_of_a_token)] = Field(

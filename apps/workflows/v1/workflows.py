@@ -21,14 +21,14 @@ from apps.workflows.errors import (
     NotTriggeredByHand,
     UnknownWorkflow,
 )
-from apps.workflows.field_errors import WORKFLOW_ID_RULE, field_errors
+from apps.workflows.field_errors import field_errors
 from apps.workflows.preconditions import read_before
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import execution_address
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.execution import Execution, Status
-from domain.identifiers import WORKFLOW_ID_PATTERN, execution_id, is_workflow_id
+from domain.identifiers import WORKFLOW_ID_PATTERN, WORKFLOW_ID_RULE, execution_id, is_workflow_id
 from domain.inputs import BadInput
 from domain.model import Model
 from domain.overlap import Overlap
