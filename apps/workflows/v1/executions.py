@@ -72,6 +72,7 @@ def _statuses(text: str) -> frozenset[Status]:
 Instant = Annotated[AwareDatetime, BeforeValidator(_is_written_out), AfterValidator(_in_range)]
 
 
+_BY_ID: Final = "as its id tells: of a tick, when it was due; an id of your own tells it only as a UUID of version 7"
 _NAMED: Final = WithJsonSchema(
     {"type": "array", "items": {"type": "string", "enum": list(dict.fromkeys(status.shown for status in Status))}}
 )
@@ -87,8 +88,10 @@ class ExecutionQuery(Page):
     statuses: Annotated[frozenset[Status], BeforeValidator(_statuses), _NAMED] | None = Field(
         default=None, alias="status", description="One or several, as a comma list or repeated."
     )
-    created_from: Instant | None = Field(default=None, alias="from", description="Asked for at this instant or later.")
-    created_to: Instant | None = Field(default=None, alias="to", description="Asked for before this instant.")
+    created_from: Instant | None = Field(
+        default=None, alias="from", description=f"Asked for at this instant or later; {_BY_ID}."
+    )
+    created_to: Instant | None = Field(default=None, alias="to", description=f"Asked for before this instant; {_BY_ID}.")
 
     @field_validator("created_to")
     @classmethod
