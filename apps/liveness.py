@@ -23,7 +23,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -263,7 +263,7 @@ class Liveness(Service):
             return {}
         asked = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
         ends = await self._inquiries.ask(lambda _, consumer: consumer.end_offsets(asked))
-        positions = await self._positions(partitions)
+        positions = await self._positions(frozenset(partitions))
         # Faust has no public names for what it has yet to commit.
         pending = {message.tp for message in list(ours._unacked_messages)} | {tp for tp in partitions if ours._acked.get(tp)}
         return {
@@ -276,15 +276,15 @@ class Liveness(Service):
             for tp, there in zip(partitions, asked, strict=True)
         }
 
-    async def _positions(self, partitions: Sequence[TP]) -> dict[TP, int]:
+    async def _positions(self, partitions: frozenset[TP]) -> dict[TP, int]:
         """Return how far our own consumer has read, or nothing where it does not even answer."""
-        # The position also passes what holds no record, such as the markers of transactions.
-        positions = [self.app.consumer.position(tp) for tp in partitions]
+        ours: Any = self.app.consumer
         try:
-            found = await asyncio.wait_for(asyncio.gather(*positions), ASK_TIMEOUT / 2)
+            # The position also passes what holds no record, such as the markers of transactions.
+            found: dict[TP, int] = await asyncio.wait_for(ours.positions(partitions), ASK_TIMEOUT / 2)
         except (asyncio.TimeoutError, IllegalStateError):  # the latter where a rebalance has taken them away meanwhile
             return {}
-        return {tp: position or 0 for tp, position in zip(partitions, found, strict=True)}
+        return found
 
     async def _database_answers(self) -> bool:
         try:

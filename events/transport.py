@@ -32,7 +32,7 @@ connection.use()
 
 log = structlog.get_logger(__name__)
 
-IDLE_WAIT_MS = 500
+IDLE_WAIT_MS = 1000
 
 
 class _Active:
@@ -161,6 +161,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         return {tp: await consumer.committed(tp) or 0 for tp in partitions}
 
+    async def positions(self, partitions: frozenset[TP]) -> dict[TP, int]:
+        """Return the offset of the record that is to be fetched next in each partition."""
+        consumer = self._ensure_consumer()
+        return {tp: await consumer.position(tp) or 0 for tp in partitions}
+
 
 class RebalanceListener(driver.ConsumerRebalanceListener):
     """Numbers the generations of this consumer by itself: each rebalance begins a new one, and none comes back.
@@ -203,6 +208,15 @@ class Consumer(driver.Consumer):
             self._thread.committed_offsets,  # type: ignore[attr-defined]
             partitions,
         )
+        return offsets
+
+    async def positions(self, partitions: frozenset[TP]) -> dict[TP, int]:
+        """Return the offset of the record that is to be fetched next in each partition.
+
+        Raises:
+            aiokafka.errors.IllegalStateError: one of them has been taken away.
+        """
+        offsets: dict[TP, int] = await self._thread.call_thread(self._thread.positions, partitions)  # type: ignore[attr-defined]
         return offsets
 
     async def perform_seek(self) -> None:
@@ -274,6 +288,12 @@ class Consumer(driver.Consumer):
                 return WaitResults([first], [end.value], False)
             raise
         return await super().wait_first(_resumed(first, waits_for), *others, timeout=timeout)
+
+    async def verify_all_partitions_active(self) -> None:
+        """Leave it to :mod:`apps.liveness`, which judges what is read by what there is to read.
+
+        Faust's look, at each partition in a task of its own, took a tenth of the CPU time of an idle runner.
+        """
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)

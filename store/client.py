@@ -70,7 +70,7 @@ class MongoStore:
             socketTimeoutMS=milliseconds,
             timeoutMS=milliseconds * 2,
             # How long a server that took itself for no primary is left alone: less than an operation is given.
-            heartbeatFrequencyMS=max(500, milliseconds // 2),
+            heartbeatFrequencyMS=max(500, milliseconds),
             # Asked that often, a server need not also tell changes by itself; that takes one more connection of each client
             # and a third of what an idle one costs.
             serverMonitoringMode="poll",

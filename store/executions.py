@@ -656,12 +656,12 @@ class MongoExecutions:
 
     async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return pending executions handed out before ``before``; also moves what was ended but left among the open."""
-        where = {"shard": {"$in": sorted(shards)}}
-        ended = await self._find(self._live, {"stage": _ENDED, **where}, limit=limit)
-        if ended:
+        stages = {"$gte": _ENDED, "$lte": _at(Status.PENDING, before)}  # one query: no other stage lies between these two
+        query = {"stage": stages, "shard": {"$in": sorted(shards)}}
+        found = await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=limit)
+        if ended := [execution for execution in found if execution.status in TERMINAL]:
             await self._move(ended)
-        query = {"stage": _up_to(Status.PENDING, before), **where}
-        return await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=limit)
+        return [execution for execution in found if execution.status not in TERMINAL]
 
     async def line(self, workflow_id: str) -> Sequence[Execution]:
         """Return the queued executions of a workflow, the one that waits longest first."""

@@ -116,18 +116,16 @@ class SchedulerApp(ServiceApp):
             publisher=publisher,
             agenda=self.agenda,
             clock=wall_clock,
+            lookahead=settings.lookahead,
             page=settings.scheduler_page,
             metrics=self.scheduler_metrics,
         )
+        taken = Taken(self._request_log, clock=wall_clock, republish_after=settings.republish_after)
         orphans = Orphans(
             executions=self.store.executions,
             runners=self.store.runners,
             publisher=publisher,
-            taken=Taken(
-                self._request_log,
-                clock=wall_clock,
-                republish_after=settings.republish_after,
-            ),
+            taken=taken,
             withdraw_if_passed_over=ticks.withdraw_if_passed_over,
             endings=endings,
             agenda=self.agenda,
@@ -149,6 +147,7 @@ class SchedulerApp(ServiceApp):
             backfills=backfills,
             orphans=orphans,
             endings=endings,
+            taken=taken,
             skew=Skew(
                 server_time=self.store.time, clock=wall_clock, monotonic=time.monotonic, metrics=self.scheduler_metrics
             ),

@@ -22,8 +22,6 @@ from store.interfaces import Executions, StoreUnavailable, Workflows
 
 log = structlog.get_logger(__name__)
 
-LOOKAHEAD = timedelta(seconds=5)
-
 
 class Endings:
     """Ends executions and sees to it that the runners hear of it."""
@@ -36,6 +34,7 @@ class Endings:
         publisher: Publisher,
         agenda: Agenda,
         clock: Clock,
+        lookahead: timedelta,
         page: int,
         metrics: Metrics,
     ) -> None:
@@ -44,6 +43,7 @@ class Endings:
         self._publisher = publisher
         self._agenda = agenda
         self._clock = clock
+        self._lookahead = lookahead
         self._page = page
         self._metrics = metrics
 
@@ -73,12 +73,12 @@ class Endings:
             self._arm("untold", execution)
 
     async def read_deadlines(self) -> None:
-        """Arm the deadlines of the next seconds.
+        """Arm the deadlines until a little after the next pass.
 
         Raises:
             StoreUnavailable: the store cannot be reached.
         """
-        for execution in await self._executions.expiring(self._clock() + LOOKAHEAD, self._agenda.shards, self._page):
+        for execution in await self._executions.expiring(self._clock() + self._lookahead, self._agenda.shards, self._page):
             self._arm("deadline", execution)
 
     def _arm(self, kind: str, execution: Execution) -> None:

@@ -5,7 +5,7 @@ database by the next pass, which follows every assignment of partitions at once 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
@@ -19,6 +19,7 @@ from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.retries import Retries
 from apps.scheduler.skew import Skew
+from apps.scheduler.taken import Taken
 from apps.scheduler.ticks import Ticks
 from store.interfaces import StoreUnavailable
 
@@ -38,6 +39,7 @@ class Passes:
         backfills: Backfills,
         orphans: Orphans,
         endings: Endings,
+        taken: Taken,
         skew: Skew,
         census: Census,
         monotonic: Monotonic,
@@ -50,6 +52,8 @@ class Passes:
         self._backfills = backfills
         self._orphans = orphans
         self._endings = endings
+        self._taken = taken
+        self._resting_at: Mapping[int, int] | None = None  # the requests, when deadlines were read the last time
         self._skew = skew
         self._census = census
         self._monotonic = monotonic
@@ -69,16 +73,20 @@ class Passes:
             await self._attempt("retries", self._retries.read)
             await self._attempt("line", self._line.read)
             await self._attempt("backfills", self._backfills.read)
+            await self._attempt("deadlines", self._endings.read_deadlines)
             await self._attempt("untold", self._endings.read_untold)
             await self._attempt("skew", self._skew.look)
             self._metrics.pass_seconds.set(self._monotonic() - began)
 
     async def watch_deadlines(self) -> None:
-        """Arm what is soon over its time. Never raises.
+        """Arm what is over its time before the next pass can see it, and was requested only now. Never raises.
 
-        More often than a pass: an execution may be admitted with less time than there is between two of those.
+        To be called every second, after :meth:`watch_requests`: an execution may have less time than there is between two
+        passes. Of what is queued, the one in front has run out of time before, and the next is requested then.
         """
-        if self._agenda.shards:
+        resting_at = self._taken.resting_at
+        if self._agenda.shards and (resting_at is None or resting_at != self._resting_at):
+            self._resting_at = resting_at
             await self._attempt("deadlines", self._endings.read_deadlines)
 
     async def watch_requests(self) -> None:

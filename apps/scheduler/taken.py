@@ -108,6 +108,11 @@ class Taken:
         """For each shard, until which instant nothing waits for a runner any more; shards not known are missing."""
         return self._until
 
+    @property
+    def resting_at(self) -> Mapping[int, int] | None:
+        """How far the requests of each shard go, where runners have taken all of them; None where they have not."""
+        return None if any(self._ahead.values()) else dict(self._ends)
+
     async def look(self) -> None:
         """Look how far the requests go, and how far the runners are; to be called every second or so.
 

@@ -10,9 +10,8 @@ from apps.scheduler.settings import SchedulerSettings
 
 _PATIENCE = 0.05
 _LATER_LOOKS = (1.0, 1.0, 1.0)  # seconds between them
-DEADLINE_INTERVAL = 1.0  # seconds; no timeout is shorter
 _RETENTION_INTERVAL = 60.0
-_REQUESTS_INTERVAL = 1.0  # what a dead scheduler has not published is late by as much
+_REQUESTS_INTERVAL = 1.0  # what a dead scheduler has not published is late by as much; no timeout is shorter
 
 
 def is_calm(app: faust.App) -> bool:
@@ -49,9 +48,6 @@ def install(app: faust.App, passes: Passes, retention: Retention, settings: Sche
     async def watch_requests() -> None:
         """Looks how far the requests are taken; while partitions move as well, for whatever is lost in that is due then."""
         await passes.watch_requests()
-
-    async def watch_deadlines() -> None:
-        """Ends what is over its time."""
         if is_calm(app):
             await passes.watch_deadlines()
 
@@ -60,7 +56,6 @@ def install(app: faust.App, passes: Passes, retention: Retention, settings: Sche
         if is_calm(app):
             await retention.sweep()
 
-    app.timer(min(settings.scheduler_interval, DEADLINE_INTERVAL), name="watch_deadlines")(watch_deadlines)
     app.timer(settings.scheduler_interval, name="look_ahead")(look_ahead)
     app.timer(settings.scheduler_watch_interval, name="watch_runners")(watch_runners)
     app.timer(_REQUESTS_INTERVAL, name="watch_requests")(watch_requests)

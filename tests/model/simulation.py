@@ -760,12 +760,13 @@ class Scheduler(Process):
         )
         self.retries = Retries(executions=executions, lookahead=lookahead, page=100, **shared)
         self.line = Line(executions=executions, page=100, **shared)
-        endings = Endings(executions=executions, workflows=workflows, page=100, **shared)
+        endings = Endings(executions=executions, workflows=workflows, lookahead=lookahead, page=100, **shared)
+        taken = Taken(self, clock=clock, republish_after=REPUBLISH)
         orphans = Orphans(
             executions=executions,
             runners=Facade(self, world.runners_store),
             withdraw_if_passed_over=ticks.withdraw_if_passed_over,
-            taken=Taken(self, clock=clock, republish_after=REPUBLISH),
+            taken=taken,
             monotonic=world.loop.time,
             republish_after=REPUBLISH,
             stale_after=STALE,
@@ -793,6 +794,7 @@ class Scheduler(Process):
             ),
             orphans=orphans,
             endings=endings,
+            taken=taken,
             skew=Skew(server_time=self._server_time, clock=clock, monotonic=world.loop.time, metrics=metrics),
             census=Census(FakeExecutions(), clock=clock, monotonic=world.loop.time, registry=CollectorRegistry()),
             monotonic=world.loop.time,
@@ -816,8 +818,11 @@ class Scheduler(Process):
         self.agenda.start()
         self.spawn(self._every(5, self.passes.look_ahead))
         self.spawn(self._every(2, self.passes.watch_runners))
-        self.spawn(self._every(1, self.passes.watch_requests))
-        self.spawn(self._every(1, self.passes.watch_deadlines))
+        self.spawn(self._every(1, self._watch_requests))
+
+    async def _watch_requests(self) -> None:
+        await self.passes.watch_requests()
+        await self.passes.watch_deadlines()
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:

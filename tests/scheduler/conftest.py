@@ -89,17 +89,16 @@ class Scheduler:
             page=100,
             **shared,
         )
-        self.endings = Endings(executions=world.executions, workflows=world.workflows, page=100, **shared)
+        self.endings = Endings(
+            executions=world.executions, workflows=world.workflows, lookahead=timedelta(seconds=8.5), page=100, **shared
+        )
+        self.taken = Taken(world.requests, clock=clock or world.clock.wall, republish_after=10)
         self.orphans = Orphans(
             endings=self.endings,
             executions=world.executions,
             runners=world.runners,
             withdraw_if_passed_over=self.ticks.withdraw_if_passed_over,
-            taken=Taken(
-                world.requests,
-                clock=clock or world.clock.wall,
-                republish_after=10,
-            ),
+            taken=self.taken,
             monotonic=world.clock.monotonic,
             republish_after=10,
             stale_after=10,
@@ -123,6 +122,7 @@ class Scheduler:
             backfills=self.backfills,
             orphans=self.orphans,
             endings=self.endings,
+            taken=self.taken,
             skew=self.skew,
             census=Census(
                 world.executions,

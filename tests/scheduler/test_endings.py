@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from apps.scheduler.taken import Reach
 from domain.execution import Ended, Status
 from tests.scheduler.memory import START, Crash
 
@@ -13,8 +14,9 @@ def at(seconds):
 
 
 async def live(world, scheduler, seconds):
-    """Let time pass: deadlines are watched every second, a pass is made every 5 s."""
+    """Let time pass: the requests and deadlines are watched every second, a pass is made every 5 s."""
     for number in range(seconds):
+        await scheduler.passes.watch_requests()
         await scheduler.passes.watch_deadlines()
         if number % 5 == 0:
             await scheduler.passes.look_ahead()
@@ -47,6 +49,28 @@ async def test_an_execution_ends_at_its_deadline(world, scheduler, fields):
     assert (ended.status, ended.reason, ended.lock_key) == (Status.FAILED, "timed out after 7s", None)
     assert ended.finished_at == at(7)
     assert not world.executions.ends_untold
+
+
+@pytest.mark.parametrize(
+    "taken", [pytest.param(0, id="that waits in the log for its admission"), pytest.param(1, id="that was taken at once")]
+)
+async def test_one_that_was_requested_between_two_passes_ends_at_its_deadline(world, scheduler, taken):
+    limited(world, "2s")
+    await live(world, scheduler, 1)
+    world.requests.found[3] = Reach(1, taken)
+    if not taken:
+        await live(world, scheduler, 1)
+    deadline = world.clock.wall() + timedelta(seconds=2)
+    world.executions.put("w", "e", deadline=deadline)
+    await live(world, scheduler, 3)
+    assert world.executions.found["e"].finished_at == deadline
+
+
+async def test_while_nothing_is_requested_deadlines_are_read_once_a_pass(world, scheduler):
+    await live(world, scheduler, 1)
+    world.faults.unavailable = {"expiring"}
+    await live(world, scheduler, 10)
+    assert scheduler.registry.get_sample_value("scheduler_failed_passes_total") == 2
 
 
 async def test_the_end_tells_the_timeout_however_long_it_was_asked_for_before_it_was_accepted(world, scheduler):

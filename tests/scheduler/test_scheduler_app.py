@@ -45,7 +45,7 @@ def test_every_module_is_importable():
 def test_agent_and_timers_are_there(app):
     assert [agent.channel.get_topic_name() for agent in app.agents.values()] == [SCHEDULE.name]
     assert app.conf.web_port == 8082
-    assert len(app._app_tasks) == 5
+    assert len(app._app_tasks) == 4
 
 
 def test_settings_come_from_the_environment(monkeypatch):
