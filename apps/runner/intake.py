@@ -111,7 +111,7 @@ class Intake:
         self.acks = OrderedAcks()
         self._soon = timedelta(seconds=republish_after / 2)
         self._started: dict[TP, dict[str, datetime]] = defaultdict(dict)  # taken as certainly new; appended when, in order
-        self._claiming: set[str] = set()
+        self._claiming: set[tuple[str, int]] = set()  # execution and epoch
         self._claimed: OrderedDict[str, int] = OrderedDict()  # by execution: the epoch that was claimed last, and begun here
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -234,7 +234,9 @@ class Intake:
         await self.positions.caught_up(ticket.event.message.partition)
         execution_id, epoch = request.execution_id or "", request.epoch
         live = self.runs.live.get(execution_id)
-        if execution_id in self._claiming or (live is not None and live.run.epoch >= epoch):
+        # Under another epoch it is another request: a later one is not to be lost over an old one that is delivered again.
+        claiming = (execution_id, epoch)
+        if claiming in self._claiming or (live is not None and live.run.epoch >= epoch):
             return None
         asked_before = False
 
@@ -244,11 +246,11 @@ class Intake:
             claimed = await self.executions.claim(execution_id, epoch, self.runner, now())
             return await self._claimed_before(execution_id, epoch) if claimed is None and again else claimed
 
-        self._claiming.add(execution_id)
+        self._claiming.add(claiming)
         try:
             claimed = await self._stubbornly(ask)
         finally:
-            self._claiming.discard(execution_id)
+            self._claiming.discard(claiming)
         if claimed is not None:
             self.runs.cancel(execution_id, below_epoch=claimed.epoch)
             self._claimed[execution_id] = claimed.epoch

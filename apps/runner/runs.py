@@ -177,7 +177,7 @@ class Runs(Service):
         """Make it durable that the outcome ``key`` is about to be brought about; False where the run is not current."""
         while True:
             try:
-                return await self.executions.intend(run.execution_id, run.epoch, key, self.runner, now())
+                return await self.executions.intend(run.execution_id, run.epoch, key, self.runner, run.started_at or now())
             except StoreUnavailable as error:
                 log.warning("intent not written; trying again", execution_id=run.execution_id, error=str(error))
                 await asyncio.sleep(RETRY_DELAY)
@@ -258,8 +258,9 @@ class Runs(Service):
         running = [live for live in due if self.live.get(live.run.execution_id) is live]
         if not running:
             return
-        at = now()
-        marks = [Started(live.run.execution_id, live.run.epoch, self.runner, at) for live in running]
+        marks = [
+            Started(live.run.execution_id, live.run.epoch, self.runner, live.run.started_at or now()) for live in running
+        ]
         try:
             lost = await self.executions.mark_started(marks)
         except StoreUnavailable as error:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from faust.types import TP
 
-from domain.execution import Status
+from domain.execution import Restart, Status
 from events.folding import request_record
 from events.topics import ACTION_RESULT, EXECUTION, partition_of
 from events.wire import encode
@@ -70,6 +70,20 @@ def test_a_request_that_was_sent_twice_is_run_once(lives, slow):
     world.run(20)
     assert world.execution(execution_id).status is Status.OK
     assert world.began == {(execution_id, 1): [(lives.runner.name, 0), (lives.runner.name, 1)]}
+
+
+def test_a_later_request_is_taken_while_an_old_one_that_comes_again_is_looked_up(lives):
+    """As after the death of a runner: the next one finds in the log what that one had, and what the scheduler made of it."""
+    world = lives.world
+    lives.runner.alive = False
+    execution_id = lives.trigger()
+    executions = world.executions_of(lives.scheduler)
+    reissued = lives.do(executions.reissue(execution_id, 1, world.now, Restart.LOST))
+    world.append(EXECUTION.name, "w", request_record(reissued))
+    lives.start(Runner)
+    world.run(60)
+    execution = world.execution(execution_id)
+    assert (execution.status, execution.epoch) == (Status.OK, 3), "claimed once, and not published anew"
 
 
 @pytest.mark.parametrize("forgotten", ["the offsets", "the offsets, by a living runner", "its last hour"])

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import weakref
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import faust
 import pytest
@@ -86,6 +86,20 @@ async def test_a_run_is_shown_though_its_event_is_acknowledged_and_gone_by_then(
     world.executions.found["e"] = replace(world.executions.found["e"], epoch=RUN.epoch)
     await world.runs.flush_marks()
     assert shown == [Asked]
+    end.set()
+    await world.runs.live["e"].task
+
+
+async def test_a_mark_that_is_written_late_tells_when_the_run_began(world):
+    world.executions.found["e"] = admit(ASKED)
+    began = NOON + timedelta(seconds=1)
+    end = asyncio.Event()
+    await world.runs.slot()
+    run = replace(RUN, epoch=1, started_at=began)
+    world.runs.start_run(run, end.wait, marked=False, show=lambda: None, acknowledge=lambda: None)
+    await world.runs.flush_marks()
+    marked = world.executions.found["e"]
+    assert (marked.status, marked.started_at) == (Status.RUNNING, began)
     end.set()
     await world.runs.live["e"].task
 
