@@ -5,3 +5,5 @@ is certainly new, doubtful (claimed in MongoDB first) or not admitted yet; ``att
 result each; the results come back through ``agents``, are folded into the ``tables`` and written to MongoDB by
 ``projection``.
 """
+
+from apps import lean as lean

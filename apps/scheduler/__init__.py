@@ -5,3 +5,5 @@ The way of a tick through this service: ``timers`` has ``passes`` read what is d
 it. ``retries`` and ``orphans`` put executions that wait or were lost through the same agenda; ``agents`` arm at once what
 cannot wait for a pass. Which workflows are this worker's is told by the partitions that Kafka assigned to it.
 """
+
+from apps import lean as lean
