@@ -20,10 +20,11 @@ class SchedulerSettings(ServiceSettings):
         description="Seconds by which a tick may be late and still count as on time; beyond, its misfire policy decides.",
     )
     scheduler_lead: float = Field(
-        default=0.5,
+        default=0.05,
         ge=0,
         le=2,
-        description="Seconds, up to twice as many, before its instant at which a tick is inserted, to be published on time.",
+        description="Seconds, up to twice as many, before its instant at which a tick is inserted, to be published on time. "
+        "From then on it holds its workflow's place, and a pause does not hold it any more.",
     )
     scheduler_max_in_flight: int = Field(
         default=IN_FLIGHT,
