@@ -350,6 +350,7 @@ REFUSALS: list[tuple[str, Callable[[], web.Response], int, str]] = [
     ),
     ("unknown", lambda: refusal(404, "unknown-workflow", "None."), 4, "there is no workflow nightly; `wf list`"),
     ("unavailable", lambda: refusal(503, "database-unavailable", "Down."), 5, "503 Service Unavailable: Down."),
+    ("proxy", lambda: web.Response(status=502, text="<html>"), 5, "502 Bad Gateway\nTry again"),
     ("other-server", lambda: web.Response(text="<html>"), 5, "is not the workflows service"),
     ("other-404", lambda: web.Response(status=404, text="nothing"), 5, "is not the workflows service"),
     ("redirect", lambda: web.Response(status=302, headers={"Location": "/login"}), 5, "redirects to /login"),
@@ -405,6 +406,38 @@ async def test_another_server_is_not_waited_for(api: FakeApi, wf: Run) -> None:
     assert result.code == 5
     assert len(api.requests) == 1
     assert "Name the right address" in result.err
+
+
+FOREIGN = {
+    "page": lambda: web.Response(text="<html>", content_type="text/html"),
+    "object": lambda: web.json_response({"hello": "world"}),
+    "array": lambda: web.json_response([]),
+    "nothing": lambda: web.Response(status=204),
+    "missing": lambda: web.json_response({"title": "Not Found"}, status=404),
+}
+
+
+@pytest.mark.parametrize("answer", [FOREIGN["object"]], ids=["object"])
+@pytest.mark.parametrize("command", ["list", "show", "trigger", "pause", "delete --yes", "apply"])
+async def test_another_server_is_told_from_the_service(another_server: str, wf: Run, tmp_path: Path, command: str) -> None:
+    name, *options = command.split()
+    definition = tmp_path / "hello.yaml"
+    definition.write_text("{workflowId: hello, trigger: {type: manual}, actions: [{type: log, message: x}]}")
+    what = {"list": [], "apply": [definition]}.get(name, ["hello"])
+    result = await wf(name, *what, *options, "--url", another_server)
+    assert (result.code, result.out) == (5, "")
+    assert f"error: {another_server} is not the workflows service: it answered 200 OK without X-Request-Id\n" in result.err
+    assert "Name the right address" in result.err
+
+
+@pytest.mark.parametrize("answer", FOREIGN.values(), ids=FOREIGN)
+async def test_doctor_tells_another_server_from_the_service(another_server: str, wf: Run) -> None:
+    result = await wf("doctor", "--api-only", "--json", "--url", another_server)
+    assert result.code == 1
+    (finding,) = json.loads(result.out)
+    assert (finding["what"], finding["result"]) == ("service", "failed")
+    assert f"{another_server} is not the workflows service" in finding["detail"]
+    assert "Name the right address" in finding["mend"]
 
 
 async def test_a_profile_that_is_named_wins_over_the_variable_and_an_address_over_both(api: FakeApi, tmp_path: Path) -> None:
