@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -52,6 +53,11 @@ def test_help_of_up_names_the_ports_that_are_taken_where_none_are_given() -> Non
     result = CliRunner().invoke(app, ["up", "--help"], prog_name="wf", env={"COLUMNS": "140"})
     for port in (9092, 27017, 8081, 8082, 8083):
         assert f"[default: {port}]" in result.output
+
+
+def test_help_of_a_dead_letter_says_that_what_is_sent_instead_stands_in_a_file() -> None:
+    result = CliRunner().invoke(app, ["dead-letters", "resend", "--help"], prog_name="wf", env={"COLUMNS": "140"})
+    assert re.search(r"--value +FILE +File with the JSON to send instead", result.output)
 
 
 async def test_starting_imports_nothing_slow() -> None:
