@@ -16,7 +16,7 @@ from aiohttp import web
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from apps.cli import output
+from apps.cli import output, waiting
 from apps.cli.errors import MEANINGS, ExitCode
 from apps.cli.main import app
 from tests.cli.wf_fake_api import FakeApi, execution, execution_id, outcome, problem, seconds_ago
@@ -486,6 +486,13 @@ async def test_delete(api: FakeApi, wf: Run) -> None:
 )
 def test_spans(seconds: float, text: str) -> None:
     assert output.span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("90", 90), ("90s", 90), ("1.5m", 90), ("1h", 3600), ("1d", 86_400), ("1w", None)]
+)
+def test_lengths_of_time_to_wait(text: str, length: float | None) -> None:
+    assert waiting.seconds(text) == length
 
 
 def test_exit_codes_are_stable() -> None:
