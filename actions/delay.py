@@ -50,7 +50,7 @@ class DelayAction(Action):
     waits: ClassVar[bool] = False
 
     type: Literal["delay"]
-    duration: Annotated[str, Field(max_length=1000, examples=["10s", "2h"]), AfterValidator(_duration)] | None = Field(
+    duration: Annotated[str, Field(max_length=1000, examples=["10s", "2h", "1d"]), AfterValidator(_duration)] | None = Field(
         default=None, description="How long to wait."
     )
     until: Annotated[str, Field(max_length=1000), AfterValidator(_instant)] | None = Field(

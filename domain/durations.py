@@ -1,4 +1,7 @@
-"""Durations as people write them: a positive whole number and a unit, as in ``10s``, ``5m``, ``1h``."""
+"""Durations as people write them: a positive whole number and a unit, as in ``10s``, ``5m``, ``1h``, ``1d``.
+
+A day is 24 hours, also where the clocks change: no duration knows of a time zone.
+"""
 
 import re
 from datetime import timedelta
@@ -9,14 +12,14 @@ from pydantic import AfterValidator, Field
 
 from domain.errors import DomainError
 
-DURATION_PATTERN: Final = r"^[1-9][0-9]*[smh]$"
-_DURATION = re.compile(r"([1-9][0-9]{0,8})([smh])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+DURATION_PATTERN: Final = r"^[1-9][0-9]*[smhd]$"
+_DURATION = re.compile(r"([1-9][0-9]{0,8})([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST: Final = timedelta(days=366)
 
 
 class BadDuration(DomainError):
-    """Not a positive whole number with a unit of s, m or h, or longer than 366 days."""
+    """Not a positive whole number with a unit of s, m, h or d, or longer than 366 days."""
 
 
 @lru_cache(maxsize=4096)
@@ -28,10 +31,10 @@ def parse_duration(text: str) -> timedelta:
     """
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise BadDuration(f"{text!r} is not a duration; write a positive whole number and s, m or h, such as 10s, 5m or 1h")
+        raise BadDuration(f"{text!r} is not a duration; write a positive whole number and s, m, h or d, such as 10s or 1d")
     length = timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
     if length > LONGEST:
-        raise BadDuration(f"{text!r} is longer than {LONGEST.days} days; write {LONGEST.days * 24}h or less")
+        raise BadDuration(f"{text!r} is longer than {LONGEST.days} days; write {LONGEST.days}d or less")
     return length
 
 
@@ -51,7 +54,7 @@ def _checked(text: str) -> str:
 
 Duration = Annotated[
     str,
-    Field(max_length=16, examples=["10s", "5m", "1h"], json_schema_extra={"pattern": DURATION_PATTERN}),
+    Field(max_length=16, examples=["10s", "5m", "1h", "1d"], json_schema_extra={"pattern": DURATION_PATTERN}),
     AfterValidator(_checked),
 ]
 """A duration field; kept as written, read with :func:`parse_duration`."""

@@ -224,7 +224,7 @@ def decide_retry(
     """
     used = failed_before if policy.own_budget else policy.retries - retries_left
     if used >= policy.retries:
-        return NoRetry("no retries are left" if policy.retries else "no retries were asked for")
+        return NoRetry(_used_up(policy))
     if failure.status is not None:
         if not includes(policy.on.statuses, failure.status):
             return NoRetry(f"status {failure.status} is not retried")
@@ -242,6 +242,13 @@ def decide_retry(
     if policy.budget is not None and at > first_started_at + policy.budget:
         return NoRetry(f"the next retry would begin after the budget of {policy.budget.total_seconds():.0f} s")
     return RetryDecision(at=at, retries_left=retries_left - (not policy.own_budget))
+
+
+def _used_up(policy: RetryPolicy) -> str:
+    if not policy.retries:
+        return "no retries were asked for"
+    # The execution may have retries left all the same, and shows them.
+    return f"its own {policy.retries + 1} attempts are used up" if policy.own_budget else "no retries are left"
 
 
 def _covers(classes: tuple[str, ...], error_class: str) -> bool:

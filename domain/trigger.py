@@ -113,7 +113,7 @@ class PeriodicTrigger(_Recurring):
     """Runs every ``interval``."""
 
     type: Literal["periodic"]
-    interval: Duration = Field(description="Time from one tick to the next, as in 10s, 5m or 1h.")
+    interval: Duration = Field(description="Time from one tick to the next, as in 10s, 5m, 1h or 1d (24 hours).")
 
     @field_validator("interval")
     @classmethod
@@ -303,7 +303,8 @@ def allows_manual(trigger: Trigger) -> bool:
 
 def grid_of(trigger: Trigger) -> dict[str, Any]:
     """Return what decides on which grid a trigger's ticks lie; as long as it is the same, it goes on over a change."""
-    return trigger.model_dump(exclude={"allow_manual", "misfire", "jitter", *_BOUNDS})
+    written = trigger.model_dump(exclude={"allow_manual", "misfire", "jitter", *_BOUNDS})
+    return {**written, "interval": step_of(trigger)}  # 24h and 1d are the same
 
 
 def bounds_of(trigger: Trigger) -> dict[str, Any]:

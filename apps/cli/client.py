@@ -18,6 +18,7 @@ from apps.cli import output, profiles
 from apps.cli.errors import ExitCode, Unreachable, WfError
 
 PREFIX = "/v1"
+REQUEST_ID = "X-Request-Id"  # in every answer of the service, whatever it says
 LARGEST_PAGE = 500
 TIMEOUT = 30.0  # seconds without a byte from the service
 PATIENCE = 30.0  # seconds that the service may be away while something is waited for
@@ -137,36 +138,40 @@ class Client:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         if given:
             target += "?" + urlencode(given)
-        response, payload = self._exchange(method, target, body, {"If-Match": if_match, "Idempotency-Key": key})
-        kind = response.headers.get_content_type()
+        response, answer = self._ask(method, target, body, {"If-Match": if_match, "Idempotency-Key": key})
+        if response.status < 300:
+            return answer
+        if response.status >= 500:
+            raise self._unavailable(response, answer.get("detail"))
+        problem = Problem(response.status, answer)
+        said = missing if isinstance(missing, str) else missing.get(problem.kind)
+        if response.status == 404 and said:
+            raise WfError(said, code=ExitCode.NOT_FOUND)
+        raise problem
+
+    def look(self, path: str) -> tuple[int, Message, dict[str, Any]]:
+        """Return status, headers and JSON of any address of the service, whatever it answers."""
+        response, answer = self._ask("GET", self._base.removesuffix(PREFIX) + path, None)
+        return response.status, response.headers, answer
+
+    def _ask(
+        self, method: str, target: str, body: Any, conditions: Mapping[str, str] | None = None
+    ) -> tuple[http.client.HTTPResponse, dict[str, Any]]:
+        """Return what the service answers, and its JSON ({} where it has nothing to say).
+
+        Raises:
+            Unreachable: something else answers: another server, or a proxy that does not reach the service.
+        """
+        response, payload = self._exchange(method, target, body, conditions)
         if 300 <= response.status < 400:
             raise self._other_server(f"redirects to {response.headers.get('Location', 'another address')}")
-        if response.status < 300 and not payload:
-            return None
-        is_json = kind == "application/json" or kind.endswith("+json")
-        answer = _parsed(payload) if is_json else None
-        if response.status < 300:
-            if not isinstance(answer, dict):
-                raise self._other_server(f"answered {kind} instead of JSON")
-            return answer
-        if isinstance(answer, dict) and response.status < 500:
-            problem = Problem(response.status, answer)
-            said = missing if isinstance(missing, str) else missing.get(problem.kind)
-            if response.status == 404 and said:
-                raise WfError(said, code=ExitCode.NOT_FOUND)
-            raise problem
+        answer = _parsed(payload) if payload else {}
+        if REQUEST_ID in response.headers and isinstance(answer, dict):
+            return response, answer
         if response.status >= 500:
-            said = answer.get("detail") if isinstance(answer, dict) else None
-            raise Unreachable(
-                f"{self.url} answered {response.status} {response.reason}" + (f": {said}" if said else ""),
-                hint="Try again in a moment; the log of the service says more.",
-            )
-        raise self._other_server(f"answered {response.status} {response.reason}")
-
-    def look(self, path: str) -> tuple[int, Message, Any]:
-        """Return status, headers and JSON of any address of the service, whatever it answers."""
-        response, payload = self._exchange("GET", self._base.removesuffix(PREFIX) + path, None)
-        return response.status, response.headers, _parsed(payload)
+            raise self._unavailable(response)
+        lacking = "a JSON object" if REQUEST_ID in response.headers else REQUEST_ID
+        raise self._other_server(f"answered {response.status} {response.reason} without {lacking}")
 
     def _exchange(
         self, method: str, target: str, body: Any, conditions: Mapping[str, str] | None = None
@@ -204,6 +209,12 @@ class Client:
         self._connection.request(method, target, content, dict(headers))
         response = self._connection.getresponse()
         return response, response.read()
+
+    def _unavailable(self, response: http.client.HTTPResponse, detail: str | None = None) -> Unreachable:
+        return Unreachable(
+            f"{self.url} answered {response.status} {response.reason}" + (f": {detail}" if detail else ""),
+            hint="Try again in a moment; the log of the service says more.",
+        )
 
     def _unreachable(self, error: Exception) -> Unreachable:
         if isinstance(error, TimeoutError):

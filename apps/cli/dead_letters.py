@@ -83,7 +83,8 @@ def show(letter_id: LetterId, url: Url = DEFAULT_URL, output_format: Output = Fo
 def resend(
     letter_id: LetterId,
     value: Annotated[
-        Path | None, typer.Option(metavar="FILE", allow_dash=True, help="JSON to send instead; - reads standard input.")
+        Path | None,
+        typer.Option(metavar="FILE", allow_dash=True, help="File with the JSON to send instead; - reads standard input."),
     ] = None,
     url: Url = DEFAULT_URL,
 ) -> None:

@@ -78,19 +78,19 @@ def _api(url: str) -> list[Finding]:
             asked = datetime.now(timezone.utc)
             status, headers, answer = client.look("/ready")
             findings.append(Finding("service", "ok", f"{url} answers"))
-            for name, state in (answer or {}).get("checks", {}).items():
+            for name, state in answer.get("checks", {}).items():
                 good = state == "ok"
                 mend = "" if good else "See the log of the workflows service; it waits for what is missing."
                 findings.append(Finding(f"service: {name}", "ok" if good else "failed", state, mend))
             findings.append(_clock(headers.get("Date"), asked))
             status, _, who = client.look("/session")
             if status != 200:
-                detail = str((who or {}).get("detail", status))
+                detail = str(who.get("detail", status))
                 findings.append(Finding("access", "failed", detail, "Give a token with --token, WF_TOKEN or a profile."))
             else:
-                findings.append(Finding("access", "ok", f"{who['name']}, scope {who['scope']}"))
+                findings.append(Finding("access", "ok", f"{who.get('name')}, scope {who.get('scope')}"))
                 status, _, document = client.look("/openapi.json")
-                findings.append(_versions(((document or {}).get("info") or {}).get("version") if status == 200 else None))
+                findings.append(_versions(document.get("info", {}).get("version")))
                 findings += _others(client.get("system"))
     except WfError as error:
         findings.append(Finding("service", "failed", error.message, error.hint))

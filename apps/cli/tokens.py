@@ -18,7 +18,7 @@ tokens = typer.Typer(no_args_is_help=True, help="Who may use the service (needs 
 @tokens.command(
     "create",
     epilog=examples(
-        "wf tokens create 'deploy pipeline' --scope operator --expires 2160h",
+        "wf tokens create 'deploy pipeline' --scope operator --expires 90d",
         "wf tokens create me --scope admin --bootstrap",
     ),
 )
@@ -28,7 +28,7 @@ def create(
         str, typer.Option(metavar="SCOPE", help="viewer reads; operator also changes and starts; admin also makes tokens.")
     ] = "viewer",
     expires: Annotated[
-        str | None, typer.Option(metavar="TIME", show_default=False, help="How long it is good, as in 720h.")
+        str | None, typer.Option(metavar="TIME", show_default=False, help="How long it is good, as in 30d.")
     ] = None,
     bootstrap: Annotated[
         bool,

@@ -88,7 +88,7 @@ class Page(Resource):
         """Return the page."""
         tag = f'"{ASSETS.digest}"'
         headers = {**SECURITY, "Cache-Control": "no-cache", "ETag": tag}
-        if request.headers.get("If-None-Match") == tag:
+        if request.headers.get("If-None-Match", "").removeprefix("W/") == tag:  # a proxy that compresses weakens it
             return web.Response(status=304, headers=headers)
         return web.Response(body=ASSETS.page("index.html"), headers={**headers, "Content-Type": TYPES[".html"]})
 

@@ -1,7 +1,8 @@
 """``If-Match`` and ``If-None-Match``: a change is made only to the version of a workflow that its author means.
 
-A strong comparison, as RFC 9110 asks for ``If-Match``: a weak tag would match no version ever, so it is refused as what it
-is, a mistake, rather than answered as if somebody had changed the workflow.
+RFC 9110 asks for a strong comparison in ``If-Match``, for tags that name bytes. These name a version, which is the same
+where a proxy has compressed an answer and weakened its tag: ``W/"2"`` means ``"2"``, or nobody behind such a proxy could
+change a workflow.
 """
 
 import re
@@ -16,7 +17,7 @@ from store.interfaces import Workflow, Workflows
 IF_MATCH: Final = "If-Match"
 IF_NONE_MATCH: Final = "If-None-Match"
 _ANY: Final = "*"
-_TAG: Final = re.compile(r'"[^"\s]*"|\*')
+_TAG: Final = re.compile(r'(?:W/)?"[^"\s]*"|\*')
 
 
 async def read_before(request: web.Request, workflow_id: str, workflows: Workflows) -> tuple[Workflow, int | None]:
@@ -40,7 +41,7 @@ async def read_before(request: web.Request, workflow_id: str, workflows: Workflo
 
 
 def _tags(request: web.Request, header: str) -> set[str] | None:
-    """Return the entity tags in a header; None where it is not sent."""
+    """Return the entity tags in a header, weak ones as strong ones; None where it is not sent."""
     value = request.headers.get(header)
     if value is None:
         return None
@@ -48,4 +49,4 @@ def _tags(request: web.Request, header: str) -> set[str] | None:
     if not all(_TAG.fullmatch(tag) for tag in tags):
         rule = 'must be the ETag as it was read: a version in quotes, as in "1", or * for any'
         raise BadRequest("A condition of the request is not valid.", [FieldError(header, rule)])
-    return tags
+    return {tag.removeprefix("W/") for tag in tags}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from aiohttp import web
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from apps.cli import output
+from apps.cli import output, waiting
 from apps.cli.errors import MEANINGS, ExitCode
 from apps.cli.main import app
 from tests.cli.wf_fake_api import FakeApi, execution, execution_id, outcome, problem, seconds_ago
@@ -52,6 +53,11 @@ def test_help_of_up_names_the_ports_that_are_taken_where_none_are_given() -> Non
     result = CliRunner().invoke(app, ["up", "--help"], prog_name="wf", env={"COLUMNS": "140"})
     for port in (9092, 27017, 8081, 8082, 8083):
         assert f"[default: {port}]" in result.output
+
+
+def test_help_of_a_dead_letter_says_that_what_is_sent_instead_stands_in_a_file() -> None:
+    result = CliRunner().invoke(app, ["dead-letters", "resend", "--help"], prog_name="wf", env={"COLUMNS": "140"})
+    assert re.search(r"--value +FILE +File with the JSON to send instead", result.output)
 
 
 async def test_starting_imports_nothing_slow() -> None:
@@ -350,6 +356,7 @@ REFUSALS: list[tuple[str, Callable[[], web.Response], int, str]] = [
     ),
     ("unknown", lambda: refusal(404, "unknown-workflow", "None."), 4, "there is no workflow nightly; `wf list`"),
     ("unavailable", lambda: refusal(503, "database-unavailable", "Down."), 5, "503 Service Unavailable: Down."),
+    ("proxy", lambda: web.Response(status=502, text="<html>"), 5, "502 Bad Gateway\nTry again"),
     ("other-server", lambda: web.Response(text="<html>"), 5, "is not the workflows service"),
     ("other-404", lambda: web.Response(status=404, text="nothing"), 5, "is not the workflows service"),
     ("redirect", lambda: web.Response(status=302, headers={"Location": "/login"}), 5, "redirects to /login"),
@@ -407,6 +414,38 @@ async def test_another_server_is_not_waited_for(api: FakeApi, wf: Run) -> None:
     assert "Name the right address" in result.err
 
 
+FOREIGN = {
+    "page": lambda: web.Response(text="<html>", content_type="text/html"),
+    "object": lambda: web.json_response({"hello": "world"}),
+    "array": lambda: web.json_response([]),
+    "nothing": lambda: web.Response(status=204),
+    "missing": lambda: web.json_response({"title": "Not Found"}, status=404),
+}
+
+
+@pytest.mark.parametrize("answer", [FOREIGN["object"]], ids=["object"])
+@pytest.mark.parametrize("command", ["list", "show", "trigger", "pause", "delete --yes", "apply"])
+async def test_another_server_is_told_from_the_service(another_server: str, wf: Run, tmp_path: Path, command: str) -> None:
+    name, *options = command.split()
+    definition = tmp_path / "hello.yaml"
+    definition.write_text("{workflowId: hello, trigger: {type: manual}, actions: [{type: log, message: x}]}")
+    what = {"list": [], "apply": [definition]}.get(name, ["hello"])
+    result = await wf(name, *what, *options, "--url", another_server)
+    assert (result.code, result.out) == (5, "")
+    assert f"error: {another_server} is not the workflows service: it answered 200 OK without X-Request-Id\n" in result.err
+    assert "Name the right address" in result.err
+
+
+@pytest.mark.parametrize("answer", FOREIGN.values(), ids=FOREIGN)
+async def test_doctor_tells_another_server_from_the_service(another_server: str, wf: Run) -> None:
+    result = await wf("doctor", "--api-only", "--json", "--url", another_server)
+    assert result.code == 1
+    (finding,) = json.loads(result.out)
+    assert (finding["what"], finding["result"]) == ("service", "failed")
+    assert f"{another_server} is not the workflows service" in finding["detail"]
+    assert "Name the right address" in finding["mend"]
+
+
 async def test_a_profile_that_is_named_wins_over_the_variable_and_an_address_over_both(api: FakeApi, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(f"profile: away\nprofiles:\n  here: {{url: '{api.url}/v1'}}\n  away: {{url: 'http://127.0.0.1:1'}}\n")
@@ -447,6 +486,13 @@ async def test_delete(api: FakeApi, wf: Run) -> None:
 )
 def test_spans(seconds: float, text: str) -> None:
     assert output.span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("90", 90), ("90s", 90), ("1.5m", 90), ("1h", 3600), ("1d", 86_400), ("1w", None)]
+)
+def test_lengths_of_time_to_wait(text: str, length: float | None) -> None:
+    assert waiting.seconds(text) == length
 
 
 def test_exit_codes_are_stable() -> None:

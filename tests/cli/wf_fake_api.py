@@ -103,7 +103,11 @@ class FakeApi:
             refusal = self.refusals.pop(asked, None)
             return refusal if refusal is not None else await handler(request)
 
+        async def name(request: web.Request, response: web.StreamResponse) -> None:
+            response.headers["X-Request-Id"] = "r"
+
         app = web.Application(middlewares=[note])
+        app.on_response_prepare.append(name)
         app.add_routes(
             [
                 web.get("/v1/workflows", self._list(lambda: self.workflows, "workflowId")),

@@ -136,3 +136,9 @@ async def test_a_definition_is_shown_as_it_would_be_written(page, stack, api, wo
         "    message: hello\nretries: 2"
     )
     await expect(page.get_by_text("2 retries after at most 1 s, 2 s")).to_be_visible()
+
+
+async def test_an_interval_of_days_is_told(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG], trigger={"type": "periodic", "interval": "2d"})
+    await page.goto(f"{stack.api_url}/#/workflows?search={workflow_id}")
+    await expect(page.get_by_text("Every 2 d")).to_be_visible()

@@ -147,7 +147,7 @@ def test_attempts_of_an_action_are_its_own():
     first = decide(own, left=0)
     assert (wait(first), first.retries_left) == (1, 0)
     assert wait(decide(own, left=0, failed_before=1)) == 2
-    assert isinstance(decide(own, left=0, failed_before=2), NoRetry)
+    assert decide(own, left=5, failed_before=2) == NoRetry("its own 3 attempts are used up")
     assert isinstance(decide(policy({"attempts": 1}, retries=5), left=5), NoRetry)
 
 

@@ -76,7 +76,7 @@ async def test_an_action_with_attempts_of_its_own_counts_its_own_failures(outcom
     assert result.execution_status == "waiting"
     *_, result = await attempt(definition, retries_left=0, failures={1: Failures(2, LONG_AGO)}, number=3)
     assert result.execution_status == "failed"
-    assert result.reason.endswith("no retries are left")
+    assert result.reason == "action log-2 failed: slow; its own 3 attempts are used up"
 
 
 async def test_the_budget_counts_from_the_first_failed_attempt(outcomes):

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from apps.workflows.assets import ASSETS, FILES, TYPES
@@ -23,10 +24,11 @@ async def test_the_page_may_load_nothing_but_its_own_files(api: Client) -> None:
     assert not re.search(r"https?://|<script>|style=|\son\w+=", text)
 
 
-async def test_the_page_is_asked_for_each_time_and_answered_once(api: Client) -> None:
+@pytest.mark.parametrize("weakened", ["", "W/"])
+async def test_the_page_is_asked_for_each_time_and_answered_once(api: Client, weakened: str) -> None:
     _, headers, _ = await fetch(api, "/")
     assert headers["Cache-Control"] == "no-cache"
-    status, _, text = await fetch(api, "/", **{"If-None-Match": headers["ETag"]})
+    status, _, text = await fetch(api, "/", **{"If-None-Match": weakened + headers["ETag"]})
     assert (status, text) == (304, "")
 
 

@@ -51,6 +51,11 @@ async def test_the_same_schedule_keeps_its_grid_and_the_tick_that_is_due(store: 
     assert stored.next_run == START + timedelta(seconds=10)
 
 
+async def test_an_interval_that_is_written_otherwise_keeps_its_grid(store: MemoryStore) -> None:
+    stored = await changed(store, {"type": "periodic", "interval": "24h"}, {"type": "periodic", "interval": "1d"})
+    assert stored.next_run == START + timedelta(hours=24)
+
+
 async def test_another_interval_starts_a_new_grid(store: MemoryStore) -> None:
     stored = await changed(store, {"type": "periodic", "interval": "10s"}, {"type": "periodic", "interval": "1m"})
     assert stored.anchor == LATER

@@ -51,7 +51,7 @@ def errors_of(data: Any) -> dict[str, str]:
                 ("interval negative", "-5s", "such as 10s"),
                 ("interval fraction", "1.5s", "such as 10s"),
                 ("interval without unit", "10", "such as 10s"),
-                ("interval unknown unit", "10d", "such as 10s"),
+                ("interval unknown unit", "10w", "such as 10s"),
                 ("interval empty", "", "such as 10s"),
                 ("interval in other digits", "\N{ARABIC-INDIC DIGIT FIVE}s", "such as 10s"),
                 ("interval absurd", "9999999h", "longer than 366 days"),

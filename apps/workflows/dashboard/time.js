@@ -20,10 +20,10 @@ export function duration(ms) {
   return `${Math.floor(s / 86_400)} d`;
 }
 
-/** The milliseconds of a duration as definitions write it: 10s, 5m or 1h. */
+/** The milliseconds of a duration as definitions write it: 10s, 5m, 1h or 1d. */
 export function millisOf(text) {
-  const [, count, unit] = /^(\d+)([smh])$/.exec(text);
-  return Number(count) * { s: 1000, m: 60_000, h: 3_600_000 }[unit];
+  const [, count, unit] = /^(\d+)([smhd])$/.exec(text);
+  return Number(count) * { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit];
 }
 
 function coarse(ms) {

@@ -38,7 +38,7 @@ class TokenBody(Model):
         description="viewer reads; operator also changes workflows and starts executions; admin also makes tokens.",
         json_schema_extra={"enum": list(_SCOPES)},
     )
-    expires_in: Duration | None = Field(default=None, description="How long it is good, as in 720h; for ever where absent.")
+    expires_in: Duration | None = Field(default=None, description="How long it is good, as in 30d; for ever where absent.")
 
 
 def make(body: TokenBody, *, now: datetime, entropy: bytes) -> tuple[str, Token]:
