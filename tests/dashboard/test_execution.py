@@ -87,6 +87,17 @@ async def test_why_it_is_tried_again(page, stack, api, target, workflow_id):
     await expect(page.get_by_text(re.compile("^1 action in .*, at attempt 3"))).to_be_visible()
 
 
+async def test_a_step_with_attempts_of_its_own_leaves_the_retries_of_the_execution_alone(
+    page, stack, api, target, workflow_id
+):
+    flaky = {**call("flaky", target, workflow_id, "?fail=9"), "retry": {"attempts": 2, "initial": "1h", "cap": "1h"}}
+    await api.create(workflow_id, [flaky], retries=0)
+    execution_id = await api.trigger(workflow_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    banner = page.locator(".banner strong")
+    await expect(banner).to_have_text(re.compile("^Next attempt in [^,]*$"))
+
+
 async def test_a_wait_is_told_while_nothing_has_ended_since(page, stack, api, target, workflow_id):
     backoff = {"base": "1s", "jitter": "none"}
     await api.create(workflow_id, [call("flaky", target, workflow_id, "?fail=1&hold=1")], backoff=backoff)

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from apps.scheduler.settings import SchedulerSettings
 from domain.execution import Cause, Ended, Status
 from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
@@ -249,6 +250,18 @@ async def test_a_tick_is_inserted_before_its_instant_and_published_at_it(world, 
     await early.release()
     assert world.requested == [tick("w", 10)]
     assert world.workflows.heads["w"].next_run == at(20)
+
+
+async def test_a_workflow_is_not_busy_with_what_is_due_in_more_than_a_tenth_of_a_second(world):
+    world.workflows.put("w")
+    scheduler = Scheduler(world, lead=SchedulerSettings().scheduler_lead)
+    world.clock.sleep(9.89)
+    await scheduler.passes.look_ahead()
+    await scheduler.release()
+    assert not world.executions.found
+    world.clock.sleep(0.11)
+    await scheduler.release()
+    assert world.requested == [tick("w", 10)]
 
 
 async def test_whether_it_overlaps_is_decided_at_the_instant(world, early):

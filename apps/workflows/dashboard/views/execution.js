@@ -132,6 +132,13 @@ export function execution(root, id) {
     return next ? [next.actionId, " is running"] : "Its last action is running";
   }
 
+  /** What is left after the next attempt; a step with attempts of its own takes none of the execution's retries. */
+  function afterIt(found) {
+    const failed = found.executedActions.findLast((each) => each.status !== "ok");
+    if (state.steps.get(failed?.actionId)?.retry?.attempts) return "";
+    return found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left after it` : ", the last one";
+  }
+
   /** What is said at the top: always there, so that nothing below it moves when it changes. */
   function standing(found) {
     const kind = kindOf(found);
@@ -141,8 +148,7 @@ export function execution(root, id) {
       case "running": return ["accent", underWay(found), `Attempt ${found.attempt}; what it does appears below.`];
       case "waiting": {
         if (isDelayed(found)) return ["warn", ["Goes on ", time(found.nextAttemptAt, "until")], found.reason];
-        const rest = found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left after it` : ", the last one";
-        return ["warn", ["Next attempt ", time(found.nextAttemptAt, "until"), rest], found.reason];
+        return ["warn", ["Next attempt ", time(found.nextAttemptAt, "until"), afterIt(found)], found.reason];
       }
       case "ok": return ["ok", ["Succeeded ", time(found.finishedAt)], `${plural(ran, "action")} in ${duration(Date.parse(found.finishedAt) - Date.parse(found.startedAt ?? found.createdAt))}${found.attempt > 1 ? `, at attempt ${found.attempt}` : ""}.`];
       case "failed": return ["bad", "Why it failed", found.reason ?? "Nothing was recorded."];
