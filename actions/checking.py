@@ -96,6 +96,11 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
         place = f"{name}[{position}]"
         if isinstance(action, DelayAction) and _outlasts_its_timeout(action):
             found.append((f"{place}.timeout", f"does not end a delay, and is shorter than {action.duration}; leave it out"))
+        if isinstance(action, SetAction):
+            found += [
+                (f"{place}.{shown(path)}", f"later steps would see *** for secret {name}; use it in the step that needs it")
+                for path, name in definition.prepared[index].secrets_written()
+            ]
     for place, word in islice(_private_errors(definition), COMPARED):
         extends = any(word.startswith(f"{known}-") for known in ERROR_CLASSES)
         near = difflib.get_close_matches(word, ERROR_CLASSES, n=1, cutoff=0.9 if extends else 0.8)

@@ -1,6 +1,6 @@
 """A step: an action with its templates compiled, to be rendered before each run."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,7 +11,7 @@ from templates.errors import BadTemplate, RenderError
 from templates.fields import Fields, Path, shown
 from templates.filters import to_text
 from templates.parts import Parts
-from templates.template import RENDERED, Template
+from templates.template import RENDERED, Reference, Template
 
 # Never templates: they name the step, or are expressions of their own.
 _FREE = frozenset({"json", "form", "values", "value", "headers", "query"})
@@ -44,9 +44,12 @@ class Step:
     def secret_names(self) -> Iterator[tuple[Path, str]]:
         """Yield every secret that a template of the step refers to, with the place of the template."""
         for path, template in self.templates():
-            for root, *steps in template.references:
-                if root == "secrets" and steps and isinstance(steps[0], str):
-                    yield path, steps[0]
+            yield from ((path, name) for name in _secrets_of(template.references))
+
+    def secrets_written(self) -> Iterator[tuple[Path, str]]:
+        """Yield every secret that a field would hold, with its place."""
+        for path, template in self.fields.places:
+            yield from ((path, name) for name in sorted(set(_secrets_of(template.written))))
 
     def secret_fields(self) -> Iterator[tuple[Path, str]]:
         """Yield every secret that a field names, such as ``tokenSecret``."""
@@ -92,6 +95,12 @@ class Step:
             return kind.model_validate(wire, context=context)
         except ValidationError as error:
             raise RenderError(_first(error, wire)) from None
+
+
+def _secrets_of(references: Iterable[Reference]) -> Iterator[str]:
+    for root, *steps in references:
+        if root == "secrets" and steps and isinstance(steps[0], str):
+            yield steps[0]
 
 
 def _named_secrets(value: Any, path: Path) -> Iterator[tuple[Path, str]]:

@@ -1,7 +1,9 @@
 """Structured logs: a constant message and fields, coloured text on a terminal, JSON lines elsewhere."""
 
+import logging
+import math
 import sys
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -12,6 +14,8 @@ from vault.redaction import KNOWN
 # record only to throw it away, which measured 8-17 % of a runner's CPU. Their info lines (about fifty at each start, tables
 # of offsets among them) are for those who look for a fault in them: LOG_LEVEL=debug shows them.
 _LIBRARIES = ("aiokafka", "asyncio", "faust", "mode", "pymongo", "aiohttp")
+_REPETITIVE: Final = "aiokafka"
+_REPEATED_AFTER: Final = 10.0  # seconds
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -23,6 +27,32 @@ _SHARED: list[Any] = [
 ]
 # A logger keeps this very list from its first use on: another one, later, would not count for it.
 _PROCESSORS: list[Any] = [*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
+
+
+class Repetitions(logging.Filter):
+    """Lets aiokafka say the same once in ten seconds, and tell with it how often it was left out since.
+
+    While Kafka is away it says a few things ten to forty times a second each, in which what others have to say would drown.
+    Two lines are the same where their logger and message are, before anything is filled in: there are few of those.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}  # when it was let through, and how often not since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a line is to be written."""
+        if record.name.partition(".")[0] != _REPETITIVE:
+            return True
+        same = (record.name, str(record.msg))
+        said_at, left_out = self._said.get(same, (-math.inf, 0))
+        if 0 <= record.created - said_at < _REPEATED_AFTER:  # the clock may have been set back
+            self._said[same] = (said_at, left_out + 1)
+            return False
+        self._said[same] = (record.created, 0)
+        if left_out:
+            record.left_out = left_out
+        return True
 
 
 def write_through_logging() -> None:
@@ -57,7 +87,7 @@ def logging_config(service: str, settings: ServiceSettings) -> dict[str, Any]:
         "formatters": {
             "structured": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": _SHARED,
+                "foreign_pre_chain": [*_SHARED, structlog.stdlib.ExtraAdder(["left_out"])],
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     name_service,
@@ -66,7 +96,14 @@ def logging_config(service: str, settings: ServiceSettings) -> dict[str, Any]:
                 ],
             }
         },
-        "handlers": {"default": {"class": "logging.StreamHandler", "formatter": "structured"}},
+        "filters": {"repetitions": {"()": Repetitions}},
+        "handlers": {
+            "default": {
+                "class": "logging.StreamHandler",
+                "formatter": "structured",
+                "filters": [] if level == "DEBUG" else ["repetitions"],
+            }
+        },
         "loggers": {name: {"level": library_level} for name in _LIBRARIES},
         "root": {"level": level, "handlers": ["default"]},
     }

@@ -1,7 +1,7 @@
 """JSON values that some reader of JSON would not take, or would take for something else."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 DEEPEST: Final = 64  # levels of arrays and objects: orjson writes 254, MongoDB keeps 100
@@ -34,6 +34,14 @@ def odd_values(value: Any) -> Iterator[tuple[str, str]]:
             levels.pop()
             if path:
                 path.pop()
+
+
+def key_given_twice(pairs: Sequence[tuple[str, Any]]) -> str | None:
+    """Return the first key that an object holds twice, of which a reader of JSON would take the last."""
+    if len(dict(pairs)) == len(pairs):
+        return None
+    seen: set[str] = set()
+    return next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
 
 
 def _oddity(item: Any) -> str | None:

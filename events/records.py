@@ -1,8 +1,9 @@
 """The typed records on the wire.
 
 Every value is a JSON object in snake_case; instants are RFC 3339 in UTC. Fields that a version does not know are ignored,
-so that services of neighbouring versions understand each other; a missing required field or a wrong type makes a record
-malformed. ``tests/events/golden/`` holds a stored payload of every version.
+so that services of neighbouring versions understand each other, but not in a request that somebody else has written; a
+missing required field or a wrong type makes a record malformed. ``tests/events/golden/`` holds a stored payload of every
+version.
 """
 
 from collections.abc import Callable

@@ -16,10 +16,13 @@ from faust.types import AppT, Message
 from pydantic import AwareDatetime, ConfigDict, Discriminator, FailFast, TypeAdapter, ValidationError, with_config
 from typing_extensions import NotRequired, TypedDict
 
+from domain.excerpts import excerpt
+from domain.json_values import key_given_twice
 from events.records import Event
 
 _SAID: Final = {"missing": "is required; fields are written as in workflow_id"}
 _LONGEST_REASON: Final = 2_000  # characters; names of fields are told, and those are the producer's
+_LONGEST_NAME: Final = 100
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,25 @@ class Decoder:
         else:
             record = self._by_tag[fields["event"]]
         return record(**fields)
+
+
+def passed_over(raw: bytes, record: type[Event]) -> str:
+    """Return which fields are not those of ``record`` in JSON that decodes as one, and which keys are given twice.
+
+    For what is written by others: a misspelt field would have no effect, and of two values one would not count.
+    """
+    found: dict[str, str] = {}  # the field, and what is wrong with it
+
+    def checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        twice = key_given_twice(pairs)
+        if twice is not None:
+            found[twice] = "is given twice in one object; keep one of them"
+        return dict(pairs)
+
+    fields = json.loads(raw, object_pairs_hook=checked)
+    for name in fields.keys() - record._options.fields.keys():
+        found[name] = "is not known here; remove it or check its spelling"
+    return "; ".join(f"{excerpt(name, _LONGEST_NAME)}: {found[name]}" for name in sorted(found))[:_LONGEST_REASON]
 
 
 def encode(record: Event) -> bytes:

@@ -4,7 +4,7 @@ A text with one expression and nothing else (``{{ input.count }}``) keeps the ty
 into which values are written as JSON (texts as they are, null as nothing). A condition is an expression without its braces.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
@@ -24,6 +24,7 @@ RENDERED: Final = {"rendered": True}
 """The validation context of an action whose templates were rendered."""
 _MARKS: Final = ("{{", "{%")
 _SANDBOX: Final = Sandbox()
+_KEEPING: Final = frozenset({"b64encode", "default", "string", "tojson", "trim", "urlencode"})
 
 Reference = tuple[str | int, ...]
 
@@ -44,6 +45,9 @@ def is_open(text: str, info: ValidationInfo) -> bool:
 class Template:
     """A template that was understood.
 
+    ``references`` are what it reads, ``written`` those of them that are in what it makes, rather than looked at, made
+    something else of, or picked from: as they are, or in a way in which a secret is still known for one.
+
     Raises:
         BadTemplate: it was not, or takes more ``parts`` than are left.
     """
@@ -57,6 +61,7 @@ class Template:
                 parts.take(_SANDBOX.lex(text))
             tree = _SANDBOX.parse(text)
             self.references = _references(tree)
+            self.written = _references(tree, beside=_is_made_of)
             expression = _only_expression(tree)
             if condition and expression is None:
                 raise BadTemplate("must be one expression, such as actions.check.output.json.ready")
@@ -131,8 +136,13 @@ def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
     return None
 
 
-def _references(tree: nodes.Template) -> frozenset[Reference]:
-    """Return what the template reads: each a root and the constant steps from it."""
+def _is_made_of(node: nodes.Node) -> bool:
+    """Tell whether what ``node`` makes of a value is another one."""
+    return isinstance(node, (nodes.Compare, nodes.Test)) or (isinstance(node, nodes.Filter) and node.name not in _KEEPING)
+
+
+def _references(tree: nodes.Template, *, beside: Callable[[nodes.Node], bool] = lambda _: False) -> frozenset[Reference]:
+    """Return what the template reads, ``beside`` what is within such nodes: each a root and the constant steps from it."""
     own = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"} | {"range"}
     if next(iter(tree.find_all(nodes.For)), None) is not None:
         own.add("loop")
@@ -153,6 +163,6 @@ def _references(tree: nodes.Template) -> frozenset[Reference]:
         if isinstance(node, nodes.Name):
             if node.name not in own:
                 found.add((node.name, *path))
-        else:
+        elif not beside(node):
             pending.extend(node.iter_child_nodes())
     return frozenset(found)

@@ -10,8 +10,13 @@ shortens what may hold a secret marks the place with ``…`` (:func:`domain.exce
 with are whole: there only an ellipsis tells of a cut, for else the word ``Bearer`` would be taken out of every answer
 because some secret begins with it.
 
-What has fewer than ``SHORTEST`` characters would be found everywhere, and is no secret (:func:`is_recognisable`). A part of
-a value that a template takes out of it on purpose, or writes in yet another way (backwards, as a hash), is not recognised.
+What has fewer than ``SHORTEST`` characters would be found everywhere, and is no secret (:func:`is_recognisable`). A value of
+fewer than ``UNMISTAKABLE`` letters and digits, and of nothing else, is found where it stands alone: within a longer run of
+them it is most often something else (1234 in an order number), which others would get in a broken state. What escapes mean
+is not a part of a run. In base64 a value does not show its neighbours; there it is found anywhere.
+
+A part of a value that a template takes out of it on purpose, or writes in yet another way (backwards, as a hash), is not
+recognised.
 
 All patterns are searched in one pass by RE2, in a time that does not grow with the number of secrets.
 """
@@ -32,6 +37,7 @@ import re2
 from domain.excerpts import CUT
 
 SHORTEST: Final = 4
+UNMISTAKABLE: Final = 8
 HIDDEN: Final = "***"
 _LARGEST_PATTERN: Final = 100_000  # characters; RE2 gives up on what is much larger
 _LONGEST_LOOK: Final = 1000  # characters at the end of a cut text in which the beginning of a value is looked for
@@ -46,6 +52,13 @@ _HTML_NAMES: Final = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _BACKSLASHES: Final = r"(?:(?:\\|%(?:25)*5c|&#92;|&#x5c;)+)"
 
+# What stands before and behind a value that stands alone; an escape, and the colour of a log, end with a letter or a digit.
+_BEFORE: Final = (
+    rf"^|[^0-9A-Za-z]|(?i:{_BACKSLASHES}(?:[bfnrt]|u[0-9a-f]{{4}}|x[0-9a-f]{{2}}|u000[0-9a-f]{{5}})|%(?:25)*[0-9a-f]{{2}})"
+    r"|\[[0-9;]*m"
+)
+_BEHIND: Final = "$|[^0-9A-Za-z]"
+
 _OPTIONS: Final = re2.Options()
 _OPTIONS.longest_match = True  # a short value within a long one must not leave the rest of it
 _OPTIONS.max_mem = 64 << 20
@@ -55,6 +68,11 @@ _OPTIONS.log_errors = False
 def is_recognisable(value: str) -> bool:
     """Tell whether a value can be told from other text, and so be kept out of it."""
     return len(value.strip()) >= SHORTEST
+
+
+def _is_mistakable(value: str) -> bool:
+    """Tell whether a value may well be in a longer word or number that is something else."""
+    return len(value) < UNMISTAKABLE and value.isascii() and value.isalnum()
 
 
 @lru_cache(maxsize=4096)
@@ -154,8 +172,16 @@ class Redactor:
             return
         self._values |= new
         forms = {form for value in self._values for form in _forms(value) if len(form) >= SHORTEST}
-        self._patterns = list(_compiled({_pattern(form) for form in forms}))
-        self._beginnings = list(_compiled({_pattern(form[:SHORTEST]) for form in forms}))
+        alone = set(filter(_is_mistakable, self._values))
+        # The longer ones first: a short value at one place with the beginning of a long one must not leave the rest of it.
+        self._patterns = [
+            *_compiled({_pattern(form) for form in forms - alone}),
+            *_compiled(alone, before=_BEFORE, behind=_BEHIND),
+        ]
+        self._beginnings = [
+            *_compiled({_pattern(form[:SHORTEST]) for form in forms - alone}),
+            *_compiled({value[:SHORTEST] for value in alone}, before=_BEFORE),
+        ]
         self._deciphered = sorted({_deciphered(form) for form in forms})
 
     @property
@@ -224,35 +250,52 @@ class Redactor:
         return value
 
 
-def _compiled(patterns: Iterable[str]) -> Iterator[Any]:
-    """Yield expressions that together match what one of ``patterns`` does; several where one would be too large."""
+def _compiled(patterns: Iterable[str], *, before: str = "", behind: str = "") -> Iterator[Any]:
+    """Yield expressions that together match what one of ``patterns`` does; several where one would be too large.
+
+    What has to be before and behind it is matched as well, as two groups.
+    """
+
+    def compiled() -> Any:
+        alternatives = "|".join(part)
+        return re2.compile(f"({before})(?:{alternatives})({behind})" if before else alternatives, _OPTIONS)
+
     part: list[str] = []
     size = 0
     for pattern in sorted(patterns):  # what begins alike is folded by RE2
         if size + len(pattern) > _LARGEST_PATTERN and part:
-            yield re2.compile("|".join(part), _OPTIONS)
+            yield compiled()
             part, size = [], 0
         part.append(pattern)
         size += len(pattern)
     if part:
-        yield re2.compile("|".join(part), _OPTIONS)
+        yield compiled()
 
 
 def _replaced(pattern: Any, text: str) -> str:
+    if not pattern.groups:
+        return _substituted(pattern, HIDDEN, text)
+    # Of two values with one character between them, the second is found when the first is gone.
+    while (replaced := _substituted(pattern, rf"\1{HIDDEN}\2", text)) != text:
+        text = replaced
+    return text
+
+
+def _substituted(pattern: Any, template: str, text: str) -> str:
     try:
-        return str(pattern.sub(HIDDEN, text))
+        return str(pattern.sub(template, text))
     except UnicodeEncodeError:  # half of a surrogate pair
         raw = text.encode("utf-8", "surrogatepass")
-        return bytes(pattern.sub(HIDDEN.encode(), raw)).decode("utf-8", "surrogatepass")
+        return bytes(pattern.sub(template.encode(), raw)).decode("utf-8", "surrogatepass")
 
 
 def _starts(pattern: Any, text: str) -> Iterator[int]:
-    """Yield where ``pattern`` matches, overlapping matches included."""
+    """Yield where ``pattern`` matches, without what is before it, overlapping matches included."""
     place = 0
     # A lone half of a surrogate pair is replaced by one character, so that places stay what they are.
     searched = text.encode("utf-8", "replace").decode()
     while (match := pattern.search(searched, place)) is not None:
-        yield match.start()
+        yield match.end(1) if pattern.groups else match.start()
         place = match.start() + 1
 
 

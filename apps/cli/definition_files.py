@@ -18,7 +18,7 @@ import yaml
 
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.yaml12 import Loader
-from domain.json_values import DEEPEST, TOO_DEEP, odd_values
+from domain.json_values import DEEPEST, TOO_DEEP, key_given_twice, odd_values
 
 STDIN = Path("-")
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -313,12 +313,10 @@ class _Walk:
 
 
 def _object(file: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise FlawedFile(Flaw(file, None, f"the key {key!r} is given twice in one object; keep one of them"))
-        found[key] = value
-    return found
+    twice = key_given_twice(pairs)
+    if twice is not None:
+        raise FlawedFile(Flaw(file, None, f"the key {twice!r} is given twice in one object; keep one of them"))
+    return dict(pairs)
 
 
 def _refuse_constant(text: str) -> Any:

@@ -47,7 +47,7 @@ from events.dead_letters import send_dead_letter
 from events.folding import ended_record, request_record, requested_execution
 from events.records import Event, ExecutionRequest
 from events.topics import partition_of
-from events.wire import Malformed
+from events.wire import Malformed, passed_over
 from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, StoreUnavailable, Workflows
 
 log = structlog.get_logger(__name__)
@@ -302,6 +302,11 @@ class Intake:
 
     async def _take_foreign(self, ticket: Ticket, request: ExecutionRequest) -> None:
         message = ticket.event.message
+        assert message.value is not None  # it was decoded
+        # Only here: our own records may have fields of a later version.
+        if ignored := passed_over(message.value, ExecutionRequest):
+            await self.refuse(ticket, ignored)
+            return
         created_at = _stamp(message)
         execution_id = request.execution_id or record_execution_id(
             message.topic, message.partition, message.offset, created_at

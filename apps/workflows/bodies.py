@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from apps.workflows.errors import BadRequest, BodyTooLarge, NotJson
 from apps.workflows.field_errors import field_errors
-from domain.json_values import DEEPEST, TOO_DEEP
+from domain.json_values import DEEPEST, TOO_DEEP, key_given_twice
 from domain.model import Model
 
 _LARGEST: Final = 2**63 - 1
@@ -131,12 +131,10 @@ def parse(raw: bytes) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+    twice = key_given_twice(pairs)
+    if twice is not None:
         raise BadRequest(f"The key {twice[:100]!r} is given twice in one object; keep one of them.")
-    return found
+    return dict(pairs)
 
 
 def _constant(text: str) -> Any:

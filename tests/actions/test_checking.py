@@ -150,6 +150,24 @@ PERIODIC = {"type": "periodic", "interval": "1m"}
             "actions[0].timeout",
             "leave it out",
         ),
+        (
+            "a secret for later",
+            {"actions": [{"type": "set", "values": {"a": 1, "b": [{"c": "{{ secrets.TOKEN }}"}]}}]},
+            "actions[0].values.b[0].c",
+            "later steps would see *** for secret TOKEN; use it in the step that needs it",
+        ),
+        (
+            "a secret in base64 for later",
+            {"actions": [{"type": "set", "values": {"a": "Basic {{ ('me:' ~ secrets['TOKEN']) | b64encode }}"}}]},
+            "actions[0].values.a",
+            "use it in the step that needs it",
+        ),
+        (
+            "a secret for later, by a name",
+            {"onFailure": [{"type": "set", "values": {"a": "{% set k = secrets.TOKEN %}{{ k }}"}}]},
+            "onFailure[0].values.a",
+            "use it in the step that needs it",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_told_to_its_author_and_runs_where_it_was_stored(word, more, field, said):
@@ -179,6 +197,13 @@ def test_of_as_many_error_classes_as_can_be_named_a_part_is_looked_at():
         ("max as it is shown", {"trigger": PERIODIC | {"misfire": {"policy": "last", "window": "5m"}}}),
         ("timeout as it is shown", {"actions": [{"type": "delay", "duration": "1h"}, say("x")]}),
         ("delay by a template", {"actions": [{"type": "delay", "duration": "{{ input.x }}", "timeout": "2s"}, say("x")]}),
+        ("what is made of a secret", {"actions": [{"type": "set", "values": {"a": "{{ (secrets.TOKEN ~ 1) | sha256 }}"}}]}),
+        ("what is in a secret", {"actions": [{"type": "set", "values": {"a": "{{ (secrets.TOKEN | fromjson).user }}"}}]}),
+        (
+            "what a secret tells",
+            {"actions": [{"type": "set", "values": {"a": "{{ 1 if secrets.TOKEN == input.x else 2 }}"}}]},
+        ),
+        ("when a secret tells", {"actions": [{"type": "set", "if": "secrets.TOKEN", "values": {"a": 1}}]}),
         ("delay until", {"actions": [{"type": "delay", "until": "2030-01-01T00:00:00Z", "timeout": "2s"}, say("x")]}),
     ],
 )

@@ -3,7 +3,7 @@
 import json
 import logging.config
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -23,12 +23,20 @@ def test_what_is_configured_later_or_meanwhile_hides_no_log(logs: list[EventDict
     assert [entry["event"] for entry in logs] == ["before", "after"] * 2
 
 
+def handler_of(config: dict[str, Any]) -> logging.Handler:
+    """Return the handler that is configured, without the loggers of this process being configured as well."""
+    configurator = logging.config.DictConfigurator(config)
+    made = configurator.config
+    made["formatters"] = {name: configurator.configure_formatter(each) for name, each in made["formatters"].items()}
+    made["filters"] = {name: configurator.configure_filter(each) for name, each in made.get("filters", {}).items()}
+    handler: logging.Handler = configurator.configure_handler(made["handlers"]["default"])
+    return handler
+
+
 def lines_of(log_format: Literal["json", "text"], say: Callable[[logging.Logger], None]) -> list[str]:
     """Return what a service whose logs have this format writes when something is said to a logger of that name: "said"."""
-    config = logging_config("runner", ServiceSettings(log_format=log_format))
     lines: list[str] = []
-    handler = logging.Handler()
-    handler.setFormatter(logging.config.DictConfigurator(config).configure_formatter(config["formatters"]["structured"]))
+    handler = handler_of(logging_config("runner", ServiceSettings(log_format=log_format)))
     handler.emit = lambda record: lines.append(handler.format(record))  # type: ignore[method-assign]
     logger = logging.getLogger("said")
     logger.addHandler(handler)
@@ -67,3 +75,42 @@ def test_a_traceback_shows_code_and_not_what_was_in_the_variables(log_format: Li
     assert "Traceback (most recent call last)" in line
     assert "ValueError: 13" in line
     assert "what was sent" not in line
+
+
+def record_of(name: str, created: float, message: str, *values: object) -> logging.LogRecord:
+    record = logging.LogRecord(name, logging.ERROR, "", 0, message, values, None)
+    record.created = created
+    return record
+
+
+def test_what_aiokafka_says_again_and_again_while_kafka_is_away_is_told_once_in_ten_seconds() -> None:
+    templates = [
+        ("aiokafka", "Unable connect to node with id %s: %s"),
+        ("aiokafka.consumer.group_coordinator", "Unable connect to node with id %s: %s"),
+        ("faust.app", "Unable connect to node with id %s: %s"),
+        ("apps.liveness", "kafka does not answer: %s, %s"),
+    ]
+
+    def be_away(logger: logging.Logger) -> None:
+        for second in range(25):
+            for name, template in templates:
+                logger.handle(record_of(name, 1000.0 + second, template, second, "refused"))
+
+    lines = [json.loads(line) for line in lines_of("json", be_away)]
+    told = [[(line["event"], line.get("left_out")) for line in lines if line["logger"] == name] for name, _ in templates]
+    once = [(f"Unable connect to node with id {at}: refused", None if at == 0 else 9) for at in (0, 10, 20)]
+    assert told[:2] == [once, once]
+    assert [len(each) for each in told[2:]] == [25, 25], "held back as well"
+
+
+def test_a_clock_that_is_set_back_silences_nobody() -> None:
+    def say(logger: logging.Logger) -> None:
+        for created in (1000.0, 10.0, 12.0):
+            logger.handle(record_of("aiokafka", created, "away"))
+
+    assert len(lines_of("json", say)) == 2
+
+
+def test_who_looks_for_a_fault_sees_all_that_aiokafka_says() -> None:
+    config = logging_config("runner", ServiceSettings(log_level="debug"))
+    assert all(handler_of(config).filter(record_of("aiokafka", 1000.0, "away")) for _ in range(3))

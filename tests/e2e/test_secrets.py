@@ -199,13 +199,18 @@ def http(url, name, **more):
 def steps_that_tell(echo, topic, closed_port):
     """Return steps that do with secrets whatever might show them."""
     planted = "{{ secrets.PLANTED }}"
+    joined = "{{ [secrets.PLANTED] | join }}"  # a value of set in which it is plain is refused
     in_query = "{{ secrets.PLANTED | urlencode }}"
     within = "{{ secrets.PLANTED | urlencode | urlencode }}"  # an address within an address
     log, on = {"type": "log"}, {"continueOnError": True}
     return [
         {**log, "message": f"plain {planted} {{{{ secrets.PLANTED | b64encode }}}} {in_query}", "actionId": "plain"},
         {**log, "level": "error", "message": "{{ ('user:' ~ secrets.PLANTED) | b64encode }} {{ secrets.TOKEN }}"},
-        {"type": "set", "actionId": "kept", "values": {"a": planted, "b": ["{{ secrets.TOKEN }}", {planted: 1}]}},
+        {
+            "type": "set",
+            "actionId": "kept",
+            "values": {"a": joined, "b": ["{{ [secrets.TOKEN] | first }}", {joined: 1}]},
+        },
         # The receiver tells everything back, whole and at the places where texts are cut.
         http(echo, "told", headers={"X-Token": "{{ secrets.TOKEN }}"}, body=planted, storeHeaders=["Link"]),
         http(echo + f"?status=500&k={in_query}", "failed", body=planted, auth={"type": "bearer", "tokenSecret": "TOKEN"}),

@@ -253,9 +253,15 @@ def test_requests_that_cannot_be_taken_leave_room_for_others(lives, letters, wro
         ('{"workflow_id": "w", "input": {"a": [NaN]}}', "input.a[0]: is not a number"),
         ('{"workflow_id": "w", "input": {"a": 99999999999999999999}}', "input.a: does not fit into 64 bits"),
         ('{"workflow_id": "other", "execution_id": "%s"}', "is that of an execution of workflow w"),
+        ('{"workflow_id": "w", "inputs": {"a": 1}}', "inputs: is not known here; remove it or check its spelling"),
+        ('{"workflow_id": "other", "workflow_id": "w"}', "workflow_id: is given twice in one object; keep one of them"),
+        ('{"workflow_id": "w", "input": {"a": [{"b": 1, "b": 2}]}}', "b: is given twice in one object"),
     ],
-    ids=["an epoch", "an epoch without an id", "a negative epoch", "no number", "a large number", "the id of another one"],
-)
+    ids=[
+        "an epoch", "an epoch without an id", "a negative epoch", "no number", "a large number", "the id of another one",
+        "a misspelt field", "a field twice", "a key of the input twice",
+    ],
+)  # fmt: skip
 def test_a_record_that_starts_nothing_is_a_dead_letter_that_tells_why(lives, letters, record, told):
     world = lives.world
     world.define("other")
@@ -268,6 +274,16 @@ def test_a_record_that_starts_nothing_is_a_dead_letter_that_tells_why(lives, let
     assert len(letters.reasons) == 1
     assert told in letters.reasons[0]
     assert world.everything == before
+
+
+def test_a_request_by_a_later_version_of_the_services_is_taken(lives, letters):
+    tp = TP(EXECUTION.name, partition_of("w"))
+    execution_id = lives.trigger()
+    raw, at = lives.world.log[tp][-1]
+    lives.world.log[tp][-1] = (json.dumps({**json.loads(raw), "of_the_future": 1}).encode(), at)
+    lives.world.run(5)
+    assert lives.world.execution(execution_id).status is Status.OK
+    assert letters.reasons == []
 
 
 def test_a_result_that_no_clock_can_show_holds_up_nobody(lives, letters):

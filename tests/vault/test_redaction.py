@@ -160,6 +160,50 @@ def test_what_is_too_short_is_no_secret(value, recognisable):
     assert (HIDDEN in knowing(value).text(f"<{value}>")) is recognisable
 
 
+@pytest.mark.parametrize(
+    "text", ["pin={}&", "{}", "pin_{}", "({})", "é{}ß", "{} {}_{},{}", '{"pin":{},"q":"{}"}', "\ud800{}"]
+)
+def test_a_short_value_is_taken_out_where_it_stands_alone(text):
+    assert knowing("1234").text(text.replace("{}", "1234")) == text.replace("{}", HIDDEN)
+
+
+@pytest.mark.parametrize("text", ["912345", "x1234", "1234x", "20123456", "91234", '{"n":12345}', "%3D91234", "id\\n12345"])
+def test_a_short_value_within_a_word_or_a_number_is_something_else(text):
+    redactor = knowing("1234")
+    assert (redactor.text(text), redactor.cut(text), redactor.value([text, 12345])) == (text, text, [text, 12345])
+
+
+@pytest.mark.parametrize("before", ["=", "&", '"', "\\", "/", " ", "\n", "\t", "\x1f", "ß", "\ue000", "😀", "\U000e0001"])
+def test_what_an_escape_means_is_not_a_part_of_a_number(before):
+    for way, writing in writings(before).items():
+        if "base64" not in way:
+            assert knowing("1234").text(f"{writing}1234{writing}") == f"{writing}***{writing}", way
+
+
+def test_a_short_value_is_taken_out_of_coloured_logs_and_of_base64():
+    assert knowing("1234").text("pin=\x1b[35m1234\x1b[0m") == "pin=\x1b[35m***\x1b[0m"
+    assert HIDDEN in knowing("1234").text(base64.b64encode(b"anna:1234").decode())
+
+
+def test_a_text_cut_within_a_short_value_that_stands_alone_loses_its_end():
+    redactor = knowing("123456")
+    assert [redactor.cut(text) for text in ("pin 12345", "pin%2012345", "no 912345")] == [
+        "pin ***",
+        "pin%20***",
+        "no 912345",
+    ]
+
+
+def test_a_short_value_does_not_hide_the_beginning_of_a_long_one():
+    assert knowing("1234", "2345-abcdef").text("12345-abcdef") == "1***"
+    assert knowing("1234", "34-abcdefgh").text("=1234-abcdefgh") == "=12***"
+
+
+@pytest.mark.parametrize("value", ["12345678", "pa-1", "ab_c"])
+def test_a_value_that_is_hardly_in_another_word_is_taken_out_anywhere(value):
+    assert knowing(value).text(f"9{value}5") == "9***5"
+
+
 def test_many_secrets_and_a_text_that_nearly_holds_each_of_them():
     secrets = [f"https://hooks.example/{number:05}" * 2 for number in range(200)]
     one, many = knowing(secrets[0]), knowing(*secrets)
