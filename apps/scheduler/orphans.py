@@ -134,6 +134,7 @@ class Orphans:
         self._metrics = metrics
         self._patience: dict[str, _Patience] = {}
         self._full_look_at: float | None = None
+        self._hears = True  # from Kafka, how far the requests are read
         self._is_blind = False  # the database is away
         self._sees_since = float("-inf")  # the monotonic instant at which it was back
         self.watch = Watch(stale_after=stale_after, interval=watch_interval)
@@ -187,7 +188,11 @@ class Orphans:
         try:
             await self._taken.look()
         except LogUnavailable as error:
-            log.warning("not looked for lost requests; kafka does not tell how far they are read", error=str(error))
+            if self._hears:  # once, not every second
+                log.warning("not looked for lost requests; kafka does not tell how far they are read", error=str(error))
+            self._hears = False
+        else:
+            self._hears = True
 
     async def republish(self, execution: Execution) -> None:
         """Publish a pending execution under a new epoch; neither a new attempt nor a lost one."""
