@@ -173,6 +173,7 @@ class OneExecution(Resource):
             execution_id,
             executions=self.app.store.executions,
             within=timedelta() if query.wait is None else parse_duration(query.wait),
+            now=self.app.clock(),
             is_in_vain=lambda: self.app.should_stop or request.transport is None,
         )
         if found is None:
