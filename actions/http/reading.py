@@ -143,17 +143,15 @@ async def read_body(response: aiohttp.ClientResponse, limit: int, timing: Timing
         content = response.content.read_nowait() if response.content.total_bytes else b""
         return _body(response, content, complete=True)
     chunks: list[bytes] = []
-    left, complete = limit, True
+    left = limit
     timing.enter("idle")
-    async for chunk in response.content.iter_any():
-        if len(chunk) > left:
-            chunks.append(chunk[:left])
-            complete = False
-            response.close()
-            break
-        chunks.append(chunk)
-        left -= len(chunk)
+    while left and (chunk := await response.content.readany()):
+        chunks.append(chunk[:left])
+        left -= len(chunks[-1])
         timing.enter("idle")
+    complete = response.content.is_eof() and response.content.total_bytes <= limit
+    if not complete:
+        response.close()
     return _body(response, b"".join(chunks), complete)
 
 

@@ -363,6 +363,24 @@ async def test_an_endless_body_is_not_waited_for(sender, receiver):
     assert outcome.output["body"]["sha256"] == hashlib.sha256(b"x" * 100_000).hexdigest()
 
 
+@pytest.mark.parametrize(("sent", "limit"), [(b"", 0), (b"x" * 100, 100), (b"x" * 101, 100)])
+async def test_what_comes_after_the_last_byte_read_is_not_waited_for(sender, receiver, sent, limit):
+    async def stop(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(sent)
+        await asyncio.Event().wait()
+
+    outcome = await sender.send(url=receiver.on("/x", stop), method="POST", maxBody=limit)
+    assert isinstance(outcome, Succeeded), outcome
+    assert (outcome.output["body"]["length"], outcome.output["body"]["complete"]) == (limit, False)
+
+
+async def test_a_body_of_just_the_bytes_that_are_read_is_complete(sender, receiver):
+    outcome = await sender.send(url=receiver.on("/x", text("x" * 100)), maxBody=100)
+    assert (outcome.output["body"]["length"], outcome.output["body"]["complete"]) == (100, True)
+
+
 def deflated(body):
     return zlib.compress(body)
 
