@@ -91,20 +91,25 @@ class Sandbox(ImmutableSandboxedEnvironment):
             name: pass_context(lambda _, value, function=function: function(value))
             for name, function in (("_each", filters.each), ("_concat", filters.concat), ("_looked_at", filters.looked_at))
         }
+        self.filters["_method"] = pass_context(lambda _, value, name: self._method(value, name))
         self.tests = {name: self.tests[name] for name in filters.TESTS}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return ``obj.attribute``: what an object holds under that name, or one of the known methods."""
+        """Return ``obj.attribute``: what an object holds under that name; a method is found only where it is called."""
         if isinstance(obj, Undefined):
             return obj
         if isinstance(obj, Mapping) and attribute in obj:
             return obj[attribute]
         if isinstance(obj, LoopContext) and attribute in _LOOP:
             return getattr(obj, attribute)
-        for kind, methods in filters.METHODS.items():
-            if isinstance(obj, kind) and attribute in methods:
-                return Method(methods[attribute], obj)
         return self._missing(obj, attribute)
+
+    def _method(self, obj: Any, name: str) -> Any:
+        """Return what is called in ``obj.name()``: one of the known methods, else what is no method and says so."""
+        for kind, methods in filters.METHODS.items():
+            if isinstance(obj, kind) and name in methods:
+                return Method(methods[name], obj)
+        return self.getattr(obj, name)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return ``obj[argument]`` of a list, a text or an object."""
@@ -234,14 +239,20 @@ def _check_arguments(node: Any) -> None:
 
 
 class _Guard(NodeTransformer):
-    """Puts the budget into loops, literals, comparisons and concatenations."""
+    """Puts the budget into loops, literals, comparisons and concatenations, and methods where they are called."""
 
     def __init__(self, environment: Sandbox) -> None:
         self.environment = environment
 
-    def _filtered(self, node: Any, name: str) -> nodes.Filter:
+    def _filtered(self, node: Any, name: str, *args: nodes.Expr) -> nodes.Filter:
         # Its set_environment would walk through all that is below, once for every level that lists are nested in.
-        return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=self.environment)
+        return nodes.Filter(node, name, [*args], [], None, None, lineno=node.lineno, environment=self.environment)
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Call:
+        self.generic_visit(node)
+        if isinstance(node.node, nodes.Getattr):
+            node.node = self._filtered(node.node.node, "_method", nodes.Const(node.node.attr, lineno=node.lineno))
+        return node
 
     def visit_For(self, node: nodes.For) -> nodes.For:
         self.generic_visit(node)
