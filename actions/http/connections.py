@@ -27,6 +27,7 @@ from actions.http.tls import TlsContexts
 
 DNS_SECONDS: Final = 10  # how long a resolved name is believed
 IDLE_SECONDS: Final = 15  # how long an unused connection is kept
+LONGEST_HEADER: Final = 65_536  # bytes of one line; aiohttp's 8190 are too few for some policies and cookies
 
 # After the first try.
 _CONNECTION_RETRIES: Final = ExponentialRetry(
@@ -140,6 +141,8 @@ def _open(resolver: AbstractResolver, make_socket: Callable[[Any], socket.socket
         # Cookies would travel from one workflow's requests to another's.
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        max_line_size=LONGEST_HEADER,
+        max_field_size=LONGEST_HEADER,
     )
     # aiohttp sends an idempotent request whose connection broke a second time, by itself and unseen. What has left is for
     # the workflow's retry policy, and for onUnknown, to send again. There is no public way to say so.

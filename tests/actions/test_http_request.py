@@ -648,6 +648,13 @@ async def test_what_has_left_is_sent_once_in_an_attempt(sender, method):
     assert received == [f"{method} / HTTP/1.1\r\n".encode()]
 
 
+async def test_a_long_header_does_not_break_an_answer(sender, receiver):
+    url = receiver.on("/x", text("done", headers={"X-Policy": "x" * 65_000}))
+    outcome = await sender.send(url=url, method="POST")
+    assert isinstance(outcome, Succeeded), outcome
+    assert outcome.output["text"] == "done"
+
+
 async def test_header_bytes_that_are_no_text_are_kept_readable(sender):
     server = await raw_server(b"HTTP/1.1 200 OK\r\nServer: \xff\xfe\r\nContent-Length: 0\r\n\r\n")
     async with server:
