@@ -144,7 +144,10 @@ class HttpRequestAction(Action):
         description=f"Bytes of the body kept in the history (default {STORE_BODY}).",
     )
     store_headers: tuple[HeaderName, ...] | None = Field(
-        default=None, max_length=50, description="Headers of the answer kept beside the usual ones."
+        default=None,
+        max_length=50,
+        description="Headers of the answer kept beside the usual ones; repeated ones are joined with commas, Set-Cookie "
+        "with line breaks.",
     )
     on_unknown: Literal["retry", "fail"] = Field(
         default="retry",

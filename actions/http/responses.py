@@ -5,6 +5,8 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from multidict import CIMultiDictProxy
+
 from domain.excerpts import excerpt
 
 KEPT: Final = {  # by the names that they are kept under
@@ -26,17 +28,19 @@ KEPT: Final = {  # by the names that they are kept under
 LONGEST: Final = 1000
 
 
-def kept_headers(headers: Mapping[str, str], more: Iterable[str]) -> dict[str, str]:
+def kept_headers(headers: CIMultiDictProxy[str], more: Iterable[str]) -> dict[str, str]:
     """Return the headers that are kept, by their names in lower case."""
-    found = {}
-    for kept, name in KEPT.items():
-        value = headers.get(name)
-        if value is not None:
-            found[kept] = excerpt(_printable(value), LONGEST)
-    for name in more:
-        if name in headers:
-            found[name.lower()] = excerpt(_printable(headers[name]), LONGEST)
-    return found
+    names = {**KEPT, **{name.lower(): name for name in more}}
+    return {
+        kept: excerpt(_printable(_joined(kept, headers.getall(name))), LONGEST)
+        for kept, name in names.items()
+        if name in headers
+    }
+
+
+def _joined(name: str, values: list[str]) -> str:
+    # A comma within a cookie's date could not be told from one between two cookies (RFC 9110, 5.3).
+    return ("\n" if name == "set-cookie" else ", ").join(values)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

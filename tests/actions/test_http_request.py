@@ -14,6 +14,7 @@ from email.policy import HTTP
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 
 from actions.running import Failed, Succeeded
 from tests.actions.conftest import EXECUTION_ID, LOOPBACK, http_action
@@ -466,6 +467,14 @@ async def test_chosen_headers_are_kept(sender, receiver):
     assert outcome.output["headers"]["x-mine"] == "1"
     assert outcome.output["headers"]["etag"] == "e"
     assert "x-other" not in outcome.output["headers"]
+
+
+async def test_repeated_headers_are_kept_together(sender, receiver):
+    cookies = ["a=1; Expires=Fri, 31 Dec 2100 23:59:59 GMT", "b=2"]
+    repeated = CIMultiDict([("Link", "</2>; rel=next"), ("Link", "</9>; rel=last"), *(("Set-Cookie", c) for c in cookies)])
+    outcome = await sender.send(url=receiver.on("/x", text("", headers=repeated)), storeHeaders=["Set-Cookie"])
+    assert outcome.output["headers"]["link"] == "</2>; rel=next, </9>; rel=last"
+    assert outcome.output["headers"]["set-cookie"].split("\n") == cookies
 
 
 async def test_a_body_cut_within_a_secret_shows_nothing_of_it(sender, receiver):
