@@ -82,7 +82,7 @@ class Body:
             NotJson: there is none that can be kept.
         """
         if not self.complete:
-            raise NotJson(f"only its first {len(self.content)} bytes were read")
+            raise NotJson(f"only its first {len(self.content)} bytes were read (maxBody)")
         try:
             value = self._parsed()
         except ValueError as error:
@@ -113,6 +113,8 @@ class Body:
                 "contentType": self.content_type,
             }
         }
+        if self.is_json:
+            report |= self._json_report(kept)
         if not kept:
             return report
         text = self.text_of(kept)
@@ -121,12 +123,16 @@ class Body:
             report["base64"] = base64.b64encode(self.content[:kept]).decode()
             return report
         report["text"] = text
-        if whole and self.is_json:
-            try:
-                report["json"] = self.json()
-            except NotJson as error:
-                report["body"]["jsonError"] = str(error)
         return report
+
+    def _json_report(self, kept: int) -> dict[str, Any]:
+        """Return the value, or why there is none."""
+        try:
+            if kept < len(self.content):
+                raise NotJson(f"only its first {kept} bytes are kept (storeBody)")
+            return {"json": self.json()}
+        except NotJson as error:
+            return {"jsonError": str(error)}
 
     def excerpt(self, characters: int) -> str:
         """Return how the body begins, for people."""

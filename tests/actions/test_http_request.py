@@ -461,6 +461,29 @@ async def test_json_is_kept_where_it_can_be(sender, receiver, word, body, value)
     json.dumps(outcome.output).encode()
 
 
+@pytest.mark.parametrize(
+    ("word", "limits", "status", "said"),
+    [
+        ("not kept", {"storeBody": 5}, 200, "only its first 5 bytes are kept (storeBody)"),
+        ("nothing kept", {"storeBody": 0}, 200, "only its first 0 bytes are kept (storeBody)"),
+        ("not read", {"maxBody": 5}, 200, "only its first 5 bytes were read (maxBody)"),
+        ("nothing read", {"maxBody": 0}, 200, "only its first 0 bytes were read (maxBody)"),
+        ("of a failure", {}, 500, "only its first 8192 bytes are kept (storeBody)"),
+    ],
+)
+async def test_why_there_is_no_json_is_told(sender, receiver, word, limits, status, said):
+    url = receiver.on("/x", lambda request: web.json_response({"a": "x" * 10_000}, status=status))
+    outcome = await sender.send(url=url, **limits)
+    assert "json" not in outcome.output
+    assert outcome.output["jsonError"] == said
+
+
+async def test_json_that_is_none_is_told_where_it_would_stand(sender, receiver):
+    url = receiver.on("/x", text("<html>", content_type="application/problem+json"))
+    assert "unexpected character" in (await sender.send(url=url)).output["jsonError"]
+    assert "jsonError" not in (await sender.send(url=receiver.on("/y", text("<html>")))).output
+
+
 async def test_chosen_headers_are_kept(sender, receiver):
     url = receiver.on("/x", text("", headers={"X-Mine": "1", "X-Other": "2", "ETag": "e"}))
     outcome = await sender.send(url=url, storeHeaders=["x-mine"])

@@ -25,18 +25,18 @@ function timings(found) {
 }
 
 /** What is said of a body that is not all there. */
-function remark(body) {
+function remark(body, jsonError) {
   if (!body) return null;
   const words = [];
   if (!body.complete) words.push(`Read up to ${bytes(body.length)}, which is not all of it (maxBody).`);
   if (body.storedLength < body.length) words.push(`Truncated: the first ${bytes(body.storedLength)} of ${bytes(body.length)} are kept (storeBody).`);
   if (body.binary) words.push("Not text: shown in base64.");
-  if (body.jsonError) words.push(`Not read as JSON: ${body.jsonError}`);
+  if (jsonError && body.length && !body.truncated) words.push(`Not read as JSON: ${jsonError}`);
   return words.length ? h("p", { class: "remark" }, words.join(" ")) : null;
 }
 
 function exchange(output, name) {
-  const { request, timings: spent, status, headers: answered, redirects, body, text, json, base64, ...rest } = output;
+  const { request, timings: spent, status, headers: answered, redirects, body, text, json, jsonError, base64, ...rest } = output;
   const content = json !== undefined ? JSON.stringify(json, null, 2) : text ?? base64;
   const facts = [status === undefined ? "no answer" : `status ${status}`, body ? bytes(body.length) : null, spent?.total === undefined || spent.total === null ? null : duration(spent.total)].filter(Boolean);
   return h("details", { key: "exchange" },
@@ -53,7 +53,7 @@ function exchange(output, name) {
         h("p", { class: "mono target" }, h("strong", null, status === undefined ? "None came" : String(status))),
         headers(answered),
         timings(spent),
-        remark(body),
+        remark(body, jsonError ?? body?.jsonError),
         content ? block(content, `Body of the response to ${name}`) : body ? h("p", { class: "quiet small-text" }, "Empty body") : null,
         Object.keys(rest).length ? block(JSON.stringify(rest, null, 2), `More of ${name}`) : null)));
 }
