@@ -3,16 +3,20 @@
 import base64
 import codecs
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 import aiohttp
 import orjson
+import re2
 
 from actions.http.timing import Timing
-from domain.json_values import DEEPEST
+from domain.excerpts import excerpt
+from domain.json_values import DEEPEST, odd_values
 
+_LONG_NUMBER: Final = re2.compile(r"[0-9]{19}")  # none with fewer digits is beyond 64 bits
 _NOT_TEXTUAL_CODECS: Final = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"})
 _TEXTUAL_TYPES: Final = frozenset(
     {
@@ -130,9 +134,18 @@ class Body:
         try:
             if kept < len(self.content):
                 raise NotJson(f"only its first {kept} bytes are kept (storeBody)")
-            return {"json": self.json()}
+            return {"json": self._exact_json()}
         except NotJson as error:
             return {"jsonError": str(error)}
+
+    def _exact_json(self) -> Any:
+        value = self.json()
+        text = self.text or ""
+        # orjson makes floats of integers beyond 64 bits, which later steps would send on as other numbers.
+        odd = next(odd_values(json.loads(text, parse_int=_integer)), None) if _LONG_NUMBER.search(text) else None
+        if odd is not None:
+            raise NotJson(f"{excerpt(odd[0], 200) or 'the number'} {odd[1]}")
+        return value
 
     def excerpt(self, characters: int) -> str:
         """Return how the body begins, for people."""
@@ -177,6 +190,11 @@ def _codec(charset: str | None) -> str | None:
     if not textual or found.incrementaldecoder is None:
         return None
     return "utf-8-sig" if found.name == "utf-8" else found.name
+
+
+def _integer(digits: str) -> int:
+    # Python refuses to read thousands of digits; what is cut here is beyond 64 bits all the same.
+    return int(digits[:21])
 
 
 def _depth(value: Any) -> int:

@@ -446,7 +446,12 @@ async def test_a_broken_encoding_is_named(sender, receiver):
     ("word", "body", "value"),
     [
         ("object", b'{"a": 1}', {"a": 1}),
-        ("big number", b"123456789012345678901234567890", 1.2345678901234568e29),
+        ("largest number", b"[9223372036854775807, -9223372036854775808]", [2**63 - 1, -(2**63)]),
+        ("long fraction", b"[0.12345678901234567890, 1e30]", [0.12345678901234568, 1e30]),
+        ("digits in a text", b'{"a": "12345678901234567890"}', {"a": "12345678901234567890"}),
+        ("big number", b"123456789012345678901234567890", None),
+        ("bigger than signed", b"9223372036854775808", None),
+        ("endless number", b"9" * 5000, None),
         ("half a pair", b'"\\ud800"', None),
         ("deep", b"[" * 100 + b"]" * 100, None),
         ("very deep", b"[" * 100_000, None),
@@ -482,6 +487,14 @@ async def test_json_that_is_none_is_told_where_it_would_stand(sender, receiver):
     url = receiver.on("/x", text("<html>", content_type="application/problem+json"))
     assert "unexpected character" in (await sender.send(url=url)).output["jsonError"]
     assert "jsonError" not in (await sender.send(url=receiver.on("/y", text("<html>")))).output
+
+
+async def test_a_number_that_would_be_changed_is_named_and_is_in_nobodys_way(sender, receiver):
+    url = receiver.on("/x", text('{"ok": true, "ids": [1, 12345678901234567890123]}', content_type="application/json"))
+    outcome = await sender.send(url=url, expect={"json": [{"path": "$.ok", "equals": True}]})
+    assert isinstance(outcome, Succeeded), outcome
+    assert "json" not in outcome.output
+    assert outcome.output["jsonError"] == "ids[1] does not fit into 64 bits; write it as a string"
 
 
 async def test_chosen_headers_are_kept(sender, receiver):
