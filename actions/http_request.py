@@ -19,7 +19,17 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 import aiohttp
 from multidict import CIMultiDict
-from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    JsonValue,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import Self
 from yarl import URL
 
@@ -115,7 +125,7 @@ class HttpRequestAction(Action):
     headers: dict[str, str] = Field(default_factory=dict, description="Sent as given.")
     query: Values | None = Field(default=None, description="Added to the URL; a list repeats the name.")
     body: str | None = Field(default=None, max_length=1_000_000, description="Sent as UTF-8 text.")
-    json_body: JsonValue = Field(default=None, alias="json", description="Sent as JSON.")
+    json_body: JsonValue = Field(default=None, alias="json", description="Sent as JSON, also null.")
     form: Values | None = Field(default=None, description="Sent as a form, URL-encoded.")
     multipart: tuple[Part, ...] | None = Field(
         default=None, min_length=1, max_length=100, description="Sent as a form with files."
@@ -158,13 +168,22 @@ class HttpRequestAction(Action):
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:
-        given = [name for name, value in self._bodies().items() if value is not None]
+        bodies = {
+            "body": self.body is not None,
+            "json": self.has_json,
+            "form": self.form is not None,
+            "multipart": self.multipart is not None,
+        }
+        given = [name for name, is_given in bodies.items() if is_given]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} are {'both ' if len(given) == 2 else ''}given; keep one of them")
         return self
 
-    def _bodies(self) -> dict[str, Any]:
-        return {"body": self.body, "json": self.json_body, "form": self.form, "multipart": self.multipart}
+    @model_serializer(mode="wrap")
+    def _keep_null(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        # Definitions are stored without what is None; a json of null is a body.
+        null = {"json" if info.by_alias else "json_body": None} if self.has_json and self.json_body is None else {}
+        return {**serialize(self), **null}
 
     @field_validator("headers")
     @classmethod
@@ -177,6 +196,11 @@ class HttpRequestAction(Action):
             if not is_open(value, info) and any(c in "\r\n\0" for c in value):
                 raise ValueError(f"the value of {name} holds a line break; remove it")
         return headers
+
+    @property
+    def has_json(self) -> bool:
+        """Whether its body is JSON, which may be null."""
+        return "json_body" in self.model_fields_set
 
     @property
     def is_idempotent(self) -> bool:
@@ -259,7 +283,7 @@ async def _request(action: HttpRequestAction, context: Context) -> Request:
 
 def _render(action: HttpRequestAction) -> tuple[bytes | None, str | None]:
     """Return the body and its content type."""
-    if action.json_body is not None:
+    if action.has_json:
         return json_body(action.json_body), "application/json"
     if action.body is not None:
         return action.body.encode(), "text/plain; charset=utf-8"

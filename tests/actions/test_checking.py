@@ -249,6 +249,12 @@ def test_a_rendered_action_is_as_if_it_had_been_written_so():
     assert (action.url, action.headers, action.json_body) == ("https://example.org", {"N": "3"}, {"n": 3, "null": None})
 
 
+def test_a_body_that_is_rendered_to_null_is_there():
+    fields = {"type": "http-request", "url": "https://example.org", "method": "POST"}
+    with_null, without = defined(fields | {"json": "{{ none }}"}, fields).prepared
+    assert (with_null.render(DATA).has_json, without.render(DATA).has_json) == (True, False)
+
+
 def test_what_a_field_does_not_take_is_told_by_its_name():
     with pytest.raises(RenderError, match=r"url: 'no url' is not a URL"):
         defined({"type": "http-request", "url": "{{ input.bad }}", "method": "GET"}).prepared[0].render(DATA)

@@ -43,6 +43,7 @@ def errors_of(action: dict[str, Any], **fields: Any) -> dict[str, str]:
             "multipart[0].contentType",
             "must be a content type",
         ),
+        ({"json": None, "body": "x"}, "", "body and json are both given"),
         ({"expect": {"statuses": ["9xx"]}}, "expect.statuses[0]", "5xx or 200-299"),
         ({"expect": {"matches": "(?=a)"}}, "expect.matches", "regular expression of RE2"),
         ({"expect": {"matches": "(a{1000}){1000}"}}, "expect.matches", "regular expression of RE2"),
@@ -100,12 +101,15 @@ def test_what_is_stored_is_read_back_the_same():
                     "multipart": [{"name": "a", "json": [None, {"b": None}]}],
                     "timeouts": {"firstByte": "5s"},
                     "retry": {"attempts": 2, "on": {"statuses": ["5xx"]}},
-                }
+                },
+                ACTION | {"json": None},
             ],
         }
     )
     assert WorkflowDefinition.model_validate(definition.to_wire()) == definition
     assert WorkflowDefinition.from_document(definition.to_document()) == definition
+    assert [action.get("json", "absent") for action in definition.to_wire()["actions"]] == ["absent", None]
+    assert [action.get("json_body", "absent") for action in definition.to_document()["actions"]] == ["absent", None]
 
 
 NAMES = st.text(max_size=8) | st.sampled_from(["A", "X-B", "a b", "é", "a\n"])

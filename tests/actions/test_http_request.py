@@ -51,6 +51,7 @@ async def test_a_key_of_the_author_goes_before_the_services(sender, receiver):
     [
         ("json", {"json": {"a": [1, "é"]}}, "application/json", b'{"a": [1, "\\u00e9"]}'),
         ("json false", {"json": False}, "application/json", b"false"),
+        ("json null", {"json": None}, "application/json", b"null"),
         ("text", {"body": "é"}, "text/plain; charset=utf-8", "é".encode()),
         ("own type", {"body": "<a/>", "headers": {"content-type": "text/xml"}}, "text/xml", b"<a/>"),
         ("form", {"form": {"a": "1 2", "b": [True, "x&y"]}}, "application/x-www-form-urlencoded", b"a=1+2&b=true&b=x%26y"),
