@@ -69,7 +69,9 @@ class Definition(Model, Generic[A]):
         description="Run in this order at the end, whatever failed; not where it is cancelled or its timeout ends it.",
     )
     input_schema: dict[str, Any] | None = Field(
-        default=None, description="JSON Schema (2020-12) that the input given with a trigger must obey."
+        default=None,
+        description="JSON Schema (2020-12) that the input given with a trigger must obey. What it says as `default` is not "
+        "filled in, and `format` is not checked.",
     )
 
     @model_validator(mode="before")
