@@ -1,12 +1,14 @@
 """Retry from the failed action, and run again: new executions that name their origin."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from apps.workflows.app import WorkflowsApp
 from domain.execution import ActionFinished, ActionOutcome, Ended, Execution, Status
+from domain.instants import written
 from events.records import ExecutionRequest
 from tests.workflows.client import LOG, Client
 from tests.workflows.clock import START, Clock
@@ -138,6 +140,26 @@ async def test_a_cancelled_execution_is_retried_from_where_it_stood(api: Client,
     store.executions.apply(Ended(origin, "w", Status.CANCELLED, "asked", START))
     started = (await api.send("POST", f"/executions/{origin}/retry")).body["executionId"]
     assert store.executions.documents[started].resume_index == 1
+
+
+async def test_a_retry_of_what_was_cancelled_in_a_delay_waits_anew(
+    api: Client, store: MemoryStore, requests: FakeTopic
+) -> None:
+    await api.create("w", actions=[{"type": "delay", "duration": "1h"}, LOG])
+    origin = await api.trigger("w")
+    until = written(START + timedelta(hours=1))
+    delay = ActionOutcome("delay-1", 0, 1, "ok", START, START, output={"until": until})
+    store.executions.start(origin, START)
+    epoch = store.executions.documents[origin].epoch
+    store.executions.apply(
+        ActionFinished(origin, "w", epoch, 1, delay, Status.WAITING, 0, wake_at=START + timedelta(hours=1))
+    )
+    store.executions.apply(Ended(origin, "w", Status.CANCELLED, "asked", START + timedelta(seconds=1)))
+    started = (await api.send("POST", f"/executions/{origin}/retry")).body["executionId"]
+    assert store.executions.documents[started].resume_index == 0
+    _, request = requests.sent[-1]
+    assert isinstance(request, ExecutionRequest)
+    assert (request.origin_id, request.carried) == (origin, None)
 
 
 async def test_a_workflow_that_runs_on_its_schedule_alone_is_retried_but_not_run_again(
