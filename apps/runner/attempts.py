@@ -4,9 +4,10 @@ Every action ends in one ``ActionResult``, acknowledged by the broker before the
 the execution is from then on. A failed attempt decides here, at once, whether and when it is retried; waiting for it is the
 scheduler's work. A run that learns that its epoch is no longer the current one is cancelled and publishes nothing more.
 
-An action that must not be repeated blindly (``onUnknown: fail``) is begun only when MongoDB knows of the intent. Should the
-runner die before the result is recorded, the next run finds the intent without a result, and the action ends ``unknown``
-rather than being sent again; so it does where the runner lives to see that no answer comes.
+An action that must not be repeated blindly (``onUnknown: fail``, or ``retryUnsafe: false`` where it is not idempotent) is
+begun only when MongoDB knows of the intent. Should the runner die before the result is recorded, the next run finds the
+intent without a result, and the action ends ``unknown`` rather than being sent again; with ``onUnknown: fail`` so it does
+where the runner lives to see that no answer comes.
 
 An action whose runners die one after the other is run in a process of its own (:mod:`apps.runner.isolation`).
 
@@ -112,16 +113,17 @@ async def run_attempt(
         step = definition.prepared[index]
         action = step.action
         outcome: Outcome
-        if index in run.in_doubt and not may_repeat(action):
+        repeatable = may_repeat(action, definition)
+        if index in run.in_doubt and not repeatable:
             outcome = _unknown(action)
-        elif not may_repeat(action) and not await intend(run, outcome_key(run.attempt, index)):
+        elif not repeatable and not await intend(run, outcome_key(run.attempt, index)):
             log.info("run is not the current one", execution_id=run.execution_id, epoch=run.epoch)
             return
         else:
             # Also the actions that follow: whether a result of this run is recorded before its runner dies is not known.
             is_suspect = run.lost >= isolation.after or _has_crashed(index, outcomes)
             outcome = await _run_one(run, step, resources, outcomes, isolation if is_suspect else None)
-            if isinstance(outcome, Failed) and not may_repeat(action) and _is_in_doubt(outcome):
+            if isinstance(outcome, Failed) and _fails_in_doubt(action) and _is_in_doubt(outcome):
                 outcome = replace(
                     outcome, error_class=UNKNOWN_OUTCOME, message=f"{outcome.message}; whether it was done is not known"
                 )
@@ -138,9 +140,15 @@ async def run_attempt(
         index = outcomes[-1].resume_index
 
 
-def may_repeat(action: Action) -> bool:
+def may_repeat(action: Action, definition: WorkflowDefinition) -> bool:
     """Tell whether an action that may have been done already may be done again."""
-    return getattr(action, "on_unknown", "retry") == "retry"
+    if _fails_in_doubt(action):
+        return False
+    return action.is_idempotent or definition.retry_policy(action).retry_unsafe
+
+
+def _fails_in_doubt(action: Action) -> bool:
+    return getattr(action, "on_unknown", "retry") == "fail"
 
 
 def _is_in_doubt(failed: Failed) -> bool:
