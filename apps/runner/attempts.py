@@ -285,8 +285,8 @@ def _redact(result: ActionResult, redactor: Redactor) -> None:
     result.logs = redactor.value(result.logs)
     if result.error is not None:
         # Its class was not cut, and others decide by it.
-        error_class, message = redactor.text(result.error["class"]), redactor.value(result.error["message"])
-        result.error = {"class": error_class, "message": message}
+        error_class = redactor.text(result.error["class"])
+        result.error = {name: redactor.value(text) for name, text in result.error.items()} | {"class": error_class}
     result.output = redactor.data(result.output)
     result.reason = redactor.value(result.reason)
 
@@ -323,12 +323,11 @@ def _result(
                 failed_at=finished_at,
                 uniform=random.random(),
             )
-        reason = f"action {action.action_id} {'is in doubt' if unknown else 'failed'}: {outcome.message}"
-        if isinstance(decision, NoRetry):
-            reason = reason if unknown else f"{reason}; {decision.why}"
-        elif run.deadline is not None and decision.at >= run.deadline:
+        if isinstance(decision, RetryDecision) and run.deadline is not None and decision.at >= run.deadline:
             decision = NoRetry("its time is over before the next retry")
-            reason = f"{reason}; {decision.why}"
+        if isinstance(decision, NoRetry) and not unknown:
+            error = {**outcome.error, "notRetried": decision.why}
+        reason = _why_failed(action.action_id, outcome_status, error)
     continued = isinstance(decision, NoRetry) and bool(action.continue_on_error)
     if isinstance(decision, RetryDecision):
         status, retries_left, wake_at = Status.WAITING, decision.retries_left, decision.at
@@ -338,7 +337,7 @@ def _result(
         next_index = following(plan, index, failed=failed)
         status = status_after(plan, next_index, failed=failed or first is not None)
         if first is not None:
-            reason = f"action {first.action_id} failed: {(first.error or {}).get('message', '')}"
+            reason = _why_failed(first.action_id, first.status, first.error)
         if status is not Status.FAILED:
             reason = None
         if isinstance(outcome, Delayed) and status is Status.RUNNING:
@@ -372,3 +371,10 @@ def _result(
         next_index=next_index,
         continued=continued or None,
     )
+
+
+def _why_failed(action_id: str | None, status: str, error: Mapping[str, Any] | None) -> str:
+    error = error or {}
+    verb = "is in doubt" if status == "unknown" else "failed"
+    why = f"; {error['notRetried']}" if "notRetried" in error else ""
+    return f"action {action_id} {verb}: {error.get('message', '')}{why}"
