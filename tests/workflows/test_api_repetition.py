@@ -173,6 +173,20 @@ async def test_a_workflow_that_runs_on_its_schedule_alone_is_retried_but_not_run
     assert (await api.send("POST", f"/executions/{origin}/retry")).status == 202
 
 
+async def test_run_again_is_refused_where_the_current_version_asks_for_other_input(
+    api: Client, store: MemoryStore, requests: FakeTopic
+) -> None:
+    await api.create("w")
+    origin = (await api.send("POST", "/workflows/w/trigger", json={"input": {"x": 1}})).body["executionId"]
+    finish(store, origin, "failed")
+    schema = {"type": "object", "properties": {"x": {"type": "string"}}}
+    await api.send("PUT", "/workflows/w", json={"trigger": {"type": "manual"}, "actions": [LOG], "inputSchema": schema})
+    problem = (await api.send("POST", f"/executions/{origin}/run-again")).problem(400)
+    assert (problem["type"], [error["field"] for error in problem["errors"]]) == ("urn:problem-type:bad-input", ["input.x"])
+    assert len(store.executions.documents) == len(requests.sent) == 1
+    assert (await api.send("POST", f"/executions/{origin}/retry")).status == 202, "a retry keeps its version"
+
+
 @pytest.mark.parametrize("how", ["retry", "run-again"])
 async def test_what_is_not_there_is_not_repeated(api: Client, store: MemoryStore, how: str) -> None:
     assert (await api.send("POST", f"/executions/{NOBODY}/{how}")).problem(404)
