@@ -23,7 +23,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import structlog
-from async_timeout import timeout
+from async_timeout import Timeout, timeout
 
 from actions.registry import WorkflowDefinition, run_action
 from actions.running import Context, Delayed, Failed, Outcome, Resources, Skipped, Succeeded
@@ -179,7 +179,7 @@ async def _run_one(
         epoch=run.epoch,
         resources=resources,
     )
-    limit = timeout(parse_duration(action.timeout).total_seconds() + TIMEOUT_GRACE)
+    limit: Timeout | None = None
     try:
         if not step.is_plain:
             data = await _data(run, step, resources, outcomes)
@@ -188,10 +188,11 @@ async def _run_one(
             action = step.render(data)
         if isolation is not None:
             log.warning("action is run apart", execution_id=run.execution_id, action_id=action.action_id, lost=run.lost)
-            async with isolation.process() as process, limit:
+            # To wait for a place and for Python to start is not the action's fault.
+            async with isolation.process() as process, _limit(action) as limit:
                 outcome = await process.run(action, context)
         elif action.waits:
-            async with limit:
+            async with _limit(action) as limit:
                 outcome = await run_action(action, context)
         else:
             outcome = await run_action(action, context)
@@ -199,11 +200,15 @@ async def _run_one(
     except asyncio.CancelledError:
         raise
     except asyncio.TimeoutError as error:
-        if not limit.expired:
+        if limit is None or not limit.expired:
             log.warning("action raised", execution_id=run.execution_id, action_id=action.action_id, error=repr(error))
         return Failed("timeout", f"did not finish within {action.timeout}", maybe_done=not action.is_idempotent)
     except Exception as error:  # an action kind must not be able to stop a stream
         return failed_by(error, run.execution_id, action.action_id)
+
+
+def _limit(action: Action) -> Timeout:
+    return timeout(parse_duration(action.timeout).total_seconds() + TIMEOUT_GRACE)
 
 
 def failed_by(error: Exception, execution_id: str, action_id: str | None) -> Failed:

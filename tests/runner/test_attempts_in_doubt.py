@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
+from async_timeout import Timeout, timeout
 
 from actions import registry
 from actions.registry import WorkflowDefinition
@@ -265,6 +266,27 @@ async def test_an_answer_that_came_too_late_leaves_the_outcome_unknown(world: Wo
 async def test_what_may_have_killed_its_runners_is_run_apart(world: World, lost: int, how: str) -> None:
     await world.attempt(Step(), Step(), run=replace(RUN, epoch=9, lost=lost))
     assert [event for event in world.events if isinstance(event, tuple)] == [(how, "a0"), (how, "a1")]
+
+
+async def test_the_time_of_what_is_run_apart_begins_when_its_process_is_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+
+    @asynccontextmanager
+    async def process() -> AsyncIterator[Any]:
+        async with World.process(world) as apart:
+            order.append("process")
+            yield apart
+
+    def clock(seconds: float) -> Timeout:
+        order.append("clock")
+        return timeout(seconds)
+
+    monkeypatch.setattr(world, "process", process)
+    monkeypatch.setattr(attempts, "timeout", clock)
+    await world.attempt(Step(), run=replace(RUN, epoch=9, lost=2))
+    assert order == ["process", "clock"]
 
 
 async def test_what_crashes_apart_fails_and_is_run_apart_where_it_is_retried(world: World) -> None:
