@@ -57,7 +57,7 @@ class Repeat:
         Raises:
             UnknownExecution: there is none of that id.
             UnknownWorkflow: its workflow is archived.
-            NothingToRetry: it succeeded, or was skipped.
+            NothingToRetry: it succeeded, or was skipped, or only a step of ``finally`` is to blame.
             InProgress: an execution of the workflow is open, perhaps this one.
         """
         origin = await self._ended(origin_id)

@@ -133,6 +133,21 @@ async def test_a_success_is_not_retried_but_run_again(api: Client, store: Memory
     assert (await api.send("POST", f"/executions/{origin}/run-again")).status == 202
 
 
+async def test_what_failed_in_finally_alone_is_not_retried_but_run_again(api: Client, store: MemoryStore) -> None:
+    await api.create("w", **{"finally": [{"type": "fail", "message": "x"}]})
+    origin = await api.trigger("w")
+    execution = store.executions.start(origin, START)
+    for index, status in enumerate(["ok", "failed"]):
+        outcome = ActionOutcome(f"a{index}", index, 1, status, START, START)
+        after = Status.FAILED if status == "failed" else Status.RUNNING
+        store.executions.apply(ActionFinished(origin, "w", execution.epoch, index + 1, outcome, after, 0))
+    detail = (await api.send("POST", f"/executions/{origin}/retry")).problem(409)["detail"]
+    assert f"All actions of execution {origin} had succeeded: only a step of finally failed" in detail
+    assert "has no failed action" not in detail
+    assert f"POST /executions/{origin}/run-again" in detail
+    assert (await api.send("POST", f"/executions/{origin}/run-again")).status == 202
+
+
 async def test_a_cancelled_execution_is_retried_from_where_it_stood(api: Client, store: MemoryStore) -> None:
     await api.create("w", actions=THREE)
     origin = await api.trigger("w")
