@@ -24,6 +24,7 @@ from typing import Any
 
 from domain.durations import parse_duration
 from domain.errors import DomainError
+from domain.instants import written
 
 
 class Status(str, Enum):
@@ -307,15 +308,28 @@ def admit(admission: Admission) -> Execution:
 def carry_over(origin: Execution) -> Mapping[str, ActionOutcome]:
     """Return what is done of ``origin`` as a retry of it begins with it: as of attempt 0, so as not to be run again.
 
-    Handlers (``onFailure``, ``finally``) are not among it: they are for the end of the new execution.
+    Handlers (``onFailure``, ``finally``) are not among it: they are for the end of the new execution. Nor is a delay
+    in which it was ended: nobody has waited for it.
     """
     done = (
         outcome
         for outcome in origin.ordered_results
         if outcome.index < origin.total_actions and (outcome.status in ("ok", "skipped") or outcome.continued)
     )
+    if _ended_in_delay(origin):
+        done = (outcome for outcome in done if outcome != origin.last_outcome)
     carried = (replace(outcome, attempt=CARRIED) for outcome in done)
     return {outcome.key: outcome for outcome in carried}
+
+
+def _ended_in_delay(origin: Execution) -> bool:
+    last = origin.last_outcome
+    if last is None or last.status != "ok" or origin.finished_at is None:
+        return False
+    # A delay is recorded as ok when it begins, and only its output tells it from other actions.
+    output = dict(last.output or {})
+    until = output.pop("until", None)
+    return not output and isinstance(until, str) and until > written(origin.finished_at)
 
 
 def _changed(execution: Execution, **changes: Any) -> Execution:

@@ -107,8 +107,9 @@ class Retry(Model):
     retry_unsafe: bool | None = Field(
         default=None,
         strict=True,
-        description="false: a POST, a PATCH or a message is repeated only when it certainly never left (default true: the"
-        " Idempotency-Key lets receivers tell a repetition).",
+        description="false: a POST, a PATCH or a message is repeated only when it certainly never left, also after its"
+        " runner died or was stopped: then its outcome is unknown (default true: the Idempotency-Key lets receivers tell a"
+        " repetition).",
     )
 
 

@@ -49,7 +49,7 @@ def retry(
             answer = _repeat(client, execution_id, "retry")
         except Problem as problem:
             if problem.kind == "nothing-to-retry":
-                problem.message = f"{execution_id} has no failed action to take up"
+                problem.message = problem.message.partition("; POST ")[0]
                 problem.hint = f"To start its workflow from the first action: wf run-again {execution_id}"
             raise
         see_through(client, answer, "Taken up: execution", how, chosen(output_format, as_json))

@@ -4,9 +4,10 @@ Every action ends in one ``ActionResult``, acknowledged by the broker before the
 the execution is from then on. A failed attempt decides here, at once, whether and when it is retried; waiting for it is the
 scheduler's work. A run that learns that its epoch is no longer the current one is cancelled and publishes nothing more.
 
-An action that must not be repeated blindly (``onUnknown: fail``) is begun only when MongoDB knows of the intent. Should the
-runner die before the result is recorded, the next run finds the intent without a result, and the action ends ``unknown``
-rather than being sent again; so it does where the runner lives to see that no answer comes.
+An action that must not be repeated blindly (``onUnknown: fail``, or ``retryUnsafe: false`` where it is not idempotent) is
+begun only when MongoDB knows of the intent. Should the runner die before the result is recorded, the next run finds the
+intent without a result, and the action ends ``unknown`` rather than being sent again; with ``onUnknown: fail`` so it does
+where the runner lives to see that no answer comes.
 
 An action whose runners die one after the other is run in a process of its own (:mod:`apps.runner.isolation`).
 
@@ -22,7 +23,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import structlog
-from async_timeout import timeout
+from async_timeout import Timeout, timeout
 
 from actions.registry import WorkflowDefinition, run_action
 from actions.running import Context, Delayed, Failed, Outcome, Resources, Skipped, Succeeded
@@ -112,16 +113,17 @@ async def run_attempt(
         step = definition.prepared[index]
         action = step.action
         outcome: Outcome
-        if index in run.in_doubt and not may_repeat(action):
+        repeatable = may_repeat(action, definition)
+        if index in run.in_doubt and not repeatable:
             outcome = _unknown(action)
-        elif not may_repeat(action) and not await intend(run, outcome_key(run.attempt, index)):
+        elif not repeatable and not await intend(run, outcome_key(run.attempt, index)):
             log.info("run is not the current one", execution_id=run.execution_id, epoch=run.epoch)
             return
         else:
             # Also the actions that follow: whether a result of this run is recorded before its runner dies is not known.
             is_suspect = run.lost >= isolation.after or _has_crashed(index, outcomes)
             outcome = await _run_one(run, step, resources, outcomes, isolation if is_suspect else None)
-            if isinstance(outcome, Failed) and not may_repeat(action) and _is_in_doubt(outcome):
+            if isinstance(outcome, Failed) and _fails_in_doubt(action) and _is_in_doubt(outcome):
                 outcome = replace(
                     outcome, error_class=UNKNOWN_OUTCOME, message=f"{outcome.message}; whether it was done is not known"
                 )
@@ -138,9 +140,15 @@ async def run_attempt(
         index = outcomes[-1].resume_index
 
 
-def may_repeat(action: Action) -> bool:
+def may_repeat(action: Action, definition: WorkflowDefinition) -> bool:
     """Tell whether an action that may have been done already may be done again."""
-    return getattr(action, "on_unknown", "retry") == "retry"
+    if _fails_in_doubt(action):
+        return False
+    return action.is_idempotent or definition.retry_policy(action).retry_unsafe
+
+
+def _fails_in_doubt(action: Action) -> bool:
+    return getattr(action, "on_unknown", "retry") == "fail"
 
 
 def _is_in_doubt(failed: Failed) -> bool:
@@ -171,7 +179,7 @@ async def _run_one(
         epoch=run.epoch,
         resources=resources,
     )
-    limit = timeout(parse_duration(action.timeout).total_seconds() + TIMEOUT_GRACE)
+    limit: Timeout | None = None
     try:
         if not step.is_plain:
             data = await _data(run, step, resources, outcomes)
@@ -180,10 +188,11 @@ async def _run_one(
             action = step.render(data)
         if isolation is not None:
             log.warning("action is run apart", execution_id=run.execution_id, action_id=action.action_id, lost=run.lost)
-            async with isolation.process() as process, limit:
+            # To wait for a place and for Python to start is not the action's fault.
+            async with isolation.process() as process, _limit(action) as limit:
                 outcome = await process.run(action, context)
         elif action.waits:
-            async with limit:
+            async with _limit(action) as limit:
                 outcome = await run_action(action, context)
         else:
             outcome = await run_action(action, context)
@@ -191,11 +200,15 @@ async def _run_one(
     except asyncio.CancelledError:
         raise
     except asyncio.TimeoutError as error:
-        if not limit.expired:
+        if limit is None or not limit.expired:
             log.warning("action raised", execution_id=run.execution_id, action_id=action.action_id, error=repr(error))
         return Failed("timeout", f"did not finish within {action.timeout}", maybe_done=not action.is_idempotent)
     except Exception as error:  # an action kind must not be able to stop a stream
         return failed_by(error, run.execution_id, action.action_id)
+
+
+def _limit(action: Action) -> Timeout:
+    return timeout(parse_duration(action.timeout).total_seconds() + TIMEOUT_GRACE)
 
 
 def failed_by(error: Exception, execution_id: str, action_id: str | None) -> Failed:
@@ -277,8 +290,8 @@ def _redact(result: ActionResult, redactor: Redactor) -> None:
     result.logs = redactor.value(result.logs)
     if result.error is not None:
         # Its class was not cut, and others decide by it.
-        error_class, message = redactor.text(result.error["class"]), redactor.value(result.error["message"])
-        result.error = {"class": error_class, "message": message}
+        error_class = redactor.text(result.error["class"])
+        result.error = {name: redactor.value(text) for name, text in result.error.items()} | {"class": error_class}
     result.output = redactor.data(result.output)
     result.reason = redactor.value(result.reason)
 
@@ -315,12 +328,11 @@ def _result(
                 failed_at=finished_at,
                 uniform=random.random(),
             )
-        reason = f"action {action.action_id} {'is in doubt' if unknown else 'failed'}: {outcome.message}"
-        if isinstance(decision, NoRetry):
-            reason = reason if unknown else f"{reason}; {decision.why}"
-        elif run.deadline is not None and decision.at >= run.deadline:
+        if isinstance(decision, RetryDecision) and run.deadline is not None and decision.at >= run.deadline:
             decision = NoRetry("its time is over before the next retry")
-            reason = f"{reason}; {decision.why}"
+        if isinstance(decision, NoRetry) and not unknown:
+            error = {**outcome.error, "notRetried": decision.why}
+        reason = _why_failed(action.action_id, outcome_status, error)
     continued = isinstance(decision, NoRetry) and bool(action.continue_on_error)
     if isinstance(decision, RetryDecision):
         status, retries_left, wake_at = Status.WAITING, decision.retries_left, decision.at
@@ -330,7 +342,7 @@ def _result(
         next_index = following(plan, index, failed=failed)
         status = status_after(plan, next_index, failed=failed or first is not None)
         if first is not None:
-            reason = f"action {first.action_id} failed: {(first.error or {}).get('message', '')}"
+            reason = _why_failed(first.action_id, first.status, first.error)
         if status is not Status.FAILED:
             reason = None
         if isinstance(outcome, Delayed) and status is Status.RUNNING:
@@ -364,3 +376,10 @@ def _result(
         next_index=next_index,
         continued=continued or None,
     )
+
+
+def _why_failed(action_id: str | None, status: str, error: Mapping[str, Any] | None) -> str:
+    error = error or {}
+    verb = "is in doubt" if status == "unknown" else "failed"
+    why = f"; {error['notRetried']}" if "notRetried" in error else ""
+    return f"action {action_id} {verb}: {error.get('message', '')}{why}"

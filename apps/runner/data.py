@@ -18,7 +18,7 @@ def outcome_data(outcome: ActionOutcome) -> dict[str, Any]:
         "logs": list(outcome.logs),
     }
     if outcome.error is not None:
-        seen["error"] = dict(outcome.error)
+        seen["error"] = _error(outcome)
     return seen
 
 
@@ -48,12 +48,15 @@ def execution_data(
             "createdAt": _text(created_at),
             "dueAt": _text(due_at),
             "status": "ok" if failed is None else "failed",
-            "failure": None
-            if failed is None
-            else {"actionId": failed.action_id, **dict(failed.error or {"class": "", "message": ""})},
+            "failure": None if failed is None else {"actionId": failed.action_id, **_error(failed)},
         },
         "actions": {outcome.action_id: outcome_data(outcome) for outcome in outcomes},
     }
+
+
+def _error(failed: ActionOutcome) -> dict[str, Any]:
+    error = failed.error or {}
+    return {"class": error.get("class", ""), "message": error.get("message", "")}
 
 
 def _text(value: datetime | None) -> str | None:

@@ -57,11 +57,8 @@ async def trigger(
     workflow = await current_workflow(workflow_id, workflows)
     if not allows_manual(_TRIGGER.validate_python(workflow.definition["trigger"], by_alias=False, by_name=True)):
         raise NotTriggeredByHand(workflow_id)
-    check_carried(given or {})
-    schema = workflow.definition.get("input_schema")
-    if schema is not None:
-        _schema(json.dumps(schema)).check(given or {})
     definition = workflow.definition
+    check_input(given or {}, definition)
     admission = Admission(
         execution_id=execution_id(asked_at, entropy),
         workflow_id=workflow_id,
@@ -77,6 +74,18 @@ async def trigger(
         is_unique=is_unique,
     )
     return await start(admission, definition, executions=executions, publish=publish, publish_end=publish_end, now=now)
+
+
+def check_input(given: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+    """Check the input of an execution that is to run a definition.
+
+    Raises:
+        BadInput: it cannot be carried, or does not obey the schema.
+    """
+    check_carried(given)
+    schema = definition.get("input_schema")
+    if schema is not None:
+        _schema(json.dumps(schema)).check(given)
 
 
 async def start(

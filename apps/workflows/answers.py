@@ -86,6 +86,9 @@ class ActionError(Shown):
 
     class_: str = Field(alias="class", description="A stable name, such as timeout, connect or status.")
     message: str
+    not_retried: str | None = Field(
+        default=None, description="Why it was not tried again; not where it was, or its outcome is unknown."
+    )
 
 
 class Outcome(Shown):

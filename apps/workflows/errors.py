@@ -96,10 +96,13 @@ class NothingToRetry(ApiError):
     """The execution has no failed action to take up."""
 
     def __init__(self, execution_id: str, status: Status) -> None:
-        super().__init__(
-            f"Execution {execution_id} is {status.shown} and has no failed action to take up; "
-            f"POST /executions/{execution_id}/run-again starts the workflow from its first action."
-        )
+        lacking = f"Execution {execution_id} is {status.shown} and has no failed action to take up"
+        if status not in (Status.OK, Status.SKIPPED):
+            lacking = (
+                f"All actions of execution {execution_id} had succeeded: only a step of finally failed or was cut off, "
+                "and a retry takes up none of those"
+            )
+        super().__init__(f"{lacking}; POST /executions/{execution_id}/run-again starts the workflow from its first action.")
         self.execution_id = execution_id
         self.status = status
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from apps.workflows.admission import start
+from apps.workflows.admission import check_input, start
 from apps.workflows.definitions import current_workflow
 from apps.workflows.errors import InProgress, NothingToRetry, NotTriggeredByHand, UnknownExecution, UnknownVersion
 from apps.workflows.publishing import Publish
@@ -57,7 +57,7 @@ class Repeat:
         Raises:
             UnknownExecution: there is none of that id.
             UnknownWorkflow: its workflow is archived.
-            NothingToRetry: it succeeded, or was skipped.
+            NothingToRetry: it succeeded, or was skipped, or only a step of ``finally`` is to blame.
             InProgress: an execution of the workflow is open, perhaps this one.
         """
         origin = await self._ended(origin_id)
@@ -77,12 +77,14 @@ class Repeat:
             UnknownExecution: there is none of that id.
             UnknownWorkflow: its workflow is archived.
             NotTriggeredByHand: the workflow runs on its schedule alone.
+            BadInput: the input of the finished one does not obey the current version's schema.
             InProgress: an execution of the workflow is open, perhaps this one.
         """
         origin = await self._ended(origin_id)
         workflow = await current_workflow(origin.workflow_id, self.workflows)
         if not allows_manual(_TRIGGER.validate_python(workflow.definition["trigger"], by_alias=False, by_name=True)):
             raise NotTriggeredByHand(origin.workflow_id)
+        check_input(origin.input or {}, workflow.definition)
         return await self._start(origin, workflow.version, workflow.definition, {})
 
     async def _ended(self, origin_id: str) -> Execution:

@@ -77,11 +77,12 @@ async def test_logs_for_programs_are_a_line_each(failed: FakeApi, wf: Run) -> No
 
 
 async def test_what_cannot_be_taken_up(failed: FakeApi, wf: Run) -> None:
-    detail = "It is ok. POST /executions/…/run-again starts it."
+    detail = "Only a step of finally failed; POST /executions/…/run-again starts it."
     refusal = problem(409, "nothing-to-retry", "Nothing to retry", detail)
     failed.refusals[f"POST /executions/{FAILED}/retry"] = refusal
     result = await wf("retry", FAILED)
     assert result.code == 3
+    assert "Only a step of finally failed" in result.err
     assert "POST" not in result.err
     assert f"wf run-again {FAILED}" in result.err
     busy = {"status": "workflow in progress", "triggerStatus": "busy", "executionId": execution_id(9)}

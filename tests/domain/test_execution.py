@@ -1,6 +1,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from domain.execution import (
     Status,
     admit,
     apply,
+    carry_over,
     claim,
 )
 
@@ -141,3 +143,32 @@ def test_a_terminal_state_is_never_overwritten():
     for transition in (finished(0, Status.OK), Reissued("e", "w", 9, at(2)), Ended("e", "w", Status.FAILED, "x", at(2))):
         assert apply(ended, transition) == ended
     assert replace(ended, reason="stop") == ended
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "output", "carried"),
+    [
+        (5, {"until": "2026-01-01T00:00:09.000Z"}, [0]),
+        (9, {"until": "2026-01-01T00:00:09.000Z"}, [0, 1]),
+        (5, {"until": "2026-01-01T00:00:09.000Z", "topic": "t"}, [0, 1]),
+        (5, {"until": 9}, [0, 1]),
+        (5, None, [0, 1]),
+    ],
+    ids=["in the delay", "after the delay", "another action", "no instant", "no output"],
+)
+def test_a_delay_is_carried_over_when_it_was_waited_for(ended_at, output, carried):
+    execution = apply(admitted(total=3), finished(0, Status.RUNNING))
+    delay = finished(1, Status.WAITING, seq=2, wake_at=at(9))
+    execution = apply(execution, replace(delay, outcome=replace(delay.outcome, output=output)))
+    ended = apply(execution, Ended("e", "w", Status.CANCELLED, "asked", at(ended_at)))
+    assert [outcome.index for outcome in carry_over(ended).values()] == carried
+
+
+def test_a_delay_that_is_over_is_carried_over_whatever_ended_the_execution():
+    delay = finished(0, Status.WAITING, wake_at=at(9))
+    outcome = replace(delay.outcome, output={"until": "2026-01-01T00:00:09.000Z"})
+    execution = apply(admitted(), replace(delay, outcome=outcome))
+    execution = apply(execution, Reissued("e", "w", epoch=2, at=at(9), why=Restart.WOKEN))
+    # By the clock of a runner that is behind.
+    ended = apply(execution, finished(1, Status.FAILED, epoch=2, ok=False))
+    assert [outcome.index for outcome in carry_over(ended).values()] == [0]

@@ -33,12 +33,15 @@ async def attempt(definition, *, retries_left, failures=None, number=1):
     async def publish(workflow_id, result):
         published.append(result)
 
+    async def intend(run, key):
+        return True
+
     run = Run(
         execution_id="e", workflow_id="w", version=1, epoch=1, attempt=number, retries_left=retries_left,
         resume_index=0, cause="manual", failures=failures or {},
     )  # fmt: skip
     await run_attempt(
-        run, definition, runner="r", resources=Resources(http=None), publish=publish, intend=None,
+        run, definition, runner="r", resources=Resources(http=None), publish=publish, intend=intend,
         isolation=Isolation(after=9, limit=1),
     )  # fmt: skip
     return published

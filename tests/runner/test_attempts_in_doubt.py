@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
+from async_timeout import Timeout, timeout
 
 from actions import registry
 from actions.registry import WorkflowDefinition
@@ -42,7 +43,12 @@ class Step(Action):
     type: Literal["step"] = "step"
     does: str = "succeed"
     on_unknown: Literal["retry", "fail"] = "retry"
+    safe: bool = True
     retry: Retry | None = None
+
+    @property
+    def is_idempotent(self) -> bool:
+        return self.safe
 
 
 # What the kind of a plug-in may answer, and no record can hold.
@@ -85,7 +91,7 @@ class World:
         if step.does == "raise":
             raise RuntimeError("oops")
         if step.does == "be in doubt":
-            return Failed("disconnected", "the connection was lost", is_in_doubt=True)
+            return Failed("disconnected", "the connection was lost", maybe_done=not step.safe, is_in_doubt=True)
         if step.does in ANSWERS:
             answer: Any = ANSWERS[step.does]
             return answer
@@ -98,9 +104,11 @@ class World:
         self.events.append(("intend", key))
         return self.current
 
-    async def attempt(self, *steps: Step, run: Run = RUN) -> None:
+    async def attempt(self, *steps: Step, run: Run = RUN, retry: Retry | None = None) -> None:
         named = tuple(step.model_copy(update={"action_id": f"a{number}"}) for number, step in enumerate(steps))
-        definition = WorkflowDefinition.model_construct(workflow_id="w", actions=named, retries=2, backoff=Backoff())
+        definition = WorkflowDefinition.model_construct(
+            workflow_id="w", actions=named, retries=2, backoff=Backoff(), retry=retry
+        )
         await run_attempt(
             run,
             definition,
@@ -209,6 +217,35 @@ async def test_only_the_interrupted_action_is_in_doubt(world: World) -> None:
     assert world.results == [("a0", "ok", "running"), ("a1", "ok", "ok")]
 
 
+@pytest.mark.parametrize("of", ["action", "workflow"])
+async def test_what_is_unsafe_to_retry_is_not_repeated_after_its_runner_died(world: World, of: str) -> None:
+    careful = Retry(retryUnsafe=False)
+    step = Step(safe=False, retry=careful if of == "action" else None)
+    retry = careful if of == "workflow" else None
+    await world.attempt(step, retry=retry)
+    assert world.events[:2] == [("intend", "1_0"), ("run", "a0")]
+    world.events.clear()
+    await world.attempt(step, run=replace(RUN, epoch=3, in_doubt=frozenset({0})), retry=retry)
+    assert world.results == [("a0", "unknown", "failed")]
+    assert world.events[0].error["class"] == "unknown-outcome"
+
+
+@pytest.mark.parametrize("step", [Step(retry=Retry(retryUnsafe=False)), Step(safe=False)], ids=["idempotent", "allowed"])
+async def test_what_may_be_retried_is_begun_without_an_intent_and_repeated(world: World, step: Step) -> None:
+    await world.attempt(step, run=replace(RUN, epoch=3, in_doubt=frozenset({0})))
+    assert world.events[0] == ("run", "a0")
+    assert world.results == [("a0", "ok", "ok")]
+
+
+async def test_what_is_unsafe_to_retry_fails_as_before_where_its_runner_lives(world: World) -> None:
+    """Whoever saw the connection break knows more than that the outcome is unknown."""
+    step = Step(does="be in doubt", safe=False, retry=Retry(retryUnsafe=False, on=RetryOn(errors=("*",))))
+    await world.attempt(step)
+    (result,) = (event for event in world.events if not isinstance(event, tuple))
+    assert (result.status, result.execution_status) == ("failed", "failed")
+    assert result.reason.endswith("it may have arrived, and retryUnsafe is false")
+
+
 @pytest.mark.parametrize(("does", "status"), [("fail", "failed"), ("be in doubt", "unknown"), ("crash", "unknown")])
 async def test_what_is_in_doubt_is_not_repeated_whatever_the_policy_covers(world: World, does: str, status: str) -> None:
     everything = Retry(attempts=5, on=RetryOn(errors=("*",)))
@@ -229,6 +266,27 @@ async def test_an_answer_that_came_too_late_leaves_the_outcome_unknown(world: Wo
 async def test_what_may_have_killed_its_runners_is_run_apart(world: World, lost: int, how: str) -> None:
     await world.attempt(Step(), Step(), run=replace(RUN, epoch=9, lost=lost))
     assert [event for event in world.events if isinstance(event, tuple)] == [(how, "a0"), (how, "a1")]
+
+
+async def test_the_time_of_what_is_run_apart_begins_when_its_process_is_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+
+    @asynccontextmanager
+    async def process() -> AsyncIterator[Any]:
+        async with World.process(world) as apart:
+            order.append("process")
+            yield apart
+
+    def clock(seconds: float) -> Timeout:
+        order.append("clock")
+        return timeout(seconds)
+
+    monkeypatch.setattr(world, "process", process)
+    monkeypatch.setattr(attempts, "timeout", clock)
+    await world.attempt(Step(), run=replace(RUN, epoch=9, lost=2))
+    assert order == ["process", "clock"]
 
 
 async def test_what_crashes_apart_fails_and_is_run_apart_where_it_is_retried(world: World) -> None:

@@ -36,7 +36,7 @@ async def resources():
     await connections.close()
 
 
-async def ran(resources, actions, *, given=None, outcomes=(), resume_index=0, retries=0, **more):
+async def ran(resources, actions, *, given=None, outcomes=(), resume_index=0, retries=0, in_doubt=frozenset(), **more):
     definition = WorkflowDefinition.model_validate(
         {"workflowId": "w", "trigger": {"type": "manual"}, "actions": actions, "retries": retries, **more}
     )
@@ -52,6 +52,7 @@ async def ran(resources, actions, *, given=None, outcomes=(), resume_index=0, re
         created_at=T0,
         input=given or {},
         outcomes=tuple(outcomes),
+        in_doubt=in_doubt,
     )
     results = []
 
@@ -95,7 +96,24 @@ async def test_what_resumes_in_a_handler_knows_what_failed(resources):
     assert [result.execution_status for result in first] == ["running", "waiting"]
     outcomes = [result_transition(result).outcome for result in first]
     (last,) = await ran(resources, actions, outcomes=outcomes, resume_index=outcomes[-1].resume_index, **more)
-    assert (last.logs, last.execution_status, last.reason) == (["why"], "failed", "action a failed: why")
+    reason = "action a failed: why; no retries were asked for"
+    assert (last.logs, last.execution_status, last.reason) == (["why"], "failed", reason)
+
+
+@pytest.mark.parametrize("name", ["onFailure", "finally"])
+async def test_a_handler_keeps_why_the_action_was_not_retried(resources, name):
+    actions = [{"type": "fail", "actionId": "a", "message": "broken"}]
+    more = {name: [{"type": "log", "message": "{{ execution.failure }}"}, {"type": "fail", "message": "that as well"}]}
+    first, told, last = await ran(resources, actions, retries=3, **more)
+    assert first.error["notRetried"] == "errors of class fail are not retried"
+    assert "notRetried" not in told.logs[0], "templates see what is documented"
+    assert last.reason == "action a failed: broken; errors of class fail are not retried"
+
+
+async def test_a_handler_keeps_that_the_outcome_is_in_doubt(resources):
+    action = {"type": "http-request", "actionId": "a", "url": "http://127.0.0.1:1/", "method": "POST", "onUnknown": "fail"}
+    last = (await ran(resources, [action], in_doubt=frozenset({0}), **{"finally": [{"type": "log", "message": "x"}]}))[-1]
+    assert last.reason.startswith("action a is in doubt: its runner died")
 
 
 async def test_secrets_are_used_and_not_told(resources):
@@ -108,7 +126,7 @@ async def test_secrets_are_used_and_not_told(resources):
     )
     assert results[0].output == {"long": 12, "key": "***"}
     assert (results[1].error, results[1].reason) == (
-        {"class": "fail", "message": "no ***"},
+        {"class": "fail", "message": "no ***", "notRetried": "no retries were asked for"},
         "action b failed: no ***; no retries were asked for",
     )
 
@@ -158,4 +176,5 @@ async def test_what_later_steps_see_keeps_the_words_that_a_secret_begins_with(re
     results = await ran(resources, actions)
     assert results[0].output == {"kind": "Bearer", "echo": "***"}
     assert results[1].logs == ["*** it is"]
-    assert results[2].error == {"class": "fail", "message": "***"}, "a class is a word that others decide by"
+    error = {"class": "fail", "message": "***", "notRetried": "no retries were asked for"}
+    assert results[2].error == error, "a class is a word that others decide by"

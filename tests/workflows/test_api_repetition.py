@@ -1,12 +1,14 @@
 """Retry from the failed action, and run again: new executions that name their origin."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from apps.workflows.app import WorkflowsApp
 from domain.execution import ActionFinished, ActionOutcome, Ended, Execution, Status
+from domain.instants import written
 from events.records import ExecutionRequest
 from tests.workflows.client import LOG, Client
 from tests.workflows.clock import START, Clock
@@ -131,6 +133,21 @@ async def test_a_success_is_not_retried_but_run_again(api: Client, store: Memory
     assert (await api.send("POST", f"/executions/{origin}/run-again")).status == 202
 
 
+async def test_what_failed_in_finally_alone_is_not_retried_but_run_again(api: Client, store: MemoryStore) -> None:
+    await api.create("w", **{"finally": [{"type": "fail", "message": "x"}]})
+    origin = await api.trigger("w")
+    execution = store.executions.start(origin, START)
+    for index, status in enumerate(["ok", "failed"]):
+        outcome = ActionOutcome(f"a{index}", index, 1, status, START, START)
+        after = Status.FAILED if status == "failed" else Status.RUNNING
+        store.executions.apply(ActionFinished(origin, "w", execution.epoch, index + 1, outcome, after, 0))
+    detail = (await api.send("POST", f"/executions/{origin}/retry")).problem(409)["detail"]
+    assert f"All actions of execution {origin} had succeeded: only a step of finally failed" in detail
+    assert "has no failed action" not in detail
+    assert f"POST /executions/{origin}/run-again" in detail
+    assert (await api.send("POST", f"/executions/{origin}/run-again")).status == 202
+
+
 async def test_a_cancelled_execution_is_retried_from_where_it_stood(api: Client, store: MemoryStore) -> None:
     await api.create("w", actions=THREE)
     origin = await api.trigger("w")
@@ -138,6 +155,26 @@ async def test_a_cancelled_execution_is_retried_from_where_it_stood(api: Client,
     store.executions.apply(Ended(origin, "w", Status.CANCELLED, "asked", START))
     started = (await api.send("POST", f"/executions/{origin}/retry")).body["executionId"]
     assert store.executions.documents[started].resume_index == 1
+
+
+async def test_a_retry_of_what_was_cancelled_in_a_delay_waits_anew(
+    api: Client, store: MemoryStore, requests: FakeTopic
+) -> None:
+    await api.create("w", actions=[{"type": "delay", "duration": "1h"}, LOG])
+    origin = await api.trigger("w")
+    until = written(START + timedelta(hours=1))
+    delay = ActionOutcome("delay-1", 0, 1, "ok", START, START, output={"until": until})
+    store.executions.start(origin, START)
+    epoch = store.executions.documents[origin].epoch
+    store.executions.apply(
+        ActionFinished(origin, "w", epoch, 1, delay, Status.WAITING, 0, wake_at=START + timedelta(hours=1))
+    )
+    store.executions.apply(Ended(origin, "w", Status.CANCELLED, "asked", START + timedelta(seconds=1)))
+    started = (await api.send("POST", f"/executions/{origin}/retry")).body["executionId"]
+    assert store.executions.documents[started].resume_index == 0
+    _, request = requests.sent[-1]
+    assert isinstance(request, ExecutionRequest)
+    assert (request.origin_id, request.carried) == (origin, None)
 
 
 async def test_a_workflow_that_runs_on_its_schedule_alone_is_retried_but_not_run_again(
@@ -149,6 +186,20 @@ async def test_a_workflow_that_runs_on_its_schedule_alone_is_retried_but_not_run
     await api.send("PUT", "/workflows/w", json={"trigger": {"type": "periodic", "interval": "1h"}, "actions": [LOG]})
     assert "allowManual" in (await api.send("POST", f"/executions/{origin}/run-again")).problem(409)["detail"]
     assert (await api.send("POST", f"/executions/{origin}/retry")).status == 202
+
+
+async def test_run_again_is_refused_where_the_current_version_asks_for_other_input(
+    api: Client, store: MemoryStore, requests: FakeTopic
+) -> None:
+    await api.create("w")
+    origin = (await api.send("POST", "/workflows/w/trigger", json={"input": {"x": 1}})).body["executionId"]
+    finish(store, origin, "failed")
+    schema = {"type": "object", "properties": {"x": {"type": "string"}}}
+    await api.send("PUT", "/workflows/w", json={"trigger": {"type": "manual"}, "actions": [LOG], "inputSchema": schema})
+    problem = (await api.send("POST", f"/executions/{origin}/run-again")).problem(400)
+    assert (problem["type"], [error["field"] for error in problem["errors"]]) == ("urn:problem-type:bad-input", ["input.x"])
+    assert len(store.executions.documents) == len(requests.sent) == 1
+    assert (await api.send("POST", f"/executions/{origin}/retry")).status == 202, "a retry keeps its version"
 
 
 @pytest.mark.parametrize("how", ["retry", "run-again"])

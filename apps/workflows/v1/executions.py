@@ -38,6 +38,7 @@ from domain.access import Scope
 from domain.durations import Duration, duration_text, parse_duration
 from domain.execution import Status
 from domain.identifiers import EXECUTION_ID_RULE, WORKFLOW_ID_PATTERN, is_execution_id
+from domain.inputs import BadInput
 from domain.instants import EPOCH, INSTANT_RULE, instant
 from domain.model import Model
 from store.interfaces import ExecutionFilter
@@ -298,7 +299,7 @@ class ExecutionRunAgain(Repetition):
             scope=Scope.OPERATOR,
             body=NoBody,
             body_is_required=False,
-            refusals=(BadRequest, UnknownExecution, UnknownWorkflow, InProgress, NotTriggeredByHand),
+            refusals=(BadRequest, UnknownExecution, UnknownWorkflow, InProgress, NotTriggeredByHand, BadInput),
         )
     }
 
