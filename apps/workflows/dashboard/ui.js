@@ -34,6 +34,11 @@ export function isOpen(execution) {
   return OPEN.includes(execution.status);
 }
 
+/** Whether it is handed to the runners and, as far as is known, none has begun it. */
+export function isAwaited(execution) {
+  return execution.status === "pending" && !execution.nextAttemptAt;
+}
+
 /** What an execution's status is called here: pending is waiting for a retry, or queued. */
 export function kindOf(execution) {
   if (execution.status === "pending") return execution.nextAttemptAt ? "waiting" : "queued";

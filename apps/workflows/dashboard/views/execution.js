@@ -6,7 +6,7 @@ import { h, show } from "../dom.js";
 import { calmly, looking, watch } from "../live.js";
 import { may } from "../session.js";
 import { duration, shortly, time, took } from "../time.js";
-import { attempt, badge, button, CAUSES, copier, crumbs, heading, isOpen, kindOf, loading, plural, shortId, sign, toast, trouble } from "../ui.js";
+import { attempt, badge, button, CAUSES, copier, crumbs, heading, isAwaited, isOpen, kindOf, loading, plural, shortId, sign, toast, trouble } from "../ui.js";
 import { lane } from "./lane.js";
 import { step } from "./outcome.js";
 import { stepsOf, whyAgain } from "./plan.js";
@@ -73,8 +73,9 @@ export function execution(root, id) {
       }
       redraw();
     }
-    // Requests and responses are not told; they are read when things have settled.
+    // Requests and responses are not told; they are read when things have settled. That a runner has begun is looked for.
     settled();
+    if (isAwaited(data)) look();
   }
 
   const redraw = calmly(60, draw);

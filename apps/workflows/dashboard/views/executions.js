@@ -3,9 +3,9 @@
 
 import { get, link, query } from "../api.js";
 import { h, show } from "../dom.js";
-import { afterTyping, calmly, looking, watch } from "../live.js";
+import { afterTyping, beginnings, calmly, looking, watch } from "../live.js";
 import { time, took } from "../time.js";
-import { badge, button, CAUSES, empty, heading, isOpen, kindOf, loading, plural, shortId, sign, toast, trouble } from "../ui.js";
+import { badge, button, CAUSES, empty, heading, isAwaited, isOpen, kindOf, loading, plural, shortId, sign, toast, trouble } from "../ui.js";
 
 const PAGE = 30;
 const FEW = 8;
@@ -18,9 +18,10 @@ const newestFirst = (one, other) => (one.executionId < other.executionId ? 1 : -
 
 /**
  * A list of executions in `root`: the view of all of them, or (`only` one workflow) a part of that workflow's view. Returns
- * `note` and `gap`, which are to be called with what happens, and `end`.
+ * `note` and `gap`, which are to be called with what happens, `areAwaited` and `learn` for what has begun, and `end`; it calls
+ * `begun` when it shows something new of which that is to be found out.
  */
-export function executionList(root, { only = null, workflowId = only ?? "", statuses = [], span = "", memory = {}, onFilter = () => {} }) {
+export function executionList(root, { only = null, workflowId = only ?? "", statuses = [], span = "", memory = {}, begun, onFilter = () => {} }) {
   const size = only ? FEW : PAGE;
   const state = { items: memory.items ?? null, next: memory.next ?? null, error: null, more: false, news: 0, workflowId, typed: workflowId, statuses: new Set(statuses), span, suggested: [] };
   let asked = 0;
@@ -50,6 +51,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
       state.error = error;
     }
     draw();
+    begun();
   }
 
   /** Bring what is shown up to date; unless `all`, what is new is only counted. */
@@ -89,6 +91,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
 
   function note(name, data) {
     if (!data.executionId) return;
+    if (isAwaited(data)) begun();
     const known = (state.items ?? arrived).find((each) => each.executionId === data.executionId);
     if (known) {
       if (!isOpen(known) || !data.status) return;
@@ -113,6 +116,14 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
       // One that has come to be what is filtered for.
       settled();
     }
+  }
+
+  function learn(running) {
+    for (const each of (state.items ?? []).filter((one) => isAwaited(one) && running.has(one.executionId))) {
+      each.status = "running";
+      each.startedAt ??= running.get(each.executionId).startedAt;
+    }
+    redraw();
   }
 
   const redraw = calmly(150, draw);
@@ -201,6 +212,8 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
   const look = looking(() => state.items?.some(isOpen), refresh);
   return {
     note,
+    learn,
+    areAwaited: () => state.items?.some(isAwaited) ?? false,
     gap() {
       gap();
       look();
@@ -218,16 +231,19 @@ export function executions(root, _, parameters, memory) {
   const holder = h("div", { class: "list", opaque: true });
   show(root, heading("Executions"));
   root.append(holder);
+  const begun = beginnings(() => list.areAwaited(), (running) => list.learn(running));
   const list = executionList(holder, {
     workflowId: parameters.get("workflow") ?? "",
     statuses: (parameters.get("status") ?? "").split(",").filter(Boolean),
     span: parameters.get("span") ?? "",
     memory,
+    begun,
     onFilter: (state) => history.replaceState(history.state, "", `#/executions${query({ workflow: state.workflowId, status: [...state.statuses].join(","), span: state.span })}`),
   });
   const end = watch({}, list.note, list.gap);
   return () => {
     end();
+    begun.stop();
     list.end();
   };
 }

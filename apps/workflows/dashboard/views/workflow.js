@@ -3,10 +3,10 @@
 import { get, link, post, query, remove, validate } from "../api.js";
 import { confirmed } from "../dialogs.js";
 import { h, show } from "../dom.js";
-import { calmly, watch } from "../live.js";
+import { beginnings, calmly, watch } from "../live.js";
 import { may } from "../session.js";
 import { duration, shortly, time, ZONE } from "../time.js";
-import { attempt, badge, button, copier, crumbs, heading, isByHand, isTaken, loading, plural, TAKEN, toast, triggerWords, trouble } from "../ui.js";
+import { attempt, badge, button, copier, crumbs, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, loading, plural, TAKEN, toast, triggerWords, trouble } from "../ui.js";
 import { diff } from "./diff.js";
 import { executionList } from "./executions.js";
 import { runWith } from "./input.js";
@@ -74,6 +74,24 @@ export function workflow(root, id, parameters) {
     }
   }
   const settled = calmly(900, read);
+
+  const lists = () => [executions, occurrences].filter(Boolean);
+
+  /** The open execution that its head tells of, if that is the newest. */
+  function openOne() {
+    const last = state.found?.lastExecution;
+    return last && isOpen(last) ? last : null;
+  }
+
+  function learn(running) {
+    for (const each of lists()) each.learn(running);
+    if (state.found?.trigger.status !== "pending" || !running.size) return;
+    state.found.trigger.status = "busy";
+    draw();
+  }
+
+  const isHeadAwaited = () => state.found?.trigger.status === "pending" && openOne() !== null && isAwaited(openOne());
+  const begun = beginnings(() => isHeadAwaited() || lists().some((each) => each.areAwaited()), learn, id);
 
   function takesInput() {
     return state.found.inputSchema || /\binput\b/.test(JSON.stringify([state.found.actions, state.found.onFailure, state.found.finally]));
@@ -188,7 +206,7 @@ export function workflow(root, id, parameters) {
 
   function present(found) {
     if (found.trigger.status === "busy") return badge("running");
-    if (found.trigger.status === "pending") return badge("waiting");
+    if (found.trigger.status === "pending") return badge(openOne() ? kindOf(openOne()) : "queued");
     return badge(found.pausedAt ? "paused" : "idle");
   }
 
@@ -214,8 +232,8 @@ export function workflow(root, id, parameters) {
         h("div", { class: "side" }, coming(found), versions(found))),
       isScheduled ? h("section", { class: "section", key: "ledger", "aria-label": "Occurrences" }, h("div", { class: "section-head" }, h("h2", null, "Occurrences"), h("span", { class: "quiet small-text" }, "what became of each tick")), ledger) : null,
       h("section", { class: "section", key: "definition", "aria-label": "Definition" }, definition(found)));
-    executions ??= executionList(history, { only: id });
-    if (isScheduled) occurrences ??= occurrenceList(ledger, id);
+    executions ??= executionList(history, { only: id, begun });
+    if (isScheduled) occurrences ??= occurrenceList(ledger, id, begun);
   }
 
   draw();
@@ -227,6 +245,7 @@ export function workflow(root, id, parameters) {
   }, () => {
     executions?.gap();
     settled();
+    begun();
   });
   return () => {
     ended = true;
@@ -234,5 +253,6 @@ export function workflow(root, id, parameters) {
     executions?.end();
     occurrences?.end();
     settled.stop();
+    begun.stop();
   };
 }
