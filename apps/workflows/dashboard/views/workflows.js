@@ -15,12 +15,16 @@ export function workflows(root, _, parameters, memory) {
   document.title = "Workflows";
   const state = { items: memory.items ?? null, next: memory.next ?? null, error: null, search: parameters.get("search") ?? "", type: parameters.get("type") ?? "", more: false };
   let asked = 0;
+  let lists = 0; // how often something else was asked for than what was shown
 
   const address = (cursor) => `/v1/workflows${query({ recent: PLACES, limit: PAGE, search: state.search, triggerType: state.type, cursor })}`;
 
   async function read(keep = false) {
     const mine = ++asked;
-    if (!keep) state.items = null;
+    if (!keep) {
+      Object.assign(state, { items: null, more: false });
+      lists += 1;
+    }
     draw();
     try {
       const page = await get(address());
@@ -40,13 +44,16 @@ export function workflows(root, _, parameters, memory) {
   }
 
   async function readMore() {
+    const mine = lists;
     state.more = true;
     draw();
     try {
       const page = await get(address(state.next));
+      if (mine !== lists) return;
       state.items = [...state.items, ...page.items];
       state.next = page.nextCursor;
     } catch (error) {
+      if (mine !== lists) return;
       toast(error.message, { kind: "bad" });
     }
     state.more = false;
