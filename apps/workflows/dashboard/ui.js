@@ -3,7 +3,7 @@
 import { Problem, link } from "./api.js";
 import { h } from "./dom.js";
 import { may, whoIs } from "./session.js";
-import { duration, millisOf } from "./time.js";
+import { exactly, millisOf } from "./time.js";
 
 const ICONS = {
   ok: ["M4.5 8.4 7 10.9l4.6-5.3"],
@@ -160,7 +160,7 @@ export function crumbs(...path) {
 export function triggerWords(trigger) {
   switch (trigger.type) {
     case "manual": return "By hand";
-    case "periodic": return `Every ${duration(millisOf(trigger.interval))}`;
+    case "periodic": return `Every ${exactly(millisOf(trigger.interval))}`;
     case "cron": return `Cron ${[trigger.expression].flat().join(", ")}${trigger.timezone && trigger.timezone !== "UTC" ? ` (${trigger.timezone})` : ""}`;
     case "once": return "Once";
     default: return trigger.type;

@@ -5,7 +5,7 @@ import { confirmed } from "../dialogs.js";
 import { h, show } from "../dom.js";
 import { beginnings, calmly, watch } from "../live.js";
 import { may } from "../session.js";
-import { duration, shortly, time, ZONE } from "../time.js";
+import { exactly, shortly, time, ZONE } from "../time.js";
 import { attempt, badge, button, copier, crumbs, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, loading, plural, TAKEN, toast, triggerWords, trouble } from "../ui.js";
 import { diff } from "./diff.js";
 import { executionList } from "./executions.js";
@@ -33,7 +33,7 @@ export async function asYaml(definition) {
 function retryWords(schedule) {
   const waits = schedule.longestWaits;
   if (!waits.length) return "no retries";
-  const spoken = waits.slice(0, 4).map((seconds) => duration(seconds * 1000)).join(", ");
+  const spoken = waits.slice(0, 4).map((seconds) => exactly(seconds * 1000)).join(", ");
   return `${plural(waits.length, "retry", "retries")} after at most ${spoken}${waits.length > 4 ? ", …" : ""}`;
 }
 
