@@ -25,6 +25,7 @@ const WORDS = {
   cancelled: "Cancelled", skipped: "Skipped", idle: "Idle", unknown: "Unknown", paused: "Paused",
 };
 
+const AGAIN_AFTER = 4000;
 const MANY = 14; // lines from which a text has a height of its own
 
 export const OPEN = ["queued", "pending", "running"];
@@ -109,11 +110,23 @@ export function empty(title, text, ...actions) {
 /** An error, with what to do next. */
 export function trouble(error, retry) {
   const problem = error instanceof Problem ? error : new Problem(0, { title: "This page failed", detail: String(error) });
+  const isAway = problem.status === 0 && error instanceof Problem;
   return h("div", { class: "notice notice-bad", role: "alert" }, sign("failed"),
-    h("div", null, h("strong", null, problem.title), h("p", null, problem.message),
+    h("div", null, h("strong", null, problem.title), h("p", null, problem.message, isAway && retry ? " This page tries again by itself." : ""),
       problem.errors.length ? h("ul", null, problem.errors.map((each) => h("li", null, h("code", null, each.field), ` ${each.message}`))) : null,
-      retry ? button("Try again", retry, { kind: "small" }) : null));
+      retry ? button("Try again", retry, { kind: "small", "data-again": isAway ? "yes" : null }) : null));
 }
+
+/** Try again what could not be reached, wherever the page shows that. */
+function tryAgain() {
+  if (document.hidden) return;
+  for (const each of document.querySelectorAll("[data-again='yes']")) {
+    each.dataset.again = "asked"; // until it is drawn anew: what does not answer is not asked over and over
+    each.click();
+  }
+}
+setInterval(tryAgain, AGAIN_AFTER);
+addEventListener("online", tryAgain);
 
 /** What stands in the place of a view that needs more than whoever is logged in may do. */
 export function forbidden(scope) {
