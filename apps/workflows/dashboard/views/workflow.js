@@ -70,6 +70,8 @@ export function workflow(root, id, parameters) {
     draw();
     if (asksToRun && state.found && may("operator")) {
       asksToRun = false;
+      // Whoever reloads the page, or comes back to it, does not ask once more.
+      window.history.replaceState(window.history.state, "", link`#/workflows/${id}`);
       run();
     }
   }
@@ -146,7 +148,9 @@ export function workflow(root, id, parameters) {
       state.compared = null;
     } else {
       const older = state.versions.find((each) => each.version === version);
-      state.compared = { version, lines: diff(await asYaml(older.definition), state.yaml) };
+      const written = await asYaml(older.definition);
+      // When yet another version comes, this stays what it is: a comparison of these two.
+      state.compared = { version, with: state.found.version, lines: diff(written, state.yaml) };
     }
     draw();
     // It stands further down than what was pressed.
@@ -196,7 +200,7 @@ export function workflow(root, id, parameters) {
     if (state.compared) {
       const marks = { added: "+ ", removed: "− ", same: "  " };
       return h("div", { key: "diff" },
-        h("div", { class: "section-head" }, h("h2", null, `From version ${state.compared.version} to ${found.version}`), h("div", { class: "actions" }, button("Show the definition", () => { state.compared = null; draw(); }, { kind: "small" }))),
+        h("div", { class: "section-head" }, h("h2", null, `From version ${state.compared.version} to ${state.compared.with}`), h("div", { class: "actions" }, button("Show the definition", () => { state.compared = null; draw(); }, { kind: "small" }))),
         h("div", { class: "card diff mono scroll", tabindex: "0", role: "region", "aria-label": "Difference" }, state.compared.lines.map(([kind, line]) => h("div", { class: kind }, `${marks[kind]}${line}`))));
     }
     return h("div", { key: "definition" },
