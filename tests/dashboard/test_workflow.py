@@ -176,3 +176,26 @@ async def test_a_page_that_is_read_again_does_not_ask_to_run_again(page, stack, 
     await expect(page.get_by_role("region", name="Definition in YAML")).to_be_visible()
     await expect(page.get_by_role("dialog")).to_have_count(0)
     assert page.url.endswith(f"#/workflows/{workflow_id}")
+
+
+async def test_ticks_that_were_made_up_for_are_not_told_as_late(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG], trigger={"type": "cron", "expression": "0 * * * *"})
+    until_now = datetime.now(timezone.utc)
+    asked = {"from": (until_now - timedelta(hours=3)).isoformat(), "to": until_now.isoformat(), "dryRun": False}
+    status, answer = await api.call("POST", f"/workflows/{workflow_id}/backfill", asked)
+    assert status < 300, answer
+
+    async def ran():
+        found = await api.executions(workflow_id)
+        return found and all(each["status"] == "ok" for each in found) and found
+
+    (*_, found) = await until(ran, "a tick is made up for")
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    tick = page.get_by_role("list", name="Occurrences").get_by_role("listitem").last
+    await expect(tick).to_contain_text("Backfilled")
+    await expect(tick).not_to_contain_text("late")
+    await page.goto(f"{stack.api_url}/#/executions/{found['executionId']}")
+    await expect(page.get_by_text("made up for")).to_be_visible()
+    await expect(page.get_by_text("begun")).to_have_count(0)
+    await page.goto(f"{stack.api_url}/#/system/audit?path=/workflows/{workflow_id}/backfill")
+    await expect(page.get_by_role("listitem").get_by_text("Backfilled a workflow")).to_be_visible()

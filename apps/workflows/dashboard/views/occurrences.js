@@ -53,6 +53,7 @@ export function occurrenceList(root, id, onRead) {
 
   function lateness(each) {
     if (each.disposition !== "fired") return null;
+    if (each.cause === "backfill") return h("span", { title: "It was made up for because somebody asked" }, "Backfilled");
     if (each.latenessMs === null) return h("span", { class: "nothing" }, "Not begun");
     return h("span", { title: "From when it was due to when its first action began" }, `${duration(each.latenessMs)} late`);
   }
