@@ -231,3 +231,25 @@ async def test_what_was_asked_for_before_is_not_mixed_into_what_is_filtered_for(
         may_arrive.set()
     await expect(page.get_by_text("Nothing matches")).to_be_visible()
     await expect(page.locator(".toast")).to_have_count(0)
+
+
+async def test_what_happens_while_the_workflows_are_read_is_not_lost(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await page.goto(f"{stack.api_url}/#/workflows")
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    is_read, may_arrive = asyncio.Event(), asyncio.Event()
+
+    async def hold(route):
+        answer = await route.fetch()
+        is_read.set()
+        await may_arrive.wait()
+        await route.fulfill(response=answer)
+
+    await page.route("**/v1/workflows?*", hold)
+    await page.get_by_role("searchbox").fill(workflow_id)
+    await is_read.wait()
+    await page.evaluate(LISTEN, workflow_id)
+    await api.trigger(workflow_id)
+    await page.evaluate("window.ended")
+    may_arrive.set()
+    await expect(page.locator(f"[data-workflow='{workflow_id}']").get_by_text("Succeeded")).to_be_visible()

@@ -15,12 +15,14 @@ export function workflows(root, _, parameters, memory) {
   document.title = "Workflows";
   const state = { items: memory.items ?? null, next: memory.next ?? null, error: null, search: parameters.get("search") ?? "", type: parameters.get("type") ?? "", more: false };
   let asked = 0;
+  let told = null; // while the list is being read, which may not know of it yet
   let lists = 0; // how often something else was asked for than what was shown
 
   const address = (cursor) => `/v1/workflows${query({ recent: PLACES, limit: PAGE, search: state.search, triggerType: state.type, cursor })}`;
 
   async function read(keep = false) {
     const mine = ++asked;
+    told ??= [];
     if (!keep) {
       Object.assign(state, { items: null, more: false });
       lists += 1;
@@ -39,6 +41,9 @@ export function workflows(root, _, parameters, memory) {
       if (mine !== asked) return;
       state.error = error;
     }
+    const missed = told;
+    told = null;
+    for (const each of missed) note(...each);
     draw();
     begun();
   }
@@ -75,6 +80,7 @@ export function workflows(root, _, parameters, memory) {
       changed();
       return;
     }
+    told?.push([name, data]);
     if (!workflow || !data.status) return;
     const known = workflow.recentExecutions.find((each) => each.executionId === data.executionId);
     const now = { ...(known ?? { createdAt: data.createdAt, startedAt: data.action?.startedAt ?? null }), executionId: data.executionId, status: data.status, nextAttemptAt: data.nextAttemptAt ?? null };
