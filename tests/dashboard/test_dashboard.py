@@ -22,6 +22,13 @@ LISTEN = """(workflowId) => new Promise((listening) => {
   }));
 })"""
 
+# What the rows of a list of executions have been told to be, however shortly.
+RECORD = """() => {
+  window.told = new Set();
+  const record = () => document.querySelectorAll("[data-execution] .badge").forEach((each) => told.add(each.textContent));
+  new MutationObserver(record).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+
 
 def call(target, key, query=""):
     return {"type": "http-request", "actionId": "call", "method": "GET", "url": f"{target.url}/{key}{query}"}
@@ -171,3 +178,78 @@ async def test_lists_show_what_happens_by_themselves(page, stack, api, workflow_
     await expect(page.locator(f"[data-execution='{second}']").get_by_text("Succeeded")).to_be_visible()
     await page.get_by_role("button", name="Failed").click()
     await expect(page.get_by_text("Nothing matches")).to_be_visible()
+
+
+async def test_what_is_filtered_for_is_all_that_is_shown(page, stack, api, target, workflow_id):
+    await api.create(workflow_id, [call(target, workflow_id, "?hold=1")])
+    await page.goto(f"{stack.api_url}/#/executions?workflow={workflow_id}&status=running")
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    await expect(page.get_by_text("Nothing matches")).to_be_visible()
+    rows = page.locator("[data-execution]")
+    await page.evaluate(RECORD)
+    await api.trigger(workflow_id)
+    await expect(rows.get_by_text("Running")).to_be_visible()
+    await page.mouse.move(0, 0)
+    target.release.set()
+    await expect(rows).to_have_count(0)
+    assert await page.evaluate("[...told]") == ["Running"]
+    await page.get_by_role("button", name="Queued or waiting").click()
+    await page.wait_for_url(re.compile(r"status=running%2Cqueued%2Cpending$"))
+
+
+async def older_is_slow(page, path):
+    """Let the first page of a list lead to an older one, which is answered (with the same items) when it may be."""
+    is_asked, may_arrive = asyncio.Event(), asyncio.Event()
+
+    async def answer(route):
+        is_older = "cursor=" in route.request.url
+        if is_older:
+            is_asked.set()
+            await may_arrive.wait()
+        url = re.sub("&cursor=[^&]*", "", route.request.url)
+        response = await route.fetch(url=url)
+        await route.fulfill(response=response, json={**await response.json(), "nextCursor": None if is_older else "older"})
+
+    await page.route(re.compile(path), answer)
+    return is_asked, may_arrive
+
+
+@pytest.mark.parametrize("kind", ["executions", "workflows"])
+async def test_what_was_asked_for_before_is_not_mixed_into_what_is_filtered_for(page, stack, api, workflow_id, kind):
+    await api.create(workflow_id, [LOG])
+    await api.finished(await api.trigger(workflow_id))
+    is_asked, may_arrive = await older_is_slow(page, rf"/v1/{kind}\?")
+    await page.goto(f"{stack.api_url}/#/{kind}?{'workflow' if kind == 'executions' else 'search'}={workflow_id}")
+    await page.get_by_role("button", name=re.compile("Show (older|more)")).click()
+    await is_asked.wait()
+    if kind == "executions":
+        await page.get_by_role("button", name="Failed").click()
+    else:
+        await page.get_by_role("searchbox").fill(f"{workflow_id}-not")
+    await expect(page.get_by_text("Nothing matches")).to_be_visible()
+    async with page.expect_response(re.compile("limit=")):
+        may_arrive.set()
+    await expect(page.get_by_text("Nothing matches")).to_be_visible()
+    await expect(page.locator(".toast")).to_have_count(0)
+
+
+async def test_what_happens_while_the_workflows_are_read_is_not_lost(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await page.goto(f"{stack.api_url}/#/workflows")
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    is_read, may_arrive = asyncio.Event(), asyncio.Event()
+
+    async def hold(route):
+        answer = await route.fetch()
+        is_read.set()
+        await may_arrive.wait()
+        await route.fulfill(response=answer)
+
+    await page.route("**/v1/workflows?*", hold)
+    await page.get_by_role("searchbox").fill(workflow_id)
+    await is_read.wait()
+    await page.evaluate(LISTEN, workflow_id)
+    await api.trigger(workflow_id)
+    await page.evaluate("window.ended")
+    may_arrive.set()
+    await expect(page.locator(f"[data-workflow='{workflow_id}']").get_by_text("Succeeded")).to_be_visible()

@@ -160,3 +160,25 @@ async def test_a_long_log_has_a_height_of_its_own_and_the_page_stays_quick(page,
         return await shown.evaluate("(log) => log.scrollTop + log.clientHeight >= log.scrollHeight - 2")
 
     await until(is_at_the_end, "the log is scrolled by the keyboard")
+
+
+async def test_what_was_skipped_is_not_counted_as_run(page, stack, api, workflow_id):
+    await api.create(workflow_id, [log("one", "x"), log("never", "no", **{"if": "false"})])
+    execution_id = await api.trigger(workflow_id)
+    await api.finished(execution_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await expect(page.get_by_text(re.compile("^1 action in"))).to_be_visible()
+
+
+async def test_of_an_archived_workflow_nothing_is_offered(refused_page, stack, api, workflow_id):
+    page = refused_page
+    await api.create(workflow_id, [log("one", "x")])
+    execution_id = await api.trigger(workflow_id)
+    await api.finished(execution_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await expect(page.get_by_role("button", name="Run again")).to_be_visible()
+    await api.call("DELETE", f"/workflows/{workflow_id}")
+    await page.reload()
+    await expect(page.get_by_text("Its workflow is archived")).to_be_visible()
+    await expect(page.get_by_role("button", name="Run again")).to_have_count(0)
+    await expect(page.get_by_role("heading", level=1).get_by_role("link")).to_have_count(0)

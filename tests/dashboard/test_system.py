@@ -109,3 +109,25 @@ async def test_addresses_that_lead_nowhere_lead_back(refused_page, stack):
     assert answer.status == 404
     await refused_page.get_by_role("link", name="See the workflows").click()
     await expect(refused_page.get_by_role("heading", level=1, name="Workflows")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("view", "path"),
+    [
+        ("system/secrets", "/v1/secrets"),
+        ("system/tokens", "/v1/tokens"),
+        ("system/dead-letters", "/v1/dead-letters"),
+        ("system/audit", "/v1/audit"),
+        ("new", "/v1/workflows/validate"),
+    ],
+)
+async def test_what_could_not_be_reached_is_tried_again(refused_page, stack, view, path):
+    page = refused_page
+    away = re.compile(path)
+    await page.route(away, lambda route: route.abort())
+    await page.goto(f"{stack.api_url}/#/{view}")
+    trouble = page.get_by_role("alert").filter(has_text="This page tries again by itself")
+    await expect(trouble).to_be_visible()
+    async with page.expect_request_finished(lambda request: path in request.url):
+        await page.unroute(away)
+    await expect(trouble).to_have_count(0)

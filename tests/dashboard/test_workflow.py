@@ -142,3 +142,60 @@ async def test_an_interval_of_days_is_told(page, stack, api, workflow_id):
     await api.create(workflow_id, [LOG], trigger={"type": "periodic", "interval": "2d"})
     await page.goto(f"{stack.api_url}/#/workflows?search={workflow_id}")
     await expect(page.get_by_text("Every 2 d")).to_be_visible()
+
+
+async def test_what_a_definition_says_of_time_is_told_to_the_second(page, stack, api, workflow_id):
+    backoff = {"base": "36h", "cap": "60h", "jitter": "none"}
+    await api.create(workflow_id, [LOG], trigger={"type": "periodic", "interval": "90061s"}, retries=2, backoff=backoff)
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await expect(page.get_by_text("Every 1 d 1 h 1 min 1 s")).to_be_visible()
+    await expect(page.get_by_text("2 retries after at most 1 d 12 h, 2 d 12 h")).to_be_visible()
+
+
+async def test_a_comparison_stays_what_it_is_when_a_version_comes(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    replaced = {"trigger": {"type": "manual"}, "actions": [LOG]}
+    await api.call("PUT", f"/workflows/{workflow_id}", {**replaced, "retries": 7})
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    await page.get_by_role("button", name="Compare").click()
+    await expect(page.get_by_role("heading", name="From version 1 to 2")).to_be_visible()
+    await api.call("PUT", f"/workflows/{workflow_id}", {**replaced, "retries": 8})
+    await expect(page.get_by_text("Version 3", exact=True)).to_be_visible()
+    await expect(page.get_by_role("heading", name="From version 1 to 2")).to_be_visible()
+    await expect(page.get_by_role("region", name="Difference")).to_contain_text("retries: 7")
+
+
+async def test_a_page_that_is_read_again_does_not_ask_to_run_again(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG], inputSchema=SCHEMA)
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}?run=yes")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await page.reload()
+    await expect(page.get_by_role("button", name="Run…")).to_be_visible()
+    await expect(page.get_by_role("region", name="Definition in YAML")).to_be_visible()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    assert page.url.endswith(f"#/workflows/{workflow_id}")
+
+
+async def test_ticks_that_were_made_up_for_are_not_told_as_late(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG], trigger={"type": "cron", "expression": "0 * * * *"})
+    until_now = datetime.now(timezone.utc)
+    asked = {"from": (until_now - timedelta(hours=3)).isoformat(), "to": until_now.isoformat(), "dryRun": False}
+    status, answer = await api.call("POST", f"/workflows/{workflow_id}/backfill", asked)
+    assert status < 300, answer
+
+    async def ran():
+        found = await api.executions(workflow_id)
+        return found and all(each["status"] == "ok" for each in found) and found
+
+    (*_, found) = await until(ran, "a tick is made up for")
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    tick = page.get_by_role("list", name="Occurrences").get_by_role("listitem").last
+    await expect(tick).to_contain_text("Backfilled")
+    await expect(tick).not_to_contain_text("late")
+    await page.goto(f"{stack.api_url}/#/executions/{found['executionId']}")
+    await expect(page.get_by_text("made up for")).to_be_visible()
+    await expect(page.get_by_text("begun")).to_have_count(0)
+    await page.goto(f"{stack.api_url}/#/system/audit?path=/workflows/{workflow_id}/backfill")
+    await expect(page.get_by_role("listitem").get_by_text("Backfilled a workflow")).to_be_visible()

@@ -12,7 +12,7 @@ export class Problem extends Error {
 
 const UNREACHABLE = {
   title: "The service does not answer",
-  detail: "The service cannot be reached. See whether it runs; this page tries again by itself.",
+  detail: "The service cannot be reached. See whether it runs.",
 };
 
 let leaving = false;

@@ -2,7 +2,7 @@
 // all the same, the service says so (gap), and the view reads again what it shows. A connection that stays lost is told of
 // calmly, over the page and not in it, so that nothing moves.
 
-import { query } from "./api.js";
+import { get, query } from "./api.js";
 import { h } from "./dom.js";
 import { check } from "./session.js";
 import { time } from "./time.js";
@@ -11,6 +11,9 @@ const NAMES = ["execution-requested", "action-result", "execution-ended", "workf
 const RECONNECT_AFTER = 2000;
 const TOLD_AFTER = 5000;
 const HIDDEN_FOR = 10_000;
+const FIRST_LOOK = 1000;
+const LONGEST_LOOK = 60_000;
+const MOST_RUNNING = 500;
 
 let watching = 0;
 let lostAt = null;
@@ -93,24 +96,43 @@ export function watch(parameters, onUpdate, onGap) {
 export function looking(isOpen, read) {
   let timer = null;
   let delay = 0;
+  let due = Infinity;
   const arm = () => {
     clearTimeout(timer);
-    timer = setTimeout(async () => {
-      if (!isOpen()) return;
-      delay = Math.min(delay * 2, 60_000);
-      await read();
-      arm();
-    }, delay);
+    due = performance.now() + delay;
+    timer = setTimeout(look, delay);
+  };
+  const look = async () => {
+    if (!isOpen()) {
+      due = Infinity;
+      return;
+    }
+    due = 0; // nothing else is asked until this is answered
+    delay = Math.min(delay * 2, LONGEST_LOOK);
+    await read();
+    arm();
   };
   const begin = () => {
-    delay = 1500;
-    arm();
+    delay = FIRST_LOOK;
+    // One that comes sooner is not put off: where something happens all the time, there would never be any.
+    if (due > performance.now() + delay) arm();
   };
   begin.stop = () => {
     clearTimeout(timer);
     isOpen = () => false;
   };
   return begin;
+}
+
+/**
+ * Return a function that begins to look which executions have begun, as long as some `areAwaited`: no event says so. One
+ * request asks for all of them; `learn(running)` is given those that run, by their ids.
+ */
+export function beginnings(areAwaited, learn, workflowId = "") {
+  return looking(areAwaited, async () => {
+    const page = await get(`/v1/executions${query({ status: "running", workflowId, limit: MOST_RUNNING })}`).catch(() => null);
+    if (page) learn(new Map(page.items.map((each) => [each.executionId, each])));
+  });
 }
 
 /** Return a function that calls `work` at most once in `ms`, and once more after the last call. */

@@ -55,7 +55,7 @@ export function paged(address, draw) {
 
     /** What is shown: `filled(items)`, `nothing()`, or how the reading goes. */
     show(filled, nothing, { rows = 6, older = "Show older", kind = "" } = {}) {
-      if (list.error && !list.items) return trouble(list.error, list.begin);
+      if (list.error && !list.items) return trouble(list.error, list.read);
       if (!list.items) return loading(rows);
       if (!list.items.length) return nothing();
       return [filled(list.items), h("div", { class: "more" }, list.next ? button(list.more ? "Reading…" : older, list.readMore, { disabled: list.more, kind }) : null)];

@@ -9,7 +9,22 @@ const exact = new Intl.DateTimeFormat(undefined, {
 export const ZONE = exact.resolvedOptions().timeZone;
 const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
 
-/** A duration in milliseconds, as in 8 ms, 2.4 s, 3 min 5 s, 2 h 10 min, 4 d. */
+const UNITS = [["d", 86_400], ["h", 3600], ["min", 60]];
+
+/** A duration in milliseconds to the last second and its fraction, as in 1 d 1 h or 1.5 s: for what a definition says. */
+export function exactly(ms) {
+  let rest = ms / 1000;
+  const parts = [];
+  for (const [unit, size] of UNITS) {
+    const count = Math.floor(rest / size);
+    if (count) parts.push(`${count} ${unit}`);
+    rest -= count * size;
+  }
+  const seconds = Number(rest.toFixed(3));
+  return seconds || !parts.length ? [...parts, `${seconds} s`].join(" ") : parts.join(" ");
+}
+
+/** A duration in milliseconds in its two largest units, as in 8 ms, 2.4 s, 3 min 5 s, 2 h 10 min, 4 d 6 h. */
 export function duration(ms) {
   if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
   if (ms < 10_000) return `${(ms / 1000).toFixed(ms % 1000 ? 1 : 0)} s`;
@@ -17,7 +32,8 @@ export function duration(ms) {
   if (s < 60) return `${s} s`;
   if (s < 3600) return s % 60 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${s / 60} min`;
   if (s < 86_400) return s % 3600 >= 60 ? `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min` : `${Math.floor(s / 3600)} h`;
-  return `${Math.floor(s / 86_400)} d`;
+  const hours = Math.floor((s % 86_400) / 3600);
+  return `${Math.floor(s / 86_400)} d${hours ? ` ${hours} h` : ""}`;
 }
 
 /** The milliseconds of a duration as definitions write it: 10s, 5m, 1h or 1d. */
@@ -26,12 +42,14 @@ export function millisOf(text) {
   return Number(count) * { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit];
 }
 
+const MONTH = 30 * 86_400_000;
+
 function coarse(ms) {
   const s = Math.max(0, Math.round(ms / 1000));
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min`;
   if (s < 86_400) return `${Math.floor(s / 3600)} h`;
-  if (s < 30 * 86_400) return `${Math.floor(s / 86_400)} d`;
+  if (s * 1000 < MONTH) return `${Math.floor(s / 86_400)} d`;
   return null;
 }
 
@@ -48,7 +66,7 @@ const WORDS = {
     if (ms <= 0) return "due now";
     // A countdown shows seconds as long as they mean something.
     if (ms < 3_600_000 && ms >= 60_000) return `in ${Math.floor(ms / 60_000)} min ${String(Math.floor((ms % 60_000) / 1000)).padStart(2, "0")} s`;
-    const text = ms >= 3_600_000 && ms < 86_400_000 ? duration(ms) : coarse(Math.ceil(ms / 1000) * 1000);
+    const text = ms >= 3_600_000 && ms < MONTH ? duration(ms) : coarse(Math.ceil(ms / 1000) * 1000);
     return text ? `in ${text}` : day.format(at);
   },
   since(at, now) {

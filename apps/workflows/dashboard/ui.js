@@ -3,7 +3,7 @@
 import { Problem, link } from "./api.js";
 import { h } from "./dom.js";
 import { may, whoIs } from "./session.js";
-import { duration, millisOf } from "./time.js";
+import { exactly, millisOf } from "./time.js";
 
 const ICONS = {
   ok: ["M4.5 8.4 7 10.9l4.6-5.3"],
@@ -25,6 +25,7 @@ const WORDS = {
   cancelled: "Cancelled", skipped: "Skipped", idle: "Idle", unknown: "Unknown", paused: "Paused",
 };
 
+const AGAIN_AFTER = 4000;
 const MANY = 14; // lines from which a text has a height of its own
 
 export const OPEN = ["queued", "pending", "running"];
@@ -32,6 +33,11 @@ export const OPEN = ["queued", "pending", "running"];
 /** Whether an execution may still change. */
 export function isOpen(execution) {
   return OPEN.includes(execution.status);
+}
+
+/** Whether it is handed to the runners and, as far as is known, none has begun it. */
+export function isAwaited(execution) {
+  return execution.status === "pending" && !execution.nextAttemptAt;
 }
 
 /** What an execution's status is called here: pending is waiting for a retry, or queued. */
@@ -104,11 +110,23 @@ export function empty(title, text, ...actions) {
 /** An error, with what to do next. */
 export function trouble(error, retry) {
   const problem = error instanceof Problem ? error : new Problem(0, { title: "This page failed", detail: String(error) });
+  const isAway = problem.status === 0 && error instanceof Problem;
   return h("div", { class: "notice notice-bad", role: "alert" }, sign("failed"),
-    h("div", null, h("strong", null, problem.title), h("p", null, problem.message),
+    h("div", null, h("strong", null, problem.title), h("p", null, problem.message, isAway && retry ? " This page tries again by itself." : ""),
       problem.errors.length ? h("ul", null, problem.errors.map((each) => h("li", null, h("code", null, each.field), ` ${each.message}`))) : null,
-      retry ? button("Try again", retry, { kind: "small" }) : null));
+      retry ? button("Try again", retry, { kind: "small", "data-again": isAway ? "yes" : null }) : null));
 }
+
+/** Try again what could not be reached, wherever the page shows that. */
+function tryAgain() {
+  if (document.hidden) return;
+  for (const each of document.querySelectorAll("[data-again='yes']")) {
+    each.dataset.again = "asked"; // until it is drawn anew: what does not answer is not asked over and over
+    each.click();
+  }
+}
+setInterval(tryAgain, AGAIN_AFTER);
+addEventListener("online", tryAgain);
 
 /** What stands in the place of a view that needs more than whoever is logged in may do. */
 export function forbidden(scope) {
@@ -155,7 +173,7 @@ export function crumbs(...path) {
 export function triggerWords(trigger) {
   switch (trigger.type) {
     case "manual": return "By hand";
-    case "periodic": return `Every ${duration(millisOf(trigger.interval))}`;
+    case "periodic": return `Every ${exactly(millisOf(trigger.interval))}`;
     case "cron": return `Cron ${[trigger.expression].flat().join(", ")}${trigger.timezone && trigger.timezone !== "UTC" ? ` (${trigger.timezone})` : ""}`;
     case "once": return "Once";
     default: return trigger.type;

@@ -18,6 +18,8 @@ const OPERATIONS = {
   pauseWorkflow: "Paused a workflow",
   resumeWorkflow: "Resumed a workflow",
   triggerWorkflow: "Ran a workflow",
+  backfillWorkflow: "Backfilled a workflow",
+  cancelBackfill: "Cancelled a backfill",
   cancelExecution: "Cancelled an execution",
   retryExecution: "Retried an execution",
   runExecutionAgain: "Ran an execution again",

@@ -1,12 +1,12 @@
 // One execution: what ran when, what it said, why it was tried again, and what can be done about it.
 
-import { get, link, post } from "../api.js";
+import { get, link, post, query } from "../api.js";
 import { confirmed } from "../dialogs.js";
 import { h, show } from "../dom.js";
 import { calmly, looking, watch } from "../live.js";
 import { may } from "../session.js";
 import { duration, shortly, time, took } from "../time.js";
-import { attempt, badge, button, CAUSES, copier, crumbs, heading, isOpen, kindOf, loading, plural, shortId, sign, toast, trouble } from "../ui.js";
+import { attempt, badge, button, CAUSES, copier, crumbs, heading, isAwaited, isOpen, kindOf, loading, plural, shortId, sign, toast, trouble } from "../ui.js";
 import { lane } from "./lane.js";
 import { step } from "./outcome.js";
 import { stepsOf, whyAgain } from "./plan.js";
@@ -15,7 +15,7 @@ const other = (id) => h("a", { href: link`#/executions/${id}`, class: "mono" }, 
 
 export function execution(root, id) {
   document.title = "Execution – Workflows";
-  const state = { found: null, definition: null, steps: new Map(), error: null, busy: false };
+  const state = { found: null, definition: null, steps: new Map(), isArchived: false, error: null, busy: false };
   let ended = false;
 
   async function read() {
@@ -31,7 +31,7 @@ export function execution(root, id) {
       state.found = found;
       state.error = null;
       document.title = `${found.workflowId} – Execution`;
-      if (isFirst) await readDefinition();
+      if (isFirst) await Promise.all([readDefinition(), readWhetherArchived()]);
     } catch (error) {
       if (ended) return;
       if (!state.found) state.error = error;
@@ -44,6 +44,13 @@ export function execution(root, id) {
     // Without it, what has not run yet cannot be told; what has run is.
     state.definition = (await get(link`/v1/workflows/${workflowId}/versions/${version}`).catch(() => null))?.definition ?? null;
     state.steps = stepsOf(state.definition);
+  }
+
+  /** An archived workflow has no view, and nothing of it is started again. */
+  async function readWhetherArchived() {
+    const { workflowId } = state.found;
+    const page = await get(`/v1/workflows${query({ archived: true, prefix: workflowId, limit: 1 })}`).catch(() => null);
+    state.isArchived = page?.items[0]?.workflowId === workflowId;
   }
 
   function note(name, data) {
@@ -73,8 +80,9 @@ export function execution(root, id) {
       }
       redraw();
     }
-    // Requests and responses are not told; they are read when things have settled.
+    // Requests and responses are not told; they are read when things have settled. That a runner has begun is looked for.
     settled();
+    if (isAwaited(data)) look();
   }
 
   const redraw = calmly(60, draw);
@@ -107,6 +115,7 @@ export function execution(root, id) {
     if (!may("operator")) return null;
     const more = { disabled: state.busy || found.unconfirmed };
     if (isOpen(found)) return h("div", { class: "actions" }, button("Cancel", cancel, { kind: "danger", disabled: state.busy, key: "cancel" }));
+    if (state.isArchived) return null;
     const failed = found.status !== "ok" && found.status !== "skipped";
     return h("div", { class: "actions" },
       failed ? button("Retry from the failed action", () => start("retry"), { kind: "primary", key: "retry", ...more }) : null,
@@ -142,12 +151,12 @@ export function execution(root, id) {
   /** What is said at the top: always there, so that nothing below it moves when it changes. */
   function standing(found) {
     const kind = kindOf(found);
-    const ran = new Set(found.executedActions.filter((each) => !each.carriedOver && each.index < found.totalActions).map((each) => each.index)).size;
+    const ran = new Set(found.executedActions.filter((each) => !each.carriedOver && each.status !== "skipped" && each.index < found.totalActions).map((each) => each.index)).size;
     switch (kind) {
       case "queued": return ["", "Waits to be run", found.status === "queued" ? "Another execution of this workflow is open; this one is next in line when that has ended." : "It is accepted and handed to the runners."];
       case "running": return ["accent", underWay(found), `Attempt ${found.attempt}; what it does appears below.`];
       case "waiting": {
-        if (isDelayed(found)) return ["warn", ["Goes on ", time(found.nextAttemptAt, "until")], found.reason];
+        if (isDelayed(found)) return ["warn", ["Goes on ", time(found.nextAttemptAt, "until")], [newest(found).actionId, " waits until ", shortly(found.nextAttemptAt), "."]];
         return ["warn", ["Next attempt ", time(found.nextAttemptAt, "until"), afterIt(found)], found.reason];
       }
       case "ok": return ["ok", ["Succeeded ", time(found.finishedAt)], `${plural(ran, "action")} in ${duration(Date.parse(found.finishedAt) - Date.parse(found.startedAt ?? found.createdAt))}${found.attempt > 1 ? `, at attempt ${found.attempt}` : ""}.`];
@@ -162,6 +171,8 @@ export function execution(root, id) {
     return h("div", { class: `notice banner ${tone && `notice-${tone}`}`, key: "standing" }, sign(kindOf(found)), h("div", null, h("strong", null, title), h("p", null, text ?? " ")));
   }
 
+  const toWorkflow = (found, text, attributes = {}) => (state.isArchived ? text : h("a", { href: link`#/workflows/${found.workflowId}`, ...attributes }, text));
+
   function facts(found) {
     const fact = (name, ...value) => h("div", { key: name }, h("dt", null, name), h("dd", null, value));
     const late = found.dueAt && found.startedAt ? Date.parse(found.startedAt) - Date.parse(found.dueAt) : null;
@@ -170,8 +181,8 @@ export function execution(root, id) {
       fact("Took", took(found.startedAt, found.finishedAt)),
       fact("Cause", CAUSES[found.cause] ?? found.cause),
       fact("Attempt", String(found.attempt), h("span", { class: "quiet" }, found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left` : ", no retries left")),
-      fact("Version", h("a", { href: link`#/workflows/${found.workflowId}` }, String(found.version))),
-      found.dueAt ? fact("Due", shortly(found.dueAt), late === null ? null : h("span", { class: "quiet" }, `, begun ${duration(late)} late`)) : null,
+      fact("Version", toWorkflow(found, String(found.version))),
+      found.dueAt ? fact("Due", shortly(found.dueAt), late === null ? null : h("span", { class: "quiet" }, found.cause === "backfill" ? ", made up for" : `, begun ${duration(late)} late`)) : null,
       found.originId ? fact("Repeats", other(found.originId)) : null,
       found.deadline && isOpen(found) ? fact("Must end", time(found.deadline, "until")) : null);
   }
@@ -284,7 +295,8 @@ export function execution(root, id) {
     }
     show(root,
       crumbs(h("a", { href: "#/executions" }, "Executions"), h("a", { href: link`#/executions?workflow=${found.workflowId}` }, found.workflowId), [h("span", { class: "mono" }, id), copier(() => id)]),
-      h("div", { class: "head", key: "head" }, h("h1", { tabindex: "-1" }, h("a", { href: link`#/workflows/${found.workflowId}`, class: "title-link" }, found.workflowId)), h("span", { role: "status" }, badge(kindOf(found))), actions(found)),
+      h("div", { class: "head", key: "head" }, h("h1", { tabindex: "-1" }, toWorkflow(found, found.workflowId, { class: "title-link" })), h("span", { role: "status" }, badge(kindOf(found))),
+        state.isArchived ? h("span", { class: "quiet", key: "archived" }, "Its workflow is archived: nothing of it is started again") : null, actions(found)),
       banner(found),
       facts(found),
       input(found),

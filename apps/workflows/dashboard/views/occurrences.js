@@ -5,18 +5,18 @@ import { h, show } from "../dom.js";
 import { calmly } from "../live.js";
 import { paged } from "../paged.js";
 import { duration, shortly } from "../time.js";
-import { badge, isOpen, kindOf, plural, shortId, wordOf } from "../ui.js";
+import { badge, isAwaited, isOpen, kindOf, plural, shortId, wordOf } from "../ui.js";
 
 const FEW = 8;
 const WORDS = { fired: "Fired", skipped: "Skipped", missed: "Missed", held: "Held" };
 
-/** The occurrences of one workflow in `root`; returns `refresh`, to be called when ticks have been due, `note` for what happens, and `end`. */
-export function occurrenceList(root, id) {
+/** The occurrences of one workflow in `root`; calls `onRead` when they are read. Returns `refresh`, to be called when ticks have been due, `note` for what happens, `areAwaited`, `learn` for those that run, and `end`. */
+export function occurrenceList(root, id, onRead) {
   const list = paged((cursor) => link`/v1/workflows/${id}/occurrences` + query({ limit: FEW, cursor }), draw);
 
   // Rows must not move under the pointer, nor take the focus along; nor is what was paged in thrown away.
   const refresh = calmly(2500, () => {
-    if (!root.matches(":hover") && !root.contains(document.activeElement) && (list.items?.length ?? 0) <= FEW) list.read();
+    if (!root.matches(":hover") && !root.contains(document.activeElement) && (list.items?.length ?? 0) <= FEW) list.read().then(onRead);
   });
 
   /** What becomes of an execution is told in its row, where it stands. */
@@ -25,7 +25,19 @@ export function occurrenceList(root, id) {
     if (!found || !isOpen(found) || !data.status) return;
     found.status = data.status;
     found.nextAttemptAt = data.nextAttemptAt ?? null;
-    if (data.action) found.latenessMs ??= Date.parse(data.action.startedAt) - Date.parse(found.dueAt);
+    if (data.action) begin(found, data.action.startedAt);
+    draw();
+  }
+
+  function begin(found, startedAt) {
+    found.latenessMs ??= Date.parse(startedAt) - Date.parse(found.dueAt);
+  }
+
+  function learn(running) {
+    for (const each of (list.items ?? []).filter((one) => isAwaited(one) && running.has(one.executionId))) {
+      each.status = "running";
+      begin(each, running.get(each.executionId).startedAt);
+    }
     draw();
   }
 
@@ -41,6 +53,7 @@ export function occurrenceList(root, id) {
 
   function lateness(each) {
     if (each.disposition !== "fired") return null;
+    if (each.cause === "backfill") return h("span", { title: "It was made up for because somebody asked" }, "Backfilled");
     if (each.latenessMs === null) return h("span", { class: "nothing" }, "Not begun");
     return h("span", { title: "From when it was due to when its first action began" }, `${duration(each.latenessMs)} late`);
   }
@@ -63,10 +76,12 @@ export function occurrenceList(root, id) {
   }
 
   draw();
-  list.read();
+  list.read().then(onRead);
   return {
     refresh,
     note,
+    areAwaited: () => list.items?.some(isAwaited) ?? false,
+    learn,
     end() {
       list.stop();
       refresh.stop();

@@ -1,6 +1,6 @@
 // What a definition says of an execution: its steps in the order of their lists, and why a failed one is tried again.
 
-import { duration, millisOf } from "../time.js";
+import { exactly, millisOf } from "../time.js";
 
 const LISTS = [["actions", null], ["onFailure", "On failure"], ["finally", "Finally"]];
 
@@ -39,6 +39,6 @@ export function whyAgain(definition, failed, outcomes) {
   if (retry < 1 || retry > policy.retries) return null;
   const bound = Math.min(millisOf(policy.cap), millisOf(policy.initial) * policy.factor ** (retry - 1));
   const asked = failed.output?.headers?.["retry-after"];
-  const wait = policy.jitter === "none" ? `a wait of ${duration(bound)}` : `a random wait of up to ${duration(bound)}`;
+  const wait = policy.jitter === "none" ? `a wait of ${exactly(bound)}` : `a random wait of up to ${exactly(bound)}`;
   return `Retry ${retry} of ${policy.retries}, after ${wait}${asked ? `; the answer asked for ${/^\d+$/.test(asked) ? `${asked} s` : asked} (Retry-After)` : ""}`;
 }

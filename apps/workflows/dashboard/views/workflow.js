@@ -3,10 +3,10 @@
 import { get, link, post, query, remove, validate } from "../api.js";
 import { confirmed } from "../dialogs.js";
 import { h, show } from "../dom.js";
-import { calmly, watch } from "../live.js";
+import { beginnings, calmly, watch } from "../live.js";
 import { may } from "../session.js";
-import { duration, shortly, time, ZONE } from "../time.js";
-import { attempt, badge, button, copier, crumbs, heading, isByHand, isTaken, loading, plural, TAKEN, toast, triggerWords, trouble } from "../ui.js";
+import { exactly, shortly, time, ZONE } from "../time.js";
+import { attempt, badge, button, copier, crumbs, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, loading, plural, TAKEN, toast, triggerWords, trouble } from "../ui.js";
 import { diff } from "./diff.js";
 import { executionList } from "./executions.js";
 import { runWith } from "./input.js";
@@ -33,7 +33,7 @@ export async function asYaml(definition) {
 function retryWords(schedule) {
   const waits = schedule.longestWaits;
   if (!waits.length) return "no retries";
-  const spoken = waits.slice(0, 4).map((seconds) => duration(seconds * 1000)).join(", ");
+  const spoken = waits.slice(0, 4).map((seconds) => exactly(seconds * 1000)).join(", ");
   return `${plural(waits.length, "retry", "retries")} after at most ${spoken}${waits.length > 4 ? ", …" : ""}`;
 }
 
@@ -70,10 +70,30 @@ export function workflow(root, id, parameters) {
     draw();
     if (asksToRun && state.found && may("operator")) {
       asksToRun = false;
+      // Whoever reloads the page, or comes back to it, does not ask once more.
+      window.history.replaceState(window.history.state, "", link`#/workflows/${id}`);
       run();
     }
   }
   const settled = calmly(900, read);
+
+  const lists = () => [executions, occurrences].filter(Boolean);
+
+  /** The open execution that its head tells of, if that is the newest. */
+  function openOne() {
+    const last = state.found?.lastExecution;
+    return last && isOpen(last) ? last : null;
+  }
+
+  function learn(running) {
+    for (const each of lists()) each.learn(running);
+    if (state.found?.trigger.status !== "pending" || !running.size) return;
+    state.found.trigger.status = "busy";
+    draw();
+  }
+
+  const isHeadAwaited = () => state.found?.trigger.status === "pending" && openOne() !== null && isAwaited(openOne());
+  const begun = beginnings(() => isHeadAwaited() || lists().some((each) => each.areAwaited()), learn, id);
 
   function takesInput() {
     return state.found.inputSchema || /\binput\b/.test(JSON.stringify([state.found.actions, state.found.onFailure, state.found.finally]));
@@ -128,7 +148,9 @@ export function workflow(root, id, parameters) {
       state.compared = null;
     } else {
       const older = state.versions.find((each) => each.version === version);
-      state.compared = { version, lines: diff(await asYaml(older.definition), state.yaml) };
+      const written = await asYaml(older.definition);
+      // When yet another version comes, this stays what it is: a comparison of these two.
+      state.compared = { version, with: state.found.version, lines: diff(written, state.yaml) };
     }
     draw();
     // It stands further down than what was pressed.
@@ -178,7 +200,7 @@ export function workflow(root, id, parameters) {
     if (state.compared) {
       const marks = { added: "+ ", removed: "− ", same: "  " };
       return h("div", { key: "diff" },
-        h("div", { class: "section-head" }, h("h2", null, `From version ${state.compared.version} to ${found.version}`), h("div", { class: "actions" }, button("Show the definition", () => { state.compared = null; draw(); }, { kind: "small" }))),
+        h("div", { class: "section-head" }, h("h2", null, `From version ${state.compared.version} to ${state.compared.with}`), h("div", { class: "actions" }, button("Show the definition", () => { state.compared = null; draw(); }, { kind: "small" }))),
         h("div", { class: "card diff mono scroll", tabindex: "0", role: "region", "aria-label": "Difference" }, state.compared.lines.map(([kind, line]) => h("div", { class: kind }, `${marks[kind]}${line}`))));
     }
     return h("div", { key: "definition" },
@@ -188,7 +210,7 @@ export function workflow(root, id, parameters) {
 
   function present(found) {
     if (found.trigger.status === "busy") return badge("running");
-    if (found.trigger.status === "pending") return badge("waiting");
+    if (found.trigger.status === "pending") return badge(openOne() ? kindOf(openOne()) : "queued");
     return badge(found.pausedAt ? "paused" : "idle");
   }
 
@@ -214,8 +236,8 @@ export function workflow(root, id, parameters) {
         h("div", { class: "side" }, coming(found), versions(found))),
       isScheduled ? h("section", { class: "section", key: "ledger", "aria-label": "Occurrences" }, h("div", { class: "section-head" }, h("h2", null, "Occurrences"), h("span", { class: "quiet small-text" }, "what became of each tick")), ledger) : null,
       h("section", { class: "section", key: "definition", "aria-label": "Definition" }, definition(found)));
-    executions ??= executionList(history, { only: id });
-    if (isScheduled) occurrences ??= occurrenceList(ledger, id);
+    executions ??= executionList(history, { only: id, begun });
+    if (isScheduled) occurrences ??= occurrenceList(ledger, id, begun);
   }
 
   draw();
@@ -227,6 +249,7 @@ export function workflow(root, id, parameters) {
   }, () => {
     executions?.gap();
     settled();
+    begun();
   });
   return () => {
     ended = true;
@@ -234,5 +257,6 @@ export function workflow(root, id, parameters) {
     executions?.end();
     occurrences?.end();
     settled.stop();
+    begun.stop();
   };
 }

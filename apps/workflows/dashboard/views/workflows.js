@@ -2,10 +2,10 @@
 
 import { get, link, post, query } from "../api.js";
 import { h, show } from "../dom.js";
-import { afterTyping, calmly, looking, watch } from "../live.js";
+import { afterTyping, beginnings, calmly, looking, watch } from "../live.js";
 import { may } from "../session.js";
 import { millisOf, time } from "../time.js";
-import { attempt, badge, button, empty, heading, isByHand, isOpen, isTaken, kindOf, loading, strip, TAKEN, toast, triggerWords, trouble } from "../ui.js";
+import { attempt, badge, button, empty, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, loading, strip, TAKEN, toast, triggerWords, trouble } from "../ui.js";
 
 const PAGE = 25;
 const PLACES = 12;
@@ -15,12 +15,18 @@ export function workflows(root, _, parameters, memory) {
   document.title = "Workflows";
   const state = { items: memory.items ?? null, next: memory.next ?? null, error: null, search: parameters.get("search") ?? "", type: parameters.get("type") ?? "", more: false };
   let asked = 0;
+  let told = null; // while the list is being read, which may not know of it yet
+  let lists = 0; // how often something else was asked for than what was shown
 
   const address = (cursor) => `/v1/workflows${query({ recent: PLACES, limit: PAGE, search: state.search, triggerType: state.type, cursor })}`;
 
   async function read(keep = false) {
     const mine = ++asked;
-    if (!keep) state.items = null;
+    told ??= [];
+    if (!keep) {
+      Object.assign(state, { items: null, more: false });
+      lists += 1;
+    }
     draw();
     try {
       const page = await get(address());
@@ -35,17 +41,24 @@ export function workflows(root, _, parameters, memory) {
       if (mine !== asked) return;
       state.error = error;
     }
+    const missed = told;
+    told = null;
+    for (const each of missed) note(...each);
     draw();
+    begun();
   }
 
   async function readMore() {
+    const mine = lists;
     state.more = true;
     draw();
     try {
       const page = await get(address(state.next));
+      if (mine !== lists) return;
       state.items = [...state.items, ...page.items];
       state.next = page.nextCursor;
     } catch (error) {
+      if (mine !== lists) return;
       toast(error.message, { kind: "bad" });
     }
     state.more = false;
@@ -67,6 +80,7 @@ export function workflows(root, _, parameters, memory) {
       changed();
       return;
     }
+    told?.push([name, data]);
     if (!workflow || !data.status) return;
     const known = workflow.recentExecutions.find((each) => each.executionId === data.executionId);
     const now = { ...(known ?? { createdAt: data.createdAt, startedAt: data.action?.startedAt ?? null }), executionId: data.executionId, status: data.status, nextAttemptAt: data.nextAttemptAt ?? null };
@@ -74,13 +88,28 @@ export function workflows(root, _, parameters, memory) {
     if (!isOpen(data)) now.finishedAt = data.finishedAt ?? data.action?.finishedAt ?? null;
     if (known) Object.assign(known, now);
     else workflow.recentExecutions = [now, ...workflow.recentExecutions].sort((a, b) => (a.executionId < b.executionId ? 1 : -1)).slice(0, PLACES);
-    // A request that is published is taken up at once; whether a runner has begun is read when things have settled.
-    const open = workflow.recentExecutions.find(isOpen);
-    workflow.trigger.status = !open ? (workflow.pausedAt ? "paused" : "idle") : open.status === "running" ? "busy" : "pending";
+    sum(workflow);
+    if (isAwaited(now)) begun();
     if (data.cause === "schedule" && workflow.nextRun && data.dueAt && workflow.nextRun <= data.dueAt) {
       // A grid goes on by itself; when other schedules come next is the service's to say.
       if (workflow.trigger.interval) workflow.nextRun = new Date(Date.parse(data.dueAt) + millisOf(workflow.trigger.interval)).toISOString();
       else changed();
+    }
+    redraw();
+  }
+
+  /** Tell of a workflow what its recent executions come to. */
+  function sum(workflow) {
+    const open = workflow.recentExecutions.filter(isOpen);
+    if (!open.length) workflow.trigger.status = workflow.pausedAt ? "paused" : "idle";
+    else workflow.trigger.status = open.some((each) => each.status === "running") ? "busy" : "pending";
+  }
+
+  function learn(running) {
+    for (const workflow of state.items ?? []) {
+      const known = workflow.recentExecutions.filter((each) => isAwaited(each) && running.has(each.executionId));
+      for (const each of known) Object.assign(each, { status: "running", startedAt: running.get(each.executionId).startedAt });
+      if (known.length) sum(workflow);
     }
     redraw();
   }
@@ -140,6 +169,7 @@ export function workflows(root, _, parameters, memory) {
       h("div", { key: "list" }, list()));
   }
 
+  const begun = beginnings(() => state.items?.some((each) => each.recentExecutions.some(isAwaited)), learn);
   read(state.items !== null);
   const look = looking(() => state.items?.some((each) => ["busy", "pending"].includes(each.trigger.status)), () => read(true));
   const end = watch({}, note, () => {
@@ -150,6 +180,6 @@ export function workflows(root, _, parameters, memory) {
     end();
     asked += 1;
     Object.assign(memory, { items: state.items, next: state.next });
-    for (const each of [redraw, changed, search, look]) each.stop();
+    for (const each of [redraw, changed, search, look, begun]) each.stop();
   };
 }
