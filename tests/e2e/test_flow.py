@@ -158,7 +158,11 @@ async def test_a_template_that_cannot_be_rendered_fails_at_once_and_says_where(a
     execution = await run(api, workflow_id, {"input": {"somebody": 1}})
     assert (execution["status"], execution["attempt"]) == ("failed", 1)
     (action,) = execution["executedActions"]
-    assert action["error"] == {"class": "template", "message": "message: 'nobody' is undefined; there are somebody"}
+    assert action["error"] == {
+        "class": "template",
+        "message": "message: 'nobody' is undefined; there are somebody",
+        "notRetried": "errors of class template are not retried",
+    }
 
 
 async def test_a_delay_releases_the_runner_and_survives_its_death(stack, api, workflow_id):
