@@ -73,6 +73,14 @@ async def test_a_secret_is_set_and_deleted_and_never_shown(page, stack, workflow
     await dialog.get_by_role("button", name="Store").click()
     row = page.get_by_role("row").filter(has_text=name)
     await expect(row).to_contain_text("Stored here")
+    await page.get_by_role("button", name="New secret").first.click()
+    await dialog.get_by_role("button", name="Store").click()
+    await expect(dialog.get_by_text("name is required")).to_be_visible()
+    await dialog.get_by_role("textbox", name="Name").fill(name)
+    await dialog.get_by_role("textbox", name="Value").fill("hunter3-and-more")
+    await dialog.get_by_role("button", name="Store").click()
+    await dialog.get_by_role("button", name="Keep it").click()
+    await dialog.get_by_role("button", name="Cancel").click()
     assert "hunter2" not in await page.content()
     await row.get_by_role("button", name=f"Delete {name}").click()
     await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
@@ -96,6 +104,29 @@ async def test_a_lost_connection_is_told_calmly_and_comes_back(refused_page, sta
     await expect(row.get_by_text("Succeeded")).to_be_visible()
 
 
+async def test_a_question_is_gone_with_its_page(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await page.goto(f"{stack.api_url}/#/workflows")
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await page.get_by_role("button", name="Archive").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.go_back()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.get_by_role("heading", level=1, name="Workflows")).to_be_visible()
+    assert await api.status_of(workflow_id) == "idle"
+
+
+async def test_the_link_to_the_content_leads_to_no_empty_page(page, stack):
+    await page.goto(f"{stack.api_url}/#/executions")
+    skip = page.get_by_role("link", name="Skip to content")
+    await skip.press("Enter")
+    await expect(page.locator("main")).to_be_focused()
+    await page.reload()
+    await expect(page.get_by_role("heading", level=1, name="Executions")).to_be_visible()
+    await page.goto(f"{stack.api_url}/?again#main")
+    await expect(page.get_by_role("heading", level=1, name="Workflows")).to_be_visible()
+
+
 async def test_errors_say_what_to_do_next(refused_page, stack):
     await refused_page.goto(f"{stack.api_url}/#/workflows/nobody-knows-me")
     await expect(refused_page.get_by_role("alert")).to_contain_text("There is no workflow nobody-knows-me")
@@ -104,6 +135,9 @@ async def test_errors_say_what_to_do_next(refused_page, stack):
 
 async def test_addresses_that_lead_nowhere_lead_back(refused_page, stack):
     await refused_page.goto(f"{stack.api_url}/#/nowhere/at/all")
+    await expect(refused_page.get_by_text("No view has this address")).to_be_visible()
+    await refused_page.goto(f"{stack.api_url}/#/workflows/%E0%A4%A")
+    await expect(refused_page.get_by_text("URIError")).to_be_hidden()
     await expect(refused_page.get_by_text("No view has this address")).to_be_visible()
     answer = await refused_page.goto(f"{stack.api_url}/nowhere")
     assert answer.status == 404

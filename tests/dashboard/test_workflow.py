@@ -11,6 +11,7 @@ from tests.e2e.conftest import until
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOG = {"type": "log", "message": "hello"}
+EXACT = 9007199254740993  # JavaScript would make it end in 2
 SCHEMA = {
     "type": "object",
     "required": ["email", "plan"],
@@ -102,6 +103,47 @@ async def test_a_workflow_is_run_with_fields_made_of_its_schema(refused_page, st
     }
     await page.locator("summary", has_text="Input").click()
     await expect(page.get_by_role("region", name="Input")).to_contain_text("ada@example.org")
+
+
+async def run_form(page, stack, workflow_id):
+    """Open the form that a workflow is run with, and return it."""
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await page.get_by_role("button", name="Run", exact=False).first.click()
+    return page.get_by_role("dialog")
+
+
+async def test_what_the_browser_cannot_read_is_told_at_its_field(page, stack, api, workflow_id):
+    schema = {"type": "object", "properties": {"n": {"type": "number"}, "day": {"type": "string", "format": "date"}}}
+    await api.create(workflow_id, [LOG], inputSchema=schema)
+    dialog = await run_form(page, stack, workflow_id)
+    await dialog.get_by_role("spinbutton", name="n").press_sequentially("5e")
+    await dialog.get_by_label("day").press_sequentially("0131")
+    await dialog.get_by_role("button", name="Run", exact=True).click()
+    await expect(dialog.get_by_text("n is not a number")).to_be_visible()
+    await expect(dialog.get_by_text("day is incomplete")).to_be_visible()
+    assert await api.executions(workflow_id) == []
+
+
+async def test_json_that_has_no_fields_is_kept(page, stack, api, workflow_id):
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}, "mail": {"type": ["string", "null"]}}}
+    await api.create(workflow_id, [LOG], inputSchema=schema)
+    dialog = await run_form(page, stack, workflow_id)
+    await dialog.get_by_role("button", name="As JSON").click()
+    written = dialog.get_by_role("textbox", name="Input as JSON")
+    as_fields = dialog.get_by_role("button", name="As fields")
+    await written.fill('{"n": 1')
+    await as_fields.click()
+    await expect(dialog.get_by_role("alert").filter(has_text="This is not JSON")).to_be_visible()
+    await written.fill('{"n": 1, "mail": null}')
+    await as_fields.click()
+    await expect(dialog.get_by_text("What is written for mail cannot be shown in a field")).to_be_visible()
+    await written.fill(f'{{"n": {EXACT}, "more": [{EXACT}, 1.0]}}')
+    await as_fields.click()
+    await expect(dialog.get_by_role("spinbutton", name="n")).to_have_value(str(EXACT))
+    await dialog.get_by_role("button", name="Run", exact=True).click()
+    await page.wait_for_url(re.compile(r"#/executions/[0-9a-f-]{36}"))
+    execution = await api.finished(page.url.rsplit("/", 1)[1])
+    assert repr(execution["input"]) == repr({"n": EXACT, "more": [EXACT, 1.0]})
 
 
 async def test_whoever_types_is_not_disturbed_by_what_is_checked_meanwhile(page, stack, workflow_id):

@@ -1,5 +1,7 @@
 // The HTTP API. What is refused is thrown as a Problem, which says in words what is wrong and how to mend it.
 
+import { parse as parseWritten, write } from "./json.js";
+
 export class Problem extends Error {
   constructor(status, body) {
     super(body.detail || body.title || `The service answered ${status}.`);
@@ -29,7 +31,7 @@ export function isLoggingIn() {
   return leaving;
 }
 
-async function send(method, path, { body, text, type, headers = {}, signal } = {}) {
+async function send(method, path, { body, text, type, headers = {}, signal, parse = JSON.parse } = {}) {
   const options = { method, headers: { Accept: "application/json", ...headers }, signal };
   if (method !== "GET") {
     // Whoever is logged in says with each change that it comes from this page, and from no other.
@@ -37,7 +39,7 @@ async function send(method, path, { body, text, type, headers = {}, signal } = {
     if (token) options.headers["X-CSRF-Token"] = token[1];
   }
   if (body !== undefined) {
-    options.body = JSON.stringify(body);
+    options.body = write(body);
     options.headers["Content-Type"] = "application/json";
   } else if (text !== undefined) {
     options.body = text;
@@ -50,7 +52,7 @@ async function send(method, path, { body, text, type, headers = {}, signal } = {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, UNREACHABLE);
   }
-  const answer = response.status === 204 ? null : await response.json().catch(() => ({}));
+  const answer = response.status === 204 ? null : await response.text().then(parse).catch(() => ({}));
   if (response.status === 401) logIn();
   if (!response.ok) throw new Problem(response.status, answer ?? {});
   return { answer, etag: response.headers.get("ETag") };
@@ -60,8 +62,9 @@ export async function get(path, options) {
   return (await send("GET", path, options)).answer;
 }
 
+/** What is read to be changed and sent back, with its ETag; its numbers stay as they are written. */
 export async function getTagged(path) {
-  return send("GET", path);
+  return send("GET", path, { parse: parseWritten });
 }
 
 export async function post(path, body, options = {}) {
@@ -76,10 +79,10 @@ export async function remove(path) {
   return (await send("DELETE", path)).answer;
 }
 
-/** What is wrong with a definition, and its other notation. */
+/** What is wrong with a definition, and its other notation; its numbers stay as they are written. */
 export async function validate(text, notation, signal) {
   const type = notation === "yaml" ? "application/yaml" : "application/json";
-  return (await send("POST", "/v1/workflows/validate", { text, type, signal })).answer;
+  return (await send("POST", "/v1/workflows/validate", { text, type, signal, parse: parseWritten })).answer;
 }
 
 /** A query string of what is set. */

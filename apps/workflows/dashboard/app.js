@@ -53,6 +53,20 @@ function recall() {
   return made;
 }
 
+/** Return the section, the view and the id that a path leads to; an id that cannot be read leads nowhere. */
+function routeOf(path) {
+  for (const [pattern, section, view] of ROUTES) {
+    const match = pattern.exec(path);
+    if (!match) continue;
+    try {
+      return [section, view, decodeURIComponent(match[1] ?? "")];
+    } catch {
+      break;
+    }
+  }
+  return [null, missing, ""];
+}
+
 /**
  * A view is `view(root, id, parameters, memory)`: it draws itself into root and returns a function that ends it, or nothing.
  * What it puts into `memory` it finds there again when somebody goes back to it.
@@ -60,12 +74,12 @@ function recall() {
 function arrive() {
   const address = location.hash.replace(/^#(\/$)?/, "");
   if (!address.startsWith("/")) {
-    // The skip link, or nothing at all.
-    if (address === "") location.replace("#/workflows");
+    // A place in the page leads nowhere else, unless there is no page yet.
+    if (address === "" || memory === null) location.replace("#/workflows");
     return;
   }
   const [path, search = ""] = address.split("?");
-  const [pattern, section, view] = ROUTES.find(([known]) => known.test(path)) ?? [/^()/, null, missing];
+  const [section, view, id] = routeOf(path);
   const first = memory === null;
   if (memory) memory.scrolled = scrollY;
   if (leave) leave();
@@ -78,7 +92,7 @@ function arrive() {
   const root = h("div", { class: "view" });
   main.replaceChildren(root);
   try {
-    leave = view(root, decodeURIComponent(pattern.exec(path)[1] ?? ""), new URLSearchParams(search), memory) ?? null;
+    leave = view(root, id, new URLSearchParams(search), memory) ?? null;
   } catch (error) {
     show(root, trouble(error));
     throw error;
@@ -115,6 +129,12 @@ toggle.addEventListener("click", () => {
 });
 prefersDark.addEventListener("change", drawToggle);
 drawToggle();
+
+document.querySelector(".skip").addEventListener("click", (event) => {
+  // Its address would take the place of the view's: whoever reloads the page then would be led elsewhere.
+  event.preventDefault();
+  main.focus();
+});
 
 history.scrollRestoration = "manual";
 await begin();

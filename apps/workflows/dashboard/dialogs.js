@@ -1,4 +1,5 @@
-// Questions that are asked over the page. The browser keeps the focus in them and gives it back when they close.
+// Questions that are asked over the page. The browser keeps the focus in them and gives it back when they close. They close
+// when the page under them is left, so that nobody answers one of another page.
 
 import { h } from "./dom.js";
 import { button } from "./ui.js";
@@ -6,13 +7,16 @@ import { button } from "./ui.js";
 let count = 0;
 
 /**
- * Ask with what `content(close)` draws; resolves to what `close(answer)` was called with, and to null where it was dismissed.
+ * Ask with what `content(close)` draws; resolves to what `close(answer)` was called with, and to null where it was dismissed, or
+ * the page was left.
  * `title` names the dialog; `kind` is wide for forms.
  */
 export function ask(title, content, kind = "") {
   return new Promise((resolve) => {
     const name = `dialog-${(count += 1)}`;
+    const left = () => close(null);
     const close = (answer) => {
+      removeEventListener("hashchange", left);
       dialog.close();
       dialog.remove();
       resolve(answer);
@@ -21,6 +25,7 @@ export function ask(title, content, kind = "") {
       h("h2", { id: name }, title), content(close));
     document.body.append(dialog);
     dialog.showModal();
+    addEventListener("hashchange", left);
   });
 }
 
@@ -58,6 +63,19 @@ export function fill(title, fields, yes, submit, kind = "") {
 }
 
 let fieldCount = 0;
+
+/** Say below a control what is wrong with it, and go there. */
+export function mark(control, message) {
+  const flaw = h("p", { class: "why", role: "alert" }, message);
+  control.parentElement.querySelector(".why")?.remove();
+  control.setAttribute("aria-invalid", "true");
+  control.after(flaw);
+  control.focus();
+  control.addEventListener("input", () => {
+    control.removeAttribute("aria-invalid");
+    flaw.remove();
+  }, { once: true });
+}
 
 /** A labelled control, with a hint below it; `control(attributes)` makes it. */
 export function field(label, control, hint = null) {

@@ -3,6 +3,7 @@
 import { link, post, query } from "../api.js";
 import { field, fill } from "../dialogs.js";
 import { h, show } from "../dom.js";
+import { Written, parse, write } from "../json.js";
 import { paged } from "../paged.js";
 import { may } from "../session.js";
 import { time } from "../time.js";
@@ -13,7 +14,7 @@ const PAGE = 20;
 
 function pretty(text) {
   try {
-    return JSON.stringify(JSON.parse(text), null, 2);
+    return write(parse(text), 2);
   } catch {
     return text;
   }
@@ -50,7 +51,7 @@ export function deadLetters(root) {
         return null;
       }
       try {
-        return await post(link`/v1/dead-letters/${letter.id}/resend`, changed ? { value: JSON.parse(area.value) } : {});
+        return await post(link`/v1/dead-letters/${letter.id}/resend`, changed ? { value: new Written(area.value) } : {});
       } catch (error) {
         say(error.message);
         return null;

@@ -1,12 +1,12 @@
 // A definition as YAML or JSON, checked by the service while it is typed. What has not been stored is kept in this tab, so
 // that neither a wrong click nor the end of a session loses it.
 
-import { getTagged, isLoggingIn, link, post, put, validate } from "../api.js";
-import { confirmed } from "../dialogs.js";
+import { get, getTagged, isLoggingIn, link, post, put, validate } from "../api.js";
 import { h, show } from "../dom.js";
+import { write as writeJson } from "../json.js";
 import { may } from "../session.js";
 import { shortly, time } from "../time.js";
-import { badge, button, crumbs, forbidden, heading, loading, sign, toast, trouble } from "../ui.js";
+import { badge, button, copier, crumbs, forbidden, heading, loading, sign, toast, trouble } from "../ui.js";
 import { asYaml, definitionOf } from "./workflow.js";
 
 const EXAMPLE = `workflowId: hello
@@ -48,7 +48,7 @@ export function editor(root, id) {
     show(root, heading(title), forbidden("operator"));
     return null;
   }
-  const state = { ready: false, error: null, notation: "yaml", verdict: null, etag: null, busy: false, refused: null, restored: false, ticks: [] };
+  const state = { ready: false, error: null, notation: "yaml", verdict: null, etag: null, busy: false, refused: null, overtaken: null, restored: false, replaced: null, ticks: [] };
   const draft = draftOf(id);
   const area = h("textarea", { spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off", "aria-label": "Definition", "aria-describedby": "verdict", opaque: true, key: "area" });
   const gutter = h("div", { class: "gutter", "aria-hidden": "true", opaque: true, key: "gutter" });
@@ -72,22 +72,41 @@ export function editor(root, id) {
     gutter.scrollTop = area.scrollTop;
   }
 
+  /** Return what is said of the text; null where nothing is, or another check has begun. */
   async function check() {
     asking?.abort();
     asking = new AbortController();
     const { signal } = asking;
     try {
-      state.verdict = await validate(area.value, state.notation, signal);
+      const found = await validate(area.value, state.notation, signal);
+      if (signal.aborted) return null;
+      state.verdict = found;
       area.setAttribute("aria-invalid", String(!state.verdict.valid));
       state.error = null;
       await preview(signal);
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError") return null;
       state.verdict = null;
       state.error = error;
     }
-    if (ended) return;
+    if (ended) return state.verdict;
     number();
+    draw();
+    return state.verdict;
+  }
+
+  /** Keep the text as it is while `work` is done with it, for good where that says so: what is typed meanwhile would be lost. */
+  async function locked(work) {
+    if (state.busy) return;
+    clearTimeout(timer);
+    lock(true);
+    if (!(await work())) lock(false);
+  }
+
+  function lock(isLocked) {
+    state.busy = isLocked;
+    area.readOnly = isLocked;
+    area.setAttribute("aria-busy", String(isLocked));
     draw();
   }
 
@@ -100,7 +119,7 @@ export function editor(root, id) {
 
   area.addEventListener("input", () => {
     number();
-    state.refused = null;
+    Object.assign(state, { refused: null, overtaken: null });
     if (isChanged()) draft.keep({ text: area.value, notation: state.notation, etag: state.etag });
     else draft.drop();
     clearTimeout(timer);
@@ -112,32 +131,45 @@ export function editor(root, id) {
     if (event.key === "Escape") area.dataset.leave = "yes";
     else if (event.key === "Tab" && !event.shiftKey && area.dataset.leave !== "yes") {
       event.preventDefault();
-      area.setRangeText("  ", area.selectionStart, area.selectionEnd, "end");
-      area.dispatchEvent(new Event("input"));
+      indent();
     } else if (event.key !== "Tab") delete area.dataset.leave;
     if ((event.ctrlKey || event.metaKey) && event.key === "s") {
       event.preventDefault();
-      save();
+      locked(save);
     }
   });
 
+  function indent() {
+    // What a script sets is no part of what can be undone, and ends it for what was typed before.
+    if (area.readOnly || document.execCommand("insertText", false, "  ")) return;
+    area.setRangeText("  ", area.selectionStart, area.selectionEnd, "end");
+    area.dispatchEvent(new Event("input"));
+  }
+
   /** Show what is stored, or the example, and on top of that what was typed before and not stored. */
-  async function read() {
+  function read() {
+    return begin(restore);
+  }
+
+  function restore() {
+    const kept = draft.read();
+    if (!kept || kept.text === saved) return;
+    // Under the version that it was begun with: if somebody else has stored one since, that is noticed.
+    Object.assign(state, { notation: kept.notation, etag: kept.etag, restored: true });
+    fill(kept.text);
+  }
+
+  async function begin(goOn) {
     try {
       if (id) {
         const { answer, etag } = await getTagged(link`/v1/workflows/${id}`);
-        state.etag = etag;
         fill(await asYaml(definitionOf(answer)));
+        state.etag = etag;
       } else {
         fill(EXAMPLE);
       }
       saved = area.value;
-      const kept = draft.read();
-      if (kept && kept.text !== saved) {
-        // Under the version that it was begun with: if somebody else has stored one since, that is noticed.
-        Object.assign(state, { notation: kept.notation, etag: kept.etag, restored: true });
-        fill(kept.text);
-      }
+      goOn();
       state.ready = true;
       state.error = null;
     } catch (error) {
@@ -150,14 +182,15 @@ export function editor(root, id) {
 
   async function write(notation) {
     if (notation === state.notation) return;
-    await check();
-    if (!state.verdict?.valid) {
+    const found = await check();
+    if (ended || !found) return;
+    if (!found.valid) {
       toast("Mend what is wrong first: only a valid definition can be written the other way.", { kind: "bad" });
       return;
     }
     const wasSaved = !isChanged();
     state.notation = notation;
-    fill(notation === "yaml" ? state.verdict.yaml : JSON.stringify(state.verdict.written, null, 2));
+    fill(notation === "yaml" ? found.yaml : writeJson(found.written, 2));
     if (wasSaved) saved = area.value;
     else draft.keep({ text: area.value, notation, etag: state.etag });
     draw();
@@ -172,36 +205,55 @@ export function editor(root, id) {
     area.scrollTop = Math.max(0, (line - 4) * LINE);
   }
 
+  /** Store what stands there; returns whether that leads elsewhere. */
   async function save() {
-    clearTimeout(timer);
-    await check();
-    if (!state.verdict?.valid || state.busy) return;
-    state.busy = true;
-    state.refused = null;
-    draw();
+    const sent = area.value;
+    Object.assign(state, { refused: null, overtaken: null });
+    const found = await check();
+    if (!found?.valid) return false;
     try {
-      const definition = state.verdict.written;
-      const stored = id ? await put(link`/v1/workflows/${id}`, definition, state.etag) : await post("/v1/workflows", definition);
-      saved = area.value;
-      draft.drop();
+      const stored = id ? await put(link`/v1/workflows/${id}`, found.written, state.etag) : await post("/v1/workflows", found.written);
+      saved = sent;
+      // Whoever has left and come back may have typed more since.
+      if (draft.read()?.text === sent) draft.drop();
       toast(id ? `Stored as version ${stored.version}.` : `${stored.workflowId} is there.`);
       if (!ended) location.hash = link`#/workflows/${stored.workflowId}`;
-      return;
+      return true;
     } catch (error) {
-      state.refused = error;
+      await refuse(error);
+      return false;
     }
-    state.busy = false;
-    draw();
   }
 
-  async function reload() {
-    if (await confirmed("Read it again?", "What you have typed here is replaced by what is stored now.", "Read it again")) await startOver();
+  async function refuse(error) {
+    state.refused = error;
+    if (!id || !["urn:problem-type:precondition-failed", "urn:problem-type:version-conflict"].includes(error.body?.type)) return;
+    try {
+      state.overtaken = (await get(link`/v1/workflows/${id}`)).version;
+    } catch {
+      // Then what was refused is told in the words of the service.
+    }
   }
 
   async function startOver() {
-    draft.drop();
-    Object.assign(state, { refused: null, restored: false, notation: "yaml" });
-    await read();
+    await begin(() => {
+      draft.drop();
+      Object.assign(state, { refused: null, restored: false, notation: "yaml" });
+    });
+  }
+
+  /** Show what somebody else has stored meanwhile; what was typed stays at hand, and the draft as it was. */
+  async function giveWay() {
+    const replaced = { text: area.value, notation: state.notation };
+    await begin(() => Object.assign(state, { replaced, refused: null, overtaken: null, restored: false, notation: "yaml" }));
+  }
+
+  function takeBack() {
+    const { text, notation } = state.replaced;
+    Object.assign(state, { replaced: null, notation });
+    fill(text);
+    draft.keep({ text, notation, etag: state.etag });
+    check();
   }
 
   function discard() {
@@ -231,9 +283,21 @@ export function editor(root, id) {
       h("dt", null, "Keys"), h("dd", null, "Tab indents; Escape, then Tab, leaves the text. Ctrl+S stores."));
   }
 
+  function notice(name, title, text, ...choices) {
+    return h("div", { class: "notice", key: name, role: "status" }, sign("waiting"), h("div", null, h("strong", null, title), h("p", null, text), choices.length ? h("div", { class: "actions" }, choices) : null));
+  }
+
   function notices() {
-    if (state.refused) return h("div", { key: "refused" }, trouble(state.refused), [409, 412].includes(state.refused.status) && id ? button("Read what is stored", reload, { kind: "small" }) : null);
-    if (state.restored) return h("div", { class: "notice", key: "restored" }, sign("waiting"), h("div", null, h("strong", null, "What you typed before is back"), h("p", null, "It was not stored. Go on with it, or ", h("button", { type: "button", class: "as-link", on: { click: startOver } }, "throw it away"), ".")));
+    if (state.overtaken) {
+      return notice("overtaken", `Somebody stored version ${state.overtaken} meanwhile`, "You began with an older one, so nothing was stored. What you typed is kept when you read what is stored now.",
+        button(`Read version ${state.overtaken}`, () => locked(giveWay), { kind: "small" }));
+    }
+    if (state.refused) return h("div", { key: "refused" }, trouble(state.refused));
+    if (state.replaced) {
+      return notice("replaced", "This is what is stored now", "What you typed is kept: copy what you need of it, or put it back in the place of this.",
+        copier(() => state.replaced.text, "Copy what I typed"), button("Put it back", takeBack, { kind: "small", disabled: state.busy }));
+    }
+    if (state.restored) return notice("restored", "What you typed before is back", ["It was not stored. Go on with it, or ", h("button", { type: "button", class: "as-link", on: { click: () => locked(startOver) } }, "throw it away"), "."]);
     return null;
   }
 
@@ -246,8 +310,8 @@ export function editor(root, id) {
     show(root,
       crumbs(h("a", { href: "#/workflows" }, "Workflows"), id ? h("a", { href: home }, id) : null, id ? "Edit" : "New"),
       h("div", { class: "head", key: "head" }, h("h1", { tabindex: "-1" }, title),
-        h("div", { class: "tabs", role: "group", "aria-label": "Notation" }, ["yaml", "json"].map((each) => h("button", { type: "button", key: each, "aria-pressed": String(state.notation === each), on: { click: () => write(each) } }, each.toUpperCase()))),
-        h("div", { class: "actions" }, button("Discard", discard, { key: "discard" }), button(id ? "Store as a new version" : "Create", save, { kind: "primary", disabled: state.busy || (id && !isChanged()) || state.verdict?.valid === false, key: "save" }))),
+        h("div", { class: "tabs", role: "group", "aria-label": "Notation" }, ["yaml", "json"].map((each) => h("button", { type: "button", key: each, "aria-pressed": String(state.notation === each), on: { click: () => locked(() => write(each)) } }, each.toUpperCase()))),
+        h("div", { class: "actions" }, button("Discard", discard, { key: "discard" }), button(id ? "Store as a new version" : "Create", () => locked(save), { kind: "primary", disabled: state.busy || (id && !isChanged()) || state.verdict?.valid === false, key: "save" }))),
       notices(),
       h("div", { class: "editor", key: "editor" },
         h("div", { class: "editor-pane card", key: "pane" }, gutter, area),
@@ -255,7 +319,7 @@ export function editor(root, id) {
   }
 
   // The draft outlives a detour over the page to log in, but not the tab.
-  const warn = (event) => { if (isChanged() && !state.busy && !isLoggingIn()) event.preventDefault(); };
+  const warn = (event) => { if ((isChanged() || state.replaced) && !isLoggingIn()) event.preventDefault(); };
   addEventListener("beforeunload", warn);
   draw();
   read();

@@ -3,10 +3,12 @@
 import { link, post } from "../api.js";
 import { fill } from "../dialogs.js";
 import { h } from "../dom.js";
+import { Written, parse, write } from "../json.js";
 import { button } from "../ui.js";
 
 const LONG = 200; // characters from which a text gets several lines
 const DEEPEST = 3;
+const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/; // as in JSON
 
 let count = 0;
 
@@ -14,6 +16,7 @@ let count = 0;
 export function runWith(id, schema) {
   const form = schema && typeof schema === "object" ? formOf(schema) : null;
   const written = h("textarea", { spellcheck: "false", "aria-label": "Input as JSON", rows: 10, class: "mono" });
+  const stuck = h("p", { class: "why", role: "alert" });
   const holder = h("div");
   let asJson = form === null;
 
@@ -21,29 +24,43 @@ export function runWith(id, schema) {
     const other = form && button(asJson ? "As fields" : "As JSON", turn, { kind: "plain tiny" });
     holder.replaceChildren(
       h("div", { class: "input-head" }, h("p", { class: "hint" }, asJson ? "A JSON object; templates see it as input." : "Fields with a star must be given."), other ?? ""),
-      asJson ? written : form.node);
+      asJson ? written : form.node, stuck);
   }
 
   function turn() {
-    try {
-      if (asJson) form.write(JSON.parse(written.value));
-      else written.value = JSON.stringify(form.read() ?? {}, null, 2);
-      asJson = !asJson;
-      show();
-    } catch {
-      written.focus();
-    }
+    stuck.textContent = asJson ? whyNoFields() : "";
+    form.clear();
+    if (stuck.textContent) written.focus();
+    if (stuck.textContent || (!asJson && !form.check())) return;
+    if (!asJson) written.value = write(form.read() ?? {}, 2);
+    asJson = !asJson;
+    show();
   }
 
-  written.value = JSON.stringify(form?.read() ?? {}, null, 2);
+  /** Fill the fields with what is written; returns why that cannot be, or "". */
+  function whyNoFields() {
+    let value;
+    try {
+      value = parse(written.value);
+    } catch (error) {
+      return notJson(error);
+    }
+    if (!isObject(value)) return "This is not a JSON object, and only one has fields.";
+    const lost = form.write(value);
+    return lost.length ? `What is written for ${lost.join(", ")} cannot be shown in a field, and would be lost.` : "";
+  }
+
+  written.value = write(form?.read() ?? {}, 2);
   show();
   return fill(`Run ${id}`, holder, "Run", async (_, say) => {
     form?.clear();
+    stuck.textContent = "";
+    if (!asJson && !form.check()) return null;
     let input;
     try {
-      input = asJson ? JSON.parse(written.value) : form.read() ?? {};
+      input = asJson ? asWritten(written.value) : form.read() ?? {};
     } catch (error) {
-      say(`This is not JSON: ${error.message}`);
+      say(notJson(error));
       return null;
     }
     try {
@@ -57,7 +74,24 @@ export function runWith(id, schema) {
   }, "wide");
 }
 
-/** The fields of an object's schema: `node`, `read()`, `write(value)`, `mark(path, message)`, `clear()`; null where it has none. */
+function notJson(error) {
+  return `This is not JSON: ${error.message}`;
+}
+
+/** JSON that is sent as it was typed. Throws SyntaxError where it is none. */
+function asWritten(text) {
+  JSON.parse(text);
+  return new Written(text);
+}
+
+function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Written);
+}
+
+/**
+ * The fields of an object's schema; null where it has none. They have a `node` and `read()`; `write(value)` returns the paths of
+ * what they cannot show, `check()` whether what stands in them can be read (and marks what cannot); `mark(path, message)`, `clear()`.
+ */
 function formOf(schema) {
   const root = schema;
   const shape = resolved(schema, root);
@@ -85,14 +119,21 @@ function objectOf(schema, root, depth) {
     const nested = typeOf(shape) === "object" && shape.properties && depth < DEEPEST;
     return [name, nested ? nestedOf(name, shape, root, depth + 1) : fieldOf(name, shape, required.has(name))];
   });
+  let rest = []; // what was written and has no field, where the schema lets more be given
   return {
     node: h("div", { class: "fields" }, fields.map(([, each]) => each.node)),
     read() {
       const values = fields.map(([name, each]) => [name, each.read()]).filter(([, value]) => value !== undefined);
-      return values.length ? Object.fromEntries(values) : undefined;
+      return values.length || rest.length ? Object.fromEntries([...values, ...rest]) : undefined;
     },
     write(value) {
-      for (const [name, each] of fields) each.write(value?.[name]);
+      const given = isObject(value) ? value : {};
+      rest = Object.entries(given).filter(([name]) => !fields.some(([known]) => known === name));
+      if (value !== undefined && given !== value) return [""];
+      return fields.flatMap(([name, each]) => each.write(given[name]).map((path) => (path ? `${name}.${path}` : name)));
+    },
+    check() {
+      return fields.map(([, each]) => each.check()).every(Boolean);
     },
     mark(path, message) {
       // What is missing is told of the object that lacks it.
@@ -115,25 +156,49 @@ function nestedOf(name, schema, root, depth) {
 function fieldOf(name, schema, isRequired) {
   count += 1;
   const [id, hint, flaw] = [`input-${count}`, `input-${count}-hint`, `input-${count}-flaw`];
-  const { node, read, write } = controlOf(schema, isRequired, { id, name, "aria-describedby": `${hint} ${flaw}` });
-  if (schema.default !== undefined) write(schema.default);
+  const { node, read, write: fillIn } = controlOf(schema, isRequired, { id, name, "aria-describedby": `${hint} ${flaw}` });
+  if (schema.default !== undefined) fillIn(schema.default);
   const why = h("p", { class: "why", id: flaw });
   const label = h("label", { for: id }, schema.title ?? name, isRequired ? h("span", { class: "star", title: "must be given" }, " *") : null, schema.title ? h("span", { class: "quiet mono" }, ` ${name}`) : null);
+  const mark = (_, message) => {
+    why.textContent = message;
+    node.setAttribute("aria-invalid", "true");
+    if (!document.activeElement?.matches("[aria-invalid=true]")) node.focus();
+    return true;
+  };
   return {
     node: h("div", { class: `field ${node.type === "checkbox" ? "field-check" : ""}` }, label, node, h("p", { class: "hint", id: hint }, hintOf(schema)), why),
     read,
-    write,
-    mark(_, message) {
-      why.textContent = message;
-      node.setAttribute("aria-invalid", "true");
-      if (!document.activeElement?.matches("[aria-invalid=true]")) node.focus();
-      return true;
+    write(value) {
+      fillIn(value);
+      return value === undefined || isSame(read(), value) ? [] : [""];
     },
+    check() {
+      const wrong = flawOf(node, read);
+      if (wrong) mark("", `${schema.title ?? name} ${wrong}`);
+      return !wrong;
+    },
+    mark,
     clear() {
       why.textContent = "";
       node.removeAttribute("aria-invalid");
     },
   };
+}
+
+/** Why what stands in a control cannot be read; null where it can. The value of a control that is half filled in is empty. */
+function flawOf(node, read) {
+  if (node.validity.badInput) return node.type === "number" ? "is not a number" : "is incomplete";
+  try {
+    read();
+    return null;
+  } catch (error) {
+    return `is not JSON: ${error.message}`;
+  }
+}
+
+function isSame(one, other) {
+  return one !== undefined && write(one) === write(other);
 }
 
 function hintOf(schema) {
@@ -155,7 +220,7 @@ function controlOf(schema, isRequired, attributes) {
   if (schema.enum || type === "boolean") return choiceOf(schema, isRequired, attributes);
   if (type === "integer" || type === "number") {
     const node = h("input", { ...attributes, type: "number", step: type === "integer" ? 1 : "any", min: schema.minimum, max: schema.maximum });
-    return { node, read: () => (node.value === "" ? undefined : Number(node.value)), write: (value) => { node.value = value ?? ""; } };
+    return { node, read: () => (node.value === "" ? undefined : numberOf(node.value)), write: (value) => { node.value = value ?? ""; } };
   }
   if (type === "string") {
     const isLong = (schema.maxLength ?? 0) > LONG;
@@ -167,10 +232,15 @@ function controlOf(schema, isRequired, attributes) {
     const isNumber = typeOf(schema.items) !== "string";
     const node = h("textarea", { ...attributes, rows: 3 });
     const lines = () => node.value.split("\n").map((line) => line.trim()).filter(Boolean);
-    return { node, read: () => (node.value.trim() === "" ? undefined : lines().map((line) => (isNumber && !Number.isNaN(Number(line)) ? Number(line) : line))), write: (value) => { node.value = (value ?? []).join("\n"); } };
+    return { node, read: () => (node.value.trim() === "" ? undefined : lines().map((line) => (isNumber && !Number.isNaN(Number(line)) ? numberOf(line) : line))), write: (value) => { node.value = (value ?? []).join("\n"); } };
   }
   const node = h("textarea", { ...attributes, rows: 4, class: "mono", spellcheck: "false", placeholder: "JSON" });
-  return { node, read: () => (node.value.trim() === "" ? undefined : JSON.parse(node.value)), write: (value) => { node.value = value === undefined ? "" : JSON.stringify(value, null, 2); } };
+  return { node, read: () => (node.value.trim() === "" ? undefined : parse(node.value)), write: (value) => { node.value = value === undefined ? "" : write(value, 2); } };
+}
+
+/** A number as it was typed: many an integer beyond 2^53 would be another one in JavaScript. */
+function numberOf(text) {
+  return NUMBER.test(text) ? parse(text) : Number(text);
 }
 
 function choiceOf(schema, isRequired, attributes) {

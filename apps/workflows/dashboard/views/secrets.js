@@ -1,7 +1,7 @@
 // Secrets by name: their values are set here and shown nowhere.
 
 import { get, link, put, remove } from "../api.js";
-import { confirmed, field, fill } from "../dialogs.js";
+import { confirmed, field, fill, mark } from "../dialogs.js";
 import { h, show } from "../dom.js";
 import { may } from "../session.js";
 import { time } from "../time.js";
@@ -23,14 +23,27 @@ export function secrets(root) {
     if (!ended) draw();
   }
 
+  /** Whether a value that nobody can read again may be lost. */
+  async function mayReplace(name) {
+    const { items } = await get("/v1/secrets");
+    if (!items.some((each) => each.name === name && each.source === "stored")) return true;
+    return confirmed(`Give ${name} a new value?`, "There is a secret of this name. The value that it has now is lost.", "Replace the value");
+  }
+
   async function set(known = null) {
     let [name, value] = [];
     const stored = await fill(known ? `Give ${known} a new value` : "New secret", [
       known ? null : field("Name", (attributes) => (name = h("input", { ...attributes, autocomplete: "off", spellcheck: "false", class: "mono" })), "Letters, digits, - and _, as in CRM_TOKEN."),
       field("Value", (attributes) => (value = h("textarea", { ...attributes, class: "mono", rows: 4, spellcheck: "false", autocomplete: "off" })), "It is encrypted, and never shown again. What a template renders with it is redacted in logs."),
     ], "Store", async (_, say) => {
+      const given = known ?? name.value.trim();
+      if (given === "") {
+        mark(name, "name is required");
+        return null;
+      }
       try {
-        return await put(link`/v1/secrets/${known ?? name.value.trim()}`, { value: value.value });
+        if (!known && !(await mayReplace(given))) return null;
+        return await put(link`/v1/secrets/${given}`, { value: value.value });
       } catch (error) {
         say(error.errors?.length ? error.errors.map((each) => `${each.field} ${each.message}`).join(". ") : error.message);
         return null;

@@ -3,6 +3,7 @@
 import { get, link, post, query, remove, validate } from "../api.js";
 import { confirmed } from "../dialogs.js";
 import { h, show } from "../dom.js";
+import { write } from "../json.js";
 import { beginnings, calmly, watch } from "../live.js";
 import { may } from "../session.js";
 import { exactly, shortly, time, ZONE } from "../time.js";
@@ -25,8 +26,8 @@ export function definitionOf(workflow) {
 
 /** A definition in YAML, without what is so by default. */
 export async function asYaml(definition) {
-  const answer = await validate(JSON.stringify(definition), "json");
-  return answer.concise ?? JSON.stringify(definition, null, 2);
+  const answer = await validate(write(definition), "json");
+  return answer.concise ?? write(definition, 2);
 }
 
 /** The longest waits before its retries, in words. */
