@@ -53,7 +53,8 @@ def verify(
 ) -> None:
     """Compare every execution in the database with what the event log tells of it.
 
-    Exit code 0 where nothing differs, 2 where something does. The services may run meanwhile.
+    Exit code 0 where nothing differs, 2 where something does. The services may run meanwhile. Set RETENTION_DAYS here as the
+    services have it: by a longer one, what they have removed counts as missing.
     """
     from apps.projection import session
 
@@ -83,7 +84,8 @@ def rebuild(
     """Write executions anew from the event log, where the database differs or lacks them.
 
     Exit code 0 where the database agrees with the log afterwards, 2 where some were left (or, with --dry-run, would be
-    written), 3 where executions are open and --force is not given.
+    written), 3 where executions are open and --force is not given. Set RETENTION_DAYS here as the services have it: by a
+    longer one, what they have removed counts as missing and is written again.
     """
     from apps.projection import session
 
