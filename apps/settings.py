@@ -88,7 +88,11 @@ class ServiceSettings(BaseSettings):
         default=30, ge=10, le=1500, description="Longest wait of a fetch at the broker while records are being consumed."
     )
     kafka_session_timeout: float = Field(
-        default=10.0, ge=1, description="Seconds after which Kafka gives the partitions of a silent worker to another."
+        default=10.0,
+        ge=6,
+        le=60,
+        description="Seconds after which Kafka gives the partitions of a silent worker to another; within what the broker "
+        "allows (group.min.session.timeout.ms is 6 s).",
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="How to talk to Kafka: encrypted or not, with a password or not."

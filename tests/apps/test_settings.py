@@ -24,6 +24,8 @@ from apps.settings import BadSettings, ServiceSettings, read
         ({"HTTP_HOST_LIMITS": "{x"}, "HTTP_HOST_LIMITS: Expecting property name"),
         ({"HTTP_HOST_LIMITS": "[]"}, "HTTP_HOST_LIMITS: Input should be a valid dictionary"),
         ({"HTTP_HOST_LIMITS": '{"a": {"rate": 0}}'}, "HTTP_HOST_LIMITS: a.rate: Input should be greater than 0"),
+        ({"KAFKA_SESSION_TIMEOUT": "5.9"}, "KAFKA_SESSION_TIMEOUT: Input should be greater than or equal to 6"),
+        ({"KAFKA_SESSION_TIMEOUT": "61"}, "KAFKA_SESSION_TIMEOUT: Input should be less than or equal to 60"),
         ({"RETENTION_DAYS": "0", "MONGODB_TIMEOUT": "soon"}, "error: RETENTION_DAYS: Input should be greater than 0\n"),
     ],
 )
