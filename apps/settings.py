@@ -1,5 +1,6 @@
 """Settings that every service reads from its environment."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
 from typing_extensions import Self
 
 from events.retentions import Retentions
 
 LONGEST_RETENTION: Final = 20_000  # days; what is left when it is taken from now is an instant that everything can represent
+_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:(?P<port>[0-9]{1,5}))?")
 
 
 class BadSettings(SystemExit):
@@ -24,9 +28,9 @@ class BadSettings(SystemExit):
 def complaints(error: ValidationError) -> Iterator[str]:
     """Yield what is wrong with settings, by the variable that mends it."""
     for problem in error.errors(include_url=False, include_input=False):
-        name = "_".join(map(str, problem["loc"])).upper()
-        message = problem["msg"].removeprefix("Value error, ")
-        yield f"{name}: {message}" if name else message
+        variable, inside = problem["loc"][:1], problem["loc"][1:]
+        places = [*(str(name).upper() for name in variable), *filter(None, [".".join(map(str, inside))])]
+        yield ": ".join([*places, problem["msg"].removeprefix("Value error, ")])
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)
@@ -50,7 +54,27 @@ def _is_there(path: str) -> str:
     return path
 
 
+def _are_brokers(addresses: str) -> str:
+    for address in addresses.split(","):
+        found = _BROKER.fullmatch(address.strip())
+        if found is None or not 1 <= int(found["port"] or 1) <= 65535:
+            raise ValueError("write host:port[,host:port], with ports of 1 to 65535")
+    return addresses
+
+
+def _is_connection_string(url: str) -> str:
+    # The name server would be asked where the servers of mongodb+srv are: it may be away now and back when that matters.
+    if not url.startswith("mongodb+srv://"):
+        try:
+            parse_uri(url, warn=True)
+        except (PyMongoError, OSError) as error:
+            raise ValueError(str(error)) from error
+    return url
+
+
 PemFile = Annotated[str, AfterValidator(_is_there)]
+Brokers = Annotated[str, AfterValidator(_are_brokers)]
+ConnectionString = Annotated[str, AfterValidator(_is_connection_string)]
 
 
 class ServiceSettings(BaseSettings):
@@ -58,13 +82,17 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore")
 
-    kafka_bootstrap: str = Field(default="127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated.")
+    kafka_bootstrap: Brokers = Field(default="127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated.")
     kafka_replication_factor: int = Field(default=1, ge=1, description="Of the topics that a service creates.")
     kafka_fetch_wait_ms: int = Field(
         default=30, ge=10, le=1500, description="Longest wait of a fetch at the broker while records are being consumed."
     )
     kafka_session_timeout: float = Field(
-        default=10.0, ge=1, description="Seconds after which Kafka gives the partitions of a silent worker to another."
+        default=10.0,
+        ge=6,
+        le=60,
+        description="Seconds after which Kafka gives the partitions of a silent worker to another; within what the broker "
+        "allows (group.min.session.timeout.ms is 6 s).",
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="How to talk to Kafka: encrypted or not, with a password or not."
@@ -81,7 +109,7 @@ class ServiceSettings(BaseSettings):
         default="", description="PEM file of this client's certificate, if Kafka asks for it."
     )
     kafka_key_file: PemFile = Field(default="", description="PEM file of its key, where it is not in the same file.")
-    mongodb_url: str = Field(default="mongodb://127.0.0.1:27017", description="MongoDB connection string.")
+    mongodb_url: ConnectionString = Field(default="mongodb://127.0.0.1:27017", description="MongoDB connection string.")
     mongodb_username: str = Field(default="", description="User of the database; may also stand in MONGODB_URL.")
     mongodb_password: SecretStr = Field(default=SecretStr(""), description="Password of that user.")
     mongodb_ca_file: PemFile = Field(
@@ -157,6 +185,12 @@ class ServiceSettings(BaseSettings):
             raise ValueError(
                 f"KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs KAFKA_USERNAME and KAFKA_PASSWORD"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _database_user_is_complete(self) -> Self:
+        if self.mongodb_username and not self.mongodb_password.get_secret_value():
+            raise ValueError("MONGODB_USERNAME: needs MONGODB_PASSWORD; or give both in MONGODB_URL instead")
         return self
 
     @model_validator(mode="after")

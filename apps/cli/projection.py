@@ -53,7 +53,8 @@ def verify(
 ) -> None:
     """Compare every execution in the database with what the event log tells of it.
 
-    Exit code 0 where nothing differs, 2 where something does. The services may run meanwhile.
+    Exit code 0 where nothing differs, 2 where something does. The services may run meanwhile. Set RETENTION_DAYS here as the
+    services have it: by a longer one, what they have removed counts as missing.
     """
     from apps.projection import session
 
@@ -69,7 +70,9 @@ def verify(
 
 def rebuild(
     workflow: Workflow = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written; write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what differs and what of it would be written; write nothing.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Also while executions are open; those stay as they are unless they are missing.")
     ] = False,
@@ -82,8 +85,9 @@ def rebuild(
 ) -> None:
     """Write executions anew from the event log, where the database differs or lacks them.
 
-    Exit code 0 where the database agrees with the log afterwards, 2 where some were left (or, with --dry-run, would be
-    written), 3 where executions are open and --force is not given.
+    Exit code 0 where the database agrees with the log afterwards, 2 where some were left (or, with --dry-run, differ), 3
+    where executions are open and --force is not given. Set RETENTION_DAYS here as the services have it: by a longer one,
+    what they have removed counts as missing and is written again.
     """
     from apps.projection import session
 
@@ -147,6 +151,8 @@ def _print(report: Report, form: Format, *, done: Rebuilt | None = None, show_di
                 (f"  {each.field}", f"{_short(each.stored)}; by the log {_short(each.folded)}")
                 for each in finding.differences
             )
+            if not finding.can_be_rebuilt:
+                output.line("  wf rebuild leaves it as it is: it is open, or the log says too little of it")
         if report.differing > len(report.findings):
             output.line(f"… and {report.differing - len(report.findings)} more executions")
     output.line(
@@ -182,6 +188,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     return {
         "executionId": finding.execution_id,
         "workflowId": finding.workflow_id,
+        "canBeRebuilt": finding.can_be_rebuilt,
         "fields": [
             {"field": each.field, "folded": _short(each.folded), "stored": _short(each.stored)}
             for each in finding.differences

@@ -40,12 +40,10 @@ class Rebuilt:
 def as_stored(finding: Finding, now: datetime) -> Execution | None:
     """Return what is to be stored of an execution that differs; None where it is left as it is."""
     folded = finding.told.execution
-    if folded is None or not finding.told.complete:
+    if folded is None or not finding.can_be_rebuilt:
         return None
     if not folded.status.is_open:
         return folded
-    if finding.stored is not None:
-        return None
     restored = replace(folded, epoch=folded.epoch + EPOCHS_BEYOND, seq=0, owner=None)
     if folded.status is Status.WAITING:
         return restored

@@ -69,6 +69,12 @@ class Finding:
     differences: tuple[Difference, ...] = ()
 
     @property
+    def can_be_rebuilt(self) -> bool:
+        """Whether the log says enough of it to write it, and no service may be about to write it."""
+        folded = self.told.execution
+        return folded is not None and self.told.complete and (self.stored is None or not folded.status.is_open)
+
+    @property
     def state(self) -> str:
         """What it looked like; the same again means that nothing moved in between."""
         if self.stored is None and self.told.execution is not None and not self.told.execution.status.is_open:

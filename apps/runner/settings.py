@@ -1,8 +1,11 @@
 """Settings of the runner."""
 
+import json
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from actions.http.connections import HttpSettings
 from actions.http.guard import Guard
@@ -43,7 +46,8 @@ class RunnerSettings(ServiceSettings):
     http_host_rate: float | None = Field(
         default=None, gt=0, le=100_000, description="Requests per second that one runner begins to one host."
     )
-    http_host_limits: dict[str, HostLimit] = Field(
+    # What pydantic-settings cannot decode itself it tells as an error of its own, which names no variable.
+    http_host_limits: Annotated[dict[str, HostLimit], NoDecode] = Field(
         default_factory=dict,
         description='For single hosts, as {"api.example.org": {"concurrency": 10, "rate": 5}}; what a host does not say is '
         "as for all.",
@@ -51,6 +55,16 @@ class RunnerSettings(ServiceSettings):
     http_tls_dir: Path | None = Field(
         default=None, description="Directory of the certificates and keys that actions may name."
     )
+
+    @field_validator("http_host_limits", mode="before")
+    @classmethod
+    def _decoded(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f'{error}; write JSON, as {{"api.example.org": {{"concurrency": 10}}}}') from error
 
     @field_validator("http_allow_hosts")
     @classmethod

@@ -446,6 +446,20 @@ async def test_doctor_tells_another_server_from_the_service(another_server: str,
     assert "Name the right address" in finding["mend"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("KAFKA_BOOTSTRAP", "127.0.0.1:99999"), ("MONGODB_URL", "mongo://x"), ("MONGODB_USERNAME", "u")]
+)
+async def test_doctor_names_the_setting_that_is_wrong(
+    wf: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    result = await wf("doctor", "--json")
+    assert result.code == 1
+    (settings,) = [finding for finding in json.loads(result.out) if finding["what"] != "service"]
+    assert (settings["what"], settings["result"]) == ("settings", "failed")
+    assert settings["detail"].startswith(f"{name}: ")
+
+
 async def test_a_profile_that_is_named_wins_over_the_variable_and_an_address_over_both(api: FakeApi, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(f"profile: away\nprofiles:\n  here: {{url: '{api.url}/v1'}}\n  away: {{url: 'http://127.0.0.1:1'}}\n")
