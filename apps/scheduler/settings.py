@@ -20,7 +20,7 @@ class SchedulerSettings(ServiceSettings):
         description="Seconds by which a tick may be late and still count as on time; beyond, its misfire policy decides.",
     )
     scheduler_lead: float = Field(
-        default=0.05,
+        default=0.1,
         ge=0,
         le=2,
         description="Seconds, up to twice as many, before its instant at which a tick is inserted, to be published on time. "
