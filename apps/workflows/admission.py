@@ -12,21 +12,18 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from apps.admission import Opened, admit_under
 from apps.workflows.definitions import current_workflow
 from apps.workflows.errors import InProgress, NotTriggeredByHand
+from apps.workflows.holding import trigger_of
 from apps.workflows.publishing import Publish
 from domain.execution import Admission, Cause, Execution, Status, deadline_of
 from domain.identifiers import execution_id
 from domain.inputs import InputSchema, check_carried
 from domain.overlap import Overlap
-from domain.trigger import Trigger, allows_manual
+from domain.trigger import allows_manual
 from events.folding import ended_record, request_record
-from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflows
-
-_TRIGGER: TypeAdapter[Any] = TypeAdapter(Trigger)
+from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflow, Workflows
 
 
 async def trigger(
@@ -55,10 +52,8 @@ async def trigger(
         StoreUnavailable: whether the execution exists is not known; if it does, it will run.
     """
     workflow = await current_workflow(workflow_id, workflows)
-    if not allows_manual(_TRIGGER.validate_python(workflow.definition["trigger"], by_alias=False, by_name=True)):
-        raise NotTriggeredByHand(workflow_id)
+    check_startable(workflow, given or {})
     definition = workflow.definition
-    check_input(given or {}, definition)
     admission = Admission(
         execution_id=execution_id(asked_at, entropy),
         workflow_id=workflow_id,
@@ -76,14 +71,17 @@ async def trigger(
     return await start(admission, definition, executions=executions, publish=publish, publish_end=publish_end, now=now)
 
 
-def check_input(given: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
-    """Check the input of an execution that is to run a definition.
+def check_startable(workflow: Workflow, given: Mapping[str, Any]) -> None:
+    """Check that a workflow may be started by hand, with an input.
 
     Raises:
-        BadInput: it cannot be carried, or does not obey the schema.
+        BadInput: ``given`` cannot be carried, or does not obey the workflow's schema.
+        NotTriggeredByHand: it runs on its schedule alone.
     """
+    if not allows_manual(trigger_of(workflow)):
+        raise NotTriggeredByHand(workflow.workflow_id)
     check_carried(given)
-    schema = definition.get("input_schema")
+    schema = workflow.definition.get("input_schema")
     if schema is not None:
         _schema(json.dumps(schema)).check(given)
 

@@ -11,19 +11,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from apps.workflows.admission import check_input, start
+from apps.workflows.admission import check_startable, start
 from apps.workflows.definitions import current_workflow
-from apps.workflows.errors import InProgress, NothingToRetry, NotTriggeredByHand, UnknownExecution, UnknownVersion
+from apps.workflows.errors import InProgress, NothingToRetry, UnknownExecution, UnknownVersion
 from apps.workflows.publishing import Publish
 from domain.execution import ActionOutcome, Admission, Cause, Execution, Status, carry_over, deadline_of
 from domain.identifiers import execution_id
-from domain.trigger import Trigger, allows_manual
 from events.topics import partition_of
 from store.interfaces import Executions, Workflows
 
-_TRIGGER: TypeAdapter[Any] = TypeAdapter(Trigger)
 _DONE = frozenset({Status.OK, Status.SKIPPED})
 
 
@@ -82,9 +78,7 @@ class Repeat:
         """
         origin = await self._ended(origin_id)
         workflow = await current_workflow(origin.workflow_id, self.workflows)
-        if not allows_manual(_TRIGGER.validate_python(workflow.definition["trigger"], by_alias=False, by_name=True)):
-            raise NotTriggeredByHand(origin.workflow_id)
-        check_input(origin.input or {}, workflow.definition)
+        check_startable(workflow, origin.input or {})
         return await self._start(origin, workflow.version, workflow.definition, {})
 
     async def _ended(self, origin_id: str) -> Execution:
