@@ -172,6 +172,11 @@ class Definition(Model, Generic[A]):
         return (*self.actions, *(self.on_failure or ()), *(self.finally_ or ()))
 
     @cached_property
+    def retry_policies(self) -> tuple[RetryPolicy, ...]:
+        """How each step is retried, by position."""
+        return tuple(map(self.retry_policy, self.steps))
+
+    @cached_property
     def plan(self) -> Plan:
         """What decides which step runs next."""
         return Plan(len(self.actions), len(self.on_failure or ()), len(self.finally_ or ()))

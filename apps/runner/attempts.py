@@ -113,7 +113,7 @@ async def run_attempt(
         step = definition.prepared[index]
         action = step.action
         outcome: Outcome
-        repeatable = may_repeat(action, definition)
+        repeatable = may_repeat(definition, index)
         if index in run.in_doubt and not repeatable:
             outcome = _unknown(action)
         elif not repeatable and not await intend(run, outcome_key(run.attempt, index)):
@@ -140,11 +140,12 @@ async def run_attempt(
         index = outcomes[-1].resume_index
 
 
-def may_repeat(action: Action, definition: WorkflowDefinition) -> bool:
-    """Tell whether an action that may have been done already may be done again."""
+def may_repeat(definition: WorkflowDefinition, index: int) -> bool:
+    """Tell whether a step that may have been done already may be done again."""
+    action = definition.prepared[index].action
     if _fails_in_doubt(action):
         return False
-    return action.is_idempotent or definition.retry_policy(action).retry_unsafe
+    return action.is_idempotent or definition.retry_policies[index].retry_unsafe
 
 
 def _fails_in_doubt(action: Action) -> bool:
@@ -320,7 +321,7 @@ def _result(
         decision = NoRetry("its outcome is unknown")  # whatever the policy covers
         if not unknown:
             decision = decide_retry(
-                definition.retry_policy(action),
+                definition.retry_policies[index],
                 outcome.failure,
                 retries_left=run.retries_left,
                 failed_before=before.count,
