@@ -117,11 +117,11 @@ class Body:
                 "contentType": self.content_type,
             }
         }
+        text = self.text_of(kept)
         if self.is_json:
-            report |= self._json_report(kept)
+            report |= self._json_report(kept, text or "")
         if not kept:
             return report
-        text = self.text_of(kept)
         if text is None:
             report["body"]["binary"] = True
             report["base64"] = base64.b64encode(self.content[:kept]).decode()
@@ -129,18 +129,17 @@ class Body:
         report["text"] = text
         return report
 
-    def _json_report(self, kept: int) -> dict[str, Any]:
-        """Return the value, or why there is none."""
+    def _json_report(self, kept: int, text: str) -> dict[str, Any]:
+        """Return the value, or why there is none; ``text`` is what is kept."""
         try:
             if kept < len(self.content):
                 raise NotJson(f"only its first {kept} bytes are kept (storeBody)")
-            return {"json": self._exact_json()}
+            return {"json": self._exact_json(text)}
         except NotJson as error:
             return {"jsonError": str(error)}
 
-    def _exact_json(self) -> Any:
+    def _exact_json(self, text: str) -> Any:
         value = self.json()
-        text = self.text or ""
         # orjson makes floats of integers beyond 64 bits, which later steps would send on as other numbers.
         odd = next(odd_values(json.loads(text, parse_int=_integer)), None) if _LONG_NUMBER.search(text) else None
         if odd is not None:
