@@ -6,6 +6,7 @@ import { get, query } from "./api.js";
 import { h } from "./dom.js";
 import { check } from "./session.js";
 import { time } from "./time.js";
+import { isAwaited } from "./ui.js";
 
 const NAMES = ["execution-requested", "action-result", "execution-ended", "workflow-changed", "wake-up"];
 const RECONNECT_AFTER = 2000;
@@ -133,6 +134,13 @@ export function beginnings(areAwaited, learn, workflowId = "") {
     const page = await get(`/v1/executions${query({ status: "running", workflowId, limit: MOST_RUNNING })}`).catch(() => null);
     if (page) learn(new Map(page.items.map((each) => [each.executionId, each])));
   });
+}
+
+/** Note of the awaited among `items` that they run, as those `running` do by their ids; returns them. */
+export function haveBegun(items, running) {
+  const begun = (items ?? []).filter((each) => isAwaited(each) && running.has(each.executionId));
+  for (const each of begun) Object.assign(each, { status: "running", startedAt: each.startedAt ?? running.get(each.executionId).startedAt });
+  return begun;
 }
 
 /** Return a function that calls `work` at most once in `ms`, and once more after the last call. */

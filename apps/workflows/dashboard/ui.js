@@ -28,7 +28,7 @@ const WORDS = {
 const AGAIN_AFTER = 4000;
 const MANY = 14; // lines from which a text has a height of its own
 
-export const OPEN = ["queued", "pending", "running"];
+const OPEN = ["queued", "pending", "running"];
 
 /** Whether an execution may still change. */
 export function isOpen(execution) {

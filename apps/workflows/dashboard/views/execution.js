@@ -31,7 +31,7 @@ export function execution(root, id) {
       state.found = found;
       state.error = null;
       document.title = `${found.workflowId} – Execution`;
-      if (isFirst) await Promise.all([readDefinition(), readWhetherArchived()]);
+      if (isFirst) await readDefinition();
     } catch (error) {
       if (ended) return;
       if (!state.found) state.error = error;
@@ -44,9 +44,10 @@ export function execution(root, id) {
     // Without it, what has not run yet cannot be told; what has run is.
     state.definition = (await get(link`/v1/workflows/${workflowId}/versions/${version}`).catch(() => null))?.definition ?? null;
     state.steps = stepsOf(state.definition);
+    if (!state.definition) await readWhetherArchived();
   }
 
-  /** An archived workflow has no view, and nothing of it is started again. */
+  /** An archived workflow has no view and no versions, and nothing of it is started again. */
   async function readWhetherArchived() {
     const { workflowId } = state.found;
     const page = await get(`/v1/workflows${query({ archived: true, prefix: workflowId, limit: 1 })}`).catch(() => null);

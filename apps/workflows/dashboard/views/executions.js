@@ -3,7 +3,7 @@
 
 import { get, link, query } from "../api.js";
 import { h, show } from "../dom.js";
-import { afterTyping, beginnings, calmly, looking, watch } from "../live.js";
+import { afterTyping, beginnings, calmly, haveBegun, looking, watch } from "../live.js";
 import { time, took } from "../time.js";
 import { badge, button, CAUSES, empty, heading, isAwaited, isOpen, kindOf, loading, plural, shortId, sign, toast, trouble } from "../ui.js";
 
@@ -146,10 +146,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
   }
 
   function learn(running) {
-    for (const each of (state.items ?? []).filter((one) => isAwaited(one) && running.has(one.executionId))) {
-      each.status = "running";
-      each.startedAt ??= running.get(each.executionId).startedAt;
-    }
+    haveBegun(state.items, running);
     for (const [id, found] of running) if (coming.delete(id)) insert({ ...found, fresh: true });
     redraw();
   }

@@ -2,7 +2,7 @@
 
 import { link, query } from "../api.js";
 import { h, show } from "../dom.js";
-import { calmly } from "../live.js";
+import { calmly, haveBegun } from "../live.js";
 import { paged } from "../paged.js";
 import { duration, shortly } from "../time.js";
 import { badge, isAwaited, isOpen, kindOf, plural, shortId, wordOf } from "../ui.js";
@@ -34,10 +34,7 @@ export function occurrenceList(root, id, onRead) {
   }
 
   function learn(running) {
-    for (const each of (list.items ?? []).filter((one) => isAwaited(one) && running.has(one.executionId))) {
-      each.status = "running";
-      begin(each, running.get(each.executionId).startedAt);
-    }
+    for (const each of haveBegun(list.items, running)) begin(each, each.startedAt);
     draw();
   }
 

@@ -2,7 +2,7 @@
 
 import { get, link, post, query } from "../api.js";
 import { h, show } from "../dom.js";
-import { afterTyping, beginnings, calmly, looking, watch } from "../live.js";
+import { afterTyping, beginnings, calmly, haveBegun, looking, watch } from "../live.js";
 import { may } from "../session.js";
 import { millisOf, time } from "../time.js";
 import { attempt, badge, button, empty, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, loading, strip, TAKEN, toast, triggerWords, trouble } from "../ui.js";
@@ -107,9 +107,7 @@ export function workflows(root, _, parameters, memory) {
 
   function learn(running) {
     for (const workflow of state.items ?? []) {
-      const known = workflow.recentExecutions.filter((each) => isAwaited(each) && running.has(each.executionId));
-      for (const each of known) Object.assign(each, { status: "running", startedAt: running.get(each.executionId).startedAt });
-      if (known.length) sum(workflow);
+      if (haveBegun(workflow.recentExecutions, running).length) sum(workflow);
     }
     redraw();
   }
