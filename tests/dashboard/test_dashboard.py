@@ -139,11 +139,8 @@ async def test_two_people_who_edit_lose_nothing(page, stack, api, workflow_id):
     await expect(page.get_by_text("Version 2", exact=True)).to_be_visible()
 
 
-async def test_what_happens_while_a_list_is_read_is_in_it(page, stack, api, workflow_id):
-    await api.create(workflow_id, [LOG])
-    await page.goto(f"{stack.api_url}/#/executions?workflow={workflow_id}")
-    await expect(page.get_by_text("Nothing matches")).to_be_visible()
-    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+async def answered_late(page, address):
+    """Let what is read from now on arrive late; return what tells that it was read, and what lets it arrive."""
     is_read, may_arrive = asyncio.Event(), asyncio.Event()
 
     async def hold(route):
@@ -152,7 +149,16 @@ async def test_what_happens_while_a_list_is_read_is_in_it(page, stack, api, work
         await may_arrive.wait()
         await route.fulfill(response=answer)
 
-    await page.route("**/v1/executions?*", hold)
+    await page.route(address, hold)
+    return is_read, may_arrive
+
+
+async def test_what_happens_while_a_list_is_read_is_in_it(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await page.goto(f"{stack.api_url}/#/executions?workflow={workflow_id}")
+    await expect(page.get_by_text("Nothing matches")).to_be_visible()
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    is_read, may_arrive = await answered_late(page, "**/v1/executions?*")
     await page.get_by_label("Time", exact=True).select_option("Last day")
     await is_read.wait()
     await page.evaluate(LISTEN, workflow_id)
@@ -237,15 +243,7 @@ async def test_what_happens_while_the_workflows_are_read_is_not_lost(page, stack
     await api.create(workflow_id, [LOG])
     await page.goto(f"{stack.api_url}/#/workflows")
     await expect(page.get_by_text("Live", exact=True)).to_be_visible()
-    is_read, may_arrive = asyncio.Event(), asyncio.Event()
-
-    async def hold(route):
-        answer = await route.fetch()
-        is_read.set()
-        await may_arrive.wait()
-        await route.fulfill(response=answer)
-
-    await page.route("**/v1/workflows?*", hold)
+    is_read, may_arrive = await answered_late(page, "**/v1/workflows?*")
     await page.get_by_role("searchbox").fill(workflow_id)
     await is_read.wait()
     await page.evaluate(LISTEN, workflow_id)
