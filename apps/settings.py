@@ -8,11 +8,10 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from pymongo.errors import PyMongoError
-from pymongo.uri_parser import parse_uri
 from typing_extensions import Self
 
 from events.retentions import Retentions
+from store.addresses import check_connection_string
 
 LONGEST_RETENTION: Final = 20_000  # days; what is left when it is taken from now is an instant that everything can represent
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:(?P<port>[0-9]{1,5}))?")
@@ -63,12 +62,7 @@ def _are_brokers(addresses: str) -> str:
 
 
 def _is_connection_string(url: str) -> str:
-    # The name server would be asked where the servers of mongodb+srv are: it may be away now and back when that matters.
-    if not url.startswith("mongodb+srv://"):
-        try:
-            parse_uri(url, warn=True)
-        except (PyMongoError, OSError) as error:
-            raise ValueError(str(error)) from error
+    check_connection_string(url)
     return url
 
 
