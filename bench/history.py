@@ -17,7 +17,7 @@ from domain.execution import ActionOutcome, Admission, Cause, Execution, Status,
 from domain.identifiers import execution_id
 from domain.instants import instant
 from events.topics import partition_of
-from store import executions as stored_executions
+from store import execution_documents
 from store import workflows as stored_workflows
 from store.interfaces import Workflow
 
@@ -42,7 +42,7 @@ def fill(url: str, database: str, executions: int, workflows: int) -> None:
             "executions",
             places.executions,
             executions,
-            lambda number: stored_executions.to_document(_execution(number, workflows, now)),
+            lambda number: execution_documents.to_document(_execution(number, workflows, now)),
         )
 
 

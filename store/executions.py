@@ -25,16 +25,12 @@ the second look is harmless: only what was looked up is published, and before an
 ended otherwise than by a result, somebody looks as well. So is a write that MongoDB carries out when nobody waits for it any
 more: it may open something anew, but **what has finished under an epoch goes on under a later one or not at all**.
 
-Fields are absent rather than null, so that sparse indexes stay small. Arbitrary JSON (errors, outputs) is kept as JSON text:
-its keys may hold dots and dollars.
-
 Queries are written so that MongoDB and SecantusDB both answer them from an index. SecantusDB sorts whatever a filter finds
 before it cuts to the limit, and it uses an index for equality, or for equality followed by one range, but never for a range
 of ``_id`` alone. Hence the windows of :meth:`MongoExecutions.list`, without which a list reads every finished execution.
 """
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -50,7 +46,6 @@ from domain.execution import (
     OPEN,
     TERMINAL,
     ActionFinished,
-    ActionOutcome,
     Admission,
     Cause,
     Ended,
@@ -63,9 +58,18 @@ from domain.execution import (
     claim,
 )
 from domain.identifiers import asked_at, earliest_execution_id, is_execution_id
-from domain.instants import EPOCH, to_millis
+from domain.instants import EPOCH
 from domain.overlap import line_bounds
 from store.chunks import ABSENT_AT_ONCE, AT_ONCE, chunks
+from store.execution_documents import (
+    ENDED,
+    Document,
+    from_document,
+    live_document,
+    stage_at,
+    stages_up_to,
+    to_document,
+)
 from store.failures import DUPLICATE_KEY, refused, translated
 from store.group_commit import GroupCommit, Observe, unobserved
 from store.interfaces import (
@@ -80,7 +84,6 @@ from store.interfaces import (
     StoreUnavailable,
 )
 
-Document = dict[str, Any]
 Found = list[Execution]  # inside the class, ``list`` is the method
 Swap = tuple[Execution, Execution]  # what was read, and what is to take its place
 Window = tuple[str | None, str | None]  # of ids: the first one in it, and the first one past it
@@ -646,7 +649,7 @@ class MongoExecutions:
 
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return waiting executions with ``wake_at`` up to ``until``, soonest first."""
-        query = {"stage": _up_to(Status.WAITING, until), "shard": {"$in": sorted(shards)}}
+        query = {"stage": stages_up_to(Status.WAITING, until), "shard": {"$in": sorted(shards)}}
         return await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=limit)
 
     async def expiring(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
@@ -656,7 +659,8 @@ class MongoExecutions:
 
     async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return pending executions handed out before ``before``; also moves what was ended but left among the open."""
-        stages = {"$gte": _ENDED, "$lte": _at(Status.PENDING, before)}  # one query: no other stage lies between these two
+        # One query: no other stage lies between these two.
+        stages = {"$gte": ENDED, "$lte": stage_at(Status.PENDING, before)}
         query = {"stage": stages, "shard": {"$in": sorted(shards)}}
         found = await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=limit)
         if ended := [execution for execution in found if execution.status in TERMINAL]:
@@ -686,7 +690,7 @@ class MongoExecutions:
         """Count what is open; see the contract. SecantusDB reads all of it for that: not to be asked often."""
         async with translated():
             count = await self._live.estimated_document_count()
-        query = {"stage": _up_to(Status.PENDING, at)}
+        query = {"stage": stages_up_to(Status.PENDING, at)}
         oldest = await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=1, fields=_LISTED)
         return Backlog(count, oldest[0].requested_at if oldest else None)
 
@@ -853,109 +857,3 @@ def _is_lock(problem: Mapping[str, Any]) -> bool:
     if pattern:
         return "lock_key" in pattern
     return _LOCK_INDEX in str(problem.get("errmsg", "")).split("dup key")[0].split("index:")[-1]
-
-
-_FIELDS = (
-    "attempt", "created_at", "deadline", "due_at", "epoch", "finished_at", "last_failed_action", "lock_key", "lost",
-    "origin_id", "owner", "reason", "requested_at", "resumed_at", "retries_left", "seq", "shard", "started_at",
-    "total_actions", "version", "wake_at", "workflow_id",
-)  # fmt: skip
-
-
-def to_document(execution: Execution) -> Document:
-    """Return the document of an execution, without the fields that are None."""
-    document: Document = {"_id": execution.execution_id, "status": execution.status.value, "cause": execution.cause.value}
-    for name in _FIELDS:
-        value = getattr(execution, name)
-        if value is not None:
-            document[name] = value
-    if execution.intents:
-        document["intents"] = list(execution.intents)
-    if execution.input is not None:
-        document["input"] = _json(execution.input)
-    document["results"] = {key: _outcome_document(outcome) for key, outcome in execution.results.items()}
-    return document
-
-
-def _json(value: Any) -> str:
-    """Return JSON text that takes as many bytes as runners count: what they accept together must fit into a document."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-_ENDED = "ended"  # the stage of what is to be moved
-
-
-def live_document(execution: Execution) -> Document:
-    """Return the document of an execution among the open ones: with its stage, by which the scheduler finds it."""
-    return {**to_document(execution), "stage": _stage(execution)}
-
-
-def _stage(execution: Execution) -> str:
-    """Return one key for all that the scheduler asks: what an open execution is at, and since or until when it is.
-
-    One index rather than one for each of its questions, because every execution pays for every index; and a text rather
-    than two fields, because SecantusDB narrows the look-up by a range of the first field of an index only.
-    """
-    if execution.status in TERMINAL:
-        return _ENDED
-    at = {Status.PENDING: execution.requested_at, Status.WAITING: execution.wake_at}.get(execution.status)
-    return execution.status.value if at is None else _at(execution.status, at)
-
-
-def _at(status: Status, at: datetime) -> str:
-    return f"{status.value} {to_millis(at):015d}"
-
-
-def _up_to(status: Status, at: datetime) -> Document:
-    """Return the bounds of the stages of a status up to an instant, which belongs to them."""
-    return {"$gte": f"{status.value} ", "$lte": _at(status, at)}
-
-
-def from_document(document: Mapping[str, Any]) -> Execution:
-    """Return the execution of a document."""
-    return Execution(
-        execution_id=document["_id"],
-        status=Status(document["status"]),
-        cause=Cause(document["cause"]),
-        intents=tuple(document.get("intents", ())),
-        results={key: _outcome(entry) for key, entry in document.get("results", {}).items()},
-        input=json.loads(document["input"]) if "input" in document else None,
-        **{name: document[name] for name in _FIELDS if name in document},
-    )
-
-
-def _outcome_document(outcome: ActionOutcome) -> Document:
-    document: Document = {
-        "action_id": outcome.action_id,
-        "index": outcome.index,
-        "attempt": outcome.attempt,
-        "status": outcome.status,
-        "started_at": outcome.started_at,
-        "finished_at": outcome.finished_at,
-        "logs": list(outcome.logs),
-    }
-    if outcome.error is not None:
-        document["error"] = _json(outcome.error)
-    if outcome.output is not None:
-        document["output"] = _json(outcome.output)
-    if outcome.next_index is not None:
-        document["next_index"] = outcome.next_index
-    if outcome.continued:
-        document["continued"] = True
-    return document
-
-
-def _outcome(document: Mapping[str, Any]) -> ActionOutcome:
-    return ActionOutcome(
-        action_id=document["action_id"],
-        index=document["index"],
-        attempt=document["attempt"],
-        status=document["status"],
-        started_at=document["started_at"],
-        finished_at=document["finished_at"],
-        logs=tuple(document["logs"]),
-        error=json.loads(document["error"]) if "error" in document else None,
-        output=json.loads(document["output"]) if "output" in document else None,
-        next_index=document.get("next_index"),
-        continued=document.get("continued", False),
-    )

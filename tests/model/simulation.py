@@ -54,7 +54,8 @@ from events.records import ActionResult, Event, ExecutionRequest
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
 from events.wire import Decoder, encode
 from store import executions as repository
-from store.executions import MongoExecutions, from_document
+from store.execution_documents import from_document
+from store.executions import MongoExecutions
 from store.interfaces import Heartbeat, StoreUnavailable, Workflow
 from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
 from tests.model.database import Collection, Document, View

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from domain.execution import Cause, Ended, Restart, Status, admit, apply
-from store.executions import live_document, to_document
+from store.execution_documents import live_document, to_document
 from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter
 from tests.store.test_executions import ALL, admission, at, finished
 

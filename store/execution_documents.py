@@ -1,0 +1,119 @@
+"""What an execution is in MongoDB: its document, and the stage by which the scheduler finds an open one.
+
+Fields are absent rather than null, so that sparse indexes stay small. Arbitrary JSON (errors, outputs) is kept as JSON text:
+its keys may hold dots and dollars.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from domain.execution import TERMINAL, ActionOutcome, Cause, Execution, Status
+from domain.instants import to_millis
+
+Document = dict[str, Any]
+
+ENDED = "ended"  # the stage of what is to be moved
+
+_FIELDS = (
+    "attempt", "created_at", "deadline", "due_at", "epoch", "finished_at", "last_failed_action", "lock_key", "lost",
+    "origin_id", "owner", "reason", "requested_at", "resumed_at", "retries_left", "seq", "shard", "started_at",
+    "total_actions", "version", "wake_at", "workflow_id",
+)  # fmt: skip
+
+
+def to_document(execution: Execution) -> Document:
+    """Return the document of an execution, without the fields that are None."""
+    document: Document = {"_id": execution.execution_id, "status": execution.status.value, "cause": execution.cause.value}
+    for name in _FIELDS:
+        value = getattr(execution, name)
+        if value is not None:
+            document[name] = value
+    if execution.intents:
+        document["intents"] = list(execution.intents)
+    if execution.input is not None:
+        document["input"] = _json(execution.input)
+    document["results"] = {key: _outcome_document(outcome) for key, outcome in execution.results.items()}
+    return document
+
+
+def _json(value: Any) -> str:
+    """Return JSON text that takes as many bytes as runners count: what they accept together must fit into a document."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def live_document(execution: Execution) -> Document:
+    """Return the document of an execution among the open ones: with its stage, by which the scheduler finds it."""
+    return {**to_document(execution), "stage": _stage(execution)}
+
+
+def _stage(execution: Execution) -> str:
+    """Return one key for all that the scheduler asks: what an open execution is at, and since or until when it is.
+
+    One index rather than one for each of its questions, because every execution pays for every index; and a text rather
+    than two fields, because SecantusDB narrows the look-up by a range of the first field of an index only.
+    """
+    if execution.status in TERMINAL:
+        return ENDED
+    at = {Status.PENDING: execution.requested_at, Status.WAITING: execution.wake_at}.get(execution.status)
+    return execution.status.value if at is None else stage_at(execution.status, at)
+
+
+def stage_at(status: Status, at: datetime) -> str:
+    return f"{status.value} {to_millis(at):015d}"
+
+
+def stages_up_to(status: Status, at: datetime) -> Document:
+    """Return the bounds of the stages of a status up to an instant, which belongs to them."""
+    return {"$gte": f"{status.value} ", "$lte": stage_at(status, at)}
+
+
+def from_document(document: Mapping[str, Any]) -> Execution:
+    """Return the execution of a document."""
+    return Execution(
+        execution_id=document["_id"],
+        status=Status(document["status"]),
+        cause=Cause(document["cause"]),
+        intents=tuple(document.get("intents", ())),
+        results={key: _outcome(entry) for key, entry in document.get("results", {}).items()},
+        input=json.loads(document["input"]) if "input" in document else None,
+        **{name: document[name] for name in _FIELDS if name in document},
+    )
+
+
+def _outcome_document(outcome: ActionOutcome) -> Document:
+    document: Document = {
+        "action_id": outcome.action_id,
+        "index": outcome.index,
+        "attempt": outcome.attempt,
+        "status": outcome.status,
+        "started_at": outcome.started_at,
+        "finished_at": outcome.finished_at,
+        "logs": list(outcome.logs),
+    }
+    if outcome.error is not None:
+        document["error"] = _json(outcome.error)
+    if outcome.output is not None:
+        document["output"] = _json(outcome.output)
+    if outcome.next_index is not None:
+        document["next_index"] = outcome.next_index
+    if outcome.continued:
+        document["continued"] = True
+    return document
+
+
+def _outcome(document: Mapping[str, Any]) -> ActionOutcome:
+    return ActionOutcome(
+        action_id=document["action_id"],
+        index=document["index"],
+        attempt=document["attempt"],
+        status=document["status"],
+        started_at=document["started_at"],
+        finished_at=document["finished_at"],
+        logs=tuple(document["logs"]),
+        error=json.loads(document["error"]) if "error" in document else None,
+        output=json.loads(document["output"]) if "output" in document else None,
+        next_index=document.get("next_index"),
+        continued=document.get("continued", False),
+    )
