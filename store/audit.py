@@ -18,7 +18,7 @@ from domain.instants import MILLISECOND
 from store.failures import refused, translated
 from store.group_commit import GroupCommit
 from store.interfaces import AuditEntry, AuditFilter
-from store.windows import backwards
+from store.windows import backwards, within
 
 Entries = list[AuditEntry]  # inside the class, ``list`` is the method
 
@@ -62,10 +62,9 @@ class MongoAudit:
         found: Entries = []
         # To the millisecond in which ``before`` was made, and with it.
         until = None if before is None or not is_execution_id(before) else asked_at(before) + MILLISECOND
-        for low, high in backwards(until, datetime.now(timezone.utc)):
-            bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
+        for window in backwards(until, datetime.now(timezone.utc)):
             async with translated():
-                cursor = self._collection.find({**({"at": bounds} if bounds else {}), **query}, limit=limit - len(found))
+                cursor = self._collection.find({**within(window, "at"), **query}, limit=limit - len(found))
                 found += [_from_document(document) async for document in cursor.sort([("_id", DESCENDING)])]
             if len(found) >= limit:
                 break

@@ -32,7 +32,7 @@ of ``_id`` alone. Hence the windows of :meth:`MongoExecutions.list`, without whi
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -83,10 +83,10 @@ from store.interfaces import (
     StoreRefused,
     StoreUnavailable,
 )
+from store.windows import IdWindow, windows_of_ids, within
 
 Found = list[Execution]  # inside the class, ``list`` is the method
 Swap = tuple[Execution, Execution]  # what was read, and what is to take its place
-Window = tuple[str | None, str | None]  # of ids: the first one in it, and the first one past it
 
 _REPLACED_AT_ONCE = 500
 
@@ -98,8 +98,6 @@ _LOCK_INDEX = "lock_key"
 # What actions answered may be megabytes, and a list shows none of it.
 _LISTED = {"results": 0, "input": 0}
 
-# How far each window of a list reaches back. The first ones hold little even at a thousand executions a second, and a list
-# that finds nothing asks no more often than there are windows.
 _RECENT_REACHES: Sequence[timedelta | None] = (
     timedelta(minutes=2),
     timedelta(hours=1),
@@ -107,7 +105,6 @@ _RECENT_REACHES: Sequence[timedelta | None] = (
     timedelta(days=8),
     None,
 )
-_REACHES = tuple(timedelta(seconds=seconds) for seconds in (4, 60, 960, 4 * 3600, 3 * 86400, 45 * 86400))
 
 
 class MongoExecutions:
@@ -573,7 +570,7 @@ class MongoExecutions:
         return [found[execution_id] for execution_id in sorted(found, reverse=True)[:limit]]
 
     async def _list_finished(
-        self, found: dict[str, Execution], where: ExecutionFilter, statuses: frozenset[Status], window: Window, limit: int
+        self, found: dict[str, Execution], where: ExecutionFilter, statuses: frozenset[Status], window: IdWindow, limit: int
     ) -> None:
         """Add finished executions to ``found`` until it holds the newest ``limit``."""
         cause = _cause_is_in(where)
@@ -584,7 +581,7 @@ class MongoExecutions:
         else:
             queries = [{"workflow_id": where.workflow_id, **_status_is_in(statuses), **cause}]
         now = datetime.now(timezone.utc)
-        for part in _windows(*window, now, self._newest_finished):
+        for part in windows_of_ids(*window, now, self._newest_finished):
             pages = await asyncio.gather(*(self._newest(self._finished, query, part, limit) for query in queries))
             ended = {each.execution_id: each for page in pages for each in page if each.execution_id not in found}
             self._remember(ended, now)
@@ -599,11 +596,8 @@ class MongoExecutions:
         if newest is not None:
             self._newest_finished = max(asked_at(newest), self._newest_finished or EPOCH)
 
-    async def _newest(self, collection: AsyncCollection[Document], query: Document, window: Window, limit: int) -> Found:
-        low, high = window
-        bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
-        if bounds:
-            query = {**query, "_id": bounds}
+    async def _newest(self, collection: AsyncCollection[Document], query: Document, window: IdWindow, limit: int) -> Found:
+        query = {**query, **within(window, "_id")}
         return await self._find(collection, query, sort=[("_id", DESCENDING)], limit=limit, fields=_LISTED)
 
     async def latest(self, workflow_id: str) -> Execution | None:
@@ -625,8 +619,7 @@ class MongoExecutions:
             # The first reaches as far as was needed the last time, so that most workflows take one query each.
             for reach in _RECENT_REACHES[self._reaches.get(workflow_id, 0) :]:
                 low = None if reach is None else earliest_execution_id(now - reach)
-                bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
-                query: Document = {"workflow_id": workflow_id, **({"_id": bounds} if bounds else {})}
+                query: Document = {"workflow_id": workflow_id, **within((low, high), "_id")}
                 cursor = self._finished.find(query, _LISTED, limit=limit).sort([("_id", DESCENDING)])
                 found += [from_document(document) async for document in cursor]
                 if len(found) >= limit:
@@ -814,30 +807,6 @@ def _end_of(execution: Execution) -> Document:
 
 def _status_is_in(statuses: frozenset[Status]) -> Document:
     return {"status": {"$in": sorted(status.value for status in statuses)}}
-
-
-def _windows(low: str | None, high: str | None, now: datetime, newest: datetime | None = None) -> Iterator[Window]:
-    """Cut the ids from ``low`` up to ``high`` into windows, newest first, each reaching further back than the last.
-
-    At ``newest``, where executions are known to be, they begin to be short again. The first is open to the future and the
-    last to the past where ``low`` and ``high`` do not say otherwise: the time in an id that somebody chose himself may be
-    anything.
-    """
-    top = asked_at(high) if high is not None and is_execution_id(high) and high < earliest_execution_id(now) else now
-    tops = [top] if newest is None or newest >= top else [top, newest]
-    for number, top in enumerate(tops, start=1):
-        for reach in _REACHES:
-            start = max(top - reach, EPOCH)
-            if number < len(tops) and start <= tops[number]:
-                break
-            bound = earliest_execution_id(start)
-            if low is not None and bound <= low:
-                yield low, high
-                return
-            if high is None or bound < high:
-                yield bound, high
-                high = bound
-    yield low, high
 
 
 def _state(execution: Execution) -> Document:

@@ -21,7 +21,7 @@ from domain.instants import to_millis
 from domain.occurrence import Disposition, Unfired
 from store.failures import refused, translated
 from store.group_commit import GroupCommit
-from store.windows import backwards
+from store.windows import backwards, within
 
 Document = dict[str, Any]
 Ranges = list[Unfired]  # inside the class, ``list`` is the method
@@ -75,10 +75,10 @@ class MongoOccurrences:
     async def list(self, workflow_id: str, *, before: datetime | None, limit: int) -> Sequence[Unfired]:
         """Return ranges of a workflow that begin before ``before``, newest first."""
         found: Ranges = []
-        for low, high in backwards(before, datetime.now(timezone.utc)):
-            bounds = {operator: bound for operator, bound in (("$gte", low), ("$lt", high)) if bound is not None}
+        for window in backwards(before, datetime.now(timezone.utc)):
+            query = {"workflow_id": workflow_id, **within(window, "first")}
             async with translated():
-                cursor = self._collection.find({"workflow_id": workflow_id, "first": bounds}, limit=limit - len(found))
+                cursor = self._collection.find(query, limit=limit - len(found))
                 found += [
                     each
                     async for document in cursor.sort([("first", DESCENDING)])

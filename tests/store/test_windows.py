@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from domain.execution import Status
 from domain.identifiers import earliest_execution_id
-from store.executions import _windows
 from store.interfaces import AuditFilter, ExecutionFilter, WorkflowFilter
-from store.windows import backwards
+from store.windows import backwards, windows_of_ids
 from tests.store.test_executions import admission, at, finished
 from tests.store.test_workflows import workflow
 
@@ -24,7 +23,7 @@ IDS = st.one_of(st.none(), INSTANTS.map(earliest_execution_id), st.uuids().map(s
 def test_the_windows_cover_everything_once(low, high, newest):
     if low is not None and high is not None and low >= high:
         return
-    windows = list(_windows(low, high, at(0), newest))
+    windows = list(windows_of_ids(low, high, at(0), newest))
     assert windows[0][1] == high
     assert windows[-1][0] == low
     assert all(newer[0] == older[1] for newer, older in pairwise(windows))
@@ -34,7 +33,7 @@ def test_the_windows_cover_everything_once(low, high, newest):
 
 def test_where_executions_are_known_to_be_the_windows_are_short_again():
     known = at(0) - timedelta(days=20)
-    starts = [start for start, _ in _windows(None, None, at(0), known)]
+    starts = [start for start, _ in windows_of_ids(None, None, at(0), known)]
     assert earliest_execution_id(known - timedelta(seconds=4)) in starts
 
 
