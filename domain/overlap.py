@@ -64,6 +64,10 @@ class Overlap(Model):
         """Return the lock keys under which executions of the workflow may wait: behind a backfill, whatever the policy."""
         return [f"{workflow_id}{_WAIT}{number}" for number in range(self.bound if self.policy == "queue" else 1)]
 
+    def lock_keys(self, workflow_id: str) -> list[str]:
+        """Return every lock key that an open execution of the workflow may hold."""
+        return [*self.places(workflow_id), *self.line(workflow_id)]
+
 
 def line_bounds(workflow_id: str) -> tuple[str, str]:
     """Return the bounds (inclusive, exclusive) between which the lock keys of all that wait for the workflow lie."""

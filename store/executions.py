@@ -33,7 +33,6 @@ of ``_id`` alone. Hence the windows of :meth:`MongoExecutions.list`, without whi
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -541,10 +540,14 @@ class MongoExecutions:
 
     async def holders(self, lock_keys: Sequence[str]) -> Mapping[str, Execution]:
         """Return the open executions by lock key."""
+        found = await self._find_holders(lock_keys)
+        return {execution.lock_key: execution for execution in found if execution.lock_key is not None}
+
+    async def _find_holders(self, lock_keys: Sequence[str], fields: Mapping[str, int] | None = None) -> Found:
         found: Found = []
         for chunk in chunks([*dict.fromkeys(lock_keys)]):
-            found += await self._find(self._live, {"lock_key": {"$in": chunk}})
-        return {execution.lock_key: execution for execution in found if execution.lock_key is not None}
+            found += await self._find(self._live, {"lock_key": {"$in": chunk}}, fields=fields)
+        return found
 
     async def list(self, where: ExecutionFilter, *, before: str | None, limit: int) -> Sequence[Execution]:
         """Return executions, newest first, with ids smaller than ``before``; see the contract."""
@@ -605,39 +608,32 @@ class MongoExecutions:
         found = await self.list(ExecutionFilter(workflow_id=workflow_id), before=None, limit=1)
         return found[0] if found else None
 
-    async def recent(self, workflow_ids: Sequence[str], limit: int) -> Mapping[str, Sequence[Execution]]:
+    async def recent(self, lock_keys: Mapping[str, Sequence[str]], limit: int) -> Mapping[str, Sequence[Execution]]:
         """Return the newest executions of each workflow; see the contract."""
-        if not workflow_ids:
-            return {}
-
         now = datetime.now(timezone.utc)
-
-        async def ended(workflow_id: str) -> Found:
-            found: Found = []
-            high: str | None = None
-            # Windows for the same reason as in list; coarser ones, because what is shown is little and of many workflows.
-            # The first reaches as far as was needed the last time, so that most workflows take one query each.
-            for reach in _RECENT_REACHES[self._reaches.get(workflow_id, 0) :]:
-                low = None if reach is None else earliest_execution_id(now - reach)
-                query: Document = {"workflow_id": workflow_id, **within((low, high), "_id")}
-                cursor = self._finished.find(query, _LISTED, limit=limit).sort([("_id", DESCENDING)])
-                found += [from_document(document) async for document in cursor]
-                if len(found) >= limit:
-                    break
-                high = low
-            self._reaches[workflow_id] = _reach_of(found[-1].execution_id if len(found) >= limit else "", now)
-            return found
-
-        # The open ones last: what ends in between is shown as open rather than not at all.
-        async with translated():
-            finished = await asyncio.gather(*(ended(workflow_id) for workflow_id in workflow_ids))
-        holders = await self.holders(workflow_ids)
+        # The open ones first: one that finishes in between is then found twice rather than not at all.
+        still_open: dict[str, Found] = defaultdict(list)
+        for each in await self._find_holders([key for keys in lock_keys.values() for key in keys], _LISTED):
+            still_open[each.workflow_id].append(each)
+        ended = await asyncio.gather(*(self._recently_ended(workflow_id, limit, now) for workflow_id in lock_keys))
         found: dict[str, Found] = {}
-        for workflow_id, executions in zip(workflow_ids, finished, strict=True):
-            holder = holders.get(workflow_id)
-            others = [each for each in executions if holder is None or each.execution_id != holder.execution_id]
-            newest = [replace(holder, results={}, input=None), *others] if holder is not None else others
-            found[workflow_id] = sorted(newest, key=lambda each: each.execution_id, reverse=True)[:limit]
+        for workflow_id, executions in zip(lock_keys, ended, strict=True):
+            newest = {each.execution_id: each for each in (*executions, *still_open[workflow_id])}
+            found[workflow_id] = [newest[execution_id] for execution_id in sorted(newest, reverse=True)[:limit]]
+        return found
+
+    async def _recently_ended(self, workflow_id: str, limit: int, now: datetime) -> Found:
+        found: Found = []
+        high: str | None = None
+        # Windows for the same reason as in list; coarser ones, because what is shown is little and of many workflows.
+        # The first reaches as far as was needed the last time, so that most workflows take one query each.
+        for reach in _RECENT_REACHES[self._reaches.get(workflow_id, 0) :]:
+            low = None if reach is None else earliest_execution_id(now - reach)
+            found += await self._newest(self._finished, {"workflow_id": workflow_id}, (low, high), limit)
+            if len(found) >= limit:
+                break
+            high = low
+        self._reaches[workflow_id] = _reach_of(found[-1].execution_id if len(found) >= limit else "", now)
         return found
 
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:

@@ -238,8 +238,11 @@ class Executions(Protocol):
     async def latest(self, workflow_id: str) -> Execution | None:
         """Return the newest execution of a workflow, without input and the results of actions."""
 
-    async def recent(self, workflow_ids: Sequence[str], limit: int) -> Mapping[str, Sequence[Execution]]:
-        """Return the newest executions of each workflow, newest first, without input and the results of actions."""
+    async def recent(self, lock_keys: Mapping[str, Sequence[str]], limit: int) -> Mapping[str, Sequence[Execution]]:
+        """Return the newest executions of each workflow, newest first, without input and the results of actions.
+
+        ``lock_keys`` are, by workflow, those that its open executions may hold.
+        """
 
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         """Return waiting executions with ``wake_at`` up to ``until``, soonest first."""

@@ -38,6 +38,8 @@ from store.interfaces import (
     WorkflowFilter,
 )
 
+_ALL = 1_000_000
+
 
 class FakeExecutions:
     """See :class:`store.interfaces.Executions`."""
@@ -167,8 +169,12 @@ class FakeExecutions:
         found = await self.list(ExecutionFilter(workflow_id=workflow_id), before=None, limit=1)
         return found[0] if found else None
 
-    async def recent(self, workflow_ids: Sequence[str], limit: int) -> Mapping[str, Sequence[Execution]]:
-        return {each: await self.list(ExecutionFilter(workflow_id=each), before=None, limit=limit) for each in workflow_ids}
+    async def recent(self, lock_keys: Mapping[str, Sequence[str]], limit: int) -> Mapping[str, Sequence[Execution]]:
+        def is_shown(execution: Execution) -> bool:
+            return execution.lock_key in (None, *lock_keys[execution.workflow_id])
+
+        found = {each: await self.list(ExecutionFilter(workflow_id=each), before=None, limit=_ALL) for each in lock_keys}
+        return {workflow_id: list(filter(is_shown, executions))[:limit] for workflow_id, executions in found.items()}
 
     async def waking(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
         found = [e for e in self.found.values() if e.wake_at and e.wake_at <= until and e.shard in shards]

@@ -430,11 +430,20 @@ async def test_the_recent_executions_of_several_workflows(store):
         await store.executions.project([finished(asked, 1, Status.OK)])
     running = admission("a", seconds=9)
     await store.executions.admit(running)
-    recent = await store.executions.recent(["a", "b"], 3)
+    recent = await store.executions.recent({"a": ["a"], "b": ["b"]}, 3)
     assert [each.execution_id for each in recent["a"]] == [each.execution_id for each in (running, done[3], done[2])]
     assert [each.status for each in recent["a"]] == [Status.PENDING, Status.OK, Status.OK]
     assert all(not each.results for each in recent["a"])
     assert list(recent["b"]) == []
+
+
+async def test_all_that_is_open_is_among_the_recent_executions(store):
+    running = [replace(admission("a", seconds=n), lock_key=place) for n, place in enumerate(("a", "a#1", "a#2"))]
+    queued = replace(admission("a", seconds=3), lock_key="a#wait-0", queued=True)
+    for each in (*running, queued, admission("b", seconds=4)):
+        assert await store.executions.admit(each) == Admitted(each.execution_id)
+    recent = await store.executions.recent({"a": ["a", "a#1", "a#2", "a#wait-0"]}, 10)
+    assert [each.execution_id for each in recent["a"]] == [each.execution_id for each in (queued, *reversed(running))]
 
 
 async def test_what_was_followed_ends_without_a_read(store, folded_end):

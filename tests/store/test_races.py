@@ -1,13 +1,14 @@
 """What several processes do at the same instant has one winner, and nothing that was done is lost."""
 
 import asyncio
+import itertools
 import uuid
 from dataclasses import replace
 
 import pytest
 
 from domain.execution import CLOSED, Ended, Restart, Status, admit
-from store.interfaces import Admitted, AlreadyAdmitted, Locked, Started, StoreUnavailable
+from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter, Locked, Started, StoreUnavailable
 from tests.store.test_executions import ALL, admission, at, finished
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -49,6 +50,56 @@ async def test_winners_are_told_apart_within_one_write(store):
         await store.executions.claim(each.execution_id, 1, "other", at(1))
     answers = await asyncio.gather(*(store.executions.reissue(e.execution_id, 1, at(2), Restart.UNCLAIMED) for e in asked))
     assert [answer is None for answer in answers] == [True, False] * 10
+
+
+class Interrupted:
+    """A collection: when it has answered a query, something else happens."""
+
+    def __init__(self, collection, then):
+        self._collection = collection
+        self._then = then
+
+    def __getattr__(self, name):
+        return getattr(self._collection, name)
+
+    def find(self, *args, **kwargs):
+        return Answer(self._collection.find(*args, **kwargs), self._then)
+
+
+class Answer:
+    def __init__(self, cursor, then):
+        self._cursor = cursor
+        self._then = then
+
+    def sort(self, order):
+        self._cursor = self._cursor.sort(order)
+        return self
+
+    async def __aiter__(self):
+        async for document in self._cursor:
+            yield document
+        await self._then()
+
+
+@pytest.mark.parametrize("answers", range(1, 7))
+@pytest.mark.parametrize("listed", ["list", "recent"])
+async def test_what_ends_while_a_list_is_read_is_in_it(real, listed, answers):
+    asked = admission("a")
+    await real.executions.admit(asked)
+    given = itertools.count(1)
+
+    async def end():
+        if next(given) == answers:
+            await real.executions.project([finished(asked, status=Status.OK)])
+
+    real.executions._live, real.executions._finished = (
+        Interrupted(collection, end) for collection in (real.executions._live, real.executions._finished)
+    )
+    if listed == "list":
+        found = await real.executions.list(ExecutionFilter(workflow_id="a"), before=None, limit=3)
+    else:
+        found = (await real.executions.recent({"a": ["a"]}, 3))["a"]
+    assert [each.execution_id for each in found] == [asked.execution_id]
 
 
 async def test_a_replay_that_begins_with_what_is_in_and_ends_with_what_is_not(store):

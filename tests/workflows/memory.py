@@ -1,7 +1,7 @@
 """An in-memory store that keeps the contract of ``store.interfaces`` for what the API asks of it; it can go down."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -88,13 +88,15 @@ class MemoryExecutions:
         await self.network.cross()
         return next((found for found in self._newest_first() if found.workflow_id == workflow_id), None)
 
-    async def recent(self, workflow_ids: Sequence[str], limit: int) -> dict[str, Sequence[Execution]]:
+    async def recent(self, lock_keys: Mapping[str, Sequence[str]], limit: int) -> dict[str, Sequence[Execution]]:
+        await self.network.cross()
         return {
-            each: [
+            workflow_id: [
                 replace(found, results={})
-                for found in await self.list(ExecutionFilter(workflow_id=each), before=None, limit=limit)
-            ]
-            for each in workflow_ids
+                for found in self._newest_first()
+                if found.workflow_id == workflow_id and found.lock_key in (None, *keys)
+            ][:limit]
+            for workflow_id, keys in lock_keys.items()
         }
 
     async def list(self, where: ExecutionFilter, *, before: str | None, limit: int) -> Sequence[Execution]:

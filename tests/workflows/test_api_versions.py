@@ -82,6 +82,15 @@ async def test_the_list_shows_recent_executions_where_asked(api: Client) -> None
     assert [(e["executionId"], e["status"]) for e in workflow["recentExecutions"]] == [(execution_id, "pending")]
 
 
+@pytest.mark.parametrize(("overlap", "statuses"), [("queue", ["queued", "pending"]), ("allow", ["pending", "pending"])])
+async def test_all_that_is_open_is_among_the_recent_executions(api: Client, overlap: str, statuses: list[str]) -> None:
+    await api.create("w", overlap=overlap)
+    ids = [await api.trigger("w"), await api.trigger("w")]
+    (workflow,) = (await api.get("/workflows?recent=5")).body["items"]
+    assert {e["executionId"] for e in workflow["recentExecutions"]} == set(ids)
+    assert sorted(e["status"] for e in workflow["recentExecutions"]) == sorted(statuses)
+
+
 GOOD = "workflowId: w\ntrigger: {type: manual}\nactions:\n- {type: log, message: x}\n"
 
 

@@ -109,7 +109,8 @@ class Workflows(Resource):
         holders = await self.app.store.executions.holders([place for stored in page for place in _places(stored)])
         items = [representations.workflow(stored, _busiest(stored, holders)) for stored in page]
         if query.recent:
-            recent = await self.app.store.executions.recent([stored.workflow_id for stored in page], query.recent)
+            lock_keys = {stored.workflow_id: _overlap(stored).lock_keys(stored.workflow_id) for stored in page}
+            recent = await self.app.store.executions.recent(lock_keys, query.recent)
             for item in items:
                 item["recentExecutions"] = representations.recent(recent[item["workflowId"]])
         return self.answer({"items": items, "nextCursor": following})
@@ -339,8 +340,12 @@ async def in_full(stored: Workflow, executions: Executions) -> dict[str, Any]:
     return representations.workflow_in_full(stored, _busiest(stored, holders), latest)
 
 
+def _overlap(stored: Workflow) -> Overlap:
+    return Overlap.of(stored.definition.get("overlap"))
+
+
 def _places(stored: Workflow) -> list[str]:
-    return Overlap.of(stored.definition.get("overlap")).places(stored.workflow_id)
+    return _overlap(stored).places(stored.workflow_id)
 
 
 def _busiest(stored: Workflow, holders: Mapping[str, Execution]) -> Execution | None:
