@@ -53,7 +53,7 @@ from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, ExecutionRequest
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
 from events.wire import Decoder, encode
-from store import executions as repository
+from store import execution_reads
 from store.execution_documents import from_document
 from store.executions import MongoExecutions
 from store.interfaces import Heartbeat, StoreUnavailable, Workflow
@@ -934,7 +934,7 @@ def on_virtual_time(world: World) -> Any:
 
     patches = ExitStack()
     # The repository asks for less or more, depending on how long ago something was.
-    patches.enter_context(patch.object(repository, "datetime", Datetime))
+    patches.enter_context(patch.object(execution_reads, "datetime", Datetime))
     for module in (attempts, intake, runs, strays):
         patches.enter_context(patch.object(module, "now", clock))
     patches.enter_context(patch.object(attempts, "run_action", world.act))
