@@ -15,7 +15,7 @@ from pymongo.errors import BulkWriteError
 
 from domain.identifiers import asked_at, is_execution_id
 from domain.instants import MILLISECOND
-from store.failures import refused, translated
+from store.failures import duplicates, translated
 from store.group_commit import GroupCommit
 from store.interfaces import AuditEntry, AuditFilter
 from store.windows import backwards, within
@@ -44,9 +44,7 @@ class MongoAudit:
             try:
                 await self._collection.insert_many(documents, ordered=False)
             except BulkWriteError as error:
-                unavailable = refused(error)
-                if unavailable is not None:
-                    raise unavailable from error
+                duplicates(error)  # an entry that is there already is written
         return [None] * len(entries)
 
     async def list(self, where: AuditFilter, *, before: str | None, limit: int) -> Sequence[AuditEntry]:

@@ -60,7 +60,7 @@ from store.execution_documents import (
     to_document,
 )
 from store.execution_reads import ExecutionReads, Found
-from store.failures import DUPLICATE_KEY, refused, translated
+from store.failures import DUPLICATE_KEY, duplicates, refused, translated
 from store.group_commit import GroupCommit, Observe, unobserved
 from store.interfaces import (
     AdmissionAnswer,
@@ -368,10 +368,7 @@ class MongoExecutions(ExecutionReads):
                 if result.matched_count == len(swaps):
                     return [True] * len(swaps)
             except BulkWriteError as error:
-                # A queued execution that was to take the lock: somebody else holds it.
-                problem = refused(error)
-                if problem is not None:
-                    raise problem from error
+                duplicates(error)  # of the lock that a queued execution was to take: somebody else holds it
             now = await self._documents(self._live, list({before.execution_id for before, _ in swaps}))
         done = {document.get("swap") for document in now}
         return [mark in done for mark in marks]
@@ -387,10 +384,7 @@ class MongoExecutions(ExecutionReads):
             try:
                 await self._finished.bulk_write([InsertOne(document) for document in documents], ordered=False)
             except BulkWriteError as error:
-                problem = refused(error)
-                if problem is not None:
-                    raise problem from error
-                there = [documents[found["index"]] for found in (error.details or {})["writeErrors"]]
+                there = [documents[index] for index in duplicates(error)]
                 await self._finished.bulk_write(
                     [ReplaceOne({"_id": each["_id"], "epoch": {"$lt": each["epoch"]}}, each) for each in there],
                     ordered=False,

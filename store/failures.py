@@ -1,6 +1,6 @@
 """The one place where the driver's errors become the store's."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from bson.errors import BSONError
@@ -42,6 +42,18 @@ async def translated() -> AsyncIterator[None]:
         raise StoreUnavailable(f"MongoDB failed: {error}") from error
     except (BSONError, OverflowError, UnicodeEncodeError) as error:
         raise Unstorable(f"MongoDB cannot keep this: {error}") from error
+
+
+def duplicates(error: BulkWriteError) -> Sequence[int]:
+    """Return the places, in a bulk write, of what was there already.
+
+    Raises:
+        StoreRefused: that is not all that went wrong.
+    """
+    problem = refused(error)
+    if problem is not None:
+        raise problem from error
+    return [found["index"] for found in (error.details or {}).get("writeErrors", ())]
 
 
 def refused(error: BulkWriteError) -> StoreRefused | None:

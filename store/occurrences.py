@@ -19,7 +19,7 @@ from pymongo.errors import BulkWriteError
 
 from domain.instants import to_millis
 from domain.occurrence import Disposition, Unfired
-from store.failures import refused, translated
+from store.failures import duplicates, translated
 from store.group_commit import GroupCommit
 from store.windows import backwards, within
 
@@ -56,10 +56,7 @@ class MongoOccurrences:
             try:
                 await self._collection.bulk_write([InsertOne(document) for document in documents], ordered=False)
             except BulkWriteError as error:
-                problem = refused(error)
-                if problem is not None:
-                    raise problem from error
-                again = [documents[each["index"]] for each in (error.details or {})["writeErrors"]]
+                again = [documents[index] for index in duplicates(error)]
                 await self._collection.bulk_write(
                     [
                         UpdateOne(
