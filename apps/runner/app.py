@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import structlog
@@ -18,13 +19,15 @@ from apps import health
 from apps.runner import agents, commands, views
 from apps.runner.attempts import now
 from apps.runner.definitions import Definitions
+from apps.runner.foreign import ForeignRequests
 from apps.runner.heartbeat import Heartbeats
-from apps.runner.intake import Intake, Topics
+from apps.runner.intake import Intake
 from apps.runner.isolation import Isolation
 from apps.runner.metrics import Metrics
+from apps.runner.patience import RETRY_DELAY
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
-from apps.runner.runs import RETRY_DELAY, Runs
+from apps.runner.runs import Runs
 from apps.runner.settings import RunnerSettings
 from apps.runner.strays import Strays
 from apps.runner.tables import Tables
@@ -39,6 +42,16 @@ from events.transport import Consumer
 from vault.values import SecretValues
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Where the runner publishes."""
+
+    execution: TopicT
+    action_result: TopicT
+    schedule: TopicT
+    dead_letter: TopicT
 
 
 class Http(Service):
@@ -104,7 +117,7 @@ class RunnerApp(ServiceApp):
             runner=self.runner_id,
             limit=settings.runner_max_in_flight,
             mark_delay=settings.runner_write_delay,
-            hand_back=self._hand_back,
+            hand_back=self._hand_out,
             tell_ended=self._tell_ended,
             max_lost_attempts=settings.max_lost_attempts,
             beacon=self.beacon,
@@ -113,7 +126,7 @@ class RunnerApp(ServiceApp):
             self.store.executions,
             runs=self.runs,
             runner=self.runner_id,
-            hand_back=self._hand_back,
+            hand_back=self._hand_out,
             beacon=self.beacon,
         )
         self.followed = Followed()
@@ -137,14 +150,19 @@ class RunnerApp(ServiceApp):
         self.intake = Intake(
             runner=self.runner_id,
             executions=self.store.executions,
-            workflows=self.store.workflows,
             definitions=self.definitions,
             runs=self.runs,
             positions=self.positions,
             followed=self.followed,
             tables=self.tables_of_runner,
-            topics=self.event_topics,
-            publish_event=self.publish,
+            foreign=ForeignRequests(
+                executions=self.store.executions,
+                workflows=self.store.workflows,
+                definitions=self.definitions,
+                hand_out=self._hand_out,
+                tell_ended=self._tell_ended,
+            ),
+            dead_letter=self.event_topics.dead_letter,
             publish_result=self._publish_result,
             resources=self.http.resources,
             isolation=Isolation(after=settings.runner_isolate_after, limit=settings.runner_max_isolated),
@@ -203,7 +221,7 @@ class RunnerApp(ServiceApp):
         metadata = await asyncio.shield(sent)
         return metadata.partition, metadata.offset
 
-    async def _hand_back(self, execution: Execution) -> None:
+    async def _hand_out(self, execution: Execution) -> None:
         await self.publish(self.event_topics.execution, execution.workflow_id, request_record(execution))
 
     async def _tell_ended(self, execution: Execution) -> None:

@@ -1,8 +1,6 @@
 """Decides what becomes of an ``ExecutionRequest``.
 
-- *Not admitted* (epoch 0: published straight to Kafka): admitted here by one insert under a deterministic id, then published
-  again as an admitted request, exactly as the API does it; the original is acknowledged when the insert is durable. A
-  replay derives the same id and is refused. While the workflow is busy, the request is recorded as a skipped execution.
+- *Not admitted* (epoch 0: published straight to Kafka): see :mod:`apps.runner.foreign`.
 - *Certainly new* (first epoch, promptly published, requested after its partition was assigned, and above its end then):
   started at once, without a read; but where it has waited in a backlog, only after a look whether it still stands: it may
   have been cancelled.
@@ -18,58 +16,39 @@ lost sends it a second time, and the copy looks certainly new as well.
 import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 from faust.types import TP, EventT, Message, TopicT
 
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
-from apps.admission import admit_under
 from apps.runner.acknowledgement import OrderedAcks, Ticket, see_to
 from apps.runner.attempts import Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion, UnreadableVersion
+from apps.runner.foreign import ForeignRequests, NotStartable, execution_id_of, stamp
 from apps.runner.isolation import Isolation
 from apps.runner.metrics import Metrics
+from apps.runner.patience import RETRY_DELAY, stubbornly
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed
-from apps.runner.runs import RETRY_DELAY, Runs
+from apps.runner.runs import Runs
 from apps.runner.tables import Busy, Tables
-from domain.execution import Admission, Cause, Ended, Execution, Status, admit, deadline_of
-from domain.identifiers import is_execution_id, is_workflow_id, record_execution_id
+from domain.execution import Ended, Execution, Status
+from domain.identifiers import is_workflow_id
 from domain.inputs import BadInput
-from domain.instants import from_millis, instant
-from domain.overlap import Overlap
-from domain.trigger import allows_manual
+from domain.instants import instant
 from events.dead_letters import send_dead_letter
-from events.folding import ended_record, request_record, requested_execution
-from events.records import Event, ExecutionRequest
-from events.topics import partition_of
-from events.wire import Malformed, passed_over
-from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, StoreUnavailable, Workflows
+from events.folding import requested_execution
+from events.records import ExecutionRequest
+from events.wire import Malformed
+from store.interfaces import Executions
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
 _REMEMBERED: Final = 20_000  # claims: many times as many as may run at once
 _LOG_APPEND_TIME: Final = 1  # in Kafka's protocol
-PublishEvent = Callable[[TopicT, str, Event], Awaitable[None]]
-
-
-class NotStartable(Exception):
-    """The workflow that a request straight from Kafka names cannot be started by it."""
-
-
-@dataclass(frozen=True)
-class Topics:
-    """Where the runner publishes."""
-
-    execution: TopicT
-    action_result: TopicT
-    schedule: TopicT
-    dead_letter: TopicT
 
 
 class Intake:
@@ -80,14 +59,13 @@ class Intake:
         *,
         runner: str,
         executions: Executions,
-        workflows: Workflows,
         definitions: Definitions,
         runs: Runs,
         positions: Positions,
         followed: Followed,
         tables: Tables,
-        topics: Topics,
-        publish_event: PublishEvent,
+        foreign: ForeignRequests,
+        dead_letter: TopicT,
         publish_result: Publish,
         resources: Callable[[], Resources],
         isolation: Isolation,
@@ -96,14 +74,13 @@ class Intake:
     ) -> None:
         self.runner = runner
         self.executions = executions
-        self.workflows = workflows
         self.definitions = definitions
         self.runs = runs
         self.positions = positions
         self.followed = followed
         self.tables = tables
-        self.topics = topics
-        self.publish_event = publish_event
+        self.foreign = foreign
+        self.dead_letter = dead_letter
         self.publish_result = publish_result
         self.resources = resources
         self.isolation = isolation
@@ -136,7 +113,7 @@ class Intake:
 
     async def refuse(self, ticket: Ticket, reason: str) -> None:
         """Dead-letter a record that cannot be taken."""
-        await self._insist(lambda: send_dead_letter(self.topics.dead_letter, ticket.event, reason), "dead letter")
+        await self._publish_dead_letter(ticket, reason)
         self.metrics.dead_letters.inc()
         log.warning("dead letter", topic=ticket.event.message.topic, offset=ticket.event.message.offset, reason=reason)
         ticket.finish()
@@ -197,7 +174,7 @@ class Intake:
         """Read what is missing, claim what is doubtful, then start; gives the slot back where nothing is started."""
         started = False
         try:
-            definition = await self._stubbornly(lambda: self.definitions.get(request.workflow_id, request.version))
+            definition = await stubbornly(lambda: self.definitions.get(request.workflow_id, request.version))
             execution = await (self._as_requested(request) if certain else self._claim(ticket, request))
             if execution is None:
                 log.info("request is stale", execution_id=request.execution_id, epoch=request.epoch)
@@ -214,17 +191,17 @@ class Intake:
 
     async def _end_unstartable(self, request: ExecutionRequest, reason: str) -> None:
         """End an execution that nobody can start, unless it has gone on since it was requested like this."""
-        found = await self._stubbornly(lambda: self.executions.get(request.execution_id or ""))
+        found = await stubbornly(lambda: self.executions.get(request.execution_id or ""))
         asked = (request.workflow_id, request.version, request.epoch, Status.PENDING)
         if found is not None and (found.workflow_id, found.version, found.epoch, found.status) == asked:
             reason = f"not started: {reason}"
             ended = Ended(found.execution_id, found.workflow_id, Status.FAILED, reason, now(), found.epoch)
-            await self._stubbornly(lambda: self.executions.end(ended))  # the scheduler tells it
+            await stubbornly(lambda: self.executions.end(ended))  # the scheduler tells it
 
     async def _as_requested(self, request: ExecutionRequest) -> Execution | None:
         """Return what is certainly new; None where it is not as it was admitted any more."""
         if not self._is_young(request):
-            found = await self._stubbornly(lambda: self.executions.get(request.execution_id or ""))
+            found = await stubbornly(lambda: self.executions.get(request.execution_id or ""))
             if found is None or (found.epoch, found.status) != (1, Status.PENDING):
                 return None
         return requested_execution(request)
@@ -248,7 +225,7 @@ class Intake:
 
         self._claiming.add(claiming)
         try:
-            claimed = await self._stubbornly(ask)
+            claimed = await stubbornly(ask)
         finally:
             self._claiming.discard(claiming)
         if claimed is not None:
@@ -301,102 +278,24 @@ class Intake:
     # -- requests that nobody has admitted -----------------------------------------------------------------------------
 
     async def _take_foreign(self, ticket: Ticket, request: ExecutionRequest) -> None:
-        message = ticket.event.message
-        assert message.value is not None  # it was decoded
-        # Only here: our own records may have fields of a later version.
-        if ignored := passed_over(message.value, ExecutionRequest):
-            await self.refuse(ticket, ignored)
-            return
-        created_at = _stamp(message)
-        execution_id = request.execution_id or record_execution_id(
-            message.topic, message.partition, message.offset, created_at
-        )
-        if not is_execution_id(execution_id):
-            await self.refuse(ticket, f"execution_id: {execution_id[:200]!r} is not a lower-case UUID; leave it out")
+        try:
+            execution_id = execution_id_of(ticket.event.message, request)
+        except NotStartable as error:
+            await self.refuse(ticket, str(error))
             return
         await self.runs.slot()
         self._spawn(ticket, self._admit_foreign(ticket, request, execution_id))
 
     async def _admit_foreign(self, ticket: Ticket, request: ExecutionRequest, execution_id: str) -> None:
         try:
-            workflow = await self._stubbornly(lambda: self.workflows.get(request.workflow_id))
-            if workflow is None or workflow.archived_at is not None:
-                raise NotStartable(f"workflow {request.workflow_id} does not exist; create it first, then publish again")
-            definition = await self.definitions.of(workflow)
-            if not allows_manual(definition.trigger):
-                raise NotStartable(
-                    f'workflow {workflow.workflow_id} runs on schedule; set "allowManual": true in its trigger to start it'
-                    " by event"
-                )
-            definition.check_input(request.input or {})
-            admission = Admission(
-                execution_id=execution_id,
-                workflow_id=workflow.workflow_id,
-                version=workflow.version,
-                cause=Cause.EVENT,
-                created_at=_stamp(ticket.event.message),
-                requested_at=(admitted_at := now()),
-                deadline=deadline_of(admitted_at, definition.timeout),
-                retries_left=definition.retries,
-                total_actions=len(definition.actions),
-                shard=partition_of(workflow.workflow_id),
-                input=request.input or None,
-            )
-            # A producer that sends again what it is not sure of gives the same id. Admission would refuse it as well, but
-            # only after it has held the lock for a moment, in which others would be told that the workflow is busy.
-            if request.execution_id is not None and await self._is_known(execution_id, workflow.workflow_id):
-                await self._tell_again(admission)
-            else:
-                await self._admit(admission, definition.overlap)
+            await self.foreign.admit(request, execution_id, stamp(ticket.event.message))
             ticket.finish()
         except (NotStartable, UnreadableVersion, BadInput) as error:
             await self.refuse(ticket, str(error))
         finally:
             self.runs.release()
 
-    async def _is_known(self, execution_id: str, workflow_id: str) -> bool:
-        found = await self._stubbornly(lambda: self.executions.get(execution_id))
-        if found is not None and found.workflow_id != workflow_id:
-            raise NotStartable(
-                f"execution_id: {execution_id} is that of an execution of workflow {found.workflow_id}; give each"
-                " execution its own, or leave it out"
-            )
-        return found is not None
-
-    async def _admit(self, admission: Admission, overlap: Overlap) -> None:
-        async def tell_ended(ended: Execution) -> None:
-            await self.publish_event(self.topics.action_result, ended.workflow_id, ended_record(ended))
-
-        answer = await self._stubbornly(
-            lambda: admit_under(overlap, admission, executions=self.executions, tell_ended=tell_ended, now=now())
-        )
-        if isinstance(answer, AlreadyAdmitted):
-            await self._tell_again(admission)
-        elif isinstance(answer, Locked):
-            await self._skip(admission, answer.execution_id)
-        elif answer.publish is not None:
-            await self.publish_event(self.topics.execution, admission.workflow_id, request_record(answer.publish))
-
-    async def _skip(self, admission: Admission, holder: str) -> None:
-        skipped = replace(admission, reason=f"skipped: execution {holder} was still open")
-        answer = await self._stubbornly(lambda: self.executions.admit(skipped))
-        if isinstance(answer, Admitted):
-            await self.publish_event(self.topics.action_result, admission.workflow_id, ended_record(admit(skipped)))
-            log.info("execution skipped", execution_id=admission.execution_id, holder=holder)
-        else:
-            await self._tell_again(admission)
-
-    async def _tell_again(self, admission: Admission) -> None:
-        """Finish what was admitted by somebody who may have died since, for its record was not acknowledged.
-
-        A pending execution is published by the scheduler; nobody else tells of a skipped one.
-        """
-        found = await self._stubbornly(lambda: self.executions.get(admission.execution_id))
-        log.info("request was admitted before", execution_id=admission.execution_id)
-        if found is not None and found.status is Status.SKIPPED:
-            await self.publish_event(self.topics.action_result, admission.workflow_id, ended_record(found))
-
-    # -- patience ------------------------------------------------------------------------------------------------------
+    # -- both ----------------------------------------------------------------------------------------------------------
 
     def _spawn(self, ticket: Ticket, work: Awaitable[None]) -> None:
         """Run ``work`` beside the stream, in the context of the current event: the tables look there for its partition."""
@@ -404,31 +303,18 @@ class Intake:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _stubbornly(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Return what ``call`` returns, trying again while the store is away; the record stays unacknowledged meanwhile."""
+    async def _publish_dead_letter(self, ticket: Ticket, reason: str) -> None:
         while True:
             try:
-                return await call()
-            except StoreUnavailable as error:
-                log.warning("store unavailable; trying again", error=str(error))
-                await asyncio.sleep(RETRY_DELAY)
-
-    async def _insist(self, call: Callable[[], Awaitable[None]], what: str) -> None:
-        while True:
-            try:
-                return await asyncio.wait_for(call(), timeout=10)
+                return await asyncio.wait_for(send_dead_letter(self.dead_letter, ticket.event, reason), timeout=10)
             except Exception as error:
-                log.warning("not published; trying again", what=what, error=str(error) or type(error).__name__)
+                log.warning("dead letter not published; trying again", error=str(error) or type(error).__name__)
                 await asyncio.sleep(RETRY_DELAY)
-
-
-def _stamp(message: Message) -> datetime:
-    return from_millis(int(message.timestamp * 1000))
 
 
 def _appended_at(message: Message) -> datetime:
     """Return when a record was appended to its topic, or now where the topic does not tell that."""
-    return _stamp(message) if message.timestamp_type == _LOG_APPEND_TIME else now()
+    return stamp(message) if message.timestamp_type == _LOG_APPEND_TIME else now()
 
 
 def _run_of(execution: Execution) -> Run:

@@ -20,13 +20,13 @@ from mode import Service
 
 from apps.runner.acknowledgement import Refuse, Ticket
 from apps.runner.metrics import Metrics
+from apps.runner.patience import RETRY_DELAY
 from domain.execution import ActionFinished, Ended, Execution, Status, apply
 from store.interfaces import Executions, StoreUnavailable, Unstorable
 
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-RETRY_DELAY = 0.5
 WRITTEN_WITHIN = 2.0  # seconds that published results have to come back and be written
 _LONGEST_REASON = 500  # characters
 FOLLOWED = 20_000  # executions, the oldest of which are forgotten: results may never come back to this process

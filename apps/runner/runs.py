@@ -27,6 +27,7 @@ import structlog
 from mode import Service
 
 from apps.runner.attempts import Run, now
+from apps.runner.patience import RETRY_DELAY
 from apps.runner.unrecorded import Unrecorded
 from domain.execution import Ended, Execution, Restart, Status
 from store.interfaces import Executions, Started, StoreUnavailable
@@ -39,7 +40,6 @@ HAND_BACK_TIMEOUT = 5.0  # seconds
 RECORDED_WITHIN = 10.0  # seconds after which is looked whether a run is recorded: its results may have gone elsewhere
 GIVEN_UP_AFTER = 120.0  # seconds: no result of it can be under way any more
 _LONGEST_REASON = 1000  # characters
-RETRY_DELAY = 0.5  # seconds until a write that the store refused is tried again
 
 
 @dataclass(eq=False)

@@ -26,7 +26,7 @@ from pymongo.errors import AutoReconnect, BulkWriteError
 from actions.delay import DelayAction
 from actions.registry import WorkflowDefinition
 from actions.running import Delayed, Failed, Resources, Succeeded
-from apps.runner import attempts, intake, positions, runs, strays
+from apps.runner import attempts, foreign, intake, positions, runs, strays
 from apps.runner.agents import Results
 from apps.runner.definitions import Definitions
 from apps.runner.metrics import Metrics as RunnerMetrics
@@ -552,18 +552,24 @@ class Runner(Process):
             metrics=metrics,
             patience=0.1,
         )
+        known = Definitions(workflows)
         self.secrets = Resources(http=None).secrets  # type: ignore[arg-type]
         self.intake = intake.Intake(
             runner=self.name,
             executions=executions,
-            workflows=workflows,
-            definitions=Definitions(workflows),
+            definitions=known,
             runs=self.runs,
             positions=self.positions,
             followed=self.followed,
             tables=tables,
-            topics=intake.Topics(EXECUTION.name, ACTION_RESULT.name, "schedule", "dead"),  # type: ignore[arg-type]
-            publish_event=self.publish,
+            foreign=foreign.ForeignRequests(
+                executions=executions,
+                workflows=workflows,
+                definitions=known,
+                hand_out=self._hand_back,
+                tell_ended=self._tell_ended,
+            ),
+            dead_letter="dead",  # type: ignore[arg-type]
             publish_result=self._publish_result,
             resources=lambda: self,
             isolation=Apart(self),
@@ -935,7 +941,7 @@ def on_virtual_time(world: World) -> Any:
     patches = ExitStack()
     # The repository asks for less or more, depending on how long ago something was.
     patches.enter_context(patch.object(execution_reads, "datetime", Datetime))
-    for module in (attempts, intake, runs, strays):
+    for module in (attempts, foreign, intake, runs, strays):
         patches.enter_context(patch.object(module, "now", clock))
     patches.enter_context(patch.object(attempts, "run_action", world.act))
     patches.enter_context(patch.object(positions, "time", SimpleNamespace(monotonic=world.loop.time)))

@@ -215,7 +215,7 @@ class Letters:
 @pytest.fixture
 def letters(lives):
     letters = Letters()
-    lives.runner.intake.topics = replace(lives.runner.intake.topics, dead_letter=letters)
+    lives.runner.intake.dead_letter = letters
     return letters
 
 

@@ -1,0 +1,151 @@
+"""Requests that nobody has admitted: whoever may write to Kafka has published them (epoch 0).
+
+Each is admitted here by one insert under a deterministic id, then published again as an admitted request, exactly as the API
+does it; the original is acknowledged when the insert is durable. A replay derives the same id and is refused. While the
+workflow is busy, its overlap policy decides, and what is refused is recorded as a skipped execution.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+from faust.types import Message
+
+from apps.admission import admit_under
+from apps.runner.attempts import now
+from apps.runner.definitions import Definitions
+from apps.runner.patience import stubbornly
+from domain.execution import Admission, Cause, Execution, Status, admit, deadline_of
+from domain.identifiers import is_execution_id, record_execution_id
+from domain.instants import from_millis
+from domain.overlap import Overlap
+from domain.trigger import allows_manual
+from events.records import ExecutionRequest
+from events.topics import partition_of
+from events.wire import passed_over
+from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, Workflows
+
+log = structlog.get_logger(__name__)
+
+
+class NotStartable(Exception):
+    """Nothing can be started by such a request."""
+
+
+def stamp(message: Message) -> datetime:
+    """Return the timestamp of a record."""
+    return from_millis(int(message.timestamp * 1000))
+
+
+def execution_id_of(message: Message, request: ExecutionRequest) -> str:
+    """Return the id of the execution that a record asks for.
+
+    Raises:
+        NotStartable: the id is none, or there is more in the record than belongs to a request.
+    """
+    assert message.value is not None  # it was decoded
+    # Only here: our own records may have fields of a later version.
+    if ignored := passed_over(message.value, ExecutionRequest):
+        raise NotStartable(ignored)
+    execution_id = request.execution_id or record_execution_id(
+        message.topic, message.partition, message.offset, stamp(message)
+    )
+    if not is_execution_id(execution_id):
+        raise NotStartable(f"execution_id: {execution_id[:200]!r} is not a lower-case UUID; leave it out")
+    return execution_id
+
+
+class ForeignRequests:
+    """Admits them."""
+
+    def __init__(
+        self,
+        *,
+        executions: Executions,
+        workflows: Workflows,
+        definitions: Definitions,
+        hand_out: Callable[[Execution], Awaitable[None]],
+        tell_ended: Callable[[Execution], Awaitable[None]],
+    ) -> None:
+        """Prepare; ``hand_out`` publishes the request of an execution, ``tell_ended`` the end of one."""
+        self.executions = executions
+        self.workflows = workflows
+        self.definitions = definitions
+        self.hand_out = hand_out
+        self.tell_ended = tell_ended
+
+    async def admit(self, request: ExecutionRequest, execution_id: str, asked_at: datetime) -> None:
+        """Admit what is asked for, or record it as skipped; returns when that is durable and published.
+
+        Raises:
+            NotStartable, UnreadableVersion, BadInput: nothing can be started by it.
+        """
+        workflow = await stubbornly(lambda: self.workflows.get(request.workflow_id))
+        if workflow is None or workflow.archived_at is not None:
+            raise NotStartable(f"workflow {request.workflow_id} does not exist; create it first, then publish again")
+        definition = await self.definitions.of(workflow)
+        if not allows_manual(definition.trigger):
+            raise NotStartable(
+                f'workflow {workflow.workflow_id} runs on schedule; set "allowManual": true in its trigger to start it'
+                " by event"
+            )
+        definition.check_input(request.input or {})
+        admission = Admission(
+            execution_id=execution_id,
+            workflow_id=workflow.workflow_id,
+            version=workflow.version,
+            cause=Cause.EVENT,
+            created_at=asked_at,
+            requested_at=(admitted_at := now()),
+            deadline=deadline_of(admitted_at, definition.timeout),
+            retries_left=definition.retries,
+            total_actions=len(definition.actions),
+            shard=partition_of(workflow.workflow_id),
+            input=request.input or None,
+        )
+        # A producer that sends again what it is not sure of gives the same id. Admission would refuse it as well, but only
+        # after it has held the lock for a moment, in which others would be told that the workflow is busy.
+        if request.execution_id is not None and await self._is_known(execution_id, workflow.workflow_id):
+            await self._tell_again(admission)
+        else:
+            await self._admit(admission, definition.overlap)
+
+    async def _is_known(self, execution_id: str, workflow_id: str) -> bool:
+        found = await stubbornly(lambda: self.executions.get(execution_id))
+        if found is not None and found.workflow_id != workflow_id:
+            raise NotStartable(
+                f"execution_id: {execution_id} is that of an execution of workflow {found.workflow_id}; give each"
+                " execution its own, or leave it out"
+            )
+        return found is not None
+
+    async def _admit(self, admission: Admission, overlap: Overlap) -> None:
+        answer = await stubbornly(
+            lambda: admit_under(overlap, admission, executions=self.executions, tell_ended=self.tell_ended, now=now())
+        )
+        if isinstance(answer, AlreadyAdmitted):
+            await self._tell_again(admission)
+        elif isinstance(answer, Locked):
+            await self._skip(admission, answer.execution_id)
+        elif answer.publish is not None:
+            await self.hand_out(answer.publish)
+
+    async def _skip(self, admission: Admission, holder: str) -> None:
+        skipped = replace(admission, reason=f"skipped: execution {holder} was still open")
+        answer = await stubbornly(lambda: self.executions.admit(skipped))
+        if isinstance(answer, Admitted):
+            await self.tell_ended(admit(skipped))
+            log.info("execution skipped", execution_id=admission.execution_id, holder=holder)
+        else:
+            await self._tell_again(admission)
+
+    async def _tell_again(self, admission: Admission) -> None:
+        """Finish what was admitted by somebody who may have died since, for its record was not acknowledged.
+
+        A pending execution is published by the scheduler; nobody else tells of a skipped one.
+        """
+        found = await stubbornly(lambda: self.executions.get(admission.execution_id))
+        log.info("request was admitted before", execution_id=admission.execution_id)
+        if found is not None and found.status is Status.SKIPPED:
+            await self.tell_ended(found)
