@@ -5,7 +5,7 @@ Ids sort by time, as those of executions do.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -30,9 +30,9 @@ class MongoAudit:
         self._collection = collection
         self._writes: GroupCommit[AuditEntry, None] = GroupCommit(self._write_all)
 
-    async def ensure_indexes(self) -> None:
-        """Create the index of the list and of the retention."""
-        await self._collection.create_indexes([IndexModel([("at", ASCENDING)], name="at")])
+    def indexes(self) -> Iterator[tuple[AsyncCollection[dict[str, Any]], Sequence[IndexModel]]]:
+        """Yield the index of the list and of the retention."""
+        yield self._collection, [IndexModel([("at", ASCENDING)], name="at")]
 
     async def write(self, entry: AuditEntry) -> None:
         """Add an entry; concurrent calls share one round trip."""

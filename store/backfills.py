@@ -6,7 +6,7 @@ The ledger asks which ticks were made up for, so a backfill is kept for as long 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -31,15 +31,16 @@ class MongoBackfills:
     def __init__(self, collection: AsyncCollection[Document]) -> None:
         self._collection = collection
 
-    async def ensure_indexes(self) -> None:
-        """Create the indexes; each is used by the calls named beside it."""
-        await self._collection.create_indexes(
+    def indexes(self) -> Iterator[tuple[AsyncCollection[Document], Sequence[IndexModel]]]:
+        """Yield the indexes; each is used by the calls named beside it."""
+        yield (
+            self._collection,
             [
                 IndexModel([("workflow_id", ASCENDING), ("_id", DESCENDING)], name="by_workflow"),  # list, covering
                 IndexModel([("running", ASCENDING)], name="running", unique=True, sparse=True),  # add, running
                 IndexModel([("wake_at", ASCENDING)], name="waking", sparse=True),  # waking
                 IndexModel([("finished_at", ASCENDING)], name="finished_at", sparse=True),  # retention
-            ]
+            ],
         )
 
     async def add(self, backfill: Backfill) -> bool:

@@ -4,12 +4,13 @@ The driver is PyMongo's asyncio client, the successor of Motor, which is past it
 ``w=majority, journal=true``: an acknowledged admission or terminal state survives the death of the server.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pymongo
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, IndexModel
+from pymongo.asynchronous.collection import AsyncCollection
 
 from store.audit import MongoAudit
 from store.backfills import MongoBackfills
@@ -111,21 +112,13 @@ class MongoStore:
 
     async def missing_indexes(self) -> dict[str, list[str]]:
         """Return the names of the indexes that :meth:`ensure_indexes` would make, by collection."""
-        wanted = {
-            "open_executions": {"lock_key", "stage", "deadline"},
-            "executions": {"by_workflow", "by_status", "finished_at"},
-            "workflows": {"next_run", "listed", "archived_at"},
-            "occurrences": {"by_workflow", "last"},
-            "backfills": {"by_workflow", "running", "waking", "finished_at"},
-            "audit": {"at"},
-            "idempotency_keys": {"claimed_at"},
-        }
         missing: dict[str, list[str]] = {}
         async with translated():
-            for collection, names in wanted.items():
-                absent = sorted(names - set(await self._database[collection].index_information()))
+            for collection, indexes in self._indexes():
+                there = await collection.index_information()
+                absent = sorted(name for index in indexes if (name := index.document["name"]) not in there)
                 if absent:
-                    missing[collection] = absent
+                    missing[collection.name] = absent
         return missing
 
     def retentions(self, *, executions: timedelta, ledger: timedelta, audit: timedelta) -> Sequence[MongoRetention]:
@@ -153,9 +146,16 @@ class MongoStore:
         await self.ping()  # with the usual timeout
         async with translated():
             with pymongo.timeout(_INDEX_TIMEOUT):
-                await self.executions.ensure_indexes()
-                await self.workflows.ensure_indexes()
-                await self.occurrences.ensure_indexes()
-                await self.backfills.ensure_indexes()
-                await self.audit.ensure_indexes()
-                await self.idempotency.ensure_indexes()
+                for collection, indexes in self._indexes():
+                    await collection.create_indexes(indexes)
+
+    def _indexes(self) -> Iterator[tuple[AsyncCollection[dict[str, Any]], Sequence[IndexModel]]]:
+        for repository in (
+            self.executions,
+            self.workflows,
+            self.occurrences,
+            self.backfills,
+            self.audit,
+            self.idempotency,
+        ):
+            yield from repository.indexes()

@@ -27,7 +27,7 @@ more: it may open something anew, but **what has finished under an epoch goes on
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -96,23 +96,25 @@ class MongoExecutions(ExecutionReads):
         )
         self._looks: GroupCommit[str, int | None] = GroupCommit(self._look_all, "look", observe)
 
-    async def ensure_indexes(self) -> None:
-        """Create the indexes; each is used by the calls named beside it."""
-        await self._live.create_indexes(
+    def indexes(self) -> Iterator[tuple[AsyncCollection[Document], Sequence[IndexModel]]]:
+        """Yield the indexes; each is used by the calls named beside it."""
+        yield (
+            self._live,
             [
                 # admit, holders, list by workflow. Sparse rather than partial: that means the same here, and SecantusDB does
                 # not use a partial index to look a lock key up (325 ms instead of 1 among 23,000 documents).
                 IndexModel([("lock_key", ASCENDING)], name=_LOCK_INDEX, unique=True, sparse=True),
                 IndexModel([("stage", ASCENDING)], name="stage"),  # unclaimed, owned, queued, waking
                 IndexModel([("deadline", ASCENDING)], name="deadline", sparse=True),  # expiring
-            ]
+            ],
         )
-        await self._finished.create_indexes(
+        yield (
+            self._finished,
             [
                 IndexModel([("workflow_id", ASCENDING), ("_id", DESCENDING)], name="by_workflow"),  # list, latest
                 IndexModel([("status", ASCENDING), ("_id", DESCENDING)], name="by_status"),  # list
                 IndexModel([("finished_at", ASCENDING)], name="finished_at"),  # retention
-            ]
+            ],
         )
 
     # -- admission -----------------------------------------------------------------------------------------------------

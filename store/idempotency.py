@@ -6,6 +6,7 @@ became of it. A claim that is none of these after ``LEASE`` belongs to a process
 such a claim, and one that was left, over: the instant of the first claim stays.
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -27,9 +28,9 @@ class MongoIdempotency:
     def __init__(self, collection: AsyncCollection[dict[str, Any]]) -> None:
         self._collection = collection
 
-    async def ensure_indexes(self) -> None:
-        """Create the index of the retention."""
-        await self._collection.create_indexes([IndexModel([("claimed_at", ASCENDING)], name="claimed_at")])
+    def indexes(self) -> Iterator[tuple[AsyncCollection[dict[str, Any]], Sequence[IndexModel]]]:
+        """Yield the index of the retention."""
+        yield self._collection, [IndexModel([("claimed_at", ASCENDING)], name="claimed_at")]
 
     async def claim(self, key: str, fingerprint: str, now: datetime) -> KeyClaim:
         """Claim a key, or return what is known of it."""

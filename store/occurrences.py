@@ -9,7 +9,7 @@ ids, and sorts whatever a filter finds before it cuts to the limit; hence an ind
 each reaching further back than the last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -34,13 +34,14 @@ class MongoOccurrences:
         self._collection = collection
         self._records: GroupCommit[Unfired, None] = GroupCommit(self._record_all)
 
-    async def ensure_indexes(self) -> None:
-        """Create the indexes; each is used by the calls named beside it."""
-        await self._collection.create_indexes(
+    def indexes(self) -> Iterator[tuple[AsyncCollection[Document], Sequence[IndexModel]]]:
+        """Yield the indexes; each is used by the calls named beside it."""
+        yield (
+            self._collection,
             [
                 IndexModel([("workflow_id", ASCENDING), ("first", DESCENDING)], name="by_workflow"),  # list
                 IndexModel([("last", ASCENDING)], name="last"),  # retention
-            ]
+            ],
         )
 
     async def record(self, unfired: Unfired) -> None:

@@ -60,14 +60,15 @@ class MongoWorkflows:
         self._has_transactions = True  # until the server refuses one
         self._advances: GroupCommit[_Advance, bool] = GroupCommit(self._advance_all, "advance", observe)
 
-    async def ensure_indexes(self) -> None:
-        """Create the indexes that the scheduler and the lists read by."""
-        await self._heads.create_indexes(
+    def indexes(self) -> Iterator[tuple[AsyncCollection[Document], Sequence[IndexModel]]]:
+        """Yield the indexes that the scheduler and the lists read by."""
+        yield (
+            self._heads,
             [
                 IndexModel([("next_run", ASCENDING)], name="next_run", sparse=True),  # due
                 IndexModel([("trigger_type", ASCENDING), ("_id", ASCENDING)], name="listed", sparse=True),  # list
                 IndexModel([("archived_at", ASCENDING)], name="archived_at", sparse=True),  # list of archived ones
-            ]
+            ],
         )
 
     async def create(self, workflow: Workflow) -> Workflow:

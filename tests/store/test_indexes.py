@@ -159,3 +159,15 @@ async def test_it_is_answered_from_an_index(watched, listener, question):
         found = stages(plan["queryPlanner"]["winningPlan"])
         assert "COLLSCAN" not in found, (command, found)
         assert {"IXSCAN", "IDHACK", "EOF"} & set(found), (command, found)
+
+
+async def test_each_index_that_is_missing_is_named(mongodb):
+    store = MongoStore(mongodb.url, "no-indexes-yet")
+    assert set(await store.missing_indexes()) == {
+        "open_executions", "executions", "workflows", "occurrences", "backfills", "audit", "idempotency_keys",
+    }  # fmt: skip
+    await store.ensure_indexes()
+    assert await store.missing_indexes() == {}
+    await store._database.open_executions.drop_index("lock_key")
+    assert await store.missing_indexes() == {"open_executions": ["lock_key"]}
+    await store.stop()
