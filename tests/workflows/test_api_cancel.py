@@ -29,7 +29,7 @@ async def test_an_open_execution_ends_at_once(
     assert answer.body["finishedAt"] == "2026-01-31T12:00:05.000Z"
     assert [(key, event.execution_id, event.ended) for key, event in ends.sent] == [("a", execution_id, "cancelled")]
     assert isinstance(ends.sent[0][1], ExecutionEnded)
-    assert not store.executions.untold
+    assert not store.executions.ends_untold
     await api.trigger("a")
 
 
@@ -74,7 +74,7 @@ async def test_with_kafka_away_it_is_cancelled_all_the_same_and_told_later(
     execution_id = await api.trigger("a")
     ends.broker = broker
     assert (await api.send("POST", f"/executions/{execution_id}/cancel")).status == 200
-    assert store.executions.untold == {execution_id}
+    assert store.executions.ends_untold == {execution_id}
 
 
 async def test_with_the_database_away_it_says_so(api: Client, store: MemoryStore) -> None:

@@ -22,13 +22,13 @@ async def test_what_is_known(app: WorkflowsApp, api: Client, store: MemoryStore,
     app.system = System(kafka, timeout=1, clock=lambda: monotonic.now.timestamp())
     await api.create("late", trigger={"type": "periodic", "interval": "10s"})
     clock.move(12)
-    store.runners.beats = [Heartbeat("r1", 1, {"host": "h", "pid": 7, "started_at": clock.now})]
+    await store.runners.beat(Heartbeat("r1", 1, {"host": "h", "pid": 7, "started_at": clock.now}))
     found = (await api.get("/v1/system")).body
     assert (found["database"], found["kafka"], found["deadLetters"]) == ("ok", "ok", 2)
     assert found["consumers"]["runner"]["lag"] == {"workflow.execution": 3}
     assert found["scheduler"]["latenessSeconds"] == 2.0
     assert [(r["host"], r["pid"], r["status"]) for r in found["runners"]] == [("h", 7, "seen")]
-    store.runners.beats = [Heartbeat("r1", 2, {})]
+    await store.runners.beat(Heartbeat("r1", 2, {}))
     assert (await api.get("/system")).body["runners"][0]["status"] == "alive"
     monotonic.move(60)
     assert (await api.get("/system")).body["runners"][0]["status"] == "silent"
