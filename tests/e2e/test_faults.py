@@ -9,15 +9,13 @@ import signal
 import time
 from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaProducer
 from pymongo import AsyncMongoClient
 
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import Stack, on_free_ports
-from tests.e2e.conftest import Api, until
+from tests.e2e.conftest import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -47,20 +45,6 @@ async def stack(tmp_path_factory):
     async with stack as running:
         running.lines = lines
         yield running
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def api(stack):
-    async with aiohttp.ClientSession() as session:
-        yield Api(session, stack.api_url)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def producer(stack):
-    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap)
-    await producer.start()
-    yield producer
-    await producer.stop()
 
 
 def http(target, key, **more):

@@ -21,10 +21,12 @@ class Done:
         self.clock = clock
         self.log = []
         self.gate = None
+        self.has_begun = asyncio.Event()
 
     def entry(self, name, after, *, kind="tick", revision=0, shard=0):
         async def act():
             self.log.append((name, (self.clock() - START).total_seconds()))
+            self.has_begun.set()
             if self.gate is not None:
                 await self.gate.wait()
 
@@ -244,10 +246,7 @@ async def test_the_wall_clock_stepping_forth_is_noticed_by_the_running_agenda(mo
     agenda.start()
     agenda.arm(done.entry("a", 3600))
     clock.step(7200)
-    for _ in range(200):
-        await asyncio.sleep(0.005)
-        if done.log:
-            break
+    await done.has_begun.wait()
     assert done.names == ["a"]
     await agenda.stop()
 

@@ -18,6 +18,7 @@ class FakeConsumer:
         self.records: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self.running = 0
         self.fails = False
+        self.stopped = asyncio.Event()
 
     def __call__(self) -> Any:
         return self
@@ -29,6 +30,7 @@ class FakeConsumer:
 
     async def stop(self) -> None:
         self.running -= 1
+        self.stopped.set()
 
     def assign(self, partitions: Any) -> None:
         self.assigned = partitions

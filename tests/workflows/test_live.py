@@ -82,10 +82,7 @@ async def test_it_reads_only_while_somebody_watches(feed: LiveFeed, consumer: Fa
     async with feed.watch():
         await asyncio.wait_for(feed.positioned.wait(), 5)
         assert consumer.running == 1
-    for _ in range(200):
-        if not consumer.running:
-            break
-        await asyncio.sleep(0.01)
+    await consumer.stopped.wait()
     assert consumer.running == 0
 
 
