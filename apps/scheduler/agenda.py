@@ -36,6 +36,7 @@ RECHECK = 1.0
 # Their writes are as large. With 500, whoever runs what is released waited so long for the database that nothing new was
 # young enough to be started without asking: 1,000 ticks offered a second, 40 executions finished; 110 with 128.
 IN_FLIGHT = 128
+_FIRST_SHARD = 0
 _SWAMPED = 16  # times as many as may be in flight
 
 Key = tuple[Hashable, ...]
@@ -104,6 +105,11 @@ class Agenda:
     def shards(self) -> frozenset[int]:
         """The shards that this worker looks after."""
         return self._shards
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this worker, of several, does what one of them has to do for all."""
+        return _FIRST_SHARD in self._shards
 
     @property
     def in_flight(self) -> int:

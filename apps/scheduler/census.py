@@ -12,7 +12,6 @@ from apps.scheduler.clock import Clock, Monotonic
 from store.interfaces import Backlog, Executions
 
 EVERY = 30.0  # seconds
-_FIRST_SHARD = 0
 
 
 class Census:
@@ -33,13 +32,13 @@ class Census:
             registry=registry,
         ).set_function(lambda: self._age(self._found.pending_since))
 
-    async def count(self, shards: frozenset[int]) -> None:
-        """Count anew, where it is time and up to us.
+    async def count(self, *, is_first: bool) -> None:
+        """Count anew, where it is time and this scheduler counts for all.
 
         Raises:
             StoreUnavailable: the database cannot be reached; what was counted last is shown until it can.
         """
-        if _FIRST_SHARD not in shards:
+        if not is_first:
             self._found, self._counted_at = Backlog(0, None), float("-inf")
         elif self._monotonic() - self._counted_at >= EVERY:
             self._found = await self._executions.backlog(self._clock())

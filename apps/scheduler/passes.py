@@ -63,7 +63,7 @@ class Passes:
     async def look_ahead(self) -> None:
         """Arm the ticks and retries of this worker's shards, and publish anew what nobody took. Never raises."""
         async with self._passing:
-            await self._attempt("census", lambda: self._census.count(self._agenda.shards))
+            await self._attempt("census", lambda: self._census.count(is_first=self._agenda.is_first))
             if not self._agenda.shards:
                 return
             began = self._monotonic()

@@ -20,7 +20,6 @@ from store.interfaces import StoreError
 log = structlog.get_logger(__name__)
 
 LONGEST: Final = 30.0  # seconds of one sweep
-_SHARD: Final = 0
 _PAUSE: Final = 2  # times what a step took
 
 
@@ -59,7 +58,7 @@ class Retention:
 
     async def sweep(self) -> None:
         """Remove what is over by now, a step of each collection in turn. Never raises: that would end the whole worker."""
-        if not self._is_ours():
+        if not self._agenda.is_first:
             return
         sweeps: deque[tuple[str, AsyncGenerator[int, None]]] = deque()
         try:
@@ -77,7 +76,7 @@ class Retention:
 
     async def _take_turns(self, sweeps: deque[tuple[str, AsyncGenerator[int, None]]]) -> None:
         until = self._monotonic() + LONGEST
-        while sweeps and self._is_ours() and self._monotonic() < until:
+        while sweeps and self._agenda.is_first and self._monotonic() < until:
             name, sweep = sweeps[0]
             began = self._monotonic()
             removed = await anext(sweep, None)
@@ -87,6 +86,3 @@ class Retention:
             self._metrics.removed.labels(name).inc(removed)
             sweeps.rotate(-1)
             await self._sleep(_PAUSE * (self._monotonic() - began))
-
-    def _is_ours(self) -> bool:
-        return _SHARD in self._agenda.shards
