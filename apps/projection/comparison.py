@@ -44,14 +44,9 @@ def differences(folded: Execution, stored: Execution) -> list[Difference]:
     found = [
         Difference(name, getattr(folded, name), getattr(stored, name))
         for name in fields
-        if getattr(folded, name) != getattr(stored, name) and not (name == "lock_key" and _has_another_place(stored))
+        if getattr(folded, name) != getattr(stored, name)
     ]
     return found + _results(folded.results, stored.results, all_of_them=not ahead)
-
-
-def _has_another_place(stored: Execution) -> bool:
-    """Where several executions of a workflow may run at once, no record tells which place each of them has."""
-    return (stored.lock_key or "").startswith(f"{stored.workflow_id}#")
 
 
 def _results(

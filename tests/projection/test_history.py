@@ -89,6 +89,15 @@ def test_which_of_several_places_an_execution_has_is_told_by_no_record():
     assert differences(fold(life.records).execution, replace(life.document, lock_key=None)) != []
 
 
+@pytest.mark.parametrize("place", ["w", "w#3"])
+def test_a_place_that_is_kept_after_the_end_is_told_whichever_it_is(place):
+    life = Life(Random(1), "w")
+    life.publish_request()
+    ended = apply(fold(life.records).execution, Ended(life.document.execution_id, "w", Status.CANCELLED, "asked", START))
+    told = differences(ended, replace(ended, lock_key=place))
+    assert [(each.field, each.stored) for each in told] == [("lock_key", place)]
+
+
 def _skipped(life):
     """Return what somebody publishes who finds its workflow busy."""
     return ended_record(
