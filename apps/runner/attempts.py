@@ -115,7 +115,7 @@ async def run_attempt(
         outcome: Outcome
         repeatable = may_repeat(definition, index)
         if index in run.in_doubt and not repeatable:
-            outcome = _unknown(action)
+            outcome = _unknown()
         elif not repeatable and not await intend(run, outcome_key(run.attempt, index)):
             log.info("run is not the current one", execution_id=run.execution_id, epoch=run.epoch)
             return
@@ -156,7 +156,7 @@ def _is_in_doubt(failed: Failed) -> bool:
     return failed.is_in_doubt or failed.error_class in ("timeout", CRASHED)
 
 
-def _unknown(action: Action) -> Failed:
+def _unknown() -> Failed:
     return Failed(
         UNKNOWN_OUTCOME,
         "its runner died after the action was begun and before its outcome was recorded; "

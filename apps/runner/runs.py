@@ -47,7 +47,6 @@ class LiveRun:
     """A run and its task."""
 
     run: Run
-    marked: bool  # whether MongoDB knows that it runs
     show: Callable[[], None]  # writes the table of who is busy
     context: Context
     event: Any  # what asked for it: the context refers to it weakly, and Faust writes no table without
@@ -118,7 +117,7 @@ class Runs(Service):
         is left out for a run that is over before anybody could look: that spares two of three records to Kafka.
         """
         loop = asyncio.get_running_loop()
-        live = LiveRun(run, marked, show, copy_context(), faust.current_event(), started=loop.time())
+        live = LiveRun(run, show, copy_context(), faust.current_event(), started=loop.time())
         self.live[run.execution_id] = live
         live.task = loop.create_task(self._keep(live, body))
         if marked:
@@ -272,11 +271,12 @@ class Runs(Service):
             self._wake_marker.set()
             return
         for live in running:
-            live.marked = True
             self.unrecorded.recorded(live.run.execution_id)
-            if self.live.get(live.run.execution_id) is live and live.run.execution_id not in lost:
+            if self.live.get(live.run.execution_id) is not live:
+                continue
+            if live.run.execution_id not in lost:
                 live.context.run(live.show)
-            if live.run.execution_id in lost and self.live.get(live.run.execution_id) is live:
+            else:
                 log.warning("execution was started elsewhere; giving it up", execution_id=live.run.execution_id)
                 self.cancel(live.run.execution_id)
 
