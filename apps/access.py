@@ -235,7 +235,7 @@ class Gate:
         try:
             await self._tokens().note_use(token_id, self._now())
         except StoreError as error:
-            log.warning("token_use_not_noted", token_id=token_id, error=str(error))
+            log.warning("use of a token not noted", token_id=token_id, error=str(error))
 
 
 def refusal(error: Exception) -> web.Response:

@@ -54,7 +54,7 @@ async def record(
     try:
         await audit.write(entry)
     except StoreError as error:
-        log.error("audit_entry_not_stored", error=str(error), entry=entry)
+        log.error("audit entry not stored", error=str(error), entry=entry)
 
 
 def note(request: web.BaseRequest, before: Any, after: Any) -> None:

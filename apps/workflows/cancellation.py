@@ -37,5 +37,5 @@ async def cancel(execution_id: str, reason: str, *, executions: Executions, publ
         try:
             await executions.told([execution_id])
         except StoreUnavailable as error:
-            log.warning("end_is_told_twice", execution_id=execution_id, error=str(error))
+            log.warning("end is told twice", execution_id=execution_id, error=str(error))
     return cancelled

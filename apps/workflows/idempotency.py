@@ -85,7 +85,7 @@ async def once(
         await keys.keep(key, claim, KeptAnswer(response.status, headers, body))
     except StoreError as error:
         # It is done, and the caller is told so; a repetition will find the claim without an answer.
-        log.warning("idempotency_answer_not_kept", error=str(error))
+        log.warning("answer to an idempotency key not kept", error=str(error))
     return response
 
 
@@ -93,7 +93,7 @@ async def _let_go(keys: Idempotency, key: str, claim: KeyClaim, *, is_unused: bo
     try:
         await (keys.release(key, claim) if is_unused else keys.leave(key, claim))
     except StoreError as error:
-        log.warning("idempotency_key_not_released", error=str(error))
+        log.warning("idempotency key not released", error=str(error))
 
 
 def asked(request: web.BaseRequest, now: datetime, entropy: bytes) -> tuple[datetime, bytes, bool]:

@@ -79,7 +79,7 @@ def answer(error: Exception) -> web.Response:
     kind = _kind_of(error)
     if kind is not None:
         return _response(kind.status, _members(kind, error), _headers(error))
-    log.error("request_failed", exc_info=error)
+    log.error("request failed", exc_info=error)
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     detail = "The service failed; its log says why. Send the request again later."
     return _response(status, _plain(status, detail))
@@ -141,7 +141,7 @@ def _members(kind: Kind, error: Exception) -> dict[str, Any]:
         members["detail"] = f"{_sentence(error)}; read it and send your change again."
     elif isinstance(error, StoreUnavailable):
         # What the driver says names hosts and ports; it is for the log.
-        log.warning("database_unavailable", error=str(error))
+        log.warning("database unavailable", error=str(error))
         members["detail"] = (
             "The database refused to do it; its disk may be full. Send the request again when that is mended."
             if isinstance(error, StoreRefused)

@@ -56,4 +56,4 @@ class Publisher:
             self._failed(workflow_id, repr(failure))
 
     def _failed(self, workflow_id: str | bytes | None, error: str) -> None:
-        log.warning("publish_failed", topic=str(self.topic), workflow_id=str(workflow_id), error=error)
+        log.warning("not published", topic=str(self.topic), workflow_id=str(workflow_id), error=error)

@@ -2,7 +2,9 @@
 
 import json
 import logging.config
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -114,3 +116,10 @@ def test_a_clock_that_is_set_back_silences_nobody() -> None:
 def test_who_looks_for_a_fault_sees_all_that_aiokafka_says() -> None:
     config = logging_config("runner", ServiceSettings(log_level="debug"))
     assert all(handler_of(config).filter(record_of("aiokafka", 1000.0, "away")) for _ in range(3))
+
+
+def test_messages_are_words_for_people() -> None:
+    named = re.compile(r"\blog\.\w+\(\s*\"(\w+_\w+)\"")
+    sources = "".join(path.read_text() for path in (Path(__file__).parents[2] / "apps").rglob("*.py"))
+    assert "log.warning(" in sources
+    assert named.findall(sources) == []
