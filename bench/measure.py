@@ -20,6 +20,7 @@ from pymongo import AsyncMongoClient
 from apps.standalone.stack import Stack
 
 DATABASE = "workflows"
+_FINISHED_WITHIN = 300.0  # seconds
 _COUNTED = re.compile(r'^runner_executions_total\{[^}]*status="(\w+)"[^}]*\} ([0-9.e+]+)$', re.MULTILINE)
 
 
@@ -60,14 +61,14 @@ async def finished(session: aiohttp.ClientSession, stack: Stack) -> int:
     return int(total)
 
 
-async def until_finished(session: aiohttp.ClientSession, stack: Stack, goal: int, deadline: float = 300.0) -> None:
+async def until_finished(session: aiohttp.ClientSession, stack: Stack, goal: int) -> None:
     """Wait until ``goal`` executions have ended and their ends are written.
 
     What is asked takes a hundredth to a tenth of the time, of the runners (their metrics are milliseconds of work) and of
     the database: the standalone one reads everything to count it, 36 ms for 3,000 open executions.
     """
     loop = asyncio.get_running_loop()
-    end = loop.time() + deadline
+    end = loop.time() + _FINISHED_WITHIN
     are_run = False
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.mongodb_url)
     async with client:
@@ -79,7 +80,7 @@ async def until_finished(session: aiohttp.ClientSession, stack: Stack, goal: int
                 return
             if begun > end:
                 lines = [line for worker in stack.workers.values() for line in list(worker.lines)[-5:]]
-                raise SystemExit(f"not finished within {deadline:.0f} s; the last lines of the services: {lines}")
+                raise SystemExit(f"not finished within {_FINISHED_WITHIN:.0f} s; the last lines of the services: {lines}")
             await asyncio.sleep(max(0.05, 10 * (loop.time() - begun)))
 
 

@@ -27,6 +27,7 @@ from events.wire import Decoder, Malformed
 
 T = TypeVar("T")
 
+_TIMEOUT: Final = 10.0  # seconds
 _STEP: Final = 8  # letters of one partition that are read at once
 _SHELF: Final = 1_000_000  # bytes of one partition that are kept, or one letter
 _PAGE: Final = 4_000_000  # bytes after which a page ends
@@ -80,11 +81,10 @@ class LetterPage:
 
 
 class LetterBox:
-    """The dead letters on a Kafka; each question is answered within ``timeout`` seconds or given up."""
+    """The dead letters on a Kafka; each question is answered within ten seconds or given up."""
 
-    def __init__(self, broker: Broker, *, timeout: float = 10.0) -> None:
+    def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._timeout = timeout
         self._decode = Decoder(DeadLetter)
 
     async def newest(self, limit: int, before: Mapping[int, int] | None = None) -> LetterPage:
@@ -107,9 +107,9 @@ class LetterBox:
 
     async def _ask(self, question: Awaitable[T]) -> T:
         try:
-            return await asyncio.wait_for(question, self._timeout)
+            return await asyncio.wait_for(question, _TIMEOUT)
         except asyncio.TimeoutError:
-            raise LettersUnreadable(f"Kafka did not answer within {self._timeout:g} s") from None
+            raise LettersUnreadable(f"Kafka did not answer within {_TIMEOUT:g} s") from None
         except (KafkaError, OSError) as error:
             raise LettersUnreadable(str(error) or type(error).__name__) from error
 

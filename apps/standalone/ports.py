@@ -29,7 +29,7 @@ class PortClaim:
     option: str
 
 
-def is_free(port: int, host: str = HOST) -> bool:
+def is_free(port: int) -> bool:
     """Whether something could listen on the port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         if sys.platform != "win32":
@@ -37,36 +37,36 @@ def is_free(port: int, host: str = HOST) -> bool:
             # (On Windows the option means something else: it would take the port away from its owner.)
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind((HOST, port))
         except OSError:
             return False
         return True
 
 
-def free_ports(count: int, host: str = HOST) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """So many distinct ports nobody listens on, and none that was returned before, for it may not be in use yet.
 
     Raises:
         OSError: there are not so many.
     """
     candidates = itertools.islice(_untried, len(_RANGE))
-    found = list(itertools.islice((port for port in candidates if is_free(port, host)), count))
+    found = list(itertools.islice((port for port in candidates if is_free(port)), count))
     if len(found) < count:
         raise OSError(f"no port from {_RANGE.start} to {_RANGE.stop - 1} is free")
     return found
 
 
-def free_port(host: str = HOST) -> int:
+def free_port() -> int:
     """A port nobody listens on."""
-    return free_ports(1, host)[0]
+    return free_ports(1)[0]
 
 
-def claim_ports(claims: Iterable[PortClaim], host: str = HOST) -> None:
+def claim_ports(claims: Iterable[PortClaim]) -> None:
     """Raise for the first port that is claimed twice or taken by somebody else."""
     seen: dict[int, PortClaim] = {}
     for claim in claims:
         if claim.port in seen:
             raise PortGivenTwice(claim.port, seen[claim.port].wanted_by, f"{claim.wanted_by} ({claim.option})")
         seen[claim.port] = claim
-        if not is_free(claim.port, host):
-            raise PortInUse(host, claim.port, claim.wanted_by, claim.option)
+        if not is_free(claim.port):
+            raise PortInUse(HOST, claim.port, claim.wanted_by, claim.option)

@@ -259,13 +259,12 @@ class Stack(Supervised):
         service: str,
         *,
         name: str | None = None,
-        port: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> FaustWorker:
-        """Start one more worker of a service ("runner-2" on a free port, unless told otherwise); it is ready then."""
+        """Start one more worker of a service on a free port ("runner-2", unless told otherwise); it is ready then."""
         free_names = (f"{service}-{number}" for number in count(2))
         name = name or next(free for free in free_names if free not in self.children)
-        worker = self._new_worker(name, service, port or free_port(), environment)
+        worker = self._new_worker(name, service, free_port(), environment)
         try:
             await self._start_children(worker)
         except BaseException:
