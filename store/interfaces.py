@@ -152,6 +152,27 @@ class Due:
     runs: int = 0
     unfired: Unfired | None = None
 
+    @classmethod
+    def of(cls, workflow: Workflow) -> "Due | None":
+        """Return it for a workflow that was read in full; None where that has no next tick."""
+        if workflow.next_run is None or workflow.archived_at is not None:
+            return None
+        definition = workflow.definition
+        return cls(
+            workflow_id=workflow.workflow_id,
+            version=workflow.version,
+            trigger=definition["trigger"],
+            retries=definition["retries"],
+            total_actions=workflow.total_actions,
+            shard=workflow.shard,
+            anchor=workflow.anchor,
+            next_run=workflow.next_run,
+            timeout=definition.get("timeout"),
+            overlap=definition.get("overlap"),
+            runs=workflow.runs,
+            unfired=workflow.unfired,
+        )
+
 
 @dataclass(frozen=True)
 class Advance:

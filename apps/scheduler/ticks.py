@@ -21,10 +21,9 @@ is taken then, it is asked for again at the instant.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
@@ -50,7 +49,6 @@ from store.interfaces import (
     Locked,
     Occurrences,
     StoreUnavailable,
-    Workflow,
     Workflows,
 )
 
@@ -154,7 +152,7 @@ class Ticks:
         except StoreUnavailable as error:
             log.warning("workflow not read; left to the next pass", workflow_id=workflow_id, error=str(error))
             return
-        due = _due(workflow) if workflow is not None else None
+        due = Due.of(workflow) if workflow is not None else None
         if due is None:
             self._agenda.disarm(_key(workflow_id))
             self._agenda.disarm(("decide", workflow_id))
@@ -381,27 +379,6 @@ class Ticks:
 
 def _key(workflow_id: str) -> Key:
     return (KIND, workflow_id)
-
-
-def _due(workflow: Workflow) -> Due | None:
-    """Return what is needed to fire the next tick of ``workflow``, None where it has none."""
-    if workflow.next_run is None or workflow.archived_at is not None:
-        return None
-    definition: Mapping[str, Any] = workflow.definition
-    return Due(
-        workflow_id=workflow.workflow_id,
-        version=workflow.version,
-        trigger=definition["trigger"],
-        retries=definition["retries"],
-        total_actions=workflow.total_actions,
-        shard=workflow.shard,
-        anchor=workflow.anchor,
-        next_run=workflow.next_run,
-        overlap=definition.get("overlap"),
-        runs=workflow.runs,
-        unfired=workflow.unfired,
-        timeout=definition.get("timeout"),
-    )
 
 
 def _following(due: Due, advance: Advance) -> Due | None:

@@ -272,22 +272,10 @@ class FakeWorkflows:
         return sorted(filter(matches, self.heads.values()), key=lambda w: w.workflow_id)[:limit]
 
     async def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
-        for head in sorted(self.heads.values(), key=lambda w: w.next_run or until):
-            if head.next_run is not None and head.next_run <= until and head.shard in shards:
-                yield Due(
-                    workflow_id=head.workflow_id,
-                    version=head.version,
-                    trigger=head.definition["trigger"],
-                    retries=head.definition["retries"],
-                    total_actions=head.total_actions,
-                    shard=head.shard,
-                    anchor=head.anchor,
-                    next_run=head.next_run,
-                    overlap=head.definition.get("overlap"),
-                    runs=head.runs,
-                    unfired=head.unfired,
-                    timeout=head.definition.get("timeout"),
-                )
+        found = [due for due in map(Due.of, self.heads.values()) if due is not None]
+        for due in sorted(found, key=lambda due: due.next_run):
+            if due.next_run <= until and due.shard in shards:
+                yield due
 
     async def overdue_since(self, now: datetime) -> datetime | None:
         return min((head.next_run for head in self.heads.values() if head.next_run and head.next_run <= now), default=None)
