@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from apps.scheduler.orphans import Watch
 from apps.scheduler.taken import Reach
 from domain.execution import Status
 from events.topics import partition_of
@@ -186,22 +185,3 @@ async def test_after_an_outage_of_the_database_runners_get_time_to_say_what_they
     assert len(world.published.requests) == published
     await live(world, scheduler, [runner], 60)
     assert len(world.published.requests) > published
-
-
-@pytest.mark.parametrize(
-    "looks, expected",
-    [
-        pytest.param([(0, 1), (4, 1), (8, 1)], False, id="silent, but not for long enough"),
-        pytest.param([(0, 1), (4, 1), (8, 1), (10, 1)], True, id="silent for long enough"),
-        pytest.param([(0, 1), (4, 2), (8, 2), (12, 2)], False, id="a later beat"),
-        pytest.param([(0, 7), (4, 7), (8, 1), (12, 1)], False, id="a counter that began anew is a sign of life"),
-        pytest.param([(0, 1), (4, None), (8, None), (10, None)], True, id="a vanished heartbeat starts no new grace"),
-        pytest.param([(0, 1), (30, 1)], False, id="time not looked at does not count"),
-    ],
-)
-def test_a_runner_is_judged_by_its_beats(looks, expected):
-    watch = Watch(stale_after=10, interval=2)
-    for now, beat in looks:
-        watch.look([Heartbeat("r", beat)] if beat is not None else [], now)
-    assert watch.is_dead("r", looks[-1][0]) is expected
-    assert not watch.is_dead("unknown", looks[-1][0])
