@@ -41,8 +41,6 @@ class Evidence:
     anchors: Mapping[str, datetime]
     unfired: Mapping[str, Sequence[Unfired]]  # workflow -> the ledger of its ticks that were not fired
     not_idle: Sequence[str]  # workflows that hold a lock
-    began: float
-    load_ended: float
 
 
 @dataclass

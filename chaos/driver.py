@@ -79,7 +79,6 @@ async def run(
 
 async def _run_on(stack: Stack, receiver: Receiver, planned: Sequence[Fault], *, seed: int, say: Say) -> Outcome:
     load = Load(stack.api_url, stack.kafka_bootstrap, receiver.url, Random(seed))
-    began = time.time()
     await load.start()
     await asyncio.sleep(SETTLE)
     faults = Faults(stack)
@@ -128,8 +127,6 @@ async def _run_on(stack: Stack, receiver: Receiver, planned: Sequence[Fault], *,
         anchors=anchors,
         unfired=unfired,
         not_idle=sorted(holders),
-        began=began,
-        load_ended=load_ended,
     )
     judgement = judge(seen)
     for finding in report.findings:

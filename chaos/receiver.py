@@ -18,7 +18,6 @@ class Received:
     """One request."""
 
     workflow_id: str
-    action: str
     key: str  # Idempotency-Key
     epoch: int
     attempt: int
@@ -56,7 +55,6 @@ class Receiver:
         kind = request.match_info["kind"]
         received = Received(
             workflow_id=request.match_info["workflow"],
-            action=kind,
             key=request.headers.get("Idempotency-Key", ""),
             epoch=int(request.headers.get("Workflow-Epoch", "0")),
             attempt=int(request.headers.get("Workflow-Attempt", "0")),

@@ -59,7 +59,7 @@ def ended(workflow_id="w", *, seconds=0, due=None, status=Status.OK):
 
 def request(execution: Execution, begin, end, *, epoch=1, attempt=1):
     return Received(
-        execution.workflow_id, "quick", f"{execution.execution_id}:quick-1", epoch, attempt,
+        execution.workflow_id, f"{execution.execution_id}:quick-1", epoch, attempt,
         at(begin).timestamp(), at(end).timestamp(), 200,
     )  # fmt: skip
 
@@ -80,8 +80,6 @@ def evidence(executions=(), requests=(), faults=(), **more):
             "anchors": {},
             "unfired": {},
             "not_idle": [],
-            "began": at(0).timestamp(),
-            "load_ended": at(10).timestamp(),
             **more,
         }
     )
