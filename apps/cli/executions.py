@@ -122,25 +122,40 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         took = output.length(found.get("startedAt"), found["finishedAt"])
         pairs.append(("Finished", output.exact(found["finishedAt"], present) + (f", took {took}" if took != "-" else "")))
     output.facts(pairs)
-    outcomes = found.get("executedActions") or []
+    happened = events(found)
     previous_end = None
-    for attempt, group in groupby(outcomes, key=lambda outcome: outcome.get("attempt")):
+    for attempt, group in groupby(happened, key=lambda event: event.get("attempt")):
         done = list(group)
-        wait = f", {output.length(previous_end, done[0].get('startedAt'))} later" if previous_end else ""
+        wait = f", {output.length(previous_end, _began(done[0]))} later" if previous_end else ""
         title = (
             f"Attempt {output.printable(attempt)}{wait}"
             if attempt
             else "Done before, by the execution that this one takes up"
         )
         output.render(output.styled(f"\n{title}", "bold"))
-        for outcome in done:
-            show_outcome(outcome)
-        previous_end = done[-1].get("finishedAt") if attempt else None
-    if previous_end and found.get("resumedAt") and found.get("attempt") != outcomes[-1].get("attempt"):
+        for event in done:
+            show_event(event)
+        previous_end = (done[-1].get("finishedAt") or done[-1].get("at")) if attempt else None
+    if previous_end and found.get("resumedAt") and found.get("attempt") != happened[-1].get("attempt"):
         wait = output.length(previous_end, found["resumedAt"])
         output.render(output.styled(f"\nAttempt {output.printable(found.get('attempt'))}, {wait} later", "bold"))
         output.render(output.styled("  ").append_text(output.status(found.get("status"))))
     output.line(f"\n{_succeeded(found)} of {found.get('totalActions', '-')} actions succeeded.")
+
+
+def events(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the outcomes of an execution, with its restarts before the outcomes of the steps that it went on with."""
+    every = [*(found.get("restarts") or ()), *(found.get("executedActions") or ())]
+    return sorted(every, key=lambda event: (event.get("attempt", 0), event.get("index", 0)))
+
+
+def is_outcome(event: Mapping[str, Any]) -> bool:
+    """Tell whether an event is what an attempt of an action did, rather than a restart."""
+    return "why" not in event
+
+
+def _began(event: Mapping[str, Any]) -> Any:
+    return event.get("startedAt") or event.get("since") or event.get("at")
 
 
 def current_step(found: Mapping[str, Any]) -> str:
@@ -192,11 +207,32 @@ def _took(item: Mapping[str, Any], present: datetime) -> str:
     return output.length(item.get("startedAt"), end)
 
 
-def show_outcome(outcome: Mapping[str, Any], *, with_attempt: bool = False) -> None:
+def show_event(event: Mapping[str, Any], *, with_attempt: bool = False) -> None:
+    """Write what one attempt of an action did, or why it was handed to the runners again."""
+    if is_outcome(event):
+        _show_outcome(event, with_attempt=with_attempt)
+        return
+    runner = f"runner {event['runner']}" if event.get("runner") else "its runner"
+    took = f" after {output.length(event['since'], event.get('at'))}" if event.get("since") else ""
+    head, words = {
+        "lost": (f"interrupted{took}", f"{runner} was lost; it went on"),
+        "handed-back": (f"interrupted{took}", f"{runner} handed it back; it went on"),
+        "unclaimed": ("handed out again", "no runner had taken it;"),
+        "released": ("queued", "its turn came"),
+    }.get(event["why"], ("restarted", f"{event['why']};"))
+    line = output.styled(_prefix(event, with_attempt=with_attempt)).append(head, "yellow")
+    at = f"at {output.exact(event.get('at'), output.now())}"
+    output.render(line.append(output.printable(f"  {words} {at}"), "none"))
+
+
+def _prefix(event: Mapping[str, Any], *, with_attempt: bool) -> str:
+    return f"[{output.printable(event.get('attempt') or 'before')}] " if with_attempt else "  "
+
+
+def _show_outcome(outcome: Mapping[str, Any], *, with_attempt: bool = False) -> None:
     """Write what one attempt of an action did."""
     took = output.length(outcome.get("startedAt"), outcome.get("finishedAt"))
-    attempt = outcome.get("attempt") or "before"
-    head = output.styled(f"[{output.printable(attempt)}] " if with_attempt else "  ")
+    head = output.styled(_prefix(outcome, with_attempt=with_attempt))
     head.append_text(output.status(outcome.get("status")))
     output.render(head.append(f"  {output.printable(outcome.get('actionId', '-'))}", "bold").append(f"  {took}", "dim"))
     for log in outcome.get("logs") or ():

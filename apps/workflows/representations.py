@@ -10,7 +10,7 @@ from apps.workflows.backfills import SHOWN, Plan
 from domain import flow
 from domain.access import Token
 from domain.backfill import Backfill
-from domain.execution import CARRIED, ActionOutcome, Execution, Status
+from domain.execution import CARRIED, ActionOutcome, Execution, Restarted, Status
 from domain.instants import MILLISECOND, written
 from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
@@ -139,6 +139,8 @@ def execution_in_full(found: Execution, definition: Mapping[str, Any] | None) ->
     return {
         **execution(found),
         **({} if found.input is None else {"input": dict(found.input)}),
+        "epoch": found.epoch,
+        **({"restarts": [_restart(each) for each in found.restarts]} if found.restarts else {}),
         "currentStep": None if definition is None else _current_step(found, definition),
         "executedActions": [_outcome(outcome) for outcome in found.ordered_results],
     }
@@ -256,6 +258,17 @@ def _outcome(outcome: ActionOutcome) -> dict[str, Any]:
     if outcome.continued:
         shown["continued"] = True
     return shown
+
+
+def _restart(restart: Restarted) -> dict[str, Any]:
+    return {
+        "at": instant(restart.at),
+        "why": restart.why.value,
+        "attempt": restart.attempt,
+        "index": restart.index,
+        **({} if restart.runner is None else {"runner": restart.runner}),
+        **({} if restart.since is None else {"since": instant(restart.since)}),
+    }
 
 
 def token(stored: Token) -> dict[str, Any]:
