@@ -50,10 +50,10 @@ def workflow_in_full(stored: Workflow, holder: Execution | None, latest: Executi
 
 
 def retry_schedule(definition: WorkflowDefinition) -> dict[str, Any]:
-    """Return the waits in seconds that the retry policies come to: the workflow's, and those of actions that differ."""
+    """Return the waits in seconds that the retry policies come to: the workflow's, and those of steps that differ."""
     own = {
         action.action_id: _schedule(definition.retry_policy(action))
-        for action in definition.actions
+        for action in definition.steps
         if action.retry is not None
     }
     return {**_schedule(definition.retry_policy()), "actions": own}
@@ -64,7 +64,7 @@ def _schedule(policy: RetryPolicy) -> dict[str, Any]:
     return {
         "attempts": len(waits) + 1,
         "longestWaits": waits,
-        "longestTotal": sum(waits),
+        "longestTotal": policy.longest_total().total_seconds(),
         "jitter": policy.backoff.jitter,
         "budget": policy.budget.total_seconds() if policy.budget else None,
     }
