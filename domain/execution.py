@@ -254,6 +254,7 @@ class Execution:
     input: Mapping[str, Any] | None = None
     origin_id: str | None = None
     restarts: tuple[Restarted, ...] = ()  # the last ones, without retries and delays
+    cut_off_since: datetime | None = None  # ended while a runner was at its next step, and had come to it then
     results: Mapping[str, ActionOutcome] = field(default_factory=dict)
 
     @property
@@ -374,9 +375,10 @@ def apply(execution: Execution, transition: Transition) -> Execution:
         return _reissue(execution, transition)
     if transition.epoch not in (None, execution.epoch):
         return execution
-    # Whoever still runs it is fenced off.
     closed = _close(execution, transition.status, transition.at, transition.reason)
-    return _changed(closed, epoch=execution.epoch + 1)
+    since = _at_step_since(execution) if execution.status is Status.RUNNING else None
+    # Whoever still runs it is fenced off.
+    return _changed(closed, epoch=execution.epoch + 1, cut_off_since=since)
 
 
 def claim(execution: Execution, epoch: int, runner: str, at: datetime) -> Execution | None:

@@ -74,6 +74,7 @@ def ended_record(execution: Execution) -> ExecutionEnded:
         attempt=execution.attempt,
         lost_attempts=execution.lost,
         restarts=_restart_records(execution),
+        cut_off_since=execution.cut_off_since,
         retries_left=execution.retries_left,
         total_actions=execution.total_actions,
         recorded=len(execution.results),

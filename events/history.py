@@ -199,7 +199,9 @@ def _ended(
         started_at=instant(end.started_at) if end.started_at else execution.started_at,
     )
     known = len(execution.results) == (len(execution.results) if end.recorded is None else end.recorded)
-    return apply(execution, ended_transition(end)), known
+    ended = apply(execution, ended_transition(end))
+    # That a run was begun stands in no record until its first result.
+    return replace(ended, cut_off_since=end.cut_off_since and instant(end.cut_off_since)), known
 
 
 def _admission(

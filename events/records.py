@@ -127,6 +127,7 @@ class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):
     attempt: Optional[int] = None
     lost_attempts: Optional[int] = None
     restarts: Optional[list[RestartRecord]] = None  # as in the request
+    cut_off_since: Optional[datetime] = None  # a runner was at a step, and had come to it then
     retries_left: Optional[int] = None
     total_actions: Optional[int] = None
     recorded: Optional[int] = None  # results recorded until then

@@ -857,9 +857,9 @@ def _is_lock(problem: Mapping[str, Any]) -> bool:
 
 
 _FIELDS = (
-    "attempt", "created_at", "deadline", "due_at", "epoch", "finished_at", "last_failed_action", "lock_key", "lost",
-    "origin_id", "owner", "reason", "requested_at", "resumed_at", "retries_left", "seq", "shard", "started_at",
-    "total_actions", "version", "wake_at", "workflow_id",
+    "attempt", "created_at", "cut_off_since", "deadline", "due_at", "epoch", "finished_at", "last_failed_action",
+    "lock_key", "lost", "origin_id", "owner", "reason", "requested_at", "resumed_at", "retries_left", "seq", "shard",
+    "started_at", "total_actions", "version", "wake_at", "workflow_id",
 )  # fmt: skip
 
 

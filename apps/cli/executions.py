@@ -100,7 +100,7 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         ("Workflow", f"{found.get('workflowId', '-')}, version {found.get('version', '-')}"),
         ("Status", state),
     ]
-    step = current_step(found)
+    step = step_words(found, "currentStep")
     if step:
         pairs.append(("At" if found.get("status") == "running" else "Next", step))
     if found.get("reason"):
@@ -144,9 +144,16 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
 
 
 def events(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the outcomes of an execution, with its restarts before the outcomes of the steps that it went on with."""
+    """Return the outcomes of an execution, with its restarts before the outcomes of the steps that it went on with.
+
+    Where it was ended in a step, that comes last."""
     every = [*(found.get("restarts") or ()), *(found.get("executedActions") or ())]
-    return sorted(every, key=lambda event: (event.get("attempt", 0), event.get("index", 0)))
+    every.sort(key=lambda event: (event.get("attempt", 0), event.get("index", 0)))
+    step = step_words(found, "cutOff")
+    if step:
+        cut = {"why": "cut-off", "step": step, "since": found["cutOff"].get("since"), "at": found.get("finishedAt")}
+        every.append({**cut, "attempt": found.get("attempt")})
+    return every
 
 
 def is_outcome(event: Mapping[str, Any]) -> bool:
@@ -158,9 +165,9 @@ def _began(event: Mapping[str, Any]) -> Any:
     return event.get("startedAt") or event.get("since") or event.get("at")
 
 
-def current_step(found: Mapping[str, Any]) -> str:
-    """Return the step that an open execution is at, or goes on with, as in ``action 2 of 3: charge``; empty if none."""
-    step = output.members(found, "currentStep")
+def step_words(found: Mapping[str, Any], name: str) -> str:
+    """Return a step of an execution, as in ``action 2 of 3: charge``: its currentStep, or cutOff; empty if none."""
+    step = output.members(found, name)
     if not step:
         return ""
     place = step.get("position", "?")
@@ -212,17 +219,33 @@ def show_event(event: Mapping[str, Any], *, with_attempt: bool = False) -> None:
     if is_outcome(event):
         _show_outcome(event, with_attempt=with_attempt)
         return
+    line = output.styled(_prefix(event, with_attempt=with_attempt)).append(_WHY.get(event["why"], "restarted"), "yellow")
+    output.render(line.append(output.printable(f"  {_in_words(event)}"), "none"))
+
+
+_WHY = {
+    "lost": "interrupted",
+    "handed-back": "interrupted",
+    "unclaimed": "handed out again",
+    "released": "queued",
+    "cut-off": "cut off",
+}
+
+
+def _in_words(event: Mapping[str, Any]) -> str:
+    took = output.length(event.get("since"), event.get("at"))
+    if event["why"] == "cut-off":
+        return f"{event['step']}, {took} after it began; it may have been done"
+    # From when it had come to the step: when its runner was lost nobody knows, only when that was noticed.
+    later = f" {took} later," if event.get("since") else ""
     runner = f"runner {event['runner']}" if event.get("runner") else "its runner"
-    took = f" after {output.length(event['since'], event.get('at'))}" if event.get("since") else ""
-    head, words = {
-        "lost": (f"interrupted{took}", f"{runner} was lost; it went on"),
-        "handed-back": (f"interrupted{took}", f"{runner} handed it back; it went on"),
-        "unclaimed": ("handed out again", "no runner had taken it;"),
-        "released": ("queued", "its turn came"),
-    }.get(event["why"], ("restarted", f"{event['why']};"))
-    line = output.styled(_prefix(event, with_attempt=with_attempt)).append(head, "yellow")
-    at = f"at {output.exact(event.get('at'), output.now())}"
-    output.render(line.append(output.printable(f"  {words} {at}"), "none"))
+    words = {
+        "lost": f"{runner} was lost; it went on{later}",
+        "handed-back": f"{runner} handed it back; it went on{later}",
+        "unclaimed": "no runner had taken it;",
+        "released": "its turn came",
+    }.get(event["why"], f"{event['why']};")
+    return f"{words} at {output.exact(event.get('at'), output.now())}"
 
 
 def _prefix(event: Mapping[str, Any], *, with_attempt: bool) -> str:

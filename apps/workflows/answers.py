@@ -140,6 +140,12 @@ class RestartShown(Shown):
     )
 
 
+class CutOff(CurrentStep):
+    """The step that a runner was at when an execution was cancelled, timed out or given up; it may have been done."""
+
+    since: datetime = Field(description="When it had come to that step.")
+
+
 class ExecutionInFull(ExecutionSummary):
     """An execution with every attempt of every action."""
 
@@ -153,6 +159,9 @@ class ExecutionInFull(ExecutionSummary):
     )
     current_step: CurrentStep | None = Field(
         description="The step that it runs, or unless it is running the one that it begins or goes on with; null at the end."
+    )
+    cut_off: CutOff | None = Field(
+        default=None, description="Only where it was cancelled, timed out or given up while a runner was at a step."
     )
     executed_actions: list[Outcome] = Field(description="In the order they were run.")
 

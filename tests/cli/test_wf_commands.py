@@ -249,17 +249,26 @@ async def test_execution_shows_what_interrupted_it_and_what_it_waited_for(api: F
         for words in (
             "Attempt 1 queued its turn came at 20",
             "failed call",
-            "Attempt 2, 2.0s later interrupted after 15s runner host-1-ab was lost; it went on at 20",
+            "Attempt 2, 2.0s later interrupted runner host-1-ab was lost; it went on 15s later, at 20",
             "ok call",
             "handed out again no runner had taken it; at 20",
-            "interrupted after 5.0s its runner handed it back; it went on at 20",
+            "interrupted its runner handed it back; it went on 5.0s later, at 20",
         )
     ]
     assert places == sorted(places)
     logs = (await wf("logs", execution_id(1))).out
-    assert "[2] interrupted after 15s  runner host-1-ab was lost" in logs
+    assert "[2] interrupted  runner host-1-ab was lost" in logs
     as_json = (await wf("logs", execution_id(1), "--json")).out
     assert "why" not in as_json
+
+
+async def test_execution_shows_in_which_step_it_was_cut_off(api: FakeApi, wf: Run) -> None:
+    now = datetime.now(timezone.utc)
+    step = {"list": "actions", "position": 1, "actionId": "charge", "since": seconds_ago(9, now)}
+    found = {"cutOff": step, "totalActions": 2, "finishedAt": seconds_ago(1, now), "executedActions": []}
+    api.executions[execution_id(1)] = execution(1, "nightly", "cancelled", **found)
+    shown = (await wf("execution", execution_id(1))).out
+    assert "Attempt 1\n  cut off  action 1 of 2: charge, 8.0s after it began; it may have been done\n" in shown
 
 
 TELL = outcome("tell", "ok", index=2)

@@ -63,7 +63,7 @@ RECORDS: dict[str, Event] = {
     "execution-ended-after-restarts": ExecutionEnded(
         workflow_id="w", execution_id=EXECUTION_ID, ended="cancelled", at=NOON, reason="asked", version=2, cause="manual",
         epoch=5, attempt=1, lost_attempts=1, retries_left=3, total_actions=2, recorded=1, created_at=NOON, started_at=NOON,
-        restarts=[LOST],
+        restarts=[LOST], cut_off_since=NOON,
     ),
     "action-result-of-a-restart": ActionResult(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=4, seq=1, version=2, runner="host-1-ab", attempt=1,

@@ -148,6 +148,17 @@ def test_an_end_tells_a_restart_that_was_never_published():
     life.restart(Restart.LOST, published=False)
     ended = apply(life.document, Ended(life.document.execution_id, "w", Status.CANCELLED, "asked", life.now))
     assert [each.why for each in ended.restarts] == [Restart.LOST]
+    assert ended.cut_off_since is None, "no runner was at a step"
+    assert fold([*life.records, ended_record(ended)]).execution == ended
+
+
+def test_an_end_tells_in_what_it_was_cut_off_though_the_run_is_told_by_no_record():
+    life = Life(Random(1), "w")
+    life.publish_request()
+    life.start_certainly_new()
+    life.mark(life.runs[0])
+    ended = apply(life.document, Ended(life.document.execution_id, "w", Status.CANCELLED, "asked", life.now))
+    assert ended.cut_off_since == life.document.started_at
     assert fold([*life.records, ended_record(ended)]).execution == ended
 
 

@@ -168,6 +168,16 @@ async def test_an_open_execution_tells_the_step_that_it_is_at(api: Client, store
     assert await step() == {"list": "finally", "position": 1, "actionId": "finally-log-1"}
     cancelled = await api.send("POST", f"/executions/{execution_id}/cancel")
     assert (cancelled.body["currentStep"], await step()) == (None, None)
+    cut_off = {"list": "finally", "position": 1, "actionId": "finally-log-1", "since": "2026-01-31T12:00:00.000Z"}
+    assert (await api.get(f"/executions/{execution_id}")).body["cutOff"] == cancelled.body["cutOff"] == cut_off
+
+
+async def test_an_execution_that_is_cancelled_while_it_waits_is_cut_off_in_nothing(api: Client, store: MemoryStore) -> None:
+    await api.create("a", actions=[LOG, LOG])
+    execution_id = await api.trigger("a")
+    epoch = store.executions.start(execution_id, START).epoch
+    store.executions.apply(failed(execution_id, epoch, 1, Status.WAITING))
+    assert "cutOff" not in (await api.send("POST", f"/executions/{execution_id}/cancel")).body
 
 
 async def history(api: Client, store: MemoryStore, clock: Clock) -> dict[str, str]:

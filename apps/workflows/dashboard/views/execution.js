@@ -254,10 +254,11 @@ export function execution(root, id) {
   /** Why it was handed to the runners again, for another reason than a retry or a delay. */
   function restarted(each) {
     const runner = each.runner ? `Runner ${each.runner}` : "Its runner";
-    const after = each.since ? ` after ${duration(Date.parse(each.at) - Date.parse(each.since))}` : "";
+    // Since it had come to the step: when its runner was lost nobody knows, only when that was noticed.
+    const later = each.since ? `${duration(Date.parse(each.at) - Date.parse(each.since))} later, ` : "";
     const [head, words] = {
-      lost: [`Interrupted${after}`, `${runner} was lost. It went on `],
-      "handed-back": [`Interrupted${after}`, `${runner} handed it back. It went on `],
+      lost: ["Interrupted", `${runner} was lost. It went on ${later}`],
+      "handed-back": ["Interrupted", `${runner} handed it back. It went on ${later}`],
       unclaimed: ["Handed out again", "No runner had taken it, "],
       released: ["Was queued", "Its turn came "],
     }[each.why] ?? ["Restarted", `${each.why}, `];
@@ -296,6 +297,7 @@ export function execution(root, id) {
     const wait = lastWait(found, before);
     if (wait) made.push(wait);
     made.push(...(found.restarts ?? []).filter((each) => !before.some((outcome) => outcome.attempt === each.attempt && outcome.index === each.index)).map(restarted));
+    if (found.cutOff) made.push(waited("cut-off", h("span", null, "Cut off"), h("span", { class: "quiet" }, `${found.cutOff.actionId} was under way, ${duration(Date.parse(found.finishedAt) - Date.parse(found.cutOff.since))} after it began. It may have been done.`)));
     const rest = todo(found);
     if (!made.length && !rest) return h("p", { class: "quiet", key: "none" }, isOpen(found) ? "Nothing has run yet." : "Nothing was run.");
     return h("ol", { class: "steps", key: "steps" }, made, rest);
