@@ -185,7 +185,7 @@ class Restarted:
     attempt: int
     index: int  # of the step
     runner: str | None = None  # that was interrupted
-    since: datetime | None = None  # when it had come to the step, where it was interrupted in it
+    since: datetime | None = None  # when it had come to the step, or last went on with it, where it was interrupted
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ class Execution:
     input: Mapping[str, Any] | None = None
     origin_id: str | None = None
     restarts: tuple[Restarted, ...] = ()  # the last ones, without retries and delays
-    cut_off_since: datetime | None = None  # ended while a runner was at its next step, and had come to it then
+    cut_off_since: datetime | None = None  # ended at its next step: when it had come to it, or last went on
     results: Mapping[str, ActionOutcome] = field(default_factory=dict)
 
     @property
@@ -468,10 +468,11 @@ def _restarts(execution: Execution, request: Reissued) -> tuple[Restarted, ...]:
 
 
 def _at_step_since(execution: Execution) -> datetime | None:
-    """Return when a runner had come to the step that is next: at once after the one before it, or after a wait."""
+    """Return when a runner had come to the step that is next: at once after the one before, or when it last went on."""
     last = execution.last_outcome
     before = last.finished_at if last is not None and last.attempt != CARRIED else None
-    return max(filter(None, (execution.started_at, before, execution.resumed_at)), default=None)
+    restarted = execution.restarts[-1].at if execution.restarts else None
+    return max(filter(None, (execution.started_at, before, execution.resumed_at, restarted)), default=None)
 
 
 def _close(execution: Execution, status: Status, at: datetime, reason: str | None) -> Execution:

@@ -47,7 +47,7 @@ class RestartRecord(TypedDict):
     attempt: int
     index: int  # of the step that it goes on with
     runner: NotRequired[str]  # that was interrupted
-    since: NotRequired[AwareDatetime]  # when it had come to the step, where it was interrupted in it
+    since: NotRequired[AwareDatetime]  # when it had come to the step, or last went on with it, where it was interrupted
 
 
 class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
@@ -127,7 +127,7 @@ class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):
     attempt: Optional[int] = None
     lost_attempts: Optional[int] = None
     restarts: Optional[list[RestartRecord]] = None  # as in the request
-    cut_off_since: Optional[datetime] = None  # a runner was at a step, and had come to it then
+    cut_off_since: Optional[datetime] = None  # a runner was at a step: when it had come to it, or last went on with it
     retries_left: Optional[int] = None
     total_actions: Optional[int] = None
     recorded: Optional[int] = None  # results recorded until then

@@ -235,8 +235,8 @@ _WHY = {
 def _in_words(event: Mapping[str, Any]) -> str:
     took = output.length(event.get("since"), event.get("at"))
     if event["why"] == "cut-off":
-        return f"{event['step']}, {took} after it began; it may have been done"
-    # From when it had come to the step: when its runner was lost nobody knows, only when that was noticed.
+        return f"{event['step']}, under way for {took}; it may have been done"
+    # After it had come to the step: when its runner was lost nobody knows, only when that was noticed.
     later = f" {took} later," if event.get("since") else ""
     runner = f"runner {event['runner']}" if event.get("runner") else "its runner"
     words = {

@@ -136,14 +136,15 @@ class RestartShown(Shown):
     index: int = Field(description="Of the step that it went on with, as in executedActions.")
     runner: str | None = Field(default=None, description="The one that was interrupted, where that is known.")
     since: datetime | None = Field(
-        default=None, description="When it had come to that step; only of what was interrupted in it."
+        default=None,
+        description="When it had come to that step, or last went on with it; only where it was interrupted.",
     )
 
 
 class CutOff(CurrentStep):
     """The step that a runner was at when an execution was cancelled, timed out or given up; it may have been done."""
 
-    since: datetime = Field(description="When it had come to that step.")
+    since: datetime = Field(description="When it had come to that step, or last went on with it.")
 
 
 class ExecutionInFull(ExecutionSummary):

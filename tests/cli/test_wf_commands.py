@@ -268,7 +268,7 @@ async def test_execution_shows_in_which_step_it_was_cut_off(api: FakeApi, wf: Ru
     found = {"cutOff": step, "totalActions": 2, "finishedAt": seconds_ago(1, now), "executedActions": []}
     api.executions[execution_id(1)] = execution(1, "nightly", "cancelled", **found)
     shown = (await wf("execution", execution_id(1))).out
-    assert "Attempt 1\n  cut off  action 1 of 2: charge, 8.0s after it began; it may have been done\n" in shown
+    assert "Attempt 1\n  cut off  action 1 of 2: charge, under way for 8.0s; it may have been done\n" in shown
 
 
 TELL = outcome("tell", "ok", index=2)

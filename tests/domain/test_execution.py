@@ -112,6 +112,18 @@ def test_what_was_interrupted_is_told_and_retries_and_delays_are_not():
     assert stopped.restarts[-1] == Restarted(at(40), Restart.HANDED_BACK, attempt=2, index=1, runner="r3", since=at(30))
 
 
+def test_each_interruption_tells_since_when_its_runner_was_at_the_step_and_retries_count_from_the_first():
+    execution = apply(admitted(), finished(0, Status.RUNNING))
+    for seconds in (10, 22):
+        lost = apply(execution, Reissued("e", "w", execution.epoch + 1, at(seconds), Restart.LOST))
+        execution = claim(lost, lost.epoch, "r2", at(seconds))
+        assert execution is not None
+    assert [(each.since, each.at) for each in execution.restarts] == [(at(1), at(10)), (at(10), at(22))]
+    assert execution.failures == {1: Failures(0, at(1))}
+    ended = apply(execution, Ended("e", "w", Status.CANCELLED, "stop", at(30)))
+    assert ended.cut_off_since == at(22)
+
+
 def test_what_waited_in_line_tells_when_its_turn_came():
     queued = replace(admitted(), status=Status.QUEUED, lock_key="w#1")
     released = apply(queued, Reissued("e", "w", epoch=2, at=at(7), why=Restart.RELEASED))

@@ -254,7 +254,7 @@ export function execution(root, id) {
   /** Why it was handed to the runners again, for another reason than a retry or a delay. */
   function restarted(each) {
     const runner = each.runner ? `Runner ${each.runner}` : "Its runner";
-    // Since it had come to the step: when its runner was lost nobody knows, only when that was noticed.
+    // After it had come to the step: when its runner was lost nobody knows, only when that was noticed.
     const later = each.since ? `${duration(Date.parse(each.at) - Date.parse(each.since))} later, ` : "";
     const [head, words] = {
       lost: ["Interrupted", `${runner} was lost. It went on ${later}`],
@@ -297,7 +297,7 @@ export function execution(root, id) {
     const wait = lastWait(found, before);
     if (wait) made.push(wait);
     made.push(...(found.restarts ?? []).filter((each) => !before.some((outcome) => outcome.attempt === each.attempt && outcome.index === each.index)).map(restarted));
-    if (found.cutOff) made.push(waited("cut-off", h("span", null, "Cut off"), h("span", { class: "quiet" }, `${found.cutOff.actionId} was under way, ${duration(Date.parse(found.finishedAt) - Date.parse(found.cutOff.since))} after it began. It may have been done.`)));
+    if (found.cutOff) made.push(waited("cut-off", h("span", null, "Cut off"), h("span", { class: "quiet" }, `${found.cutOff.actionId} had been under way for ${duration(Date.parse(found.finishedAt) - Date.parse(found.cutOff.since))}. It may have been done.`)));
     const rest = todo(found);
     if (!made.length && !rest) return h("p", { class: "quiet", key: "none" }, isOpen(found) ? "Nothing has run yet." : "Nothing was run.");
     return h("ol", { class: "steps", key: "steps" }, made, rest);
