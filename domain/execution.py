@@ -59,6 +59,9 @@ FAILURES = frozenset({"failed", "unknown"})
 CLOSED = 2**31 - 1
 """Sequence number of a terminal execution: the fence alone keeps every result out."""
 
+RESTARTS_KEPT = 20
+"""How many restarts an execution tells, the last ones: one that no runner can take would tell of ever more."""
+
 CARRIED = 0
 """Attempt number of what was taken over from another execution; an execution's own attempts count from 1."""
 
@@ -111,7 +114,7 @@ class Failures:
     """The failed attempts of one action of an execution."""
 
     count: int
-    since: datetime  # when the first of them began
+    since: datetime  # when the first of them began, or one that was interrupted before
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,25 @@ class Restart(str, Enum):
     LOST = "lost"  # its runner died: the same attempt, and one more loss in a row
     RELEASED = "released"  # it was queued, and the workflow is free: the first attempt
     HANDED_BACK = "handed-back"  # its runner was stopped: the same attempt, nothing was lost
+
+
+INTERRUPTIONS = frozenset({Restart.LOST, Restart.HANDED_BACK})
+"""A runner was at a step and did not finish it, as far as is recorded: what it was doing is done again."""
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """An execution was handed to the runners again for another reason than a wait of its own, and goes on with a step.
+
+    Retries and delays stand in its results.
+    """
+
+    at: datetime
+    why: Restart
+    attempt: int
+    index: int  # of the step
+    runner: str | None = None  # that was interrupted
+    since: datetime | None = None  # when it had come to the step, or last went on with it, where it was interrupted
 
 
 @dataclass(frozen=True)
@@ -231,6 +253,8 @@ class Execution:
     intents: tuple[str, ...] = ()  # keys of outcomes that a runner was about to bring about; see Executions.intend
     input: Mapping[str, Any] | None = None
     origin_id: str | None = None
+    restarts: tuple[Restarted, ...] = ()  # the last ones, without retries and delays
+    cut_off_since: datetime | None = None  # ended at its next step: when it had come to it, or last went on
     results: Mapping[str, ActionOutcome] = field(default_factory=dict)
 
     @property
@@ -240,14 +264,15 @@ class Execution:
 
     @property
     def failures(self) -> dict[int, "Failures"]:
-        """What failed before, by position of the action."""
+        """What failed or was interrupted before, by position of the action."""
         found: dict[int, Failures] = {}
+        for restart in self.restarts:
+            if restart.since is not None:
+                found.setdefault(restart.index, Failures(0, restart.since))
         for outcome in self.ordered_results:
             if outcome.status == "failed":
-                before = found.get(outcome.index)
-                found[outcome.index] = Failures(
-                    count=before.count + 1 if before else 1, since=before.since if before else outcome.started_at
-                )
+                before = found.get(outcome.index, Failures(0, outcome.started_at))
+                found[outcome.index] = Failures(before.count + 1, min(before.since, outcome.started_at))
         return found
 
     @property
@@ -350,9 +375,10 @@ def apply(execution: Execution, transition: Transition) -> Execution:
         return _reissue(execution, transition)
     if transition.epoch not in (None, execution.epoch):
         return execution
-    # Whoever still runs it is fenced off.
     closed = _close(execution, transition.status, transition.at, transition.reason)
-    return _changed(closed, epoch=execution.epoch + 1)
+    since = _at_step_since(execution) if execution.status is Status.RUNNING else None
+    # Whoever still runs it is fenced off.
+    return _changed(closed, epoch=execution.epoch + 1, cut_off_since=since)
 
 
 def claim(execution: Execution, epoch: int, runner: str, at: datetime) -> Execution | None:
@@ -418,11 +444,35 @@ def _reissue(execution: Execution, request: Reissued) -> Execution:
         attempt=execution.attempt + (request.why is Restart.RETRY),
         lost=execution.lost + (request.why is Restart.LOST),
         lock_key=execution.workflow_id if request.why is Restart.RELEASED else execution.lock_key,
+        restarts=_restarts(execution, request),
         requested_at=request.at,
         resumed_at=request.at if execution.status is Status.WAITING else execution.resumed_at,
         wake_at=None,
         owner=None,
     )
+
+
+def _restarts(execution: Execution, request: Reissued) -> tuple[Restarted, ...]:
+    if request.why in (Restart.RETRY, Restart.WOKEN):
+        return execution.restarts
+    interrupted = request.why in INTERRUPTIONS
+    restarted = Restarted(
+        at=request.at,
+        why=request.why,
+        attempt=execution.attempt,
+        index=execution.resume_index,
+        runner=execution.owner if interrupted else None,
+        since=_at_step_since(execution) if interrupted else None,
+    )
+    return (*execution.restarts, restarted)[-RESTARTS_KEPT:]
+
+
+def _at_step_since(execution: Execution) -> datetime | None:
+    """Return when a runner had come to the step that is next: at once after the one before, or when it last went on."""
+    last = execution.last_outcome
+    before = last.finished_at if last is not None and last.attempt != CARRIED else None
+    restarted = execution.restarts[-1].at if execution.restarts else None
+    return max(filter(None, (execution.started_at, before, execution.resumed_at, restarted)), default=None)
 
 
 def _close(execution: Execution, status: Status, at: datetime, reason: str | None) -> Execution:

@@ -5,9 +5,9 @@ A policy is written in up to three places, and what is nearer wins field by fiel
 4}``, ``backoff.base`` the same as ``retry.initial``). An action whose own ``retry`` gives ``attempts`` has a budget of its
 own and leaves the execution's ``retries_left`` alone; all others share that.
 
-The wait before retry ``n`` (1, 2, …) is exponential with full jitter (Marc Brooker, "Exponential Backoff And Jitter",
-AWS Architecture Blog, 2015): uniform between 0 and ``min(cap, initial * factor ** (n - 1))``. Full jitter spreads a crowd of
-failed executions best; ``jitter: none`` waits the whole bound. A ``Retry-After`` lengthens the wait, up to
+The wait before retry ``n`` (1, 2, …) of an action is exponential with full jitter (Marc Brooker, "Exponential Backoff And
+Jitter", AWS Architecture Blog, 2015): uniform between 0 and ``min(cap, initial * factor ** (n - 1))``. Full jitter spreads a
+crowd of failed executions best; ``jitter: none`` waits the whole bound. A ``Retry-After`` lengthens the wait, up to
 ``retryAfterCap``.
 
 Whether a failure is worth repeating depends on its status where it has one, else on its error class. A class in
@@ -53,8 +53,8 @@ ErrorClass = Annotated[str, Field(pattern=ERROR_CLASS_PATTERN, examples=["timeou
 class Backoff(Model):
     """How long to wait before a retry."""
 
-    base: Duration = Field(default="1s", description="Bound of the wait before the first retry.")
-    factor: Factor = Field(default=2.0, description="What the bound is multiplied by for each further retry.")
+    base: Duration = Field(default="1s", description="Bound of the wait before the first retry of a step.")
+    factor: Factor = Field(default=2.0, description="What the bound is multiplied by for each further retry of that step.")
     cap: Duration = Field(default="5m", description="Longest wait.")
     jitter: Jitter = Field(default="full", description="full: uniform between 0 and the bound; none: the whole bound.")
 
@@ -89,9 +89,11 @@ class Retry(Model):
     attempts: int | None = Field(
         default=None, strict=True, ge=1, le=MAX_RETRIES + 1, description="Attempts in all, the first included (default 4)."
     )
-    initial: Duration | None = Field(default=None, description="Bound of the wait before the first retry (default 1s).")
+    initial: Duration | None = Field(
+        default=None, description="Bound of the wait before the first retry of a step (default 1s)."
+    )
     factor: Factor | None = Field(
-        default=None, description="What the bound is multiplied by for each further retry (default 2)."
+        default=None, description="What the bound is multiplied by for each further retry of that step (default 2)."
     )
     cap: Duration | None = Field(default=None, description="Longest wait (default 5m).")
     jitter: Jitter | None = Field(
@@ -130,11 +132,17 @@ class RetryPolicy:
         waits: list[timedelta] = []
         for retry in range(1, self.retries + 1):
             wait = self.backoff.bound(retry)
-            # With jitter shorter waits may still fit; what the budget certainly ends is a retry that must wait in full.
-            if self.budget is not None and self.backoff.jitter == "none" and sum(waits, wait) > self.budget:
+            # With jitter shorter waits may still fit; what the budget certainly ends is a retry that must wait in full. One
+            # that would have to begin at the very end of it does not: the attempts themselves take time.
+            if self.budget is not None and self.backoff.jitter == "none" and sum(waits, wait) >= self.budget:
                 break
-            waits.append(wait)
+            waits.append(wait if self.budget is None else min(wait, self.budget))
         return waits
+
+    def longest_total(self) -> timedelta:
+        """Return how long all its waits take together at most."""
+        total = sum(self.waits(), timedelta())
+        return total if self.budget is None else min(total, self.budget)
 
 
 def resolve_retry(action: Retry | None, workflow: Retry | None, *, retries: int, backoff: Backoff) -> RetryPolicy:
@@ -233,7 +241,8 @@ def decide_retry(
         return NoRetry(f"errors of class {failure.error_class} are not retried")
     if failure.maybe_done and not policy.retry_unsafe:
         return NoRetry("it may have arrived, and retryUnsafe is false")
-    wait = policy.backoff.bound(used + 1)
+    # By its own failures, also where it shares the retries: that others have failed says nothing of what it waits for.
+    wait = policy.backoff.bound(failed_before + 1)
     if policy.backoff.jitter == "full":
         wait *= uniform
     if failure.retry_after is not None and math.isfinite(failure.retry_after):

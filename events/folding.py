@@ -8,11 +8,13 @@ from domain.execution import (
     Cause,
     Ended,
     Execution,
+    Restart,
+    Restarted,
     Status,
     admit,
 )
 from domain.instants import instant
-from events.records import ActionResult, ExecutionEnded, ExecutionRequest
+from events.records import ActionResult, ExecutionEnded, ExecutionRequest, RestartRecord
 from events.topics import partition_of
 
 
@@ -71,6 +73,8 @@ def ended_record(execution: Execution) -> ExecutionEnded:
         epoch=execution.epoch,
         attempt=execution.attempt,
         lost_attempts=execution.lost,
+        restarts=_restart_records(execution),
+        cut_off_since=execution.cut_off_since,
         retries_left=execution.retries_left,
         total_actions=execution.total_actions,
         recorded=len(execution.results),
@@ -98,12 +102,42 @@ def request_record(execution: Execution) -> ExecutionRequest:
         requested_at=execution.requested_at,
         due_at=execution.due_at,
         lost_attempts=execution.lost or None,
+        restarts=_restart_records(execution),
         recorded=len(execution.results) if execution.epoch > 1 else None,
         started_at=execution.started_at,
         deadline=execution.deadline,
         input=None if execution.input is None else dict(execution.input),
         origin_id=execution.origin_id,
         carried=_carried(execution),
+    )
+
+
+def _restart_records(execution: Execution) -> list[RestartRecord] | None:
+    records: list[RestartRecord] = []
+    for restart in execution.restarts:
+        record: RestartRecord = {
+            "at": restart.at, "why": restart.why.value, "attempt": restart.attempt, "index": restart.index,
+        }  # fmt: skip
+        if restart.runner is not None:
+            record["runner"] = restart.runner
+        if restart.since is not None:
+            record["since"] = restart.since
+        records.append(record)
+    return records or None
+
+
+def restarts_of(record: ExecutionRequest | ExecutionEnded) -> tuple[Restarted, ...]:
+    """Return the restarts that a record tells."""
+    return tuple(
+        Restarted(
+            at=instant(each["at"]),
+            why=Restart(each["why"]),
+            attempt=each["attempt"],
+            index=each["index"],
+            runner=each.get("runner"),
+            since=instant(each["since"]) if "since" in each else None,
+        )
+        for each in record.restarts or ()
     )
 
 

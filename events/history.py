@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from domain.execution import ActionOutcome, Admission, Cause, Execution, Status, admit, apply, carry_over
 from domain.instants import instant
-from events.folding import ended_transition, requested_execution, result_transition
+from events.folding import ended_transition, requested_execution, restarts_of, result_transition
 from events.records import ActionResult, Event, ExecutionEnded, ExecutionRequest
 from events.topics import partition_of
 
@@ -153,6 +153,7 @@ def _handed_out(before: Execution | None, request: ExecutionRequest, carried: Ma
         seq=0,
         attempt=request.attempt,
         lost=request.lost_attempts or 0,
+        restarts=restarts_of(request),
         retries_left=request.retries_left,
         requested_at=request.requested_at and instant(request.requested_at),
         started_at=instant(request.started_at) if request.started_at else execution.started_at,
@@ -193,11 +194,14 @@ def _ended(
         epoch=execution.epoch if end.epoch is None else end.epoch - 1,  # the end itself raises it
         attempt=execution.attempt if end.attempt is None else end.attempt,
         lost=execution.lost if end.lost_attempts is None else end.lost_attempts,
+        restarts=execution.restarts if end.restarts is None else restarts_of(end),
         retries_left=execution.retries_left if end.retries_left is None else end.retries_left,
         started_at=instant(end.started_at) if end.started_at else execution.started_at,
     )
     known = len(execution.results) == (len(execution.results) if end.recorded is None else end.recorded)
-    return apply(execution, ended_transition(end)), known
+    ended = apply(execution, ended_transition(end))
+    # That a run was begun stands in no record until its first result.
+    return replace(ended, cut_off_since=end.cut_off_since and instant(end.cut_off_since)), known
 
 
 def _admission(

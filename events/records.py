@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any, Literal, Optional
 
 import faust
+from pydantic import AwareDatetime
+from typing_extensions import NotRequired, TypedDict
 
 
 class Event(faust.Record, abstract=True, include_metadata=False, serializer="json"):
@@ -37,6 +39,17 @@ class Event(faust.Record, abstract=True, include_metadata=False, serializer="jso
         return __init__
 
 
+class RestartRecord(TypedDict):
+    """An execution was handed out again, for another reason than a retry or a delay."""
+
+    at: AwareDatetime
+    why: str  # lost, handed-back, unclaimed or released
+    attempt: int
+    index: int  # of the step that it goes on with
+    runner: NotRequired[str]  # that was interrupted
+    since: NotRequired[AwareDatetime]  # when it had come to the step, or last went on with it, where it was interrupted
+
+
 class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     """Asks the runners for one execution of a workflow; key: workflow_id.
 
@@ -60,6 +73,7 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     carried: Optional[int] = None  # how many results were taken over from it: those actions are not run
     # Where the execution stood when it was handed out anew; None: as in the beginning.
     lost_attempts: Optional[int] = None
+    restarts: Optional[list[RestartRecord]] = None  # the last ones, this one included
     recorded: Optional[int] = None  # results recorded so far
     started_at: Optional[datetime] = None
     deadline: Optional[datetime] = None
@@ -112,6 +126,8 @@ class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):
     epoch: Optional[int] = None
     attempt: Optional[int] = None
     lost_attempts: Optional[int] = None
+    restarts: Optional[list[RestartRecord]] = None  # as in the request
+    cut_off_since: Optional[datetime] = None  # a runner was at a step: when it had come to it, or last went on with it
     retries_left: Optional[int] = None
     total_actions: Optional[int] = None
     recorded: Optional[int] = None  # results recorded until then

@@ -8,7 +8,7 @@ generated from the record's annotations checks the bytes. It never raises: what 
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, Optional, Union, cast, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Optional, Union, cast, get_args, get_origin, get_type_hints
 
 import orjson
 from faust import Schema
@@ -48,7 +48,7 @@ def _shape(record: type[Event]) -> Any:
 
 def _checked(hint: Any) -> Any:
     """Return the type that a field is checked as: instants have an offset, and a million mistakes in a list are one."""
-    if get_origin(hint) is list:
+    if any(get_origin(part) is list for part in (hint, *get_args(hint))):
         return Annotated[hint, FailFast()]
     return {datetime: AwareDatetime, Optional[datetime]: Optional[AwareDatetime]}.get(hint, hint)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from domain.execution import TERMINAL, ActionOutcome, Cause, Execution, Status
+from domain.execution import TERMINAL, ActionOutcome, Cause, Execution, Restart, Restarted, Status
 from domain.instants import to_millis
 
 Document = dict[str, Any]
@@ -17,9 +17,9 @@ Document = dict[str, Any]
 ENDED = "ended"  # the stage of what is to be moved
 
 _FIELDS = (
-    "attempt", "created_at", "deadline", "due_at", "epoch", "finished_at", "last_failed_action", "lock_key", "lost",
-    "origin_id", "owner", "reason", "requested_at", "resumed_at", "retries_left", "seq", "shard", "started_at",
-    "total_actions", "version", "wake_at", "workflow_id",
+    "attempt", "created_at", "cut_off_since", "deadline", "due_at", "epoch", "finished_at", "last_failed_action",
+    "lock_key", "lost", "origin_id", "owner", "reason", "requested_at", "resumed_at", "retries_left", "seq", "shard",
+    "started_at", "total_actions", "version", "wake_at", "workflow_id",
 )  # fmt: skip
 
 
@@ -32,6 +32,8 @@ def to_document(execution: Execution) -> Document:
             document[name] = value
     if execution.intents:
         document["intents"] = list(execution.intents)
+    if execution.restarts:
+        document["restarts"] = [_restart_document(restart) for restart in execution.restarts]
     if execution.input is not None:
         document["input"] = _json(execution.input)
     document["results"] = {key: _outcome_document(outcome) for key, outcome in execution.results.items()}
@@ -76,10 +78,20 @@ def from_document(document: Mapping[str, Any]) -> Execution:
         status=Status(document["status"]),
         cause=Cause(document["cause"]),
         intents=tuple(document.get("intents", ())),
+        restarts=tuple(Restarted(**{**each, "why": Restart(each["why"])}) for each in document.get("restarts", ())),
         results={key: _outcome(entry) for key, entry in document.get("results", {}).items()},
         input=json.loads(document["input"]) if "input" in document else None,
         **{name: document[name] for name in _FIELDS if name in document},
     )
+
+
+def _restart_document(restart: Restarted) -> Document:
+    document = {"at": restart.at, "why": restart.why.value, "attempt": restart.attempt, "index": restart.index}
+    if restart.runner is not None:
+        document["runner"] = restart.runner
+    if restart.since is not None:
+        document["since"] = restart.since
+    return document
 
 
 def _outcome_document(outcome: ActionOutcome) -> Document:

@@ -100,7 +100,7 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         ("Workflow", f"{found.get('workflowId', '-')}, version {found.get('version', '-')}"),
         ("Status", state),
     ]
-    step = current_step(found)
+    step = step_words(found, "currentStep")
     if step:
         pairs.append(("At" if found.get("status") == "running" else "Next", step))
     if found.get("reason"):
@@ -122,30 +122,52 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         took = output.length(found.get("startedAt"), found["finishedAt"])
         pairs.append(("Finished", output.exact(found["finishedAt"], present) + (f", took {took}" if took != "-" else "")))
     output.facts(pairs)
-    outcomes = found.get("executedActions") or []
+    happened = events(found)
     previous_end = None
-    for attempt, group in groupby(outcomes, key=lambda outcome: outcome.get("attempt")):
+    for attempt, group in groupby(happened, key=lambda event: event.get("attempt")):
         done = list(group)
-        wait = f", {output.length(previous_end, done[0].get('startedAt'))} later" if previous_end else ""
+        wait = f", {output.length(previous_end, _began(done[0]))} later" if previous_end else ""
         title = (
             f"Attempt {output.printable(attempt)}{wait}"
             if attempt
             else "Done before, by the execution that this one takes up"
         )
         output.render(output.styled(f"\n{title}", "bold"))
-        for outcome in done:
-            show_outcome(outcome)
-        previous_end = done[-1].get("finishedAt") if attempt else None
-    if previous_end and found.get("resumedAt") and found.get("attempt") != outcomes[-1].get("attempt"):
+        for event in done:
+            show_event(event)
+        previous_end = (done[-1].get("finishedAt") or done[-1].get("at")) if attempt else None
+    if previous_end and found.get("resumedAt") and found.get("attempt") != happened[-1].get("attempt"):
         wait = output.length(previous_end, found["resumedAt"])
         output.render(output.styled(f"\nAttempt {output.printable(found.get('attempt'))}, {wait} later", "bold"))
         output.render(output.styled("  ").append_text(output.status(found.get("status"))))
     output.line(f"\n{_succeeded(found)} of {found.get('totalActions', '-')} actions succeeded.")
 
 
-def current_step(found: Mapping[str, Any]) -> str:
-    """Return the step that an open execution is at, or goes on with, as in ``action 2 of 3: charge``; empty if none."""
-    step = output.members(found, "currentStep")
+def events(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the outcomes of an execution, with its restarts before the outcomes of the steps that it went on with.
+
+    Where it was ended in a step, that comes last."""
+    every = [*(found.get("restarts") or ()), *(found.get("executedActions") or ())]
+    every.sort(key=lambda event: (event.get("attempt", 0), event.get("index", 0)))
+    step = step_words(found, "cutOff")
+    if step:
+        cut = {"why": "cut-off", "step": step, "since": found["cutOff"].get("since"), "at": found.get("finishedAt")}
+        every.append({**cut, "attempt": found.get("attempt")})
+    return every
+
+
+def is_outcome(event: Mapping[str, Any]) -> bool:
+    """Tell whether an event is what an attempt of an action did, rather than a restart."""
+    return "why" not in event
+
+
+def _began(event: Mapping[str, Any]) -> Any:
+    return event.get("startedAt") or event.get("since") or event.get("at")
+
+
+def step_words(found: Mapping[str, Any], name: str) -> str:
+    """Return a step of an execution, as in ``action 2 of 3: charge``: its currentStep, or cutOff; empty if none."""
+    step = output.members(found, name)
     if not step:
         return ""
     place = step.get("position", "?")
@@ -192,11 +214,48 @@ def _took(item: Mapping[str, Any], present: datetime) -> str:
     return output.length(item.get("startedAt"), end)
 
 
-def show_outcome(outcome: Mapping[str, Any], *, with_attempt: bool = False) -> None:
+def show_event(event: Mapping[str, Any], *, with_attempt: bool = False) -> None:
+    """Write what one attempt of an action did, or why it was handed to the runners again."""
+    if is_outcome(event):
+        _show_outcome(event, with_attempt=with_attempt)
+        return
+    line = output.styled(_prefix(event, with_attempt=with_attempt)).append(_WHY.get(event["why"], "restarted"), "yellow")
+    output.render(line.append(output.printable(f"  {_in_words(event)}"), "none"))
+
+
+_WHY = {
+    "lost": "interrupted",
+    "handed-back": "interrupted",
+    "unclaimed": "handed out again",
+    "released": "queued",
+    "cut-off": "cut off",
+}
+
+
+def _in_words(event: Mapping[str, Any]) -> str:
+    took = output.length(event.get("since"), event.get("at"))
+    if event["why"] == "cut-off":
+        return f"{event['step']}, under way for {took}; it may have been done"
+    # After it had come to the step: when its runner was lost nobody knows, only when that was noticed.
+    later = f" {took} later," if event.get("since") else ""
+    runner = f"runner {event['runner']}" if event.get("runner") else "its runner"
+    words = {
+        "lost": f"{runner} was lost; it went on{later}",
+        "handed-back": f"{runner} handed it back; it went on{later}",
+        "unclaimed": "no runner had taken it;",
+        "released": "its turn came",
+    }.get(event["why"], f"{event['why']};")
+    return f"{words} at {output.exact(event.get('at'), output.now())}"
+
+
+def _prefix(event: Mapping[str, Any], *, with_attempt: bool) -> str:
+    return f"[{output.printable(event.get('attempt') or 'before')}] " if with_attempt else "  "
+
+
+def _show_outcome(outcome: Mapping[str, Any], *, with_attempt: bool = False) -> None:
     """Write what one attempt of an action did."""
     took = output.length(outcome.get("startedAt"), outcome.get("finishedAt"))
-    attempt = outcome.get("attempt") or "before"
-    head = output.styled(f"[{output.printable(attempt)}] " if with_attempt else "  ")
+    head = output.styled(_prefix(outcome, with_attempt=with_attempt))
     head.append_text(output.status(outcome.get("status")))
     output.render(head.append(f"  {output.printable(outcome.get('actionId', '-'))}", "bold").append(f"  {took}", "dim"))
     for log in outcome.get("logs") or ():

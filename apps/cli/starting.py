@@ -9,7 +9,7 @@ import typer
 from apps.cli import output, waiting
 from apps.cli.client import Client
 from apps.cli.errors import ExitCode
-from apps.cli.executions import OPEN, current_step, show_execution, show_outcome, unknown
+from apps.cli.executions import OPEN, events, is_outcome, show_event, show_execution, step_words, unknown
 from apps.cli.options import Format
 
 QUEUED = "It is queued: it runs when the execution that is open has ended."
@@ -75,15 +75,15 @@ def follow(client: Client, execution_id: str, form: Format, *, timeout: float | 
 
 def show_new(found: dict[str, Any], shown: set[tuple[Any, Any]], form: Format) -> None:
     """Write the results of an execution that are not among those ``shown``."""
-    for outcome in found.get("executedActions") or ():
-        key = (outcome.get("attempt"), outcome.get("actionId"))
+    for event in events(found):
+        key = (event.get("attempt"), event.get("actionId") or event.get("at"))
         if key in shown:
             continue
         shown.add(key)
         if form is Format.TABLE:
-            show_outcome(outcome, with_attempt=True)
-        else:
-            output.item(outcome, form)
+            show_event(event, with_attempt=True)
+        elif is_outcome(event):
+            output.item(event, form)
 
 
 def what_next(found: dict[str, Any]) -> str:
@@ -113,5 +113,5 @@ def _state(found: dict[str, Any]) -> str:
         due = output.relative(found["nextAttemptAt"], output.now())
         words = f"{failed} failed, next attempt" if failed else "it waits and goes on"
         return f"{words} {due if due.startswith('in') else 'now'}"
-    step = current_step(found)
+    step = step_words(found, "currentStep")
     return f"{found.get('status')}, attempt {found.get('attempt', 1)}" + (f", {step}" if step else "")

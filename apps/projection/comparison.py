@@ -17,7 +17,7 @@ IDENTITY: Final = (
 )  # fmt: skip
 STANDING: Final = (
     "status", "epoch", "seq", "attempt", "lost", "retries_left", "lock_key", "last_failed_action", "reason",
-    "requested_at", "started_at", "finished_at", "wake_at", "owner",
+    "requested_at", "started_at", "finished_at", "wake_at", "owner", "restarts", "cut_off_since",
 )  # fmt: skip
 MARKED: Final = frozenset({"status", "requested_at", "started_at", "owner"})
 """What a start mark changes."""

@@ -248,7 +248,7 @@ class Intake:
         return found if found and (found.status, found.epoch, found.owner, found.seq) == ours else None
 
     def _start(self, ticket: Ticket, execution: Execution, definition: WorkflowDefinition, *, marked: bool) -> None:
-        run = _run_of(execution)
+        run = run_of(execution)
         self.followed.begin(execution)
         self.metrics.starts_by("claimed" if marked else "certain").inc()
         self.runs.start_run(
@@ -317,7 +317,7 @@ def _appended_at(message: Message) -> datetime:
     return stamp(message) if message.timestamp_type == _LOG_APPEND_TIME else now()
 
 
-def _run_of(execution: Execution) -> Run:
+def run_of(execution: Execution) -> Run:
     """Return what is left to run of an execution that has just been started."""
     recorded = bool(execution.results)
     return Run(
@@ -329,7 +329,7 @@ def _run_of(execution: Execution) -> Run:
         retries_left=execution.retries_left,
         resume_index=execution.resume_index if recorded else 0,
         cause=execution.cause.value,
-        failures=execution.failures if recorded else {},
+        failures=execution.failures if recorded or execution.restarts else {},
         started_at=execution.started_at or now(),
         recorded=len(execution.results),
         deadline=execution.deadline,

@@ -121,12 +121,48 @@ class CurrentStep(Shown):
     action_id: str
 
 
+class RestartShown(Shown):
+    """An execution was handed to the runners again, for another reason than a retry or a delay, and went on with a step.
+
+    What it was interrupted in may have been done, and is done again under the same Idempotency-Key.
+    """
+
+    at: datetime
+    why: Literal["lost", "handed-back", "unclaimed", "released"] = Field(
+        description="lost: its runner died, or its run broke off; handed-back: its runner was stopped, or had lost sight of"
+        " it; unclaimed: no runner had taken it; released: it had waited in line (overlap queue), and its turn came."
+    )
+    attempt: int
+    index: int = Field(description="Of the step that it went on with, as in executedActions.")
+    runner: str | None = Field(default=None, description="The one that was interrupted, where that is known.")
+    since: datetime | None = Field(
+        default=None,
+        description="When it had come to that step, or last went on with it; only where it was interrupted.",
+    )
+
+
+class CutOff(CurrentStep):
+    """The step that a runner was at when an execution was cancelled, timed out or given up; it may have been done."""
+
+    since: datetime = Field(description="When it had come to that step, or last went on with it.")
+
+
 class ExecutionInFull(ExecutionSummary):
     """An execution with every attempt of every action."""
 
     input: dict[str, JsonValue] | None = Field(default=None, description="Only where one was given.")
+    epoch: int = Field(
+        description="Rises whenever it is handed to the runners, begun by one, or ended otherwise than by its actions; a"
+        " request carries that of its run as Workflow-Epoch."
+    )
+    restarts: list[RestartShown] | None = Field(
+        default=None, description="The last 20, oldest first; only where there are any."
+    )
     current_step: CurrentStep | None = Field(
         description="The step that it runs, or unless it is running the one that it begins or goes on with; null at the end."
+    )
+    cut_off: CutOff | None = Field(
+        default=None, description="Only where it was cancelled, timed out or given up while a runner was at a step."
     )
     executed_actions: list[Outcome] = Field(description="In the order they were run.")
 

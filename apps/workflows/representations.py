@@ -10,7 +10,7 @@ from apps.workflows.backfills import SHOWN, Plan
 from domain import flow
 from domain.access import Token
 from domain.backfill import Backfill
-from domain.execution import CARRIED, ActionOutcome, Execution, Status
+from domain.execution import CARRIED, ActionOutcome, Execution, Restarted, Status
 from domain.instants import MILLISECOND, written
 from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
@@ -50,10 +50,10 @@ def workflow_in_full(stored: Workflow, holder: Execution | None, latest: Executi
 
 
 def retry_schedule(definition: WorkflowDefinition) -> dict[str, Any]:
-    """Return the waits in seconds that the retry policies come to: the workflow's, and those of actions that differ."""
+    """Return the waits in seconds that the retry policies come to: the workflow's, and those of steps that differ."""
     own = {
         action.action_id: _schedule(definition.retry_policy(action))
-        for action in definition.actions
+        for action in definition.steps
         if action.retry is not None
     }
     return {**_schedule(definition.retry_policy()), "actions": own}
@@ -64,7 +64,7 @@ def _schedule(policy: RetryPolicy) -> dict[str, Any]:
     return {
         "attempts": len(waits) + 1,
         "longestWaits": waits,
-        "longestTotal": sum(waits),
+        "longestTotal": policy.longest_total().total_seconds(),
         "jitter": policy.backoff.jitter,
         "budget": policy.budget.total_seconds() if policy.budget else None,
     }
@@ -132,23 +132,38 @@ def execution(found: Execution) -> dict[str, Any]:
 
 
 def execution_in_full(found: Execution, definition: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return an execution with every attempt of every action, in the order they were run, and the step it is at.
+    """Return an execution with every attempt of every action, in the order they were run, and the step it is or was at.
 
-    ``definition`` is the one that it runs, as it is stored; only of an open execution is it needed.
+    ``definition`` is the one that it runs, as it is stored; it is needed only where :func:`stands_at_a_step`.
     """
     return {
         **execution(found),
         **({} if found.input is None else {"input": dict(found.input)}),
-        "currentStep": None if definition is None else _current_step(found, definition),
+        "epoch": found.epoch,
+        **({"restarts": [_restart(each) for each in found.restarts]} if found.restarts else {}),
+        "currentStep": _next_step(found, definition) if found.status.is_open else None,
+        **_cut_off(found, definition),
         "executedActions": [_outcome(outcome) for outcome in found.ordered_results],
     }
 
 
-def _current_step(found: Execution, definition: Mapping[str, Any]) -> dict[str, Any] | None:
+def stands_at_a_step(found: Execution) -> bool:
+    """Tell whether an execution is at a step, or was when it was ended."""
+    return found.status.is_open or found.cut_off_since is not None
+
+
+def _cut_off(found: Execution, definition: Mapping[str, Any] | None) -> dict[str, Any]:
+    step = None if found.cut_off_since is None else _next_step(found, definition)
+    return {} if step is None else {"cutOff": {**step, "since": instant(found.cut_off_since)}}
+
+
+def _next_step(found: Execution, definition: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if definition is None:
+        return None
     # Read from the document, not from a model: of a kind of action that only the runners know there is none here.
     lists = {name: definition.get(stored) or () for name, stored in _STEPS.items()}
     plan = flow.Plan(*(len(steps) for steps in lists.values()))
-    if not found.status.is_open or found.resume_index >= plan.total:
+    if found.resume_index >= plan.total:
         return None
     name, index = plan.list_of(found.resume_index)
     return {"list": name, "position": index + 1, "actionId": lists[name][index]["action_id"]}
@@ -256,6 +271,17 @@ def _outcome(outcome: ActionOutcome) -> dict[str, Any]:
     if outcome.continued:
         shown["continued"] = True
     return shown
+
+
+def _restart(restart: Restarted) -> dict[str, Any]:
+    return {
+        "at": instant(restart.at),
+        "why": restart.why.value,
+        "attempt": restart.attempt,
+        "index": restart.index,
+        **({} if restart.runner is None else {"runner": restart.runner}),
+        **({} if restart.since is None else {"since": instant(restart.since)}),
+    }
 
 
 def token(stored: Token) -> dict[str, Any]:

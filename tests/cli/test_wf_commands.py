@@ -225,6 +225,52 @@ async def test_execution_shows_the_wait_before_an_attempt_of_which_nothing_has_e
     assert "Attempt 2, 5.0s later\n  running\n" in result.out
 
 
+async def test_execution_shows_what_interrupted_it_and_what_it_waited_for(api: FakeApi, wf: Run) -> None:
+    now = datetime.now(timezone.utc)
+    outcomes = [
+        outcome("call", "failed", startedAt=seconds_ago(60, now), finishedAt=seconds_ago(59, now)),
+        outcome("call", "ok", attempt=2, startedAt=seconds_ago(41, now), finishedAt=seconds_ago(40, now)),
+    ]
+    restarts = [
+        {"at": seconds_ago(61, now), "why": "released", "attempt": 1, "index": 0},
+        {
+            "at": seconds_ago(42, now), "why": "lost", "attempt": 2, "index": 0, "runner": "host-1-ab",
+            "since": seconds_ago(57, now),
+        },
+        {"at": seconds_ago(30, now), "why": "unclaimed", "attempt": 2, "index": 1},
+        {"at": seconds_ago(20, now), "why": "handed-back", "attempt": 2, "index": 1, "since": seconds_ago(25, now)},
+    ]  # fmt: skip
+    api.executions[execution_id(1)] = execution(
+        1, "nightly", "ok", attempt=2, totalActions=2, executedActions=outcomes, restarts=restarts
+    )
+    shown = " ".join((await wf("execution", execution_id(1))).out.split())
+    places = [
+        shown.index(words)
+        for words in (
+            "Attempt 1 queued its turn came at 20",
+            "failed call",
+            "Attempt 2, 2.0s later interrupted runner host-1-ab was lost; it went on 15s later, at 20",
+            "ok call",
+            "handed out again no runner had taken it; at 20",
+            "interrupted its runner handed it back; it went on 5.0s later, at 20",
+        )
+    ]
+    assert places == sorted(places)
+    logs = (await wf("logs", execution_id(1))).out
+    assert "[2] interrupted  runner host-1-ab was lost" in logs
+    as_json = (await wf("logs", execution_id(1), "--json")).out
+    assert "why" not in as_json
+
+
+async def test_execution_shows_in_which_step_it_was_cut_off(api: FakeApi, wf: Run) -> None:
+    now = datetime.now(timezone.utc)
+    step = {"list": "actions", "position": 1, "actionId": "charge", "since": seconds_ago(9, now)}
+    found = {"cutOff": step, "totalActions": 2, "finishedAt": seconds_ago(1, now), "executedActions": []}
+    api.executions[execution_id(1)] = execution(1, "nightly", "cancelled", **found)
+    shown = (await wf("execution", execution_id(1))).out
+    assert "Attempt 1\n  cut off  action 1 of 2: charge, under way for 8.0s; it may have been done\n" in shown
+
+
 TELL = outcome("tell", "ok", index=2)
 RETRIED = [outcome("charge", "failed", index=1), outcome("charge", "ok", attempt=2, index=1)]
 

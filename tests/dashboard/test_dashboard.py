@@ -95,9 +95,13 @@ async def test_cancel(page, stack, api, target, workflow_id):
     await api.create(workflow_id, [call(target, workflow_id, "?hold=1")])
     execution_id = await api.trigger(workflow_id)
     await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await expect(page.locator(".head").get_by_text("Running")).to_be_visible()
     await page.get_by_role("button", name="Cancel").press("Enter")
     await page.get_by_role("button", name="Cancel the execution").press("Enter")
     await expect(page.locator(".head").get_by_text("Cancelled")).to_be_visible()
+    await expect(page.locator(".wait", has_text="Cut off")).to_contain_text(
+        re.compile("had been under way for .* It may have")
+    )
     # The button is gone: whoever uses the keyboard goes on from beside it.
     await expect(page.get_by_role("heading", level=1)).to_be_focused()
     assert (await api.execution(execution_id))["status"] == "cancelled"

@@ -1,6 +1,7 @@
 """One execution on the dashboard: every kind of step, what was sent and answered, why it was tried again."""
 
 import re
+import signal
 
 import pytest
 from playwright.async_api import expect
@@ -85,6 +86,27 @@ async def test_why_it_is_tried_again(page, stack, api, target, workflow_id):
     await expect(page.get_by_text("because flaky failed. Retry 2 of 4, after a wait of 2 s")).to_be_visible()
     await expect(page.get_by_role("status").get_by_text("Succeeded")).to_be_visible()
     await expect(page.get_by_text(re.compile("^1 action in .*, at attempt 3"))).to_be_visible()
+
+
+async def test_what_interrupted_it(page, stack, api, target, workflow_id):
+    await api.create(workflow_id, [log("first", "hello"), call("held", target, workflow_id, "?hold=1")])
+    execution_id = await api.trigger(workflow_id)
+
+    async def held_up():
+        return target.count(workflow_id) == 1 and len((await api.execution(execution_id))["executedActions"]) == 1
+
+    await until(held_up, "the second action is under way and the first is recorded")
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    stack.children["runner"].kill(signal.SIGKILL)
+    told = page.locator(".wait", has_text="Interrupted")
+    await expect(told).to_contain_text(re.compile(r"Runner .* was lost. It went on [\d.]+ (ms|s) later"))
+    target.release.set()
+    await expect(page.get_by_role("status").get_by_text("Succeeded")).to_be_visible()
+    await expect(page.get_by_text(re.compile("^2 actions in .*, interrupted once"))).to_be_visible()
+    await expect(told).to_have_count(1)
+    await expect(page.locator("li", has=page.locator(".step-name", has_text="first")).locator(".wait")).to_have_count(1)
+    await expect(page.get_by_role("img", name=re.compile("Timeline: .*Interrupted; it went on"))).to_be_visible()
+    await stack.children["runner"].wait_ready()
 
 
 async def test_a_step_with_attempts_of_its_own_leaves_the_retries_of_the_execution_alone(

@@ -7,14 +7,17 @@ from hypothesis import strategies as st
 
 from domain.execution import (
     OPEN,
+    RESTARTS_KEPT,
     TERMINAL,
     ActionFinished,
     ActionOutcome,
     Admission,
     Cause,
     Ended,
+    Failures,
     Reissued,
     Restart,
+    Restarted,
     Status,
     admit,
     apply,
@@ -89,6 +92,66 @@ def test_what_waits_for_a_retry_cannot_be_woken_and_what_is_delayed_cannot_be_re
     delayed = apply(admitted(), finished(0, Status.WAITING, wake_at=at(9)))
     assert apply(delayed, Reissued("e", "w", epoch=2, at=at(9), why=Restart.RETRY)) == delayed
     assert apply(delayed, Reissued("e", "w", epoch=2, at=at(9), why=Restart.WOKEN)).attempt == 1
+
+
+def test_what_was_interrupted_is_told_and_retries_and_delays_are_not():
+    execution = apply(admitted(), finished(0, Status.RUNNING))
+    lost = apply(execution, Reissued("e", "w", epoch=2, at=at(12), why=Restart.LOST))
+    interrupted = Restarted(at(12), Restart.LOST, attempt=1, index=1, runner="r", since=at(1))
+    assert lost.restarts == (interrupted,)
+    again = apply(lost, Reissued("e", "w", epoch=3, at=at(20), why=Restart.UNCLAIMED))
+    assert again.restarts == (interrupted, Restarted(at(20), Restart.UNCLAIMED, attempt=1, index=1))
+    taken = claim(again, 3, "r2", at(21))
+    assert taken is not None
+    failed = apply(taken, finished(1, Status.WAITING, epoch=4, ok=False, wake_at=at(30)))
+    retried = apply(failed, Reissued("e", "w", epoch=5, at=at(30)))
+    taken = claim(retried, 5, "r3", at(31))
+    assert taken is not None
+    assert taken.restarts == again.restarts
+    stopped = apply(taken, Reissued("e", "w", epoch=7, at=at(40), why=Restart.HANDED_BACK))
+    assert stopped.restarts[-1] == Restarted(at(40), Restart.HANDED_BACK, attempt=2, index=1, runner="r3", since=at(30))
+
+
+def test_each_interruption_tells_since_when_its_runner_was_at_the_step_and_retries_count_from_the_first():
+    execution = apply(admitted(), finished(0, Status.RUNNING))
+    for seconds in (10, 22):
+        lost = apply(execution, Reissued("e", "w", execution.epoch + 1, at(seconds), Restart.LOST))
+        execution = claim(lost, lost.epoch, "r2", at(seconds))
+        assert execution is not None
+    assert [(each.since, each.at) for each in execution.restarts] == [(at(1), at(10)), (at(10), at(22))]
+    assert execution.failures == {1: Failures(0, at(1))}
+    ended = apply(execution, Ended("e", "w", Status.CANCELLED, "stop", at(30)))
+    assert ended.cut_off_since == at(22)
+
+
+def test_what_waited_in_line_tells_when_its_turn_came():
+    queued = replace(admitted(), status=Status.QUEUED, lock_key="w#1")
+    released = apply(queued, Reissued("e", "w", epoch=2, at=at(7), why=Restart.RELEASED))
+    assert released.restarts == (Restarted(at(7), Restart.RELEASED, attempt=1, index=0),)
+    assert released.failures == {}
+
+
+def test_a_run_that_broke_off_before_its_start_was_noted_tells_no_beginning():
+    lost = apply(admitted(), Reissued("e", "w", epoch=2, at=at(1), why=Restart.LOST))
+    assert lost.restarts == (Restarted(at(1), Restart.LOST, attempt=1, index=0),)
+
+
+def test_the_last_restarts_are_kept():
+    execution = admitted()
+    for number in range(2, RESTARTS_KEPT + 5):
+        execution = apply(execution, Reissued("e", "w", epoch=number, at=at(number), why=Restart.UNCLAIMED))
+    assert [each.at for each in execution.restarts] == [at(number) for number in range(5, RESTARTS_KEPT + 5)]
+
+
+def test_an_action_first_began_when_it_was_interrupted():
+    """So that the budget of its retries counts from there, and its attempts do not."""
+    execution = apply(admitted(), finished(0, Status.RUNNING))
+    execution = apply(execution, Reissued("e", "w", epoch=2, at=at(60), why=Restart.LOST))
+    assert execution.failures == {1: Failures(0, at(1))}
+    taken = claim(execution, 2, "r2", at(60))
+    late = finished(1, Status.WAITING, epoch=3, ok=False, wake_at=at(99))
+    late = replace(late, outcome=replace(late.outcome, started_at=at(61), finished_at=at(62)))
+    assert apply(taken, late).failures == {1: Failures(1, at(1))}
 
 
 def test_a_request_is_claimed_once():

@@ -58,7 +58,7 @@ def test_a_used_up_budget_is_the_end():
 def test_without_jitter_the_whole_bound_is_waited():
     short_form = policy(retries=3, backoff={"base": "2s", "jitter": "none"})
     waits, left = [], 3
-    while isinstance(decision := decide(short_form, left=left), RetryDecision):
+    while isinstance(decision := decide(short_form, left=left, failed_before=len(waits)), RetryDecision):
         waits.append(wait(decision))
         left = decision.retries_left
     assert waits == [2, 4, 8]
@@ -134,6 +134,29 @@ def test_no_retry_begins_after_the_budget():
     assert wait(decide(tight, started=FAILED_AT - timedelta(seconds=6))) == 4
     assert "budget" in decide(tight, started=FAILED_AT - timedelta(seconds=7)).why
     assert [wait.total_seconds() for wait in tight.waits()] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("word", "retry", "waits", "total"),
+    [
+        ("no budget", {"jitter": "none"}, [1, 2, 4], 7),
+        ("one that just fits", {"jitter": "none", "budget": "4s"}, [1, 2], 3),
+        ("one that would begin at its very end", {"jitter": "none", "budget": "3s"}, [1], 1),
+        ("short random waits may fit, long ones cannot", {"budget": "3s"}, [1, 2, 3], 3),
+    ],
+)
+def test_the_waits_that_are_shown_are_those_that_the_budget_leaves(word, retry, waits, total):
+    shown = policy(retry=retry)
+    assert [wait.total_seconds() for wait in shown.waits()] == waits
+    assert shown.longest_total().total_seconds() == total
+
+
+@pytest.mark.parametrize("own", [{"initial": "5s"}, {}])
+def test_the_wait_grows_with_the_failures_of_the_action_also_where_it_shares_the_retries(own):
+    shared = policy(own, retry={"attempts": 6, "initial": "5s", "jitter": "none"})
+    assert wait(decide(shared, left=2)) == 5
+    assert wait(decide(shared, left=1, failed_before=1)) == 10
+    assert decide(shared, left=0, failed_before=2) == NoRetry("no retries are left")
 
 
 def test_an_action_takes_from_the_workflow_what_it_does_not_say():

@@ -58,6 +58,11 @@ async def test_a_killed_runner_is_replaced_and_resumes_at_the_interrupted_action
     execution = await api.finished(execution_id)
     assert execution["status"] == "ok"
     assert (target.count(before), target.count(held)) == (1, 2)
+    # The receiver got two requests of one attempt: it is told why.
+    first, second = execution["executedActions"]
+    (lost,) = execution["restarts"]
+    assert (lost["why"], lost["attempt"], lost["index"], lost["since"]) == ("lost", 1, 1, first["finishedAt"])
+    assert lost["runner"] and lost["since"] < lost["at"] <= second["startedAt"]
     await stack.children["runner"].wait_ready()
 
 
@@ -98,7 +103,9 @@ async def test_a_stopped_runner_hands_back_what_it_cannot_finish(stack, api, tar
         child = stack.children["runner"]
         await child.stop()
         target.release.set()
-        assert (await api.finished(execution_id))["status"] == "ok"
+        execution = await api.finished(execution_id)
+        assert execution["status"] == "ok"
+        assert [(each["why"], each["index"]) for each in execution["restarts"]] == [("handed-back", 0)]
         await child.start()
         await child.wait_ready()
     finally:

@@ -14,6 +14,7 @@ from events.records import (
     ExecutionEnded,
     ExecutionRequest,
     HolderEnded,
+    RestartRecord,
     WakeUp,
     WorkflowChanged,
 )
@@ -24,6 +25,8 @@ GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2026, 11, 24, 12, 0, 0, 123000, tzinfo=timezone.utc)
 DAWN = datetime(2026, 11, 3, 6, 0, tzinfo=timezone.utc)
 EXECUTION_ID = "019ab5d0-0000-7000-8000-000000000001"
+RELEASED: RestartRecord = {"at": DAWN, "why": "released", "attempt": 1, "index": 0}
+LOST: RestartRecord = {"at": NOON, "why": "lost", "attempt": 1, "index": 1, "runner": "host-1-ab", "since": DAWN}
 
 RECORDS: dict[str, Event] = {
     "execution-request": ExecutionRequest(
@@ -51,6 +54,16 @@ RECORDS: dict[str, Event] = {
     "execution-request-again": ExecutionRequest(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=3, version=2, cause="manual", attempt=1, retries_left=3,
         total_actions=2, lost=True, created_at=NOON, requested_at=NOON, lost_attempts=1, recorded=1, started_at=NOON,
+    ),
+    "execution-request-after-restarts": ExecutionRequest(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=5, version=2, cause="manual", attempt=1, retries_left=3,
+        total_actions=2, lost=True, created_at=NOON, requested_at=NOON, lost_attempts=1, recorded=1, started_at=NOON,
+        restarts=[RELEASED, LOST],
+    ),
+    "execution-ended-after-restarts": ExecutionEnded(
+        workflow_id="w", execution_id=EXECUTION_ID, ended="cancelled", at=NOON, reason="asked", version=2, cause="manual",
+        epoch=5, attempt=1, lost_attempts=1, retries_left=3, total_actions=2, recorded=1, created_at=NOON, started_at=NOON,
+        restarts=[LOST], cut_off_since=NOON,
     ),
     "action-result-of-a-restart": ActionResult(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=4, seq=1, version=2, runner="host-1-ab", attempt=1,
@@ -173,6 +186,8 @@ def test_a_record_of_mistakes_has_a_short_reason():
     ).encode()
     found = decoder(RECORDS["action-result"])(raw)
     assert found.reason.count("logs") == 1
+    found = Decoder(ExecutionRequest)(json.dumps({"workflow_id": "w", "restarts": [1] * 100_000}).encode())
+    assert found.reason.count("restarts") == 1
     assert len(found.reason) <= 2000
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.projection.comparison import IDENTITY, STANDING, differences
-from domain.execution import Admission, Cause, Ended, Execution, Restart, Status, admit, apply
+from domain.execution import Admission, Cause, Ended, Execution, Restart, Restarted, Status, admit, apply
 from domain.identifiers import execution_id
 from events.folding import ended_record
 from events.history import fold, origin_of
@@ -149,6 +149,28 @@ def test_a_life_whose_beginning_is_gone_is_not_complete(missing):
     assert not fold(order[missing:]).complete
 
 
+def test_an_end_tells_a_restart_that_was_never_published():
+    life = Life(Random(1), "w")
+    life.publish_request()
+    life.start_certainly_new()
+    life.mark(life.runs[0])
+    life.restart(Restart.LOST, published=False)
+    ended = apply(life.document, Ended(life.document.execution_id, "w", Status.CANCELLED, "asked", life.now))
+    assert [each.why for each in ended.restarts] == [Restart.LOST]
+    assert ended.cut_off_since is None, "no runner was at a step"
+    assert fold([*life.records, ended_record(ended)]).execution == ended
+
+
+def test_an_end_tells_in_what_it_was_cut_off_though_the_run_is_told_by_no_record():
+    life = Life(Random(1), "w")
+    life.publish_request()
+    life.start_certainly_new()
+    life.mark(life.runs[0])
+    ended = apply(life.document, Ended(life.document.execution_id, "w", Status.CANCELLED, "asked", life.now))
+    assert ended.cut_off_since == life.document.started_at
+    assert fold([*life.records, ended_record(ended)]).execution == ended
+
+
 def test_every_field_of_an_execution_is_compared():
     told_by_no_record = {
         "deadline",  # stands only while it is open, and changes nothing of what is compared
@@ -159,7 +181,7 @@ def test_every_field_of_an_execution_is_compared():
     assert {*IDENTITY, *STANDING, "results"} == {field.name for field in fields(Execution)} - told_by_no_record
 
 
-@pytest.mark.parametrize("field", ["status", "attempt", "finished_at", "reason", "results", "lost", "version"])
+@pytest.mark.parametrize("field", ["status", "attempt", "finished_at", "reason", "results", "lost", "restarts", "version"])
 def test_a_tampered_document_is_found(field):
     life = smooth(Random(3), "w", START)
     assert life.document.status is Status.OK
@@ -170,6 +192,7 @@ def test_a_tampered_document_is_found(field):
         "reason": "?",
         "results": {},
         "lost": 1,
+        "restarts": (Restarted(START, Restart.LOST, 1, 0),),
         "version": 7,
     }
     assert differences(fold(life.records).execution, replace(life.document, **{field: other[field]}))

@@ -1,6 +1,7 @@
 """What a failed attempt says of the execution, with its publisher replaced by a list."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from actions import registry
 from actions.registry import WorkflowDefinition
 from actions.running import Failed, Resources, Succeeded
-from apps.runner.attempts import Run, run_attempt
+from apps.runner.attempts import Run, now, run_attempt
+from apps.runner.intake import run_of
 from apps.runner.isolation import Isolation
-from domain.execution import Failures
+from domain.execution import Admission, Cause, Failures, Reissued, Restart, Status, admit, apply, claim
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
@@ -90,6 +92,24 @@ async def test_the_budget_counts_from_the_first_failed_attempt(outcomes):
     (result,) = await attempt(definition, retries_left=2, failures={0: Failures(1, LONG_AGO)}, number=2)
     assert result.execution_status == "failed"
     assert "budget" in result.reason
+
+
+@pytest.mark.parametrize(("budget", "status"), [("5s", "failed"), ("1h", "waiting")])
+async def test_the_budget_counts_from_before_a_runner_was_lost(outcomes, budget, status):
+    outcomes["a"] = Failed("timeout", "slow")
+    began = now() - timedelta(seconds=60)
+    asked = admit(
+        Admission(
+            execution_id="e", workflow_id="w", version=1, cause=Cause.MANUAL, created_at=began, retries_left=3,
+            total_actions=1, shard=0, lock_key="w",
+        )
+    )  # fmt: skip
+    running = replace(asked, status=Status.RUNNING, started_at=began, owner="r1")
+    lost = apply(running, Reissued("e", "w", 2, now(), Restart.LOST))
+    run = run_of(claim(lost, 2, "r2", now()))
+    definition = workflow({"type": "log", "message": "a"}, retry={"budget": budget})
+    (result,) = await attempt(definition, retries_left=run.retries_left, failures=run.failures)
+    assert result.execution_status == status
 
 
 @pytest.mark.parametrize("is_idempotent", [True, False])

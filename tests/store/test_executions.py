@@ -16,6 +16,7 @@ from domain.execution import (
     Cause,
     Ended,
     Restart,
+    Restarted,
     Status,
     admit,
     apply,
@@ -285,6 +286,9 @@ async def test_what_may_be_restarted(store, why, status, restarts):
     assert (answer is not None) == restarts
     if answer is not None:
         assert (answer.attempt, answer.lost) == (1, 1 if why is Restart.LOST else 0)
+        runner, since = ("r1", at(1)) if status == "running" else (None, None)
+        assert answer.restarts == (Restarted(at(2), why, 1, 0, runner, since),)
+        assert await store.executions.get(asked.execution_id) == answer
 
 
 async def test_an_end_is_untold_until_it_is_told(store):

@@ -10,7 +10,7 @@ import pytest
 
 from apps.workflows.app import WorkflowsApp
 from apps.workflows.ending import SOONEST_END
-from domain.execution import ActionFinished, ActionOutcome, Ended, Execution, Status
+from domain.execution import ActionFinished, ActionOutcome, Ended, Execution, Reissued, Restart, Status
 from tests.workflows.client import LOG, Client
 from tests.workflows.clock import START, Clock
 from tests.workflows.memory import MemoryStore
@@ -74,6 +74,7 @@ async def test_a_new_execution(api: Client) -> None:
         "reason": None,
         "originId": None,
         "totalActions": 2,
+        "epoch": 1,
         "currentStep": {"list": "actions", "position": 1, "actionId": "log-1"},
         "executedActions": [],
     }
@@ -127,6 +128,27 @@ async def test_an_execution_that_waits_for_its_retry(api: Client, store: MemoryS
     assert (await api.get("/workflows/a")).body["trigger"]["status"] == "pending"
 
 
+async def test_an_execution_tells_what_interrupted_it(api: Client, store: MemoryStore) -> None:
+    await api.create("a", actions=[LOG, LOG])
+    execution_id = await api.trigger("a")
+    assert "restarts" not in (await api.get(f"/executions/{execution_id}")).body
+    epoch = store.executions.start(execution_id, START).epoch
+    store.executions.apply(replace(succeeded(execution_id, epoch, 1), runner="host-1-ab"))
+    store.executions.apply(Reissued(execution_id, "a", epoch + 1, START + timedelta(seconds=20), Restart.LOST))
+    body = (await api.get(f"/executions/{execution_id}")).body
+    assert body["epoch"] == epoch + 1
+    assert body["restarts"] == [
+        {
+            "at": "2026-01-31T12:00:20.000Z",
+            "why": "lost",
+            "attempt": 1,
+            "index": 1,
+            "runner": "host-1-ab",
+            "since": "2026-01-31T12:00:01.000Z",
+        }
+    ]
+
+
 async def test_an_open_execution_tells_the_step_that_it_is_at(api: Client, store: MemoryStore) -> None:
     await api.create("a", actions=[LOG, LOG], onFailure=[LOG], **{"finally": [LOG]})
     execution_id = await api.trigger("a")
@@ -146,6 +168,16 @@ async def test_an_open_execution_tells_the_step_that_it_is_at(api: Client, store
     assert await step() == {"list": "finally", "position": 1, "actionId": "finally-log-1"}
     cancelled = await api.send("POST", f"/executions/{execution_id}/cancel")
     assert (cancelled.body["currentStep"], await step()) == (None, None)
+    cut_off = {"list": "finally", "position": 1, "actionId": "finally-log-1", "since": "2026-01-31T12:00:00.000Z"}
+    assert (await api.get(f"/executions/{execution_id}")).body["cutOff"] == cancelled.body["cutOff"] == cut_off
+
+
+async def test_an_execution_that_is_cancelled_while_it_waits_is_cut_off_in_nothing(api: Client, store: MemoryStore) -> None:
+    await api.create("a", actions=[LOG, LOG])
+    execution_id = await api.trigger("a")
+    epoch = store.executions.start(execution_id, START).epoch
+    store.executions.apply(failed(execution_id, epoch, 1, Status.WAITING))
+    assert "cutOff" not in (await api.send("POST", f"/executions/{execution_id}/cancel")).body
 
 
 async def history(api: Client, store: MemoryStore, clock: Clock) -> dict[str, str]:

@@ -36,12 +36,12 @@ from apps.workflows.repetition import Repeat
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.durations import Duration, duration_text, parse_duration
-from domain.execution import Status
+from domain.execution import Execution, Status
 from domain.identifiers import EXECUTION_ID_RULE, WORKFLOW_ID_PATTERN, is_execution_id
 from domain.inputs import BadInput
 from domain.instants import EPOCH, INSTANT_RULE, instant
 from domain.model import Model
-from store.interfaces import ExecutionFilter
+from store.interfaces import ExecutionFilter, Workflows
 
 
 def _is_written_out(text: str) -> str:
@@ -179,10 +179,7 @@ class OneExecution(Resource):
         )
         if found is None:
             raise UnknownExecution(execution_id)
-        definition = None
-        if found.status.is_open:
-            definition = await self.app.store.workflows.get_version(found.workflow_id, found.version)
-        return self.answer(representations.execution_in_full(found, definition))
+        return self.answer(await in_full(found, self.app.store.workflows))
 
 
 class Cancellation(Model):
@@ -220,7 +217,7 @@ class ExecutionCancel(Resource):
             publish=self.app.announce_end,
             now=self.app.clock(),
         )
-        return self.answer(representations.execution_in_full(cancelled, None))
+        return self.answer(await in_full(cancelled, self.app.store.workflows))
 
 
 class NoBody(Model):
@@ -314,6 +311,14 @@ VIEWS: Final[tuple[Any, ...]] = (Executions, OneExecution, ExecutionCancel, Exec
 def _check_id(execution_id: str) -> None:
     if not is_execution_id(execution_id):
         raise BadRequest("The address is not valid.", [FieldError("executionId", EXECUTION_ID_RULE)])
+
+
+async def in_full(found: Execution, workflows: Workflows) -> dict[str, Any]:
+    """Return what is shown of one execution; its definition is read where a step of it is to be named."""
+    definition = None
+    if representations.stands_at_a_step(found):
+        definition = await workflows.get_version(found.workflow_id, found.version)
+    return representations.execution_in_full(found, definition)
 
 
 def execution_address(execution_id: str) -> str:

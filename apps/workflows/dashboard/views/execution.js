@@ -153,6 +153,7 @@ export function execution(root, id) {
   function standing(found) {
     const kind = kindOf(found);
     const ran = new Set(found.executedActions.filter((each) => !each.carriedOver && each.status !== "skipped" && each.index < found.totalActions).map((each) => each.index)).size;
+    const interrupted = (found.restarts ?? []).filter((each) => each.since).length;
     switch (kind) {
       case "queued": return ["", "Waits to be run", found.status === "queued" ? "Another execution of this workflow is open; this one is next in line when that has ended." : "It is accepted and handed to the runners."];
       case "running": return ["accent", underWay(found), `Attempt ${found.attempt}; what it does appears below.`];
@@ -160,7 +161,7 @@ export function execution(root, id) {
         if (isDelayed(found)) return ["warn", ["Goes on ", time(found.nextAttemptAt, "until")], [newest(found).actionId, " waits until ", shortly(found.nextAttemptAt), "."]];
         return ["warn", ["Next attempt ", time(found.nextAttemptAt, "until"), afterIt(found)], found.reason];
       }
-      case "ok": return ["ok", ["Succeeded ", time(found.finishedAt)], `${plural(ran, "action")} in ${duration(Date.parse(found.finishedAt) - Date.parse(found.startedAt ?? found.createdAt))}${found.attempt > 1 ? `, at attempt ${found.attempt}` : ""}.`];
+      case "ok": return ["ok", ["Succeeded ", time(found.finishedAt)], `${plural(ran, "action")} in ${duration(Date.parse(found.finishedAt) - Date.parse(found.startedAt ?? found.createdAt))}${found.attempt > 1 ? `, at attempt ${found.attempt}` : ""}${interrupted ? `, interrupted ${interrupted === 1 ? "once" : `${interrupted} times`}` : ""}.`];
       case "failed": return ["bad", "Why it failed", found.reason ?? "Nothing was recorded."];
       case "skipped": return ["", "Why it was skipped", found.reason ?? "Another execution of the workflow was open."];
       default: return ["", "Why it ended", found.reason ?? "Nothing was recorded."];
@@ -193,14 +194,16 @@ export function execution(root, id) {
     return h("details", { class: "card pad given", key: "input" }, h("summary", null, "Input", h("span", { class: "quiet" }, ` ${Object.keys(found.input).slice(0, 6).join(", ")}`)), h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Input" }, JSON.stringify(found.input, null, 2)));
   }
 
+  const restartsAt = (found, place) => (found.restarts ?? []).filter((each) => each.attempt === place.attempt && each.index === place.index);
+
   // -- what happened ----------------------------------------------------------------------------------------------------
 
-  /** The outcomes by attempt, in order; each knows whether it is a delay. */
+  /** The outcomes by attempt, in order; each knows whether it is a delay, and when it began first where it was interrupted. */
   function attempts(found) {
     const groups = new Map();
     for (const each of found.executedActions) {
       if (!groups.has(each.attempt)) groups.set(each.attempt, []);
-      groups.get(each.attempt).push({ ...each, isDelay: state.steps.get(each.actionId)?.type === "delay" && each.status === "ok" });
+      groups.get(each.attempt).push({ ...each, isDelay: state.steps.get(each.actionId)?.type === "delay" && each.status === "ok", began: restartsAt(found, each).find((other) => other.since)?.since ?? each.startedAt });
     }
     return [...groups].sort(([one], [another]) => one - another);
   }
@@ -248,17 +251,32 @@ export function execution(root, id) {
     return passed("wait-now", Date.parse(found.resumedAt) - Date.parse(last.finishedAt), last.isDelay ? asSaid(last) : because(last, before));
   }
 
-  /** The steps of one attempt, under the names of their lists, with the waits of delays between them. */
-  function within(outcomes) {
+  /** Why it was handed to the runners again, for another reason than a retry or a delay. */
+  function restarted(each) {
+    const runner = each.runner ? `Runner ${each.runner}` : "Its runner";
+    // After it had come to the step: when its runner was lost nobody knows, only when that was noticed.
+    const later = each.since ? `${duration(Date.parse(each.at) - Date.parse(each.since))} later, ` : "";
+    const [head, words] = {
+      lost: ["Interrupted", `${runner} was lost. It went on ${later}`],
+      "handed-back": ["Interrupted", `${runner} handed it back. It went on ${later}`],
+      unclaimed: ["Handed out again", "No runner had taken it, "],
+      released: ["Was queued", "Its turn came "],
+    }[each.why] ?? ["Restarted", `${each.why}, `];
+    return waited(`restart-${each.at}`, h("span", null, head), h("span", { class: "quiet" }, words, time(each.at)));
+  }
+
+  /** The steps of one attempt, under the names of their lists, with the waits of delays between them and what interrupted them. */
+  function within(found, outcomes) {
     const made = [];
     let list = null;
     outcomes.forEach((each, place) => {
+      made.push(...restartsAt(found, each).map(restarted));
       const known = state.steps.get(each.actionId);
       if (known?.heading && known.heading !== list) made.push(h("li", { class: "list-name", key: `list-${known.list}` }, h("h4", null, known.heading)));
       list = known?.heading ?? null;
       made.push(step(each, known));
       const next = outcomes[place + 1];
-      if (each.isDelay && next) made.push(passed(`delay-${each.actionId}`, Date.parse(next.startedAt) - Date.parse(each.finishedAt), asSaid(each)));
+      if (each.isDelay && next) made.push(passed(`delay-${each.actionId}`, Date.parse(next.began) - Date.parse(each.finishedAt), asSaid(each)));
     });
     return made;
   }
@@ -268,16 +286,18 @@ export function execution(root, id) {
     const before = [];
     for (const [number, outcomes] of attempts(found)) {
       const last = before.at(-1);
-      if (last && number > 1) made.push(passed(`wait-${number}`, Date.parse(outcomes[0].startedAt) - Date.parse(last.finishedAt), because(last, before)));
+      if (last && number > 1) made.push(passed(`wait-${number}`, Date.parse(outcomes[0].began) - Date.parse(last.finishedAt), because(last, before)));
       before.push(...outcomes);
       made.push(h("li", { class: "attempt", key: `attempt-${number}` },
         outcomes[0].carriedOver
           ? h("div", { class: "attempt-head" }, h("h3", null, "Carried over"), h("span", { class: "quiet" }, "from ", other(found.originId), ", not run again"))
-          : attemptHead(number, outcomes[0].startedAt),
-        h("ol", null, within(outcomes))));
+          : attemptHead(number, outcomes[0].began),
+        h("ol", null, within(found, outcomes))));
     }
     const wait = lastWait(found, before);
     if (wait) made.push(wait);
+    made.push(...(found.restarts ?? []).filter((each) => !before.some((outcome) => outcome.attempt === each.attempt && outcome.index === each.index)).map(restarted));
+    if (found.cutOff) made.push(waited("cut-off", h("span", null, "Cut off"), h("span", { class: "quiet" }, `${found.cutOff.actionId} had been under way for ${duration(Date.parse(found.finishedAt) - Date.parse(found.cutOff.since))}. It may have been done.`)));
     const rest = todo(found);
     if (!made.length && !rest) return h("p", { class: "quiet", key: "none" }, isOpen(found) ? "Nothing has run yet." : "Nothing was run.");
     return h("ol", { class: "steps", key: "steps" }, made, rest);

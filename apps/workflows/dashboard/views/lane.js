@@ -10,13 +10,13 @@ export function lane(found, byAttempt, state) {
   const from = Date.parse(found.startedAt);
   const to = Math.max(found.finishedAt ? Date.parse(found.finishedAt) : Date.now(), from + 1);
   const percent = (ms) => `${((100 * ms) / (to - from)).toFixed(3)}%`;
-  const pieces = [];
+  const pieces = (found.restarts ?? []).filter((each) => each.since).map((each) => ["wait", Date.parse(each.since), Date.parse(each.at), `Interrupted; it went on ${duration(Date.parse(each.at) - Date.parse(each.since))} later`]);
   let last = null;
   for (const [attempt, outcomes] of byAttempt) {
     for (const each of outcomes) {
       if (each.carriedOver || each.status === "skipped") continue;
       const [began, over] = [Date.parse(each.startedAt), Date.parse(each.finishedAt)];
-      if (last !== null && (attempt > last.attempt || last.isDelay)) pieces.push(["wait", last.at, began, `Waited ${duration(began - last.at)}`]);
+      if (last !== null && (attempt > last.attempt || last.isDelay)) pieces.push(["wait", last.at, Date.parse(each.began), `Waited ${duration(Date.parse(each.began) - last.at)}`]);
       pieces.push([each.status === "ok" ? "ok" : "failed", began, over, `${each.actionId}, attempt ${attempt}: ${duration(over - began)}`]);
       last = { attempt, at: over, isDelay: each.isDelay };
     }
@@ -24,9 +24,10 @@ export function lane(found, byAttempt, state) {
   if (state === "running" && last) {
     const resumed = Math.max(last.at, found.resumedAt ? Date.parse(found.resumedAt) : 0);
     if (resumed > last.at) pieces.push(["wait", last.at, resumed, `Waited ${duration(resumed - last.at)}`]);
-    pieces.push(["running", resumed, to, "Running"]);
+    pieces.push(["running", Math.max(resumed, ...pieces.map(([, , over]) => over)), to, "Running"]);
   }
   if (state === "waiting" && last) pieces.push(["wait", last.at, to, "Waiting"]);
+  pieces.sort(([, one], [, another]) => one - another);
   const words = pieces.map(([, , , word]) => word).join("; ");
   return h("div", { class: "lane", key: "lane" },
     h("div", { class: "lane-bar", role: "img", "aria-label": `Timeline: ${words}` }, pieces.map(([kind, began, over, word], place) => h("div", {

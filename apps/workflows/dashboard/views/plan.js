@@ -32,12 +32,14 @@ function policyOf(definition, action) {
  */
 export function whyAgain(definition, failed, outcomes) {
   if (!definition) return null;
-  const policy = policyOf(definition, stepsOf(definition).get(failed.actionId));
-  const before = outcomes.filter((each) => each.actionId === failed.actionId && each.status !== "ok").length;
-  // Retries that all actions share are counted over all of them.
-  const retry = policy.isOwn ? before : failed.attempt;
+  const steps = stepsOf(definition);
+  const policy = policyOf(definition, steps.get(failed.actionId));
+  const failures = outcomes.filter((each) => each.status === "failed" && !each.continued);
+  const own = failures.filter((each) => each.actionId === failed.actionId).length;
+  // Retries that steps share are counted over all of them; the wait grows with the failures of each.
+  const retry = policy.isOwn ? own : failures.filter((each) => steps.get(each.actionId)?.retry?.attempts === undefined).length;
   if (retry < 1 || retry > policy.retries) return null;
-  const bound = Math.min(millisOf(policy.cap), millisOf(policy.initial) * policy.factor ** (retry - 1));
+  const bound = Math.min(millisOf(policy.cap), millisOf(policy.initial) * policy.factor ** (own - 1));
   const asked = failed.output?.headers?.["retry-after"];
   const wait = policy.jitter === "none" ? `a wait of ${exactly(bound)}` : `a random wait of up to ${exactly(bound)}`;
   return `Retry ${retry} of ${policy.retries}, after ${wait}${asked ? `; the answer asked for ${/^\d+$/.test(asked) ? `${asked} s` : asked} (Retry-After)` : ""}`;
