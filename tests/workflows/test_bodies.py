@@ -1,11 +1,15 @@
 """What of JSON gets past the door, and what is said of the rest."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.streams import StreamReader
+from aiohttp.test_utils import make_mocked_request
 from pydantic import ValidationError
 
-from apps.workflows.bodies import parse
+from apps.workflows.bodies import parse, read_bytes
 from apps.workflows.errors import BadRequest
 from apps.workflows.queries import Query
 from domain.json_values import DEEPEST
@@ -58,6 +62,15 @@ def test_refused(raw: bytes, said: str) -> None:
         parse(raw)
     assert said in str(caught.value)
     assert len(str(caught.value)) < 200
+
+
+async def test_who_goes_away_within_a_body_is_no_failure_of_the_service() -> None:
+    payload = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
+    payload.feed_data(b"{")
+    payload.set_exception(ConnectionResetError("Connection lost"))
+    request = make_mocked_request("POST", "/workflows", payload=payload)
+    with pytest.raises(BadRequest, match="send all of it"):
+        await read_bytes(request)
 
 
 def read_from_bodies(base: type[Model] = Model) -> Iterator[type[Model]]:
