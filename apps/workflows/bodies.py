@@ -5,7 +5,6 @@ surrogate pair, a number beyond 64 bits, nesting beyond what orjson writes.
 """
 
 import json
-import math
 import zlib
 from collections.abc import Collection
 from typing import Any, Final, TypeVar
@@ -13,14 +12,15 @@ from typing import Any, Final, TypeVar
 from aiohttp import hdrs, web
 from pydantic import ValidationError
 
-from apps.workflows.errors import BadRequest, BodyTooLarge, NotJson, UnknownEncoding
+from actions.wording import LONGEST_FIELD
+from apps.workflows.errors import BadRequest, BodyTooLarge, FieldError, NotJson, UnknownEncoding
 from apps.workflows.field_errors import field_errors
-from domain.json_values import DEEPEST, TOO_DEEP, key_given_twice
+from domain.excerpts import excerpt
+from domain.json_values import TOO_DEEP, integer, key_given_twice, odd_values
 from domain.model import Model
 
 ENCODINGS: Final = ("gzip", "deflate")
 _ANY_HEADER: Final = 32 + zlib.MAX_WBITS  # of gzip or zlib
-_LARGEST: Final = 2**63 - 1
 
 M = TypeVar("M", bound=Model)
 
@@ -129,16 +129,15 @@ def parse(raw: bytes) -> Any:
         BadRequest: ``raw`` is not JSON, or holds what cannot be kept.
     """
     try:
-        value = json.loads(
-            raw.decode(), object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float
-        )
+        value = json.loads(raw.decode(), object_pairs_hook=_object, parse_int=integer)
     except UnicodeDecodeError as error:
         raise BadRequest(f"The body is not UTF-8 at byte {error.start}.") from None
     except json.JSONDecodeError as error:
         raise BadRequest(f"The body is not JSON at line {error.lineno}, column {error.colno}: {error.msg}.") from None
     except RecursionError:
-        raise _too_deep() from None
-    _check(value)
+        raise BadRequest(f"The body {TOO_DEEP}.") from None
+    for field, message in odd_values(value):
+        raise BadRequest("The body is not valid.", [FieldError(excerpt(field, LONGEST_FIELD) or "body", message)])
     return value
 
 
@@ -147,53 +146,3 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if twice is not None:
         raise BadRequest(f"The key {twice[:100]!r} is given twice in one object; keep one of them.")
     return dict(pairs)
-
-
-def _constant(text: str) -> Any:
-    raise BadRequest(f"{text} is not JSON; leave the field out or write a number.")
-
-
-def _integer(text: str) -> int:
-    # Cut before it is converted: the time to convert grows with the square of the length.
-    if len(text) > 20 or not -_LARGEST - 1 <= int(text) <= _LARGEST:
-        raise BadRequest(f"The number {text[:25]}… does not fit into 64 bits; write it as a string.")
-    return int(text)
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise BadRequest(f"The number {text[:25]} is too large; write it as a string.")
-    return value
-
-
-def _check(value: Any) -> None:
-    """Refuse text that is not Unicode, and nesting deeper than DEEPEST."""
-    level: list[Any] = [value]
-    depth = 0
-    while level:
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, str):
-                _check_text(item)
-            elif isinstance(item, (dict, list)) and depth == DEEPEST:
-                raise _too_deep()
-            elif isinstance(item, list):
-                below.extend(item)
-            elif isinstance(item, dict):
-                for key in item:
-                    _check_text(key)
-                below.extend(item.values())
-        level = below
-        depth += 1
-
-
-def _check_text(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise BadRequest(f"\\u{ord(text[error.start]):04x} is half of a surrogate pair; send both halves.") from None
-
-
-def _too_deep() -> BadRequest:
-    return BadRequest(f"The body {TOO_DEEP}.")
