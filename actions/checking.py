@@ -19,7 +19,7 @@ from actions.steps import Step
 from domain.action import Action
 from domain.cron import overlong_step
 from domain.durations import BadDuration, parse_duration
-from domain.inputs import BadInput
+from domain.inputs import BadInput, check_input
 from domain.retry import Retry
 from domain.trigger import CronTrigger, ManualTrigger, Misfire, Trigger
 from templates.fields import shown
@@ -71,7 +71,7 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
                     found.append((f"{place}.{shown(path)}", f"secret {secret} is {why}"))
     if definition.trigger.type != "manual" and definition.input_schema is not None:
         try:
-            definition.check_input({})
+            check_input({}, definition.input_schema)
         except BadInput as error:
             found.append(("inputSchema", f"a tick gives no input, which this refuses: {error}"))
     return list(dict.fromkeys(found))

@@ -39,7 +39,7 @@ from apps.runner.runs import RETRY_DELAY, Runs
 from apps.runner.tables import Busy, Tables
 from domain.execution import Admission, Cause, Ended, Execution, Status, admit, deadline_of
 from domain.identifiers import is_execution_id, is_workflow_id, record_execution_id
-from domain.inputs import BadInput
+from domain.inputs import BadInput, check_input
 from domain.instants import from_millis, instant
 from domain.overlap import Overlap
 from domain.trigger import allows_manual
@@ -328,7 +328,7 @@ class Intake:
                     f'workflow {workflow.workflow_id} runs on schedule; set "allowManual": true in its trigger to start it'
                     " by event"
                 )
-            definition.check_input(request.input or {})
+            check_input(request.input or {}, definition.input_schema)
             admission = Admission(
                 execution_id=execution_id,
                 workflow_id=workflow.workflow_id,
