@@ -144,5 +144,6 @@ def parse(raw: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     twice = key_given_twice(pairs)
     if twice is not None:
-        raise BadRequest(f"The key {twice[:100]!r} is given twice in one object; keep one of them.")
+        error = FieldError(excerpt(twice, LONGEST_FIELD) or "body", "is given twice in one object; keep one of them")
+        raise BadRequest("The body is not valid.", [error])
     return dict(pairs)

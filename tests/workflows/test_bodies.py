@@ -42,8 +42,6 @@ def test_taken(raw: bytes, value: object) -> None:
         pytest.param(b"{} {}", "line 1, column 4", id="two values"),
         pytest.param(b'{"a": "\xff"}', "not UTF-8 at byte 7", id="latin-1"),
         pytest.param(b"\xef\xbb\xbf{}", "line 1, column 1", id="byte order mark"),
-        pytest.param(b'{"a": 1, "a": 2}', "'a' is given twice", id="key twice"),
-        pytest.param(b'{"a": [{"b": 1, "\\u0062": 2}]}', "'b' is given twice", id="key twice, one escaped, deep inside"),
         pytest.param(b"[" * 500_000, "deeper than 64", id="500,000 levels"),
     ],
 )
@@ -66,6 +64,8 @@ async def test_who_goes_away_within_a_body_is_no_failure_of_the_service() -> Non
 @pytest.mark.parametrize(
     ("raw", "field", "said"),
     [
+        pytest.param(b'{"a": 1, "a": 2}', "a", "is given twice", id="key twice"),
+        pytest.param(b'{"a": [{"b": 1, "\\u0062": 2}]}', "b", "is given twice", id="key twice, one escaped, deep inside"),
         pytest.param(b'{"a": NaN}', "a", "not a number", id="NaN"),
         pytest.param(b'{"a": [1, -Infinity]}', "a[1]", "not a number", id="infinity"),
         pytest.param(b'{"a": 1e999}', "a", "not a number", id="number that becomes infinite"),
