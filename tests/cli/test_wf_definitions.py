@@ -142,6 +142,14 @@ def test_flaws_are_named_by_place(
     assert expected in "\n".join(map(str, flaws))
 
 
+async def test_apply_breaks_no_id_in_two(api: FakeApi, wf: Run, tmp_path: Path) -> None:
+    name = "billing-" + "x" * 100
+    (tmp_path / "long.yaml").write_text(TWO.replace("nightly", name))
+    result = await wf("apply", "long.yaml")
+    assert result.out == f"recurrent-workflow created\n{name} created\n"
+    assert name in api.workflows
+
+
 async def test_validate_needs_no_service(wf: Run, tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(TWO)
     valid = await wf("validate", "two.yaml")
