@@ -94,7 +94,8 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
     present = output.now()
     state = output.status(found.get("status"))
     if found.get("nextAttemptAt"):
-        state.append(f", next attempt {output.relative(found['nextAttemptAt'], present)}", "none")
+        words = "goes on" if is_delayed(found) else "next attempt"
+        state.append(f", {words} {output.relative(found['nextAttemptAt'], present)}", "none")
     pairs: list[tuple[str, Any]] = [
         ("Execution", str(found.get("executionId", "-"))),
         ("Workflow", f"{found.get('workflowId', '-')}, version {found.get('version', '-')}"),
@@ -141,6 +142,12 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         output.render(output.styled(f"\nAttempt {output.printable(found.get('attempt'))}, {wait} later", "bold"))
         output.render(output.styled("  ").append_text(output.status(found.get("status"))))
     output.line(f"\n{_succeeded(found)} of {found.get('totalActions', '-')} actions succeeded.")
+
+
+def is_delayed(found: Mapping[str, Any]) -> bool:
+    """Tell whether an execution that waits does so for a delay, rather than to try again what has failed."""
+    outcomes = found.get("executedActions") or [{}]
+    return bool(outcomes[-1].get("status") == "ok")
 
 
 def current_step(found: Mapping[str, Any]) -> str:
