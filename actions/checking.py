@@ -19,9 +19,9 @@ from actions.steps import Step
 from domain.action import Action
 from domain.cron import overlong_step
 from domain.durations import BadDuration, parse_duration
-from domain.inputs import BadInput
+from domain.inputs import BadInput, check_input
 from domain.retry import Retry
-from domain.trigger import CronTrigger, ManualTrigger, Misfire
+from domain.trigger import CronTrigger, ManualTrigger, Misfire, Trigger
 from templates.fields import shown
 from templates.template import ROOTS, Reference
 
@@ -71,7 +71,7 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
                     found.append((f"{place}.{shown(path)}", f"secret {secret} is {why}"))
     if definition.trigger.type != "manual" and definition.input_schema is not None:
         try:
-            definition.check_input({})
+            check_input({}, definition.input_schema)
         except BadInput as error:
             found.append(("inputSchema", f"a tick gives no input, which this refuses: {error}"))
     return list(dict.fromkeys(found))
@@ -83,14 +83,10 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
     For whoever writes a definition: one that was stored with such a thing runs, and is valid.
     """
     found: list[Problem] = []
-    overlap, trigger = definition.overlap, definition.trigger
+    overlap = definition.overlap
     if overlap.max is not None and overlap.policy not in ("queue", "allow"):
         found.append(("overlap.max", f"means nothing to {overlap.policy}; leave it out, or choose queue or allow"))
-    # What is so by default may have been added when the workflow was shown; so it is with the timeout of a delay.
-    if not isinstance(trigger, ManualTrigger) and trigger.misfire.policy != "all" and trigger.misfire.max != Misfire().max:
-        found.append(("trigger.misfire.max", f"means nothing to {trigger.misfire.policy}; leave it out, or choose all"))
-    if isinstance(trigger, CronTrigger):
-        found += [("trigger.expression", wrong) for wrong in map(overlong_step, trigger.expression) if wrong]
+    found += slips_of_trigger(definition.trigger)
     for index, action in enumerate(definition.steps):
         name, position = definition.plan.list_of(index)
         place = f"{name}[{position}]"
@@ -106,6 +102,17 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
         near = difflib.get_close_matches(word, ERROR_CLASSES, n=1, cutoff=0.9 if extends else 0.8)
         if near:
             found.append((place, f"{word} is no error class that is known; did you mean {near[0]}?"))
+    return found
+
+
+def slips_of_trigger(trigger: Trigger) -> list[Problem]:
+    """Return what of a trigger has no effect, or another one than its author can mean."""
+    found: list[Problem] = []
+    # What is so by default may have been added when the workflow was shown; so it is with the timeout of a delay.
+    if not isinstance(trigger, ManualTrigger) and trigger.misfire.policy != "all" and trigger.misfire.max != Misfire().max:
+        found.append(("trigger.misfire.max", f"means nothing to {trigger.misfire.policy}; leave it out, or choose all"))
+    if isinstance(trigger, CronTrigger):
+        found += [("trigger.expression", wrong) for wrong in map(overlong_step, trigger.expression) if wrong]
     return found
 
 

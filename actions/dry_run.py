@@ -16,7 +16,7 @@ from actions.set import SetAction
 from actions.steps import Step
 from domain.action import Action
 from domain.execution import FAILURES
-from domain.inputs import BadInput
+from domain.inputs import BadInput, check_input
 from templates.errors import RenderError
 from templates.fields import shown
 from templates.template import Template
@@ -61,7 +61,7 @@ def dry_run(
     """
     flaws = [{"field": field, "message": message} for field, message in problems(definition, around)]
     try:
-        definition.check_input(given)
+        check_input(given, definition.input_schema)
     except BadInput as error:
         flaws += [{"field": problem.path, "message": problem.message} for problem in error.problems]
     course = _Course(given, answers, execution)

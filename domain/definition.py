@@ -1,6 +1,5 @@
 """A workflow definition: a trigger, ordered actions, and what to do when one fails."""
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
@@ -12,7 +11,7 @@ from domain.action import Action
 from domain.durations import Duration
 from domain.flow import Plan
 from domain.identifiers import WORKFLOW_ID_PATTERN
-from domain.inputs import InputSchema, check_carried
+from domain.inputs import InputSchema
 from domain.model import Model
 from domain.overlap import Overlap, OverlapPolicy
 from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, resolve_retry
@@ -151,20 +150,6 @@ class Definition(Model, Generic[A]):
         if schema is not None:
             InputSchema(schema)
         return schema
-
-    @cached_property
-    def _input_checker(self) -> InputSchema | None:
-        return None if self.input_schema is None else InputSchema(self.input_schema)
-
-    def check_input(self, given: Mapping[str, Any]) -> None:
-        """Check the input of an execution.
-
-        Raises:
-            BadInput: it is too large, or does not obey the schema.
-        """
-        check_carried(given)
-        if self._input_checker is not None:
-            self._input_checker.check(given)
 
     @property
     def steps(self) -> tuple[A, ...]:

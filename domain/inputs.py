@@ -8,6 +8,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from domain.errors import DomainError
@@ -85,17 +86,24 @@ class InputSchema:
             raise BadInput(problems)
 
 
-def check_carried(given: Mapping[str, Any]) -> None:
-    """Check that the records and answers that carry input can do so: how large it is, its numbers and its text.
+def check_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None) -> None:
+    """Check the input of an execution: how large it is, its numbers and its text, and what its workflow asks of it.
 
     Raises:
-        BadInput: they cannot.
+        BadInput: records and answers cannot carry it, or it does not obey the schema.
     """
     if len(json.dumps(given).encode()) > LARGEST_INPUT:
         raise BadInput([InputProblem("input", f"must be at most {LARGEST_INPUT} bytes of JSON; send a reference instead")])
     odd = itertools.islice(odd_values(given), MOST_PROBLEMS)
     if problems := [InputProblem(excerpt(f"input.{path}", _LONGEST_MESSAGE), message) for path, message in odd]:
         raise BadInput(problems)
+    if schema is not None:
+        _known(json.dumps(schema)).check(given)
+
+
+@lru_cache(maxsize=1000)
+def _known(schema: str) -> InputSchema:
+    return InputSchema(json.loads(schema))
 
 
 def _refuse(uri: str) -> Any:

@@ -14,7 +14,7 @@ import re2
 
 from actions.http.timing import Timing
 from domain.excerpts import excerpt
-from domain.json_values import DEEPEST, odd_values
+from domain.json_values import DEEPEST, integer, odd_values
 
 _LONG_NUMBER: Final = re2.compile(r"[0-9]{19}")  # none with fewer digits is beyond 64 bits
 _NOT_TEXTUAL_CODECS: Final = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"})
@@ -141,7 +141,7 @@ class Body:
     def _exact_json(self, text: str) -> Any:
         value = self.json()
         # orjson makes floats of integers beyond 64 bits, which later steps would send on as other numbers.
-        odd = next(odd_values(json.loads(text, parse_int=_integer)), None) if _LONG_NUMBER.search(text) else None
+        odd = next(odd_values(json.loads(text, parse_int=integer)), None) if _LONG_NUMBER.search(text) else None
         if odd is not None:
             raise NotJson(f"{excerpt(odd[0], 200) or 'the number'} {odd[1]}")
         return value
@@ -189,11 +189,6 @@ def _codec(charset: str | None) -> str | None:
     if not textual or found.incrementaldecoder is None:
         return None
     return "utf-8-sig" if found.name == "utf-8" else found.name
-
-
-def _integer(digits: str) -> int:
-    # Python refuses to read thousands of digits; what is cut here is beyond 64 bits all the same.
-    return int(digits[:21])
 
 
 def _depth(value: Any) -> int:

@@ -18,7 +18,7 @@ import yaml
 
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.yaml12 import Loader
-from domain.json_values import DEEPEST, TOO_DEEP, key_given_twice, odd_values
+from domain.json_values import DEEPEST, TOO_DEEP, integer, key_given_twice, odd_values
 
 STDIN = Path("-")
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -201,13 +201,11 @@ def _documents(name: str, text: str, *, is_json: bool) -> Iterator[Document]:
 
 def _json_document(name: str, text: str) -> Document:
     try:
-        value = json.loads(text, object_pairs_hook=lambda pairs: _object(name, pairs), parse_constant=_refuse_constant)
+        value = json.loads(text, object_pairs_hook=lambda pairs: _object(name, pairs), parse_int=integer)
     except json.JSONDecodeError as error:
         raise FlawedFile(Flaw(name, error.lineno, f"is not JSON at column {error.colno}: {error.msg}")) from None
     except RecursionError:
         raise FlawedFile(Flaw(name, None, TOO_DEEP)) from None
-    except ValueError as error:
-        raise FlawedFile(Flaw(name, None, str(error))) from None
     lines: Mapping[str, int] = {}
     # JSON is YAML but for rarities (tabs between tokens); then there are no lines to tell.
     with contextlib.suppress(yaml.YAMLError, FlawedFile, RecursionError):
@@ -317,10 +315,6 @@ def _object(file: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if twice is not None:
         raise FlawedFile(Flaw(file, None, f"the key {twice!r} is given twice in one object; keep one of them"))
     return dict(pairs)
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON; write a number or leave the field out")
 
 
 def _given_twice(documents: Iterable[Document]) -> Iterator[Flaw]:

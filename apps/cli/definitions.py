@@ -147,7 +147,8 @@ def _show(result: dict[str, Any]) -> None:
         "unchanged": f"unchanged (version {version})",
     }[result["result"]]
     text = output.styled(f"{output.printable(result['workflowId'])} ")
-    output.render(text.append(output.printable(words), output.STYLES[result["result"]]))
+    # Not folded: an id that is broken in two cannot be copied.
+    output.render(text.append(output.printable(words), output.STYLES[result["result"]]), fold=False)
 
 
 def _tell_left_out(documents: "list[Document]") -> None:

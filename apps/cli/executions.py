@@ -94,7 +94,8 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
     present = output.now()
     state = output.status(found.get("status"))
     if found.get("nextAttemptAt"):
-        state.append(f", next attempt {output.relative(found['nextAttemptAt'], present)}", "none")
+        words = "goes on" if is_delayed(found) else "next attempt"
+        state.append(f", {words} {output.relative(found['nextAttemptAt'], present)}", "none")
     pairs: list[tuple[str, Any]] = [
         ("Execution", str(found.get("executionId", "-"))),
         ("Workflow", f"{found.get('workflowId', '-')}, version {found.get('version', '-')}"),
@@ -163,6 +164,12 @@ def is_outcome(event: Mapping[str, Any]) -> bool:
 
 def _began(event: Mapping[str, Any]) -> Any:
     return event.get("startedAt") or event.get("since") or event.get("at")
+
+
+def is_delayed(found: Mapping[str, Any]) -> bool:
+    """Tell whether an execution that waits does so for a delay, rather than to try again what has failed."""
+    outcomes = found.get("executedActions") or [{}]
+    return bool(outcomes[-1].get("status") == "ok")
 
 
 def step_words(found: Mapping[str, Any], name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from apps.cli.errors import ExitCode, WfError
+from domain.json_values import integer, key_given_twice
 
 Input = Annotated[
     str | None,
@@ -23,7 +24,8 @@ def read_json_object(text: str | None, option: str) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        value = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+        written = Path(text[1:]).read_text() if text.startswith("@") else text
+        value = json.loads(written, object_pairs_hook=_object, parse_int=integer)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise WfError(f"{option}: cannot read {text[1:]}: {reason}", code=ExitCode.USAGE) from None
@@ -34,3 +36,10 @@ def read_json_object(text: str | None, option: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise WfError(f"{option} must be a JSON object", code=ExitCode.USAGE)
     return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = key_given_twice(pairs)
+    if twice is not None:
+        raise ValueError(f"the key {twice!r} is given twice")
+    return dict(pairs)

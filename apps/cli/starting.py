@@ -9,7 +9,7 @@ import typer
 from apps.cli import output, waiting
 from apps.cli.client import Client
 from apps.cli.errors import ExitCode
-from apps.cli.executions import OPEN, events, is_outcome, show_event, show_execution, step_words, unknown
+from apps.cli.executions import OPEN, events, is_delayed, is_outcome, show_event, show_execution, step_words, unknown
 from apps.cli.options import Format
 
 QUEUED = "It is queued: it runs when the execution that is open has ended."
@@ -111,7 +111,7 @@ def _state(found: dict[str, Any]) -> str:
     if found.get("nextAttemptAt"):
         failed = found.get("lastFailedAction")
         due = output.relative(found["nextAttemptAt"], output.now())
-        words = f"{failed} failed, next attempt" if failed else "it waits and goes on"
+        words = f"{failed} failed, next attempt" if failed and not is_delayed(found) else "it waits and goes on"
         return f"{words} {due if due.startswith('in') else 'now'}"
     step = step_words(found, "currentStep")
     return f"{found.get('status')}, attempt {found.get('attempt', 1)}" + (f", {step}" if step else "")

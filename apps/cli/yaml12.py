@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from domain.json_values import integer
+
 _RESOLVERS = (
     ("null", r"~|null|Null|NULL|", "~nN\0"),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -39,7 +41,8 @@ class Loader(_Base):  # type: ignore[misc]
     def construct_integer(self, node: Any) -> int:
         """Read an integer; a leading zero does not make it octal."""
         text = str(self.construct_scalar(node))
-        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+        base = {"0o": 8, "0x": 16}.get(text[:2])
+        return integer(text) if base is None else int(text, base)
 
     def construct_number(self, node: Any) -> float:
         """Read a float; there are no infinities, JSON has none either."""

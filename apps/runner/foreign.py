@@ -18,6 +18,7 @@ from apps.runner.definitions import Definitions
 from apps.runner.patience import stubbornly
 from domain.execution import Admission, Cause, Execution, Status, admit, deadline_of
 from domain.identifiers import is_execution_id, record_execution_id
+from domain.inputs import check_input
 from domain.instants import from_millis
 from domain.overlap import Overlap
 from domain.trigger import allows_manual
@@ -90,7 +91,7 @@ class ForeignRequests:
                 f'workflow {workflow.workflow_id} runs on schedule; set "allowManual": true in its trigger to start it'
                 " by event"
             )
-        definition.check_input(request.input or {})
+        check_input(request.input or {}, definition.input_schema)
         admission = Admission(
             execution_id=execution_id,
             workflow_id=workflow.workflow_id,

@@ -6,10 +6,8 @@ execution exists and will run: when Kafka does not acknowledge in time, the sche
 fence of ``epoch`` drops whichever of the two comes second. That is why the caller is told "accepted" either way.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from apps.admission import Opened, admit_under
@@ -19,7 +17,7 @@ from apps.workflows.holding import trigger_of
 from apps.workflows.publishing import Publish
 from domain.execution import Admission, Cause, Execution, Status, deadline_of
 from domain.identifiers import execution_id
-from domain.inputs import InputSchema, check_carried
+from domain.inputs import check_input
 from domain.overlap import Overlap
 from domain.trigger import allows_manual
 from events.folding import ended_record, request_record
@@ -80,10 +78,7 @@ def check_startable(workflow: Workflow, given: Mapping[str, Any]) -> None:
     """
     if not allows_manual(trigger_of(workflow)):
         raise NotTriggeredByHand(workflow.workflow_id)
-    check_carried(given)
-    schema = workflow.definition.get("input_schema")
-    if schema is not None:
-        _schema(json.dumps(schema)).check(given)
+    check_input(given, workflow.definition.get("input_schema"))
 
 
 async def start(
@@ -122,8 +117,3 @@ async def start(
     if answer.publish is not None:
         await publish(workflow_id, request_record(answer.publish))
     return answer.execution
-
-
-@lru_cache(maxsize=1000)
-def _schema(text: str) -> InputSchema:
-    return InputSchema(json.loads(text))

@@ -16,7 +16,7 @@ from apps import health
 from apps.secret_values import key_source, secret_values
 from apps.service import ServiceApp
 from apps.settings import read
-from apps.workflows import assets, bodies, documents, kafka_state, problems, request_ids, sessions, v1
+from apps.workflows import assets, documents, kafka_state, problems, request_ids, sessions, v1
 from apps.workflows.live import LiveFeed
 from apps.workflows.publishing import Publish, Publisher
 from apps.workflows.settings import WorkflowsSettings
@@ -60,7 +60,10 @@ class WorkflowsApp(ServiceApp):
             settings,
             web_port=settings.web_port,
             web_router_enabled=False,
-            web_application_options={"client_max_size": settings.workflows_body_limit},
+            web_application_options={
+                "client_max_size": settings.workflows_body_limit,
+                "handler_args": {"auto_decompress": False},  # apps.workflows.bodies does it
+            },
             # Without credentials: a page of another origin brings a token, never the cookie of the dashboard.
             web_cors_options={
                 origin: ResourceOptions(
@@ -92,7 +95,7 @@ class WorkflowsApp(ServiceApp):
         await self.live.close()
 
     def middlewares(self) -> list[Any]:
-        return [bodies.middleware, request_ids.middleware, assets.middleware, problems.middleware, *super().middlewares()]
+        return [request_ids.middleware, assets.middleware, problems.middleware, *super().middlewares()]
 
     def refuse(self, error: Exception) -> web.Response:
         return problems.answer(error)

@@ -44,6 +44,16 @@ class NotJson(ApiError):
         self.content_type = content_type
 
 
+class UnknownEncoding(ApiError):
+    """The body is compressed by something that the service cannot unpack."""
+
+    def __init__(self, encoding: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"The Content-Encoding {encoding[:100]} is not known here; compress by {' or '.join(known)}, or not at all."
+        )
+        self.known = known
+
+
 class UnknownWorkflow(ApiError):
     """There is no workflow of that id, or it is archived."""
 

@@ -45,6 +45,7 @@ async def once(
     Raises:
         BadRequest: the key is empty, too long or not printable, or the body is not what its headers declare.
         BodyTooLarge: the body is longer than the limit of the application.
+        UnknownEncoding: it is compressed by something that cannot be unpacked here.
         KeyReused: the key came with another body before.
         KeyInUse: the first request with it is being carried out.
     """

@@ -203,7 +203,7 @@ def _refusals(method: str, operation: Operation, refs: Mapping[Any, Schema], *, 
     if takes_input:
         refusals.append(errors.BadRequest)
     if operation.body is not None or method in ("POST", "PUT", "PATCH"):
-        refusals += [errors.BadRequest, errors.BodyTooLarge, errors.NotJson]
+        refusals += [errors.BadRequest, errors.BodyTooLarge, errors.NotJson, errors.UnknownEncoding]
     if operation.is_conditional:
         refusals.append(errors.PreconditionFailed)
     if method == "POST" and operation.takes_key and operation.scope is not Scope.PUBLIC:

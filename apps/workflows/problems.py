@@ -60,6 +60,7 @@ KINDS: dict[type, Kind] = {
     VersionConflict: Kind(409, "version-conflict", "Changed in the meantime"),
     errors.BodyTooLarge: Kind(413, "body-too-large", "Body too large"),
     errors.NotJson: Kind(415, "not-json", "Not JSON"),
+    errors.UnknownEncoding: Kind(415, "unknown-encoding", "Unknown encoding"),
     errors.UnknownSecret: Kind(404, "unknown-secret", "Unknown secret"),
     errors.SecretsNotEncrypted: Kind(409, "no-key-for-secrets", "No key for secrets"),
     BadInput: Kind(400, "bad-input", "Bad input"),
@@ -155,6 +156,8 @@ def _headers(error: Exception) -> dict[str, str]:
         return {"Retry-After": RETRY_AFTER}
     if isinstance(error, errors.NotJson):
         return {"Accept": "application/json"}
+    if isinstance(error, errors.UnknownEncoding):
+        return {"Accept-Encoding": ", ".join(error.known)}
     if isinstance(error, access.NotAuthenticated):
         return {"WWW-Authenticate": 'Bearer realm="workflow-automation"'}
     if isinstance(error, errors.KeyInUse):

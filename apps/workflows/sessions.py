@@ -6,7 +6,7 @@ and nothing about them is stored. A second cookie, which scripts can read, holds
 
 from pathlib import Path
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 from pydantic import Field
@@ -15,7 +15,7 @@ from apps.access import ANYBODY, CSRF_COOKIE, SESSION_COOKIE, NotAuthenticated, 
 from apps.operations import Answer, Operation
 from apps.workflows import answers
 from apps.workflows.assets import ASSETS, SECURITY, TYPES
-from apps.workflows.bodies import read_model
+from apps.workflows.bodies import read_model, read_text
 from apps.workflows.views import Resource
 from domain.access import Scope, csrf_of
 from domain.model import Model
@@ -70,10 +70,10 @@ class Login(Resource):
     async def post(self, request: web.Request) -> web.Response:
         """Check the token and set the cookies."""
         if request.content_type == _FORM:
-            form = await request.post()
-            target = str(form.get("next", "/"))
+            form = dict(parse_qsl(await read_text(request, also=[_FORM])))
+            target = form.get("next", "/")
             try:
-                text, principal = await self._enter(str(form.get("token", "")).strip())
+                text, principal = await self._enter(form.get("token", "").strip())
             except NotAuthenticated:
                 return _page(target, "This token is unknown, revoked or expired.")
             response = web.Response(status=303, headers={"Location": _local(target), "Cache-Control": "no-store"})

@@ -9,6 +9,8 @@ from faust import web
 from apps.access import SAFE
 from apps.operations import Operation, operation_of
 from apps.workflows import auditing, idempotency, problems
+from apps.workflows.queries import Query, read_query
+from domain.access import Scope
 from events.wire import json_bytes
 
 if TYPE_CHECKING:
@@ -54,6 +56,9 @@ class Resource(web.View):
     async def _change(self, request: Any) -> Any:
         """Carry out a change: once for each Idempotency-Key, and into the audit log."""
         operation = operation_of(self, request.method)
+        if operation is None or operation.scope is not Scope.PUBLIC:  # the page to log in sends its form to its own address
+            # ?dryRun=true must not store, nor ?version=1 archive whatever version is there.
+            read_query(Query, request)
 
         async def carry_out() -> Any:
             response = await self.methods[request.method.lower()](request, **request.match_info)

@@ -119,7 +119,9 @@ FLAWS = [
     ("deep", "a.yaml", f"workflowId: {'[' * 5000}", "is n"),  # nested too deep, or not YAML: what the parser meets first
     ("json-broken", "a.json", '{\n"workflowId": }', "a.json:2: is not JSON at column 15"),
     ("json-key-twice", "a.json", '{"workflowId": "a", "workflowId": "b"}', "the key 'workflowId' is given twice"),
-    ("json-nan", "a.json", '{"workflowId": NaN}', "NaN is not JSON"),
+    ("json-nan", "a.json", '{\n"workflowId": NaN}', "a.json:2: workflowId: is not a number"),
+    ("json-digits", "a.json", f'{{"workflowId": "a",\n"x": {"9" * 5000}}}', "a.json:2: x: does not fit into 64 bits"),
+    ("digits", "a.yaml", f"workflowId: a\nx: -{'9' * 5000}\n", "a.yaml:2: x: does not fit into 64 bits"),
     ("json-deep", "a.json", f'{{"workflowId": "a", "x": {"[" * 64}{"]" * 64}}}', "is nested deeper than 64 levels"),
     ("json-line", "a.json", '{"workflowId": "a", "trigger": {"type": "manual"},\n"actions": []}', "a.json:2: actions: "),
     ("latin-1", "a.yaml", "workflowId: a\nname: \xe9\n".encode("latin-1"), "a.yaml:2: is not UTF-8"),
@@ -138,6 +140,14 @@ def test_flaws_are_named_by_place(
     for document in documents:
         flaws += check(document)
     assert expected in "\n".join(map(str, flaws))
+
+
+async def test_apply_breaks_no_id_in_two(api: FakeApi, wf: Run, tmp_path: Path) -> None:
+    name = "billing-" + "x" * 100
+    (tmp_path / "long.yaml").write_text(TWO.replace("nightly", name))
+    result = await wf("apply", "long.yaml")
+    assert result.out == f"recurrent-workflow created\n{name} created\n"
+    assert name in api.workflows
 
 
 async def test_validate_needs_no_service(wf: Run, tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ async def test_what_would_not_run_is_told_by_field(wf: Run, file: Path) -> None:
         ("no definition", "a: 1", (), ExitCode.FAILED, "workflowId"),
         ("two", f"{DEFINITION}---\n{DEFINITION.replace('greet', 'b')}", (), ExitCode.FAILED, "holds 2 definitions"),
         ("input", DEFINITION, ("--input", "{oops"), ExitCode.USAGE, "--input is not JSON"),
+        ("key twice", DEFINITION, ("--input", '{"a": 1, "a": 2}'), ExitCode.USAGE, "the key 'a' is given twice"),
         ("input", DEFINITION, ("--input", "[1]"), ExitCode.USAGE, "--input must be a JSON object"),
         ("input", DEFINITION, ("--input", "@nowhere"), ExitCode.USAGE, "cannot read nowhere"),
         ("unknown action", DEFINITION, ("--actions", '{"no": {}}'), ExitCode.USAGE, "actions.no: there is no such action"),

@@ -62,6 +62,13 @@ async def test_it_is_followed_through_the_line_and_its_retries(failed: FakeApi, 
     assert (await wf("logs", "-f", NEW)).out == result.out
 
 
+@pytest.mark.parametrize(("last", "words"), [("failed", "next attempt"), ("ok", "goes on")])
+async def test_a_delay_is_not_told_as_another_attempt(failed: FakeApi, wf: Run, last: str, words: str) -> None:
+    waiting = {"status": "pending", "nextAttemptAt": seconds_ago(-60), "lastFailedAction": "call"}
+    failed.executions[FAILED] |= {**waiting, "executedActions": [outcome("call", "failed"), outcome("rest", last)]}
+    assert f"pending, {words} in " in (await wf("execution", FAILED)).out
+
+
 async def test_following_stops_at_the_timeout(failed: FakeApi, wf: Run) -> None:
     result = await wf("retry", FAILED, "--follow", "--timeout", "0.3")
     assert (result.code, result.out) == (124, "")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.inputs import LARGEST_INPUT, BadInput, BadSchema, InputSchema, check_carried
+from domain.inputs import LARGEST_INPUT, BadInput, BadSchema, InputSchema, check_input
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_pattern_takes_linear_time():
 
 def test_large_input_is_refused():
     with pytest.raises(BadInput, match="at most"):
-        check_carried({"a": "x" * LARGEST_INPUT})
+        check_input({"a": "x" * LARGEST_INPUT}, None)
 
 
 JSON = st.recursive(

@@ -1,6 +1,7 @@
 """Every refusal is a problem that says what is wrong, and no request brings the service down."""
 
 import gzip
+import zlib
 from typing import Any
 
 import orjson
@@ -68,8 +69,10 @@ async def test_bad_bodies(api: Client, method: str, path: str, data: bytes | Non
         pytest.param(orjson.dumps(GOOD), {"Content-Type": "application/json; charset=latin-1"}, 415, id="charset"),
         pytest.param(orjson.dumps(GOOD), {"Content-Type": "application/json; charset=UTF-8"}, 201, id="utf-8"),
         pytest.param(gzip.compress(orjson.dumps(GOOD)), JSON | {"Content-Encoding": "gzip"}, 201, id="compressed"),
+        pytest.param(gzip.compress(orjson.dumps(GOOD)), JSON | {"Content-Encoding": "GZip"}, 201, id="in capitals"),
+        pytest.param(zlib.compress(orjson.dumps(GOOD)), JSON | {"Content-Encoding": "deflate"}, 201, id="deflated"),
+        pytest.param(orjson.dumps(GOOD), JSON | {"Content-Encoding": "identity"}, 201, id="declared as not compressed"),
         pytest.param(gzip.compress(b" " * 100_000), JSON | {"Content-Encoding": "gzip"}, 413, id="compressed bomb"),
-        pytest.param(b"garbage", JSON | {"Content-Encoding": "gzip"}, 400, id="not compressed"),
     ],
 )
 async def test_how_a_body_is_declared(api: Client, data: bytes, headers: dict[str, str], status: int) -> None:
@@ -92,10 +95,21 @@ async def test_a_body_that_cannot_be_unpacked(
     api: Client, caplog: pytest.LogCaptureFixture, encoding: str, path: str, more: dict[str, str]
 ) -> None:
     headers = JSON | {"Content-Encoding": encoding} | more
-    told = (await api.send("POST", path, data=b"garbage", headers=headers)).problem(400)
-    assert "errors" in told or "Content-Encoding" in told["detail"]
+    for data in (b"garbage", gzip.compress(orjson.dumps(GOOD))[:-9], zlib.compress(orjson.dumps(GOOD)) + b"more"):
+        told = (await api.send("POST", path, data=data, headers=headers)).problem(400)
+        assert "errors" in told or "Content-Encoding" in told["detail"]
     assert (await api.get("/workflows")).status == 200
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip"])
+@pytest.mark.parametrize("path", ["/workflows", "/workflows/validate", "/schedules/preview", "/login"])
+async def test_a_compression_that_is_not_known_is_told_with_those_that_are(api: Client, encoding: str, path: str) -> None:
+    answer = await api.send("POST", path, data=b"\x0b\x02\x80{}\x03", headers=JSON | {"Content-Encoding": encoding})
+    told = answer.problem(415)
+    assert f"Content-Encoding {encoding} " in told["detail"]
+    assert "gzip or deflate" in told["detail"]
+    assert answer.headers["Accept-Encoding"] == "gzip, deflate"
 
 
 async def test_what_a_dry_run_cannot_render_is_told_as_a_wrong_field_is(api: Client) -> None:

@@ -60,6 +60,8 @@ async def test_a_preview_ends_where_the_schedule_does(api, more, ticks):
         ({}, "trigger"),
         ({"trigger": {"type": "cron", "expression": "0 0 30 2 *"}}, "trigger.expression"),
         ({"trigger": {"type": "cron", "expression": "@daily", "timezone": "Mars/Base"}}, "trigger.timezone"),
+        ({"trigger": {"type": "cron", "expression": ["@daily", "*/61 * * * *"]}}, "trigger.expression"),
+        ({"trigger": {**DAILY, "misfire": {"policy": "skip", "max": 7}}}, "trigger.misfire.max"),
         ({"trigger": DAILY, "count": 0}, "count"),
         ({"trigger": DAILY, "after": "tomorrow"}, "after"),
     ],

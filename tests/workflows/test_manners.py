@@ -254,6 +254,26 @@ class TestIfMatch:
         assert (await api.send("PUT", "/workflows/a", json=BODY)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/workflows?validate=true"),
+        ("PUT", "/workflows/a?dryRun=true"),
+        ("DELETE", "/workflows/a?version=7"),
+        ("POST", "/workflows/a/trigger?wait=30s"),
+        ("POST", "/schedules/preview?count=3"),
+    ],
+)
+async def test_a_change_is_not_made_where_its_address_asks_for_what_is_not_known(
+    api: Client, requests: FakeTopic, method: str, path: str
+) -> None:
+    await api.create("a")
+    answer = await api.send(method, path, json=BODY if "/trigger" not in path and method != "DELETE" else None)
+    assert answer.fields() == [path.partition("?")[2].partition("=")[0]]
+    assert (await api.get("/workflows/a")).body["version"] == 1
+    assert not requests.sent
+
+
 class TestRequestId:
     @pytest.mark.parametrize("path", ["/workflows", "/health", "/nothing", "/docs/swagger-ui.css", "/workflows/none"])
     async def test_every_answer_has_one(self, api: Client, path: str) -> None:

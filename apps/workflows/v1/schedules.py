@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 from pydantic import Field
 
+from actions.checking import slips_of_trigger
 from apps.operations import Answer, Operation
 from apps.workflows import answers, cursors, definitions, representations, schedules
 from apps.workflows.bodies import read_model, read_object
@@ -96,6 +97,8 @@ class SchedulePreview(Resource):
     async def post(self, request: web.Request) -> web.Response:
         """Return the ticks that a trigger would have if it were stored now."""
         asked = await read_model(Preview, request, what="preview")
+        if wrong := slips_of_trigger(asked.trigger):
+            raise BadRequest("The preview is not valid.", [FieldError(field, message) for field, message in wrong])
         now = self.app.clock()
         bound = max_runs_of(asked.trigger)
         count = asked.count if bound is None else min(asked.count, bound)
