@@ -76,7 +76,7 @@ export function deadLetters(root) {
   }
 
   function draw() {
-    show(root, systemHead("#/system/dead-letters", h("div", { class: "actions" }, button("Read again", list.read, { kind: "small" }))),
+    show(root, systemHead("#/system/dead-letters", h("div", { class: "actions" }, button("Read again", () => list.read(), { kind: "small" }))),
       h("p", { class: "lead quiet", key: "lead" }, "Records that no service could take. They stay here until Kafka's retention is over; sending one again leaves it in the list."),
       h("div", { key: "list" }, list.show(
         (items) => h("ul", { class: "rows card", "aria-label": "Dead letters" }, items.map(row)),
