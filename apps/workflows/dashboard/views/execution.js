@@ -3,6 +3,7 @@
 import { get, link, post, query } from "../api.js";
 import { confirmed } from "../dialogs.js";
 import { h, show } from "../dom.js";
+import { write } from "../json.js";
 import { calmly, looking, watch } from "../live.js";
 import { may } from "../session.js";
 import { duration, shortly, time, took } from "../time.js";
@@ -190,7 +191,7 @@ export function execution(root, id) {
 
   function input(found) {
     if (!found.input || !Object.keys(found.input).length) return null;
-    return h("details", { class: "card pad given", key: "input" }, h("summary", null, "Input", h("span", { class: "quiet" }, ` ${Object.keys(found.input).slice(0, 6).join(", ")}`)), h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Input" }, JSON.stringify(found.input, null, 2)));
+    return h("details", { class: "card pad given", key: "input" }, h("summary", null, "Input", h("span", { class: "quiet" }, ` ${Object.keys(found.input).slice(0, 6).join(", ")}`)), h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Input" }, write(found.input, 2)));
   }
 
   // -- what happened ----------------------------------------------------------------------------------------------------
