@@ -6,7 +6,7 @@ import { h, show } from "../dom.js";
 import { write } from "../json.js";
 import { calmly, looking, watch } from "../live.js";
 import { may } from "../session.js";
-import { duration, shortly, time, took } from "../time.js";
+import { duration, shortly, time, took, zone } from "../time.js";
 import { attempt, badge, button, CAUSES, copier, crumbs, heading, isAwaited, isOpen, kindOf, loading, plural, shortId, sign, toast, trouble } from "../ui.js";
 import { lane } from "./lane.js";
 import { step } from "./outcome.js";
@@ -179,10 +179,10 @@ export function execution(root, id) {
     const fact = (name, ...value) => h("div", { key: name }, h("dt", null, name), h("dd", null, value));
     const late = found.dueAt && found.startedAt ? Date.parse(found.startedAt) - Date.parse(found.dueAt) : null;
     return h("dl", { class: "facts card pad", key: "facts" },
-      fact("Asked for", time(found.createdAt)),
+      fact("Asked for", shortly(found.createdAt), h("span", { class: "quiet" }, ", ", time(found.createdAt))),
       fact("Took", took(found.startedAt, found.finishedAt)),
       fact("Cause", CAUSES[found.cause] ?? found.cause),
-      fact("Attempt", String(found.attempt), h("span", { class: "quiet" }, found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left` : ", no retries left")),
+      fact("Attempt", String(found.attempt), found.status === "ok" ? null : h("span", { class: "quiet" }, found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left` : ", no retries left")),
       fact("Version", toWorkflow(found, String(found.version))),
       found.dueAt ? fact("Due", shortly(found.dueAt), late === null ? null : h("span", { class: "quiet" }, found.cause === "backfill" ? ", made up for" : `, begun ${duration(late)} late`)) : null,
       found.originId ? fact("Repeats", other(found.originId)) : null,
@@ -226,7 +226,7 @@ export function execution(root, id) {
         h("div", { class: "right quiet small-text" }, each.type)))));
   }
 
-  const attemptHead = (number, began) => h("div", { class: "attempt-head" }, h("h3", null, `Attempt ${number}`), h("span", { class: "quiet" }, time(began)));
+  const attemptHead = (number, began) => h("div", { class: "attempt-head" }, h("h3", null, `Attempt ${number}`), h("span", { class: "quiet" }, shortly(began)));
 
   const waited = (key, ...words) => h("li", { class: "wait", key }, sign("waiting"), words);
 
@@ -303,7 +303,7 @@ export function execution(root, id) {
       facts(found),
       input(found),
       h("section", { class: "section", key: "timeline", "aria-labelledby": "timeline" },
-        h("h2", { id: "timeline" }, "What happened"),
+        h("div", { class: "section-head" }, h("h2", { id: "timeline" }, "What happened"), zone()),
         h("div", { class: "card pad" }, lane(found, attempts(found), kindOf(found)), timeline(found))));
   }
 

@@ -5,7 +5,7 @@ import { get, link, query } from "../api.js";
 import { h, show } from "../dom.js";
 import { afterTyping, beginnings, calmly, haveBegun, looking, watch } from "../live.js";
 import { paged } from "../paged.js";
-import { time, took } from "../time.js";
+import { shortly, time, took, zone } from "../time.js";
 import { badge, button, CAUSES, empty, heading, isAwaited, isOpen, kindOf, plural, shortId, sign } from "../ui.js";
 
 const PAGE = 30;
@@ -17,25 +17,38 @@ const CHIPS = [
   [["running"], "running", "Running"], [["queued", "pending"], "waiting", "Queued or waiting"], [["failed"], "failed", "Failed"],
   [["ok"], "ok", "Succeeded"], [["cancelled"], "cancelled", "Cancelled"], [["skipped"], "skipped", "Skipped"],
 ];
-const SPANS = [["", "Any time"], ["3600", "Last hour"], ["86400", "Last day"], ["604800", "Last 7 days"], ["2592000", "Last 30 days"]];
+const SPANS = [["", "Any time"], ["3600", "Last hour"], ["86400", "Last day"], ["604800", "Last 7 days"], ["2592000", "Last 30 days"], ["between", "Between…"]];
+const EXECUTION_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** An instant as a field for one holds it, or "". */
+function localOf(instant) {
+  const at = Date.parse(instant);
+  return at ? new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 16) : "";
+}
 
 /**
  * A list of executions in `root`: the view of all of them, or (`only` one workflow) a part of that workflow's view. Returns
  * `note` and `gap`, which are to be called with what happens, `areAwaited` and `learn` for what has begun, and `end`; it calls
  * `begun` when it shows something new of which that is to be found out.
  */
-export function executionList(root, { only = null, workflowId = only ?? "", statuses = [], span = "", memory = {}, begun, onFilter = () => {} }) {
+export function executionList(root, { only = null, workflowId = only ?? "", statuses = [], span = "", from = "", to = "", memory = {}, begun, onFilter = () => {} }) {
   const size = only ? FEW : PAGE;
-  const state = { news: new Set(), workflowId, typed: workflowId, statuses: new Set(statuses), span, suggested: [] };
+  const state = { news: new Set(), workflowId, typed: workflowId, statuses: new Set(statuses), span, from, to, suggested: [] };
   const coming = new Set(); // ids of those that do not match, but will when they have begun
 
   const address = (cursor) => `/v1/executions${query({
     limit: size,
     workflowId: state.workflowId,
     status: [...state.statuses].join(","),
-    from: state.span ? new Date(Date.now() - Number(state.span) * 1000).toISOString() : "",
+    ...asked(),
     cursor,
   })}`;
+
+  /** From when to when they are asked for. */
+  function asked() {
+    if (state.span === "between") return { from: state.from, to: state.to };
+    return { from: state.span ? new Date(Date.now() - Number(state.span) * 1000).toISOString() : "" };
+  }
 
   const list = paged(address, draw, { size, isBelow: (one, other) => one.executionId < other.executionId, note, memory });
 
@@ -70,7 +83,13 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
   // At the top of the list, and with nobody pointing at it, new ones appear by themselves; so they do where there is none.
   const atRest = () => !list.items?.length || ((only || scrollY < 60) && !isHeld());
 
-  const matches = (each) => (!state.statuses.size || state.statuses.has(each.status)) && (!state.workflowId || state.workflowId === each.workflowId);
+  /** Whether it is of the time that is asked for; that an hour or a day has passed is not looked after. */
+  function isWithin(each) {
+    const { from, to } = state.span === "between" ? state : {};
+    return !(from && each.createdAt < from) && !(to && each.createdAt >= to);
+  }
+
+  const matches = (each) => (!state.statuses.size || state.statuses.has(each.status)) && (!state.workflowId || state.workflowId === each.workflowId) && isWithin(each);
 
   function insert(next) {
     if (!list.items) return; // it is taken in when they are there
@@ -127,6 +146,10 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
 
   function choose(event) {
     state.typed = event.target.value.trim();
+    if (EXECUTION_ID.test(state.typed)) {
+      location.hash = link`#/executions/${state.typed.toLowerCase()}`;
+      return;
+    }
     const isWhole = state.typed === "" || event.type === "change" || state.suggested.includes(state.typed);
     if (!isWhole) {
       suggest();
@@ -147,20 +170,22 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
   function row(each) {
     const kind = kindOf(each);
     const tries = plural(each.attempt, "try", "tries");
+    const why = each.reason && !isOpen(each) && each.status !== "ok" ? each.reason : null;
     return h("li", { class: `row execution-row ${each.fresh ? "fresh" : ""}`, key: each.executionId, "data-execution": each.executionId },
       h("div", { class: "cell-status" }, badge(kind)),
       h("div", { class: "cell-name" }, h("a", { class: "row-link", href: link`#/executions/${each.executionId}` }, only ? h("span", { class: "mono" }, `…${shortId(each.executionId)}`) : each.workflowId),
-        kind === "waiting" ? h("span", { class: "sub" }, "goes on ", time(each.nextAttemptAt, "until")) : only ? null : h("span", { class: "sub mono" }, `…${shortId(each.executionId)}`)),
+        kind === "waiting" ? h("span", { class: "sub" }, "goes on ", time(each.nextAttemptAt, "until")) : only ? null : h("span", { class: `sub ${why ? "reason" : ""}`, title: why }, h("span", { class: "mono" }, `…${shortId(each.executionId)}`), why ? ` ${why}` : null)),
       h("div", { class: "cell-cause quiet" }, each.originId ? "Repeated" : CAUSES[each.cause] ?? each.cause),
-      h("div", { class: "cell-when quiet" }, time(each.createdAt)),
+      h("div", { class: "cell-when quiet" }, time(each.createdAt), only ? null : h("span", { class: "sub" }, shortly(each.createdAt))),
       h("div", { class: "cell-took right" }, each.status === "skipped" ? h("span", { class: "nothing" }, "–") : took(each.startedAt, each.finishedAt)),
-      h("div", { class: "cell-tries right quiet" }, tries));
+      h("div", { class: "cell-tries right quiet" }, tries),
+      only && why ? h("div", { class: "cell-why sub reason", title: why }, why) : null);
   }
 
   function nothing() {
     if (state.statuses.size || state.span || (state.workflowId && !only)) {
       return empty("Nothing matches", "No execution is like that. Widen the filters to see more.", button("Show all", () => {
-        Object.assign(state, { statuses: new Set(), span: "", workflowId: "", typed: "" });
+        Object.assign(state, { statuses: new Set(), span: "", from: "", to: "", workflowId: "", typed: "" });
         filter();
       }));
     }
@@ -171,9 +196,17 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
 
   function filled(items) {
     return [
-      h("div", { class: "columns execution-row", "aria-hidden": "true" }, h("span", null, "Status"), h("span", null, only ? "Execution" : "Workflow"), h("span", null, "Cause"), h("span", null, "Asked for"), h("span", { class: "right" }, "Took"), h("span", { class: "right" }, "Tries")),
+      h("div", { class: "columns execution-row", "aria-hidden": "true" }, h("span", null, "Status"), h("span", null, only ? "Execution" : "Workflow"), h("span", null, "Cause"), h("span", null, "Asked for ", only ? null : zone()), h("span", { class: "right" }, "Took"), h("span", { class: "right" }, "Tries")),
       h("ul", { class: "rows card", "aria-label": "Executions" }, items.map(row)),
     ];
+  }
+
+  /** A field for one end of the time that is asked for, in the time zone of the browser. */
+  function instant(name, label) {
+    return h("label", { class: "instant", key: name }, label, h("input", { type: "datetime-local", value: localOf(state[name]), on: { change: (event) => {
+      state[name] = event.target.value ? new Date(event.target.value).toISOString() : "";
+      filter();
+    } } }));
   }
 
   function filters() {
@@ -181,9 +214,10 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
       h("div", { class: "chips", role: "group", "aria-label": "Status" }, CHIPS.map(([names, kind, word]) => h("button", {
         type: "button", class: "chip", key: kind, "aria-pressed": String(isAsked(names)), on: { click: () => toggle(names) },
       }, sign(kind, 16), word))),
-      h("input", { type: "search", class: "grow", placeholder: "Workflow", "aria-label": "Workflow", list: "known-workflows", autocomplete: "off", value: state.typed, on: { input: choose, change: choose } }),
+      h("input", { type: "search", class: "grow", placeholder: "Workflow or execution id", "aria-label": "Workflow or execution id", list: "known-workflows", autocomplete: "off", value: state.typed, on: { input: choose, change: choose } }),
       h("datalist", { id: "known-workflows", key: "known" }, state.suggested.map((id) => h("option", { value: id, key: id }))),
-      h("select", { "aria-label": "Time", value: state.span, on: { change: (event) => { state.span = event.target.value; filter(); } } }, SPANS.map(([value, label]) => h("option", { value }, label))));
+      h("select", { "aria-label": "Time", value: state.span, on: { change: (event) => { state.span = event.target.value; filter(); } } }, SPANS.map(([value, label]) => h("option", { value }, label))),
+      state.span === "between" ? [instant("from", "From"), instant("to", "Until")] : null);
   }
 
   function draw() {
@@ -227,9 +261,11 @@ export function executions(root, _, parameters, memory) {
     workflowId: parameters.get("workflow") ?? "",
     statuses: (parameters.get("status") ?? "").split(",").filter(Boolean),
     span: parameters.get("span") ?? "",
+    from: parameters.get("from") ?? "",
+    to: parameters.get("to") ?? "",
     memory,
     begun,
-    onFilter: (state) => history.replaceState(history.state, "", `#/executions${query({ workflow: state.workflowId, status: [...state.statuses].join(","), span: state.span })}`),
+    onFilter: (state) => history.replaceState(history.state, "", `#/executions${query({ workflow: state.workflowId, status: [...state.statuses].join(","), span: state.span, ...(state.span === "between" ? { from: state.from, to: state.to } : {}) })}`),
   });
   const end = watch({}, list.note, list.gap);
   return () => {

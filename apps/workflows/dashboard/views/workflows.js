@@ -1,24 +1,34 @@
 // All workflows: how each is, when it runs next, how its last runs went.
 
-import { link, post, query } from "../api.js";
+import { get, link, post, query } from "../api.js";
 import { h, show } from "../dom.js";
 import { afterTyping, beginnings, calmly, haveBegun, looking, watch } from "../live.js";
 import { paged } from "../paged.js";
 import { may } from "../session.js";
 import { millisOf, time } from "../time.js";
-import { attempt, badge, button, empty, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, strip, TAKEN, toast, triggerWords } from "../ui.js";
+import { attempt, badge, button, empty, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, plural, strip, TAKEN, toast, triggerWords } from "../ui.js";
 
 const PAGE = 25;
 const PLACES = 12;
+const DAY = 86_400_000;
+const MOST_FAILURES = 100; // that are looked at
+const NAMED = 3; // workflows
 const TRIGGERS = [["", "Any trigger"], ["manual", "By hand"], ["periodic", "Periodic"], ["cron", "Cron"], ["once", "Once"]];
 
 export function workflows(root, _, parameters, memory) {
   document.title = "Workflows";
-  const state = { search: parameters.get("search") ?? "", type: parameters.get("type") ?? "" };
+  const state = { search: parameters.get("search") ?? "", type: parameters.get("type") ?? "", failures: memory.failures ?? null };
   const address = (cursor) => `/v1/workflows${query({ recent: PLACES, limit: PAGE, search: state.search, triggerType: state.type, cursor })}`;
   const list = paged(address, draw, { size: PAGE, isBelow: (one, other) => one.workflowId > other.workflowId, note, memory });
 
   const read = () => list.read().then(begun);
+
+  async function readFailures() {
+    const page = await get(`/v1/executions${query({ status: "failed", from: new Date(Date.now() - DAY).toISOString(), limit: MOST_FAILURES })}`).catch(() => null);
+    if (!page) return;
+    state.failures = page;
+    draw();
+  }
 
   async function run(workflow) {
     if (workflow.inputSchema) {
@@ -35,6 +45,7 @@ export function workflows(root, _, parameters, memory) {
       changed();
       return;
     }
+    if (data.status === "failed") failed();
     if (!workflow || !data.status) return;
     const known = workflow.recentExecutions.find((each) => each.executionId === data.executionId);
     const now = { ...(known ?? { createdAt: data.createdAt, startedAt: data.action?.startedAt ?? null }), executionId: data.executionId, status: data.status, nextAttemptAt: data.nextAttemptAt ?? null };
@@ -68,6 +79,7 @@ export function workflows(root, _, parameters, memory) {
 
   const redraw = calmly(150, draw);
   const changed = calmly(1500, read);
+  const failed = calmly(5000, readFailures);
 
   function filter() {
     history.replaceState(history.state, "", `#/workflows${query({ search: state.search, type: state.type })}`);
@@ -96,6 +108,23 @@ export function workflows(root, _, parameters, memory) {
         : null));
   }
 
+  /** Which workflows failed lately, wherever they stand in the list; one line, so that nothing moves when it is known. */
+  function failures() {
+    if (!state.failures) return " ";
+    const { items, nextCursor } = state.failures;
+    if (!items.length) return h("span", { class: "quiet" }, "Nothing failed in the last 24 hours.");
+    const counts = new Map();
+    for (const { workflowId } of items) counts.set(workflowId, (counts.get(workflowId) ?? 0) + 1);
+    const most = [...counts].sort(([, one], [, other]) => other - one);
+    const rest = most.length - NAMED;
+    return [
+      badge("failed", `${items.length}${nextCursor ? "+" : ""} failed in the last 24 hours`), " ",
+      most.slice(0, NAMED).map(([id, count]) => [h("a", { href: link`#/workflows/${id}`, key: id }, id), ` ${count}× `]),
+      rest > 0 ? `and ${plural(rest, "workflow")} more ` : null,
+      h("a", { href: `#/executions${query({ status: "failed", span: DAY / 1000 })}` }, "See them"),
+    ];
+  }
+
   function nothing() {
     return state.search || state.type
       ? empty("Nothing matches", "No workflow has an id that contains this, with this kind of trigger.", button("Show all", () => { state.search = ""; state.type = ""; filter(); }))
@@ -112,6 +141,7 @@ export function workflows(root, _, parameters, memory) {
   function draw() {
     show(root,
       heading("Workflows", may("operator") ? h("div", { class: "actions" }, h("a", { class: "button primary", href: "#/new" }, "New workflow")) : null),
+      h("p", { class: "failures", key: "failures" }, failures()),
       h("div", { class: "filters", role: "search", key: "filters" },
         h("input", { type: "search", class: "grow", placeholder: "Search by id", "aria-label": "Search workflows by id", value: state.search, on: { input: (event) => { state.search = event.target.value.trim(); search(); } } }),
         h("select", { "aria-label": "Trigger", value: state.type, on: { change: (event) => { state.type = event.target.value; filter(); } } },
@@ -122,15 +152,18 @@ export function workflows(root, _, parameters, memory) {
   const begun = beginnings(() => list.items?.some((each) => each.recentExecutions.some(isAwaited)), learn);
   draw();
   read();
+  readFailures();
   const look = looking(() => list.items?.some((each) => ["busy", "pending"].includes(each.trigger.status)), read);
   const end = watch({}, list.hear, () => {
     changed();
+    failed();
     look();
   });
   return () => {
     end();
     list.stop();
     list.remember();
-    for (const each of [redraw, changed, search, look, begun]) each.stop();
+    memory.failures = state.failures;
+    for (const each of [redraw, changed, failed, search, look, begun]) each.stop();
   };
 }
