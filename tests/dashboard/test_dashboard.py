@@ -100,6 +100,8 @@ async def test_cancel(page, stack, api, target, workflow_id):
     await expect(page.locator(".head").get_by_text("Cancelled")).to_be_visible()
     # The button is gone: whoever uses the keyboard goes on from beside it.
     await expect(page.get_by_role("heading", level=1)).to_be_focused()
+    # Nothing of it has failed.
+    await expect(page.get_by_role("button", name="Retry from where it stopped")).to_be_visible()
     assert (await api.execution(execution_id))["status"] == "cancelled"
 
 

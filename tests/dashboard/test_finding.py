@@ -33,7 +33,7 @@ async def test_the_workflows_that_fail_most_are_named(page, stack):
     )
     await page.goto(f"{stack.api_url}/#/workflows")
     told = page.get_by_text("10+ failed in the last 24 hours").locator("../..")
-    await expect(told).to_have_text(re.compile(r"most 4× *more 3× *some 2× *and 1 workflow more *See them"))
+    await expect(told).to_have_text(re.compile(r"most 4. *more 3. *some 2. *and 1 workflow more *See them"))
 
 
 async def test_an_execution_is_found_by_its_id(page, stack, api, workflow_id):

@@ -25,6 +25,8 @@ export function ask(title, content, kind = "") {
       h("h2", { id: name }, title), content(close));
     document.body.append(dialog);
     dialog.showModal();
+    // The browser would begin at the first thing that can be pressed.
+    dialog.querySelector("input:enabled, select:enabled, textarea:enabled")?.focus();
     open.add(close);
   });
 }

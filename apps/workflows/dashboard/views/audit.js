@@ -6,7 +6,7 @@ import { write } from "../json.js";
 import { afterTyping } from "../live.js";
 import { paged } from "../paged.js";
 import { may } from "../session.js";
-import { time } from "../time.js";
+import { shortly, time } from "../time.js";
 import { block, button, empty, forbidden, plural, shortId } from "../ui.js";
 import { systemHead } from "./system.js";
 
@@ -83,7 +83,7 @@ export function audit(root, _, parameters) {
       h("div", { class: "entry-head" },
         h("div", { class: "cell-name" }, h("strong", null, OPERATIONS[entry.operation] ?? entry.operation), place ? [" ", place.href ? h("a", { href: place.href, class: "entry-place" }, place.text) : h("span", { class: "entry-place quiet" }, place.text)] : null,
           h("span", { class: "sub" }, `${entry.who}${entry.address ? ` from ${entry.address}` : ""}, request `, h("span", { class: "mono" }, entry.requestId))),
-        h("div", { class: "quiet right" }, time(entry.at))),
+        h("div", { class: "quiet right" }, time(entry.at), h("span", { class: "sub" }, shortly(entry.at)))),
       difference(entry));
   }
 

@@ -96,7 +96,7 @@ export function execution(root, id) {
     const started = await attempt(() => post(link`/v1/executions/${id}/${how}`));
     state.busy = false;
     if (started) {
-      toast(how === "retry" ? "Taken up again from the failed action." : "Started once more.");
+      toast(how === "retry" ? "Taken up again where it ended." : "Started once more.");
       if (!ended) location.hash = link`#/executions/${started.executionId}`;
     } else {
       draw();
@@ -120,7 +120,7 @@ export function execution(root, id) {
     if (state.isArchived) return null;
     const failed = found.status !== "ok" && found.status !== "skipped";
     return h("div", { class: "actions" },
-      failed ? button("Retry from the failed action", () => start("retry"), { kind: "primary", key: "retry", ...more }) : null,
+      failed ? button(found.status === "cancelled" ? "Retry from where it stopped" : "Retry from the failed action", () => start("retry"), { kind: "primary", key: "retry", ...more }) : null,
       button("Run again", () => start("run-again"), { kind: failed ? "" : "primary", key: "again", ...more }));
   }
 
@@ -179,7 +179,7 @@ export function execution(root, id) {
     const fact = (name, ...value) => h("div", { key: name }, h("dt", null, name), h("dd", null, value));
     const late = found.dueAt && found.startedAt ? Date.parse(found.startedAt) - Date.parse(found.dueAt) : null;
     return h("dl", { class: "facts card pad", key: "facts" },
-      fact("Asked for", shortly(found.createdAt), h("span", { class: "quiet" }, ", ", time(found.createdAt))),
+      fact("Asked for", shortly(found.createdAt), h("span", { class: "sub" }, time(found.createdAt))),
       fact("Took", took(found.startedAt, found.finishedAt)),
       fact("Cause", CAUSES[found.cause] ?? found.cause),
       fact("Attempt", String(found.attempt), found.status === "ok" ? null : h("span", { class: "quiet" }, found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left` : ", no retries left")),
