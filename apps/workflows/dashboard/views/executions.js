@@ -116,10 +116,19 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
       else coming.delete(data.executionId);
     } else if (name === "execution-requested") {
       insert({ ...data, startedAt: null, finishedAt: null, nextAttemptAt: null, fresh: true });
-    } else if (state.statuses.size && (coming.delete(data.executionId) || data.status !== "running")) {
+    } else if (state.statuses.size) {
       // One that has come to be what is filtered for.
+      if (coming.delete(data.executionId) || data.status !== "running") settled();
+    } else if (isMissed(data)) {
+      // What became of it is told before that it was asked for: these are two topics. The database may come to know still later.
       settled();
+      look();
     }
+  }
+
+  /** Whether it belongs among those that are shown, and neither is nor waits to be. */
+  function isMissed({ executionId }) {
+    return list.items !== null && executionId > (list.items.at(-1)?.executionId ?? "") && !state.news.has(executionId);
   }
 
   function learn(running) {

@@ -30,6 +30,15 @@ export function workflows(root, _, parameters, memory) {
     draw();
   }
 
+  /** Bring one up to date that was paged in: perhaps it is archived, or no longer what is filtered for. */
+  async function readOne(id) {
+    const page = await get(`/v1/workflows${query({ recent: PLACES, limit: 1, prefix: id, triggerType: state.type })}`).catch(() => null);
+    if (!page || !list.items) return;
+    const found = page.items.filter((each) => each.workflowId === id);
+    list.items = list.items.flatMap((each) => (each.workflowId === id ? found : [each]));
+    draw();
+  }
+
   async function run(workflow) {
     if (workflow.inputSchema) {
       location.hash = link`#/workflows/${workflow.workflowId}?run=yes`;
@@ -43,6 +52,7 @@ export function workflows(root, _, parameters, memory) {
     const workflow = list.items?.find((each) => each.workflowId === data.workflowId);
     if (name === "workflow-changed") {
       changed();
+      if (list.items?.indexOf(workflow) >= PAGE) readOne(data.workflowId);
       return;
     }
     if (data.status === "failed") failed();
