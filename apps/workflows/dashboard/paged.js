@@ -72,7 +72,7 @@ export function paged(address, draw, { size = Infinity, isBelow = () => true, no
 
     async readMore() {
       if (list.next === CUT) await list.read();
-      if (list.next === CUT) toast(list.error.message, { kind: "bad" });
+      if (list.next === CUT && list.error) toast(list.error.message, { kind: "bad" });
       if (!list.next || list.next === CUT) return;
       const mine = chain;
       list.more = true;
