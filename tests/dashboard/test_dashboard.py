@@ -104,7 +104,20 @@ async def test_cancel(page, stack, api, target, workflow_id):
     )
     # The button is gone: whoever uses the keyboard goes on from beside it.
     await expect(page.get_by_role("heading", level=1)).to_be_focused()
+    # Nothing of it has failed.
+    await expect(page.get_by_role("button", name="Retry from where it stopped")).to_be_visible()
     assert (await api.execution(execution_id))["status"] == "cancelled"
+
+
+async def test_back_closes_a_question_and_leads_to_the_page_before(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await page.goto(f"{stack.api_url}/#/workflows?search={workflow_id}")
+    await page.get_by_role("link", name=workflow_id).click()
+    await page.get_by_role("button", name="Archive").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.go_back()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.get_by_role("heading", level=1, name="Workflows")).to_be_focused()
 
 
 async def test_edit_compare_and_roll_back(page, stack, api, workflow_id):

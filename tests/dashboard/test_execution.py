@@ -204,3 +204,19 @@ async def test_of_an_archived_workflow_nothing_is_offered(refused_page, stack, a
     await expect(page.get_by_text("Its workflow is archived")).to_be_visible()
     await expect(page.get_by_role("button", name="Run again")).to_have_count(0)
     await expect(page.get_by_role("heading", level=1).get_by_role("link")).to_have_count(0)
+
+
+async def test_numbers_are_shown_as_they_are_stored(page, stack, api, workflow_id):
+    values = {"whole": 9007199254740993, "part": 1.0}
+    await api.create(workflow_id, [{"type": "set", "actionId": "keep", "values": values}])
+    _, started = await api.call("POST", f"/workflows/{workflow_id}/trigger", {"input": values})
+    execution_id = started["executionId"]
+    await api.finished(execution_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await page.locator("summary", has_text="Input").click()
+    await step(page, "keep").get_by_text("Output").click()
+    for shown in (page.get_by_role("region", name="Input"), step(page, "keep")):
+        await expect(shown).to_contain_text("9007199254740993")
+        await expect(shown).to_contain_text(re.compile(r'"part": 1\.0'))
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await expect(page.get_by_role("region", name="Definition in YAML")).to_contain_text("whole: 9007199254740993")

@@ -68,6 +68,7 @@ async def test_a_workflow_is_run_with_fields_made_of_its_schema(refused_page, st
     await page.goto(f"{stack.api_url}/#/workflows?search={workflow_id}")
     await page.get_by_role("button", name=f"Run {workflow_id}").click()
     dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("textbox", name="Address")).to_be_focused()
     await expect(dialog.get_by_role("combobox", name="plan")).to_have_value("1")
     await expect(dialog.get_by_role("spinbutton", name="seats")).to_have_value("5")
     await expect(dialog.get_by_role("checkbox", name="news")).to_be_checked()

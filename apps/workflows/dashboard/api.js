@@ -1,6 +1,7 @@
-// The HTTP API. What is refused is thrown as a Problem, which says in words what is wrong and how to mend it.
+// The HTTP API. What is refused is thrown as a Problem, which says in words what is wrong and how to mend it. Numbers stay as
+// they are written.
 
-import { parse as parseWritten, write } from "./json.js";
+import { parse, write } from "./json.js";
 
 export class Problem extends Error {
   constructor(status, body) {
@@ -31,7 +32,7 @@ export function isLoggingIn() {
   return leaving;
 }
 
-async function send(method, path, { body, text, type, headers = {}, signal, parse = JSON.parse } = {}) {
+async function send(method, path, { body, text, type, headers = {}, signal } = {}) {
   const options = { method, headers: { Accept: "application/json", ...headers }, signal };
   if (method !== "GET") {
     // Whoever is logged in says with each change that it comes from this page, and from no other.
@@ -62,9 +63,9 @@ export async function get(path, options) {
   return (await send("GET", path, options)).answer;
 }
 
-/** What is read to be changed and sent back, with its ETag; its numbers stay as they are written. */
+/** What is read to be changed and sent back, with its ETag. */
 export async function getTagged(path) {
-  return send("GET", path, { parse: parseWritten });
+  return send("GET", path);
 }
 
 export async function post(path, body, options = {}) {
@@ -79,10 +80,10 @@ export async function remove(path) {
   return (await send("DELETE", path)).answer;
 }
 
-/** What is wrong with a definition, and its other notation; its numbers stay as they are written. */
+/** What is wrong with a definition, and its other notation. */
 export async function validate(text, notation, signal) {
   const type = notation === "yaml" ? "application/yaml" : "application/json";
-  return (await send("POST", "/v1/workflows/validate", { text, type, signal, parse: parseWritten })).answer;
+  return (await send("POST", "/v1/workflows/validate", { text, type, signal })).answer;
 }
 
 /** A query string of what is set. */

@@ -1,5 +1,6 @@
 // Where the page begins: the theme, who is logged in, and the way from an address behind the # to a view.
 
+import { dismiss } from "./dialogs.js";
 import { h, show } from "./dom.js";
 import { begin } from "./session.js";
 import { empty, heading, trouble } from "./ui.js";
@@ -82,6 +83,7 @@ function arrive() {
   const [section, view, id] = routeOf(path);
   const first = memory === null;
   if (memory) memory.scrolled = scrollY;
+  dismiss();
   if (leave) leave();
   leave = null;
   memory = recall();

@@ -5,6 +5,7 @@ import { h } from "./dom.js";
 import { button } from "./ui.js";
 
 let count = 0;
+const open = new Set(); // what closes each question that stands open
 
 /**
  * Ask with what `content(close)` draws; resolves to what `close(answer)` was called with, and to null where it was dismissed, or
@@ -14,9 +15,8 @@ let count = 0;
 export function ask(title, content, kind = "") {
   return new Promise((resolve) => {
     const name = `dialog-${(count += 1)}`;
-    const left = () => close(null);
     const close = (answer) => {
-      removeEventListener("hashchange", left);
+      open.delete(close);
       dialog.close();
       dialog.remove();
       resolve(answer);
@@ -25,8 +25,15 @@ export function ask(title, content, kind = "") {
       h("h2", { id: name }, title), content(close));
     document.body.append(dialog);
     dialog.showModal();
-    addEventListener("hashchange", left);
+    // The browser would begin at the first thing that can be pressed.
+    dialog.querySelector("input:enabled, select:enabled, textarea:enabled")?.focus();
+    open.add(close);
   });
+}
+
+/** Close what is asked, unanswered. To be called before another page is drawn: what is behind a dialog takes no focus. */
+export function dismiss() {
+  for (const close of open) close(null);
 }
 
 /** Ask before something that cannot be undone; resolves to whether it was confirmed. */

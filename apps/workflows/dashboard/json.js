@@ -21,8 +21,9 @@ export class Written {
 
 /** Return the value of `text`; numbers that are no numbers of JavaScript's are Written. Throws SyntaxError where it is no JSON. */
 export function parse(text) {
-  JSON.parse(text); // what is wrong is told of the text itself
+  const plain = JSON.parse(text); // what is wrong is told of the text itself
   const marked = text.replace(TOKENS, (token) => (token.startsWith('"') || String(Number(token)) === token ? token : `"${MARK}${token}"`));
+  if (marked === text) return plain;
   return JSON.parse(marked, (_, value) => (typeof value === "string" && value.startsWith(MARK) ? new Written(value.slice(MARK.length)) : value));
 }
 

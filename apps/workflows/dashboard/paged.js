@@ -1,61 +1,121 @@
-// Lists that are read page by page.
+// Lists that are read page by page, and brought up to date while they are shown: without a hole between two pages, and
+// without what was asked for before something else was.
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
 import { button, loading, toast, trouble } from "./ui.js";
 
-/** A list whose pages are at `address(cursor)`; `draw` is called whenever something has changed. */
-export function paged(address, draw) {
+const CUT = Symbol("cut"); // stands for the cursor to what was cut off, which the service has not told
+const MOST = 300; // rows that stay of what was paged in while new ones come at the top
+
+/**
+ * A list whose pages are at `address(cursor)`; `draw` is called whenever something has changed. What happens is taken into it by
+ * `note`. Where pages have a `size` and `isBelow(one, other)` says whether one item stands below another, what was paged in
+ * stays when the first page is read again. `memory` is what `remember` has kept.
+ */
+export function paged(address, draw, { size = Infinity, isBelow = () => true, note = () => {}, memory = {} } = {}) {
   let asked = 0;
+  let chain = 0; // which pages an older one belongs to
+  let told = null; // while a page is being read, which may not know of it yet
+
+  function letGo() {
+    chain += 1;
+    list.more = false;
+  }
+
   const list = {
-    items: null,
-    next: null,
+    items: memory.items ?? null,
+    next: memory.next ?? null,
     error: null,
     more: false,
 
-    /** Read the first page; what is shown stays until it is there. */
-    async read() {
+    /** Read the first page and `place` it; what is shown stays until it is there. */
+    async read(place = list.join) {
       const mine = ++asked;
+      told ??= [];
       try {
         const page = await get(address(null));
         if (mine !== asked) return;
-        Object.assign(list, { items: page.items, next: page.nextCursor ?? null, error: null });
+        place(page);
+        list.error = null;
       } catch (error) {
         if (mine !== asked) return;
         list.error = error;
       }
+      const missed = told;
+      told = null;
+      for (const each of missed) note(...each);
       draw();
     },
 
     /** Begin anew: something else is asked for. */
     async begin() {
+      letGo();
       list.items = null;
       list.error = null;
       draw();
       await list.read();
     },
 
+    /** Show a first page, above what was paged in. */
+    join(page) {
+      const shown = list.items ?? [];
+      const last = page.items.at(-1);
+      const isDeep = list.next !== CUT && (list.more || shown.length > size);
+      // Where it does not reach down to what is shown, there would be a hole between them.
+      const reaches = isDeep && last && shown.length && !isBelow(shown[0], last);
+      if (!reaches) letGo();
+      const below = reaches ? shown.filter((each) => isBelow(each, last)) : [];
+      if (!below.length) list.next = page.nextCursor ?? null;
+      list.items = [...page.items, ...below];
+    },
+
     async readMore() {
-      const mine = asked;
+      if (list.next === CUT) await list.read();
+      if (list.next === CUT && list.error) toast(list.error.message, { kind: "bad" });
+      if (!list.next || list.next === CUT) return;
+      const mine = chain;
       list.more = true;
       draw();
       try {
         const page = await get(address(list.next));
-        if (mine === asked) Object.assign(list, { items: [...list.items, ...page.items], next: page.nextCursor ?? null });
+        if (mine !== chain) return;
+        const last = list.items.at(-1);
+        Object.assign(list, { items: [...list.items, ...page.items.filter((each) => !last || isBelow(each, last))], next: page.nextCursor ?? null });
       } catch (error) {
+        if (mine !== chain) return;
         toast(error.message, { kind: "bad" });
       }
       list.more = false;
       draw();
     },
 
+    /** Show one that has come. */
+    add(item) {
+      list.items = [...list.items, item].sort((one, other) => (isBelow(one, other) ? 1 : -1));
+      if (list.items.length <= (list.more || list.items.length > size + 1 ? MOST : size)) return;
+      list.items = list.items.slice(0, size);
+      list.next = CUT;
+    },
+
+    /** Take in what happens, once more when the page is there that is being read. */
+    hear(...event) {
+      told?.push(event);
+      note(...event);
+    },
+
+    remember() {
+      Object.assign(memory, { items: list.items, next: list.next });
+    },
+
     stop() {
       asked += 1;
+      letGo();
     },
 
     /** What is shown: `filled(items)`, `nothing()`, or how the reading goes. */
     show(filled, nothing, { rows = 6, older = "Show older", kind = "" } = {}) {
-      if (list.error && !list.items) return trouble(list.error, list.read);
+      if (list.error && !list.items) return trouble(list.error, () => list.read());
       if (!list.items) return loading(rows);
       if (!list.items.length) return nothing();
       return [filled(list.items), h("div", { class: "more" }, list.next ? button(list.more ? "Reading…" : older, list.readMore, { disabled: list.more, kind }) : null)];

@@ -6,7 +6,7 @@ const exact = new Intl.DateTimeFormat(undefined, {
   weekday: "short", year: "numeric", month: "short", day: "numeric",
   hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, timeZoneName: "short",
 });
-export const ZONE = exact.resolvedOptions().timeZone;
+const ZONE = exact.resolvedOptions().timeZone;
 const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
 
 const UNITS = [["d", 86_400], ["h", 3600], ["min", 60]];
@@ -89,12 +89,20 @@ export function took(from, to) {
   return h("span", { title: `${exact.format(Date.parse(from))} to ${exact.format(Date.parse(to))}` }, duration(Date.parse(to) - Date.parse(from)));
 }
 
-const short = new Intl.DateTimeFormat(undefined, { weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const SHORT = { weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" };
+const short = new Intl.DateTimeFormat(undefined, SHORT);
+const shortWithYear = new Intl.DateTimeFormat(undefined, { ...SHORT, year: "numeric" });
 
-/** An instant as it is written in lists of them; the exact one on hover. */
+/** An instant as it is written in lists of them, with its year where that is another one; the exact one on hover. */
 export function shortly(instant) {
-  const at = Date.parse(instant);
-  return h("time", { datetime: instant, title: exact.format(at) }, short.format(at));
+  const at = new Date(instant);
+  const format = at.getFullYear() === new Date().getFullYear() ? short : shortWithYear;
+  return h("time", { datetime: instant, title: exact.format(at) }, format.format(at));
+}
+
+/** The time zone in which instants are written, to stand beside them. */
+export function zone() {
+  return h("span", { class: "quiet small-text", title: "The time zone of your browser" }, ZONE);
 }
 
 setInterval(() => {

@@ -2,10 +2,11 @@
 
 import { link, query } from "../api.js";
 import { h, show } from "../dom.js";
+import { write } from "../json.js";
 import { afterTyping } from "../live.js";
 import { paged } from "../paged.js";
 import { may } from "../session.js";
-import { time } from "../time.js";
+import { shortly, time } from "../time.js";
 import { block, button, empty, forbidden, plural, shortId } from "../ui.js";
 import { systemHead } from "./system.js";
 
@@ -46,7 +47,7 @@ function placeOf(entry) {
 
 function written(value) {
   if (value === null || value === undefined) return h("span", { class: "nothing" }, "–");
-  return h("code", null, typeof value === "string" ? value : JSON.stringify(value));
+  return h("code", null, typeof value === "string" ? value : write(value));
 }
 
 export function audit(root, _, parameters) {
@@ -69,7 +70,7 @@ export function audit(root, _, parameters) {
   function difference(entry) {
     if (!entry.changes.length) return null;
     const [{ path, before, after }] = entry.changes;
-    if (path === "") return h("details", null, h("summary", null, before === null ? "What was made" : "What was removed"), block(JSON.stringify(after ?? before, null, 2), `Content of ${entry.entryId}`));
+    if (path === "") return h("details", null, h("summary", null, before === null ? "What was made" : "What was removed"), block(write(after ?? before, 2), `Content of ${entry.entryId}`));
     return h("details", null, h("summary", null, plural(entry.changes.length, "place"), " changed"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Difference of ${entry.entryId}` }, h("table", { class: "changes" },
         h("thead", null, h("tr", null, ["Where", "Before", "After"].map((name) => h("th", { scope: "col" }, name)))),
@@ -82,7 +83,7 @@ export function audit(root, _, parameters) {
       h("div", { class: "entry-head" },
         h("div", { class: "cell-name" }, h("strong", null, OPERATIONS[entry.operation] ?? entry.operation), place ? [" ", place.href ? h("a", { href: place.href, class: "entry-place" }, place.text) : h("span", { class: "entry-place quiet" }, place.text)] : null,
           h("span", { class: "sub" }, `${entry.who}${entry.address ? ` from ${entry.address}` : ""}, request `, h("span", { class: "mono" }, entry.requestId))),
-        h("div", { class: "quiet right" }, time(entry.at))),
+        h("div", { class: "quiet right" }, time(entry.at), h("span", { class: "sub" }, shortly(entry.at)))),
       difference(entry));
   }
 

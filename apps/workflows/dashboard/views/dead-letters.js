@@ -6,7 +6,7 @@ import { h, show } from "../dom.js";
 import { Written, parse, write } from "../json.js";
 import { paged } from "../paged.js";
 import { may } from "../session.js";
-import { time } from "../time.js";
+import { shortly, time } from "../time.js";
 import { block, button, empty, toast } from "../ui.js";
 import { systemHead } from "./system.js";
 
@@ -70,13 +70,13 @@ export function deadLetters(root) {
       h("div", { class: "letter-head" },
         h("div", { class: "cell-name" }, h("strong", { class: "letter-reason" }, letter.reason),
           h("span", { class: "sub" }, h("span", { class: "mono" }, letter.topic), ` [${letter.partition}] @ ${letter.offset}`, key === null ? ", no key" : [letter.keyBase64 ? ", key in base64 " : ", key ", h("span", { class: "mono" }, key)])),
-        h("div", { class: "quiet right" }, time(letter.at)),
+        h("div", { class: "quiet right" }, time(letter.at), h("span", { class: "sub" }, shortly(letter.at))),
         may("operator") ? button(resent.has(letter.id) ? "Sent again" : "Send again…", () => resend(letter), { kind: "small", title: "Send it to its topic once more, as it came or mended" }) : null),
       value ? h("details", null, h("summary", null, letter.valueBase64 ? "Value in base64" : "Value"), block(pretty(value), `Value of ${letter.id}`)) : h("p", { class: "quiet small-text" }, "Without a value"));
   }
 
   function draw() {
-    show(root, systemHead("#/system/dead-letters", h("div", { class: "actions" }, button("Read again", list.read, { kind: "small" }))),
+    show(root, systemHead("#/system/dead-letters", h("div", { class: "actions" }, button("Read again", () => list.read(), { kind: "small" }))),
       h("p", { class: "lead quiet", key: "lead" }, "Records that no service could take. They stay here until Kafka's retention is over; sending one again leaves it in the list."),
       h("div", { key: "list" }, list.show(
         (items) => h("ul", { class: "rows card", "aria-label": "Dead letters" }, items.map(row)),

@@ -5,7 +5,7 @@ import { get, getTagged, isLoggingIn, link, post, put, validate } from "../api.j
 import { h, show } from "../dom.js";
 import { write as writeJson } from "../json.js";
 import { may } from "../session.js";
-import { shortly, time } from "../time.js";
+import { shortly, time, zone } from "../time.js";
 import { badge, button, copier, crumbs, forbidden, heading, loading, sign, toast, trouble } from "../ui.js";
 import { asYaml, definitionOf } from "./workflow.js";
 
@@ -273,7 +273,7 @@ export function editor(root, id) {
 
   function coming() {
     if (!state.ticks.length) return null;
-    return h("section", { class: "coming", key: "coming" }, h("h2", null, "It would run"), h("ol", { class: "ticks" }, state.ticks.map(({ dueAt }) => h("li", { key: dueAt }, h("span", { class: "when" }, shortly(dueAt)), h("span", { class: "quiet" }, time(dueAt, "until"))))));
+    return h("section", { class: "coming", key: "coming" }, h("div", { class: "section-head" }, h("h2", null, "It would run"), zone()), h("ol", { class: "ticks" }, state.ticks.map(({ dueAt }) => h("li", { key: dueAt }, h("span", { class: "when" }, shortly(dueAt)), h("span", { class: "quiet" }, time(dueAt, "until"))))));
   }
 
   function hints() {

@@ -3,9 +3,10 @@
 import { get, link, post, query } from "../api.js";
 import { confirmed } from "../dialogs.js";
 import { h, show } from "../dom.js";
+import { write } from "../json.js";
 import { calmly, looking, watch } from "../live.js";
 import { may } from "../session.js";
-import { duration, shortly, time, took } from "../time.js";
+import { duration, shortly, time, took, zone } from "../time.js";
 import { attempt, badge, button, CAUSES, copier, crumbs, heading, isAwaited, isOpen, kindOf, loading, plural, shortId, sign, toast, trouble } from "../ui.js";
 import { lane } from "./lane.js";
 import { step } from "./outcome.js";
@@ -95,7 +96,7 @@ export function execution(root, id) {
     const started = await attempt(() => post(link`/v1/executions/${id}/${how}`));
     state.busy = false;
     if (started) {
-      toast(how === "retry" ? "Taken up again from the failed action." : "Started once more.");
+      toast(how === "retry" ? "Taken up again where it ended." : "Started once more.");
       if (!ended) location.hash = link`#/executions/${started.executionId}`;
     } else {
       draw();
@@ -119,7 +120,7 @@ export function execution(root, id) {
     if (state.isArchived) return null;
     const failed = found.status !== "ok" && found.status !== "skipped";
     return h("div", { class: "actions" },
-      failed ? button("Retry from the failed action", () => start("retry"), { kind: "primary", key: "retry", ...more }) : null,
+      failed ? button(found.status === "cancelled" ? "Retry from where it stopped" : "Retry from the failed action", () => start("retry"), { kind: "primary", key: "retry", ...more }) : null,
       button("Run again", () => start("run-again"), { kind: failed ? "" : "primary", key: "again", ...more }));
   }
 
@@ -179,10 +180,10 @@ export function execution(root, id) {
     const fact = (name, ...value) => h("div", { key: name }, h("dt", null, name), h("dd", null, value));
     const late = found.dueAt && found.startedAt ? Date.parse(found.startedAt) - Date.parse(found.dueAt) : null;
     return h("dl", { class: "facts card pad", key: "facts" },
-      fact("Asked for", time(found.createdAt)),
+      fact("Asked for", shortly(found.createdAt), h("span", { class: "sub" }, time(found.createdAt))),
       fact("Took", took(found.startedAt, found.finishedAt)),
       fact("Cause", CAUSES[found.cause] ?? found.cause),
-      fact("Attempt", String(found.attempt), h("span", { class: "quiet" }, found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left` : ", no retries left")),
+      fact("Attempt", String(found.attempt), found.status === "ok" ? null : h("span", { class: "quiet" }, found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left` : ", no retries left")),
       fact("Version", toWorkflow(found, String(found.version))),
       found.dueAt ? fact("Due", shortly(found.dueAt), late === null ? null : h("span", { class: "quiet" }, found.cause === "backfill" ? ", made up for" : `, begun ${duration(late)} late`)) : null,
       found.originId ? fact("Repeats", other(found.originId)) : null,
@@ -191,7 +192,7 @@ export function execution(root, id) {
 
   function input(found) {
     if (!found.input || !Object.keys(found.input).length) return null;
-    return h("details", { class: "card pad given", key: "input" }, h("summary", null, "Input", h("span", { class: "quiet" }, ` ${Object.keys(found.input).slice(0, 6).join(", ")}`)), h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Input" }, JSON.stringify(found.input, null, 2)));
+    return h("details", { class: "card pad given", key: "input" }, h("summary", null, "Input", h("span", { class: "quiet" }, ` ${Object.keys(found.input).slice(0, 6).join(", ")}`)), h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Input" }, write(found.input, 2)));
   }
 
   const restartsAt = (found, place) => (found.restarts ?? []).filter((each) => each.attempt === place.attempt && each.index === place.index);
@@ -228,7 +229,7 @@ export function execution(root, id) {
         h("div", { class: "right quiet small-text" }, each.type)))));
   }
 
-  const attemptHead = (number, began) => h("div", { class: "attempt-head" }, h("h3", null, `Attempt ${number}`), h("span", { class: "quiet" }, time(began)));
+  const attemptHead = (number, began) => h("div", { class: "attempt-head" }, h("h3", null, `Attempt ${number}`), h("span", { class: "quiet" }, shortly(began)));
 
   const waited = (key, ...words) => h("li", { class: "wait", key }, sign("waiting"), words);
 
@@ -322,7 +323,7 @@ export function execution(root, id) {
       facts(found),
       input(found),
       h("section", { class: "section", key: "timeline", "aria-labelledby": "timeline" },
-        h("h2", { id: "timeline" }, "What happened"),
+        h("div", { class: "section-head" }, h("h2", { id: "timeline" }, "What happened"), zone()),
         h("div", { class: "card pad" }, lane(found, attempts(found), kindOf(found)), timeline(found))));
   }
 

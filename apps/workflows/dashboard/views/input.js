@@ -249,13 +249,13 @@ function choiceOf(schema, isRequired, attributes) {
     return { node, read: () => node.checked, write: (value) => { node.checked = value === true; } };
   }
   const values = schema.enum ?? [true, false];
-  const words = (value) => (value === true ? "Yes" : value === false ? "No" : typeof value === "string" ? value : JSON.stringify(value));
+  const words = (value) => (value === true ? "Yes" : value === false ? "No" : typeof value === "string" ? value : write(value));
   const node = h("select", attributes, h("option", { value: "" }, isRequired ? "Choose one" : "Not given"), values.map((value, place) => h("option", { value: place }, words(value))));
   return {
     node,
     read: () => (node.value === "" ? undefined : values[Number(node.value)]),
     write: (value) => {
-      const place = values.findIndex((each) => JSON.stringify(each) === JSON.stringify(value));
+      const place = values.findIndex((each) => write(each) === write(value));
       node.value = place < 0 ? "" : String(place);
     },
   };

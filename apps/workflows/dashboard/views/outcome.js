@@ -1,6 +1,7 @@
 // What one attempt of one action did: its log, why it failed, what was sent and what was answered.
 
 import { h } from "../dom.js";
+import { write } from "../json.js";
 import { duration, took } from "../time.js";
 import { block, sign } from "../ui.js";
 
@@ -37,7 +38,7 @@ function remark(body, jsonError) {
 
 function exchange(output, name) {
   const { request, timings: spent, status, headers: answered, redirects, body, text, json, jsonError, base64, ...rest } = output;
-  const content = json !== undefined ? JSON.stringify(json, null, 2) : text ?? base64;
+  const content = json !== undefined ? write(json, 2) : text ?? base64;
   const facts = [status === undefined ? "no answer" : `status ${status}`, body ? bytes(body.length) : null, spent?.total === undefined || spent.total === null ? null : duration(spent.total)].filter(Boolean);
   return h("details", { key: "exchange" },
     h("summary", null, "Request and response", h("span", { class: "quiet" }, ` ${facts.join(", ")}`)),
@@ -55,13 +56,13 @@ function exchange(output, name) {
         timings(spent),
         remark(body, jsonError ?? body?.jsonError),
         content ? block(content, `Body of the response to ${name}`) : body ? h("p", { class: "quiet small-text" }, "Empty body") : null,
-        Object.keys(rest).length ? block(JSON.stringify(rest, null, 2), `More of ${name}`) : null)));
+        Object.keys(rest).length ? block(write(rest, 2), `More of ${name}`) : null)));
 }
 
 function produced(output, name) {
   if (!output || !Object.keys(output).length) return null;
   if (output.request) return exchange(output, name);
-  return h("details", { key: "output" }, h("summary", null, "Output"), block(JSON.stringify(output, null, 2), `Output of ${name}`));
+  return h("details", { key: "output" }, h("summary", null, "Output"), block(write(output, 2), `Output of ${name}`));
 }
 
 /** A step of the timeline; `action` is what the definition says of it, if anything. */

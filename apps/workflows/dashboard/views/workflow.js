@@ -6,7 +6,7 @@ import { h, show } from "../dom.js";
 import { write } from "../json.js";
 import { beginnings, calmly, watch } from "../live.js";
 import { may } from "../session.js";
-import { exactly, shortly, time, ZONE } from "../time.js";
+import { exactly, shortly, time, zone } from "../time.js";
 import { attempt, badge, button, copier, crumbs, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, loading, plural, TAKEN, toast, triggerWords, trouble } from "../ui.js";
 import { diff } from "./diff.js";
 import { executionList } from "./executions.js";
@@ -166,7 +166,7 @@ export function workflow(root, id, parameters) {
 
   function coming(found) {
     if (found.trigger.type === "manual") return null;
-    const head = h("div", { class: "section-head" }, h("h2", null, "Next runs"), h("span", { class: "quiet small-text", title: "The time zone of your browser" }, ZONE));
+    const head = h("div", { class: "section-head" }, h("h2", null, "Next runs"), zone());
     const none = found.pausedAt ? ["None while it is paused, since ", time(found.pausedAt), "."] : ["None: its schedule is over."];
     return h("section", { class: "card pad", key: "coming" }, head, state.ticks.length
       ? h("ol", { class: "ticks" }, state.ticks.map((instant) => h("li", { key: instant }, h("span", { class: "when" }, shortly(instant)), h("span", { class: "quiet" }, time(instant, "until")))))
@@ -235,7 +235,7 @@ export function workflow(root, id, parameters) {
       h("div", { class: "section two", key: "runs" },
         h("section", { "aria-label": "Executions" }, h("div", { class: "section-head" }, h("h2", null, "Executions"), h("div", { class: "actions" }, h("a", { href: link`#/executions?workflow=${id}`, class: "small-text" }, "See all"))), history),
         h("div", { class: "side" }, coming(found), versions(found))),
-      isScheduled ? h("section", { class: "section", key: "ledger", "aria-label": "Occurrences" }, h("div", { class: "section-head" }, h("h2", null, "Occurrences"), h("span", { class: "quiet small-text" }, "what became of each tick")), ledger) : null,
+      isScheduled ? h("section", { class: "section", key: "ledger", "aria-label": "Occurrences" }, h("div", { class: "section-head" }, h("h2", null, "Occurrences"), h("span", { class: "quiet small-text" }, "what became of each tick"), zone()), ledger) : null,
       h("section", { class: "section", key: "definition", "aria-label": "Definition" }, definition(found)));
     executions ??= executionList(history, { only: id, begun });
     if (isScheduled) occurrences ??= occurrenceList(ledger, id, begun);

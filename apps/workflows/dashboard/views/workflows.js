@@ -3,65 +3,39 @@
 import { get, link, post, query } from "../api.js";
 import { h, show } from "../dom.js";
 import { afterTyping, beginnings, calmly, haveBegun, looking, watch } from "../live.js";
+import { paged } from "../paged.js";
 import { may } from "../session.js";
 import { millisOf, time } from "../time.js";
-import { attempt, badge, button, empty, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, loading, strip, TAKEN, toast, triggerWords, trouble } from "../ui.js";
+import { attempt, badge, button, empty, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, plural, strip, TAKEN, toast, triggerWords } from "../ui.js";
 
 const PAGE = 25;
 const PLACES = 12;
+const DAY = 86_400_000;
+const MOST_FAILURES = 100; // that are looked at
+const NAMED = 3; // workflows
 const TRIGGERS = [["", "Any trigger"], ["manual", "By hand"], ["periodic", "Periodic"], ["cron", "Cron"], ["once", "Once"]];
 
 export function workflows(root, _, parameters, memory) {
   document.title = "Workflows";
-  const state = { items: memory.items ?? null, next: memory.next ?? null, error: null, search: parameters.get("search") ?? "", type: parameters.get("type") ?? "", more: false };
-  let asked = 0;
-  let told = null; // while the list is being read, which may not know of it yet
-  let lists = 0; // how often something else was asked for than what was shown
-
+  const state = { search: parameters.get("search") ?? "", type: parameters.get("type") ?? "", failures: memory.failures ?? null };
   const address = (cursor) => `/v1/workflows${query({ recent: PLACES, limit: PAGE, search: state.search, triggerType: state.type, cursor })}`;
+  const list = paged(address, draw, { size: PAGE, isBelow: (one, other) => one.workflowId > other.workflowId, note, memory });
 
-  async function read(keep = false) {
-    const mine = ++asked;
-    told ??= [];
-    if (!keep) {
-      Object.assign(state, { items: null, more: false });
-      lists += 1;
-    }
+  const read = () => list.read().then(begun);
+
+  async function readFailures() {
+    const page = await get(`/v1/executions${query({ status: "failed", from: new Date(Date.now() - DAY).toISOString(), limit: MOST_FAILURES })}`).catch(() => null);
+    if (!page) return;
+    state.failures = page;
     draw();
-    try {
-      const page = await get(address());
-      if (mine !== asked) return;
-      // What was paged in below stays; it is brought up to date as it changes.
-      const ids = new Set(page.items.map((each) => each.workflowId));
-      const below = keep && state.items ? state.items.slice(PAGE).filter((each) => !ids.has(each.workflowId)) : [];
-      if (!below.length) state.next = page.nextCursor;
-      state.items = [...page.items, ...below];
-      state.error = null;
-    } catch (error) {
-      if (mine !== asked) return;
-      state.error = error;
-    }
-    const missed = told;
-    told = null;
-    for (const each of missed) note(...each);
-    draw();
-    begun();
   }
 
-  async function readMore() {
-    const mine = lists;
-    state.more = true;
-    draw();
-    try {
-      const page = await get(address(state.next));
-      if (mine !== lists) return;
-      state.items = [...state.items, ...page.items];
-      state.next = page.nextCursor;
-    } catch (error) {
-      if (mine !== lists) return;
-      toast(error.message, { kind: "bad" });
-    }
-    state.more = false;
+  /** Bring one up to date that was paged in: perhaps it is archived, or no longer what is filtered for. */
+  async function readOne(id) {
+    const page = await get(`/v1/workflows${query({ recent: PLACES, limit: 1, prefix: id, triggerType: state.type })}`).catch(() => null);
+    if (!page || !list.items) return;
+    const found = page.items.filter((each) => each.workflowId === id);
+    list.items = list.items.flatMap((each) => (each.workflowId === id ? found : [each]));
     draw();
   }
 
@@ -75,12 +49,13 @@ export function workflows(root, _, parameters, memory) {
   }
 
   function note(name, data) {
-    const workflow = state.items?.find((each) => each.workflowId === data.workflowId);
+    const workflow = list.items?.find((each) => each.workflowId === data.workflowId);
     if (name === "workflow-changed") {
       changed();
+      if (list.items?.indexOf(workflow) >= PAGE) readOne(data.workflowId);
       return;
     }
-    told?.push([name, data]);
+    if (data.status === "failed") failed();
     if (!workflow || !data.status) return;
     const known = workflow.recentExecutions.find((each) => each.executionId === data.executionId);
     const now = { ...(known ?? { createdAt: data.createdAt, startedAt: data.action?.startedAt ?? null }), executionId: data.executionId, status: data.status, nextAttemptAt: data.nextAttemptAt ?? null };
@@ -106,18 +81,19 @@ export function workflows(root, _, parameters, memory) {
   }
 
   function learn(running) {
-    for (const workflow of state.items ?? []) {
+    for (const workflow of list.items ?? []) {
       if (haveBegun(workflow.recentExecutions, running).length) sum(workflow);
     }
     redraw();
   }
 
   const redraw = calmly(150, draw);
-  const changed = calmly(1500, () => read(true));
+  const changed = calmly(1500, read);
+  const failed = calmly(5000, readFailures);
 
   function filter() {
     history.replaceState(history.state, "", `#/workflows${query({ search: state.search, type: state.type })}`);
-    read();
+    list.begin().then(begun);
   }
   const search = afterTyping(250, filter);
 
@@ -142,42 +118,62 @@ export function workflows(root, _, parameters, memory) {
         : null));
   }
 
-  function list() {
-    if (state.error && !state.items) return trouble(state.error, () => read());
-    if (!state.items) return loading();
-    if (!state.items.length) {
-      return state.search || state.type
-        ? empty("Nothing matches", "No workflow has an id that contains this, with this kind of trigger.", button("Show all", () => { state.search = ""; state.type = ""; filter(); }))
-        : empty("Define your first workflow", "A workflow is a trigger and a list of actions: HTTP requests, log lines and more. Begin with an example and change it to your needs.", may("operator") ? h("a", { class: "button primary", href: "#/new" }, "New workflow") : null);
-    }
+  /** Which workflows failed lately, wherever they stand in the list; one line, so that nothing moves when it is known. */
+  function failures() {
+    if (!state.failures) return " ";
+    const { items, nextCursor } = state.failures;
+    if (!items.length) return h("span", { class: "quiet" }, "Nothing failed in the last 24 hours.");
+    const counts = new Map();
+    for (const { workflowId } of items) counts.set(workflowId, (counts.get(workflowId) ?? 0) + 1);
+    const most = [...counts].sort(([, one], [, other]) => other - one);
+    const rest = most.length - NAMED;
+    return [
+      badge("failed", `${items.length}${nextCursor ? "+" : ""} failed in the last 24 hours`), " ",
+      most.slice(0, NAMED).map(([id, count]) => [h("a", { href: link`#/workflows/${id}`, key: id }, id), ` ${count}× `]),
+      rest > 0 ? `and ${plural(rest, "workflow")} more ` : null,
+      h("a", { href: `#/executions${query({ status: "failed", span: DAY / 1000 })}` }, "See them"),
+    ];
+  }
+
+  function nothing() {
+    return state.search || state.type
+      ? empty("Nothing matches", "No workflow has an id that contains this, with this kind of trigger.", button("Show all", () => { state.search = ""; state.type = ""; filter(); }))
+      : empty("Define your first workflow", "A workflow is a trigger and a list of actions: HTTP requests, log lines and more. Begin with an example and change it to your needs.", may("operator") ? h("a", { class: "button primary", href: "#/new" }, "New workflow") : null);
+  }
+
+  function filled(items) {
     return [
       h("div", { class: "columns workflow-row", "aria-hidden": "true" }, ["Workflow", "Now", "Next run"].map((name) => h("span", null, name)), h("span", { class: "cell-last" }, "Last result"), h("span", null, "Recent results"), h("span")),
-      h("ul", { class: "rows card", "aria-label": "Workflows" }, state.items.map(row)),
-      h("div", { class: "more" }, state.next ? button(state.more ? "Reading…" : "Show more", readMore, { disabled: state.more }) : null),
+      h("ul", { class: "rows card", "aria-label": "Workflows" }, items.map(row)),
     ];
   }
 
   function draw() {
     show(root,
       heading("Workflows", may("operator") ? h("div", { class: "actions" }, h("a", { class: "button primary", href: "#/new" }, "New workflow")) : null),
+      h("p", { class: "failures", key: "failures" }, failures()),
       h("div", { class: "filters", role: "search", key: "filters" },
         h("input", { type: "search", class: "grow", placeholder: "Search by id", "aria-label": "Search workflows by id", value: state.search, on: { input: (event) => { state.search = event.target.value.trim(); search(); } } }),
         h("select", { "aria-label": "Trigger", value: state.type, on: { change: (event) => { state.type = event.target.value; filter(); } } },
           TRIGGERS.map(([value, label]) => h("option", { value }, label)))),
-      h("div", { key: "list" }, list()));
+      h("div", { key: "list" }, list.show(filled, nothing, { older: "Show more" })));
   }
 
-  const begun = beginnings(() => state.items?.some((each) => each.recentExecutions.some(isAwaited)), learn);
-  read(state.items !== null);
-  const look = looking(() => state.items?.some((each) => ["busy", "pending"].includes(each.trigger.status)), () => read(true));
-  const end = watch({}, note, () => {
+  const begun = beginnings(() => list.items?.some((each) => each.recentExecutions.some(isAwaited)), learn);
+  draw();
+  read();
+  readFailures();
+  const look = looking(() => list.items?.some((each) => ["busy", "pending"].includes(each.trigger.status)), read);
+  const end = watch({}, list.hear, () => {
     changed();
+    failed();
     look();
   });
   return () => {
     end();
-    asked += 1;
-    Object.assign(memory, { items: state.items, next: state.next });
-    for (const each of [redraw, changed, search, look, begun]) each.stop();
+    list.stop();
+    list.remember();
+    memory.failures = state.failures;
+    for (const each of [redraw, changed, failed, search, look, begun]) each.stop();
   };
 }

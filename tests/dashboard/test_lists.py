@@ -1,0 +1,107 @@
+"""Lists that grow while they are shown: nothing is left out between what was read, what came and what is older."""
+
+import pytest
+from playwright.async_api import expect
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LOG = {"type": "log", "message": "hello"}
+SHOWN = "[...document.querySelectorAll('[data-execution]')].map((each) => each.dataset.execution)"
+
+# Events that the test tells the page of, in the place of those of the service.
+TOLD = """
+window.EventSource = class extends EventTarget {
+  constructor() {
+    super();
+    window.tell = (name, data) => this.dispatchEvent(new MessageEvent(name, { data: JSON.stringify(data) }));
+  }
+  close() {}
+};
+"""
+
+
+async def ran(api, workflow_id, count):
+    """Run it so many times, one after another."""
+    for _ in range(count):
+        await api.finished(await api.trigger(workflow_id))
+
+
+async def shows_all(page, api, workflow_id):
+    """Page to the end of a workflow's executions: all of them are there, in their order."""
+    older = page.get_by_role("button", name="Show older")
+    rows = page.locator("[data-execution]")
+    stored = [each["executionId"] for each in await api.executions(workflow_id)]
+    while (count := await rows.count()) < len(stored):
+        await older.click()
+        await expect(rows).not_to_have_count(count)
+    assert await page.evaluate(SHOWN) == stored
+    await expect(older).to_have_count(0)
+
+
+@pytest.mark.parametrize("before", [8, 10], ids=["one page", "more than a page"])
+async def test_what_was_cut_off_when_something_came_is_among_the_older_ones(page, stack, api, workflow_id, before):
+    await api.create(workflow_id, [LOG])
+    await ran(api, workflow_id, before)
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    rows = page.locator("[data-execution]")
+    await expect(rows).to_have_count(8)
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    await page.mouse.move(0, 0)
+    for _ in range(2):
+        execution_id = await api.trigger(workflow_id)
+        await expect(page.locator(f"[data-execution='{execution_id}']").get_by_text("Succeeded")).to_be_visible()
+        await expect(rows).to_have_count(8)
+    await shows_all(page, api, workflow_id)
+
+
+async def test_what_came_while_nobody_told_is_not_left_out(refused_page, stack, api, workflow_id):
+    page = refused_page
+    await api.create(workflow_id, [LOG])
+    await ran(api, workflow_id, 10)
+    await page.route("**/v1/events/stream?*", lambda route: route.abort())
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await page.get_by_role("button", name="Show older").click()
+    await expect(page.locator("[data-execution]")).to_have_count(10)
+    await page.mouse.move(0, 0)
+    await page.evaluate("document.activeElement.blur()")
+    await ran(api, workflow_id, 9)
+    await page.unroute("**/v1/events/stream?*")
+    newest = (await api.executions(workflow_id))[0]["executionId"]
+    await expect(page.locator(f"[data-execution='{newest}']")).to_be_visible()
+    await shows_all(page, api, workflow_id)
+
+
+async def test_what_was_paged_in_is_brought_up_to_date(page, stack, api, workflow_id):
+    ids = [f"{workflow_id}-{number}" for number in range(100, 128)]
+    for each in ids:
+        await api.create(each, [LOG])
+    await page.goto(f"{stack.api_url}/#/workflows?search={workflow_id}")
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    rows = page.locator("[data-workflow]")
+    await expect(rows).to_have_count(25)
+    await page.get_by_role("button", name="Show more").click()
+    await expect(rows).to_have_count(28)
+    changed = {"trigger": {"type": "periodic", "interval": "9h"}, "actions": [LOG]}
+    await api.call("PUT", f"/workflows/{ids[-1]}", changed)
+    await expect(rows.last).to_contain_text("Every 9 h")
+    await api.call("DELETE", f"/workflows/{ids[-2]}")
+    await expect(page.locator(f"[data-workflow='{ids[-2]}']")).to_have_count(0)
+    # One of the first page goes: what followed upon it stays.
+    await api.call("DELETE", f"/workflows/{ids[0]}")
+    await expect(page.locator(f"[data-workflow='{ids[0]}']")).to_have_count(0)
+    shown = await page.evaluate("[...document.querySelectorAll('[data-workflow]')].map((each) => each.dataset.workflow)")
+    assert shown == [*ids[1:-2], ids[-1]]
+
+
+async def test_an_end_that_is_told_before_its_beginning_is_shown(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await ran(api, workflow_id, 1)
+    await page.add_init_script(TOLD)
+    await page.goto(f"{stack.api_url}/#/executions?workflow={workflow_id}")
+    await expect(page.locator("[data-execution]")).to_have_count(1)
+    execution_id = await api.trigger(workflow_id)
+    execution = await api.finished(execution_id)
+    told = {"executionId": execution_id, "workflowId": workflow_id, "createdAt": execution["createdAt"], "attempt": 1}
+    await page.evaluate("(told) => tell('action-result', { ...told, status: 'ok' })", told)
+    await page.evaluate("(told) => tell('execution-requested', { ...told, status: 'pending', cause: 'manual' })", told)
+    await expect(page.locator(f"[data-execution='{execution_id}']").get_by_text("Succeeded")).to_be_visible()
