@@ -113,6 +113,32 @@ async def run_form(page, stack, workflow_id):
     return page.get_by_role("dialog")
 
 
+async def test_what_is_run_again_because_no_answer_came_runs_once(refused_page, stack, api, workflow_id):
+    page = refused_page
+    await api.create(workflow_id, [LOG], inputSchema={"type": "object", "properties": {"n": {"type": "integer"}}})
+    dialog = await run_form(page, stack, workflow_id)
+    await dialog.get_by_role("spinbutton", name="n").fill("1")
+
+    async def lose_the_answer(route):
+        await route.fetch()
+        await route.abort()
+
+    await page.route("**/trigger", lose_the_answer, times=1)
+    run = dialog.get_by_role("button", name="Run", exact=True)
+    await run.click()
+    await expect(dialog.get_by_text("cannot be reached")).to_be_visible()
+    (first,) = await api.executions(workflow_id)
+    await api.finished(first["executionId"])
+    await run.click()
+    await page.wait_for_url(re.compile(f"#/executions/{first['executionId']}"))
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    dialog = await run_form(page, stack, workflow_id)
+    await dialog.get_by_role("spinbutton", name="n").fill("1")
+    await dialog.get_by_role("button", name="Run", exact=True).click()
+    await page.wait_for_url(re.compile(f"#/executions/(?!{first['executionId']})"))
+    assert len(await api.executions(workflow_id)) == 2
+
+
 async def test_what_the_browser_cannot_read_is_told_at_its_field(page, stack, api, workflow_id):
     schema = {"type": "object", "properties": {"n": {"type": "number"}, "day": {"type": "string", "format": "date"}}}
     await api.create(workflow_id, [LOG], inputSchema=schema)

@@ -19,6 +19,19 @@ export function runWith(id, schema) {
   const stuck = h("p", { class: "why", role: "alert" });
   const holder = h("div");
   let asJson = form === null;
+  let unsure = null; // what was sent, where it is not known whether it has arrived
+
+  /** Start it once, also where it is asked for again because no answer came. */
+  async function start(input) {
+    const text = write(input);
+    if (unsure?.text !== text) unsure = { text, key: randomKey() };
+    try {
+      return await post(link`/v1/workflows/${id}/trigger`, { input }, { headers: { "Idempotency-Key": unsure.key } });
+    } catch (error) {
+      if (error.status >= 400 && error.status < 500) unsure = null;
+      throw error;
+    }
+  }
 
   function show() {
     const other = form && button(asJson ? "As fields" : "As JSON", turn, { kind: "plain tiny" });
@@ -64,7 +77,7 @@ export function runWith(id, schema) {
       return null;
     }
     try {
-      return await post(link`/v1/workflows/${id}/trigger`, { input });
+      return await start(input);
     } catch (error) {
       const left = asJson ? error.errors ?? [] : (error.errors ?? []).filter((each) => !form.mark(each.field.replace(/^input\.?/, ""), each.message));
       if (error.errors?.length) say(left.map((each) => `${each.field} ${each.message}`).join(". "));
@@ -72,6 +85,10 @@ export function runWith(id, schema) {
       return null;
     }
   }, "wide");
+}
+
+function randomKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (each) => each.toString(16).padStart(2, "0")).join("");
 }
 
 function notJson(error) {
