@@ -21,7 +21,7 @@ from yarl import URL
 from apps import kafka_security
 from apps.access import Gate, is_loopback, refusal
 from apps.database import store_of
-from apps.liveness import Liveness
+from apps.liveness import EXIT_CODE, Liveness
 from apps.logs import logging_config
 from apps.settings import ServiceSettings
 from events.provision import ensure_topics
@@ -84,6 +84,20 @@ class Database(Service):
         await self.store.stop()
 
 
+class Worker(faust.Worker):
+    """Runs a service as the process, and tells by its exit status whether the service was asked to stop or gave itself up.
+
+    It stops by the same signal either way. Supervisors that start anew only what failed would leave it down.
+    """
+
+    app: "ServiceApp"
+
+    def stop_and_shutdown(self) -> None:
+        super().stop_and_shutdown()
+        if self.app.liveness.has_given_up:
+            raise SystemExit(EXIT_CODE)
+
+
 class ServiceApp(faust.App):
     """A Faust app with the house's settings, store, transport and access check."""
 
@@ -117,6 +131,7 @@ class ServiceApp(faust.App):
             broker_credentials=kafka_security.credentials(settings),
             broker=[URL(f"kafka://{server.strip()}") for server in settings.kafka_bootstrap.split(",")],
             store="memory://",
+            Worker=Worker,
             datadir=str(settings.data_dir / name),
             logging_config=logging_config(name, settings),
             # The host is the name by which other workers reach this one, the bind the address that is listened on.

@@ -342,6 +342,8 @@ async def test_with_all_of_kafkas_data_gone_every_open_execution_finishes(stack,
         assert (await api.finished(execution_id))["status"] == "ok"
     record_property("seconds_to_recover", round(time.monotonic() - began, 1))
     wiped_at = (await api.execution(ids[-1]))["createdAt"]
+    for service in ("runner", "scheduler"):  # a supervisor that starts only what failed must do so as well
+        await stack.children[service].wait_line("exited with status 70")
 
     async def ticks_again():
         return [e for e in await api.executions(periodic) if e["status"] == "ok" and e["createdAt"] > wiped_at]
