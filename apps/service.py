@@ -23,7 +23,7 @@ from apps.access import Gate, is_loopback, refusal
 from apps.database import store_of
 from apps.liveness import EXIT_CODE, Liveness
 from apps.logs import logging_config
-from apps.settings import ServiceSettings
+from apps.settings import BadSettings, ServiceSettings
 from events.provision import ensure_topics
 from events.topics import LARGEST_RECORD, PARTITIONS
 from events.transport import Transport
@@ -220,7 +220,11 @@ class ServiceApp(faust.App):
     async def on_first_start(self) -> None:
         self._check_exposure()
         # Faust makes the directory itself, but not the one that it is in.
-        await asyncio.to_thread(self.settings.data_dir.mkdir, parents=True, exist_ok=True)
+        try:
+            await asyncio.to_thread(self.settings.data_dir.mkdir, parents=True, exist_ok=True)
+        except OSError as error:
+            where = self.settings.data_dir.absolute()
+            raise BadSettings([f"DATA_DIR: {where} cannot be made: {error.strerror}; name a directory that can"]) from None
         await super().on_first_start()
 
     async def on_start(self) -> None:
