@@ -219,12 +219,13 @@ class ServiceApp(faust.App):
 
     async def on_first_start(self) -> None:
         self._check_exposure()
-        # Faust makes the directory itself, but not the one that it is in.
+        # Faust makes the directories itself, but not the one that they are in, nor does it say what is wrong.
         try:
-            await asyncio.to_thread(self.settings.data_dir.mkdir, parents=True, exist_ok=True)
+            await asyncio.to_thread(self.conf.appdir.mkdir, parents=True, exist_ok=True)
         except OSError as error:
             where = self.settings.data_dir.absolute()
-            raise BadSettings([f"DATA_DIR: {where} cannot be made: {error.strerror}; name a directory that can"]) from None
+            said = f"DATA_DIR: nothing can be written to {where}: {error.strerror}; name a directory of the service's own"
+            raise BadSettings([said]) from None
         await super().on_first_start()
 
     async def on_start(self) -> None:

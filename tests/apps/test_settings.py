@@ -1,5 +1,8 @@
 """Settings that are wrong are told by the variable that mends them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +136,15 @@ def test_a_password_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadSettings) as caught:
         read(ServiceSettings)
     assert "sesame" not in str(caught.value)
+
+
+def test_a_service_whose_files_have_no_place_ends_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    environment = {**os.environ, "DATA_DIR": str(tmp_path / "file" / "data"), "LOG_LEVEL": "error"}
+    command = [sys.executable, "-m", "faust", "-A", "apps.scheduler.app", "--quiet", "worker"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"error: DATA_DIR: nothing can be written to {tmp_path}/file/data: Not a directory; "
+        "name a directory of the service's own\n",
+    )
