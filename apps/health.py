@@ -43,7 +43,7 @@ async def _mongodb(app: ServiceApp) -> str:
     try:
         await asyncio.wait_for(app.store.ping(), timeout=app.settings.mongodb_timeout)
     except (StoreError, asyncio.TimeoutError) as error:
-        return f"unreachable: {error or 'no answer in time'}"
+        return f"unreachable: {str(error) or 'no answer in time'}"
     return "ok"
 
 
