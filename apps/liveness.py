@@ -222,8 +222,9 @@ class Liveness(Service):
             self.give_up(self.problem)
 
     async def _start_over(self, cluster: str, missing: frozenset[str]) -> None:
+        why = f"topics are gone: {', '.join(sorted(missing))}" if cluster == self._cluster else "Kafka is another one"
         log.error(
-            "kafka's data are gone; making the topics anew",
+            "kafka's data are gone; making the topics that are missing anew",
             cluster=cluster,
             cluster_before=self._cluster,
             missing=sorted(missing),
@@ -231,7 +232,7 @@ class Liveness(Service):
         await self.app.ensure_topics()
         self._cluster = cluster
         if not self.app.producer_only:
-            self.give_up("Kafka's data are gone")
+            self.give_up(why)
 
     def give_up(self, why: str) -> None:
         """Stop this process, which then ends with ``EXIT_CODE``, so that its supervisor starts it anew."""

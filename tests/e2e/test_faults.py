@@ -384,6 +384,8 @@ async def test_dead_letters_are_listed_shown_and_sent_again(stack, api, producer
         return [e for e in await api.executions(workflow_id) if e["status"] == "ok"]
 
     await until(ran, "the mended record has started an execution")
+    status, audit = await api.call("GET", f"/audit?path=/dead-letters/{letter['id']}")
+    assert (status, [entry["operation"] for entry in audit["items"]]) == (200, ["resendDeadLetter"])
     for letter_id, expected in (("7-999999999", 404), ("99-1", 404), ("nonsense", 400)):
         assert (await api.call("GET", f"/dead-letters/{letter_id}"))[0] == expected
 
