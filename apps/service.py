@@ -6,6 +6,7 @@ dependencies rather than ``@app.service``, because those start only after table 
 """
 
 import asyncio
+import errno
 import gc
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -92,10 +93,27 @@ class Worker(faust.Worker):
 
     app: "ServiceApp"
 
+    async def on_first_start(self) -> None:
+        if self.app.conf.web_enabled:
+            await self._check_address()
+        await super().on_first_start()
+
     def stop_and_shutdown(self) -> None:
         super().stop_and_shutdown()
         if self.app.liveness.has_given_up:
             raise SystemExit(EXIT_CODE)
+
+    async def _check_address(self) -> None:
+        # Faust would find it out in the middle of the start, and say so in a traceback.
+        host, port = str(self.app.conf.web_bind), self.app.conf.web_port
+        try:
+            server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
+        except OSError as error:
+            why = "it is taken" if error.errno == errno.EADDRINUSE else error.strerror
+            complaint = f"WEB_HOST, --web-port: cannot listen on {host}, port {port}: {why}; choose others"
+            raise BadSettings([complaint]) from None
+        server.close()
+        await server.wait_closed()
 
 
 class ServiceApp(faust.App):

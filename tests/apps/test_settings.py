@@ -1,6 +1,7 @@
 """Settings that are wrong are told by the variable that mends them."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -138,13 +139,32 @@ def test_a_password_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sesame" not in str(caught.value)
 
 
+def run_scheduler(*arguments: str, **environment: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "faust", "-A", "apps.scheduler.app", "--quiet", "worker", *arguments]
+    done = subprocess.run(command, env={**os.environ, "LOG_LEVEL": "error", **environment}, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
 def test_a_service_whose_files_have_no_place_ends_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    environment = {**os.environ, "DATA_DIR": str(tmp_path / "file" / "data"), "LOG_LEVEL": "error"}
-    command = [sys.executable, "-m", "faust", "-A", "apps.scheduler.app", "--quiet", "worker"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (
+    assert run_scheduler("--without-web", DATA_DIR=str(tmp_path / "file" / "data")) == (
         1,
         f"error: DATA_DIR: nothing can be written to {tmp_path}/file/data: Not a directory; "
         "name a directory of the service's own\n",
     )
+
+
+def test_a_service_whose_port_is_taken_ends_with_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert run_scheduler("--web-port", str(port)) == (
+            1,
+            f"error: WEB_HOST, --web-port: cannot listen on 127.0.0.1, port {port}: it is taken; choose others\n",
+        )
+
+
+def test_a_service_whose_host_is_unknown_ends_with_one_line() -> None:
+    code, said = run_scheduler("--web-port", "8099", WEB_HOST="nowhere.invalid", AUTH="tokens")
+    assert code == 1
+    assert said.startswith("error: WEB_HOST, --web-port: cannot listen on nowhere.invalid, port 8099: ")
+    assert len(said.splitlines()) == 1
