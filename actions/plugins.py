@@ -6,8 +6,9 @@ async function that runs it. A module that cannot be used stops the service at i
 """
 
 import importlib
-from collections.abc import Awaitable, Callable
-from typing import Any
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,16 +27,16 @@ class PluginSettings(BaseSettings):
     action_plugins: str = Field(default="", description="Modules with private kinds of actions, comma-separated.")
 
 
-class BadPlugin(Exception):
-    """A module of ACTION_PLUGINS cannot be used."""
+class BadPlugin(SystemExit):
+    """A module of ACTION_PLUGINS cannot be used. Ends the process with a message rather than a traceback."""
 
     def __init__(self, module: str, why: str) -> None:
-        super().__init__(f"ACTION_PLUGINS: {module} {why}")
+        super().__init__(f"error: ACTION_PLUGINS: {module} {why}")
         self.module = module
 
 
-def load(modules: str) -> dict[type[Action], Run]:
-    """Return the kinds of ``modules`` (comma-separated).
+def load(modules: str, others: Collection[type[Action]] = ()) -> dict[type[Action], Run]:
+    """Return the kinds of ``modules`` (comma-separated), to be used beside ``others``.
 
     Raises:
         BadPlugin: names the module that cannot be imported, or has no usable ``KINDS``.
@@ -43,13 +44,38 @@ def load(modules: str) -> dict[type[Action], Run]:
     kinds: dict[type[Action], Run] = {}
     for name in filter(None, (each.strip() for each in modules.split(","))):
         try:
-            found = importlib.import_module(name).KINDS
-        except ImportError as error:
-            raise BadPlugin(name, f"cannot be imported: {error}") from error
-        except AttributeError:
-            raise BadPlugin(name, "has no KINDS; define KINDS = {MyAction: run}") from None
-        for kind in found:
-            if not (isinstance(kind, type) and issubclass(kind, Action) and "type" in kind.model_fields):
+            module = importlib.import_module(name)
+        except Exception as error:  # whatever a module may raise
+            raise BadPlugin(name, f"cannot be imported: {_told(error)}") from error
+        found = getattr(module, "KINDS", None)
+        if not isinstance(found, dict):
+            raise BadPlugin(name, "has no KINDS; define KINDS = {MyAction: run}")
+        taken = {each for kind in [*others, *kinds] for each in _types(kind)}
+        for kind, run in found.items():
+            types = _types(kind)
+            if not types:
                 raise BadPlugin(name, f"registers {kind!r}, which is no Action with a literal type")
+            if again := sorted(taken.intersection(types)):
+                raise BadPlugin(name, f"registers the type {again[0]!r}, which there is already; give it another one")
+            if not callable(run):
+                raise BadPlugin(name, f"registers {kind.__name__} with {run!r}, which is no function that could run it")
+            taken.update(types)
         kinds |= found
     return kinds
+
+
+def _types(kind: object) -> Sequence[str]:
+    """Return what ``kind`` is called in definitions; nothing where it is no kind of action."""
+    if not (isinstance(kind, type) and issubclass(kind, Action)):
+        return ()
+    field = kind.model_fields.get("type")
+    return get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
+
+
+def _told(error: Exception) -> str:
+    """Return what an import raised, and where: there will be no traceback."""
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):  # says where itself
+        return said
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{said} ({last.filename}, line {last.lineno})" if "importlib" not in last.filename else said

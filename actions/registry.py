@@ -30,8 +30,8 @@ KINDS: dict[type[Action], Run] = {
     SetAction: set_values.run,
     DelayAction: delay.run,
     FailAction: fail.run,
-    **plugins.load(PluginSettings().action_plugins),
 }
+KINDS |= plugins.load(PluginSettings().action_plugins, KINDS)
 
 if TYPE_CHECKING:
     AnyAction = Action

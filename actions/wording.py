@@ -67,6 +67,7 @@ _MESSAGES: Final = {
     "float_parsing": "must be a number, not {shown}",
     "bool_type": "must be true or false, not {kind}",
     "bool_parsing": "must be true or false, not {shown}",
+    "greater_than": "must be more than {gt:.12g}",
     "greater_than_equal": "must be {ge:.12g} or more",
     "less_than_equal": "must be {le:.12g} or less",
     "too_short": "must hold at least {min_length}",

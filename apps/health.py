@@ -43,7 +43,7 @@ async def _mongodb(app: ServiceApp) -> str:
     try:
         await asyncio.wait_for(app.store.ping(), timeout=app.settings.mongodb_timeout)
     except (StoreError, asyncio.TimeoutError) as error:
-        return f"unreachable: {error or 'no answer in time'}"
+        return f"unreachable: {str(error) or 'no answer in time'}"
     return "ok"
 
 
@@ -111,7 +111,7 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
 
     monitor = StreamMonitor(app.conf.name, registry)
     app.monitor = monitor
-    registry.register(LagCollector(app.conf.name, monitor))
+    registry.register(LagCollector(app.conf.name, monitor, assigned=lambda: app._assignment or ()))
     batches = Histogram(
         f"{app.conf.name}_store_batch",
         "Operations that shared a round trip to the database.",

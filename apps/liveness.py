@@ -10,8 +10,8 @@ Things befall consumers that nothing raises for:
   database is away, or the service says that it is full, that is excused.
 - Kafka is another one. When its data are gone (a lost disk, a new cluster, deleted topics), or it is an older state of
   itself (a backup), then neither the consumers nor the tables of a living process can be brought in line. What matters is
-  in MongoDB: topics that are missing are made anew, and the process stops as it does on SIGTERM, so that its supervisor
-  starts it afresh.
+  in MongoDB: topics that are missing are made anew, and the process stops as it does on SIGTERM, but fails, so that its
+  supervisor starts it afresh.
 - The event loop is blocked, by an action that never lets go of it, say. A thread notices that the loop does not turn, and
   ends the process: it could not stop by itself.
 
@@ -152,7 +152,7 @@ class Liveness(Service):
         self.problem: str | None = None
         self._cluster: str | None = None
         self._ends: dict[TP, int] = {}
-        self._stopping = False
+        self.has_given_up = False
 
     async def on_start(self) -> None:
         self.loop_watch.start(asyncio.get_running_loop())
@@ -178,7 +178,7 @@ class Liveness(Service):
 
     @property
     def _is_stopping(self) -> bool:
-        return self.should_stop or self._stopping or bool(self.app.should_stop)
+        return self.should_stop or self.has_given_up or bool(self.app.should_stop)
 
     async def _look_once(self) -> None:
         cluster, topics = await self._kafka()
@@ -222,8 +222,9 @@ class Liveness(Service):
             self.give_up(self.problem)
 
     async def _start_over(self, cluster: str, missing: frozenset[str]) -> None:
+        why = f"topics are gone: {', '.join(sorted(missing))}" if cluster == self._cluster else "Kafka is another one"
         log.error(
-            "kafka's data are gone; making the topics anew",
+            "kafka's data are gone; making the topics that are missing anew",
             cluster=cluster,
             cluster_before=self._cluster,
             missing=sorted(missing),
@@ -231,13 +232,13 @@ class Liveness(Service):
         await self.app.ensure_topics()
         self._cluster = cluster
         if not self.app.producer_only:
-            self.give_up("Kafka's data are gone")
+            self.give_up(why)
 
     def give_up(self, why: str) -> None:
-        """Stop this process, so that its supervisor starts it anew."""
-        if self._stopping:
+        """Stop this process, which then ends with ``EXIT_CODE``, so that its supervisor starts it anew."""
+        if self.has_given_up:
             return
-        self._stopping = True
+        self.has_given_up = True
         self.problem = f"stopping: {why}"
         log.critical("stopping to be started anew", why=why)
         watchdog = threading.Timer(self.app.stop_grace + STOP_TIMEOUT, os._exit, args=(EXIT_CODE,))

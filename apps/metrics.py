@@ -5,7 +5,7 @@ base keeps the same counts as plain numbers, so here they are carried over to Pr
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from faust.sensors.monitor import Monitor
@@ -93,21 +93,26 @@ class StreamMonitor(PrometheusMonitor):
 class LagCollector(Collector):
     """Records that wait in each assigned partition, as far as the last commit tells."""
 
-    def __init__(self, name: str, monitor: StreamMonitor) -> None:
+    def __init__(self, name: str, monitor: StreamMonitor, *, assigned: Callable[[], Collection[TP]]) -> None:
         self._name = name
         self._monitor = monitor
+        self._assigned = assigned
 
     def collect(self) -> Iterable[Metric]:
         """Return the gauge."""
         family = GaugeMetricFamily(
             f"{self._name}_consumer_lag", "Records behind the end of the partition.", labels=["topic", "partition"]
         )
-        for tp, lag in lags(self._monitor).items():
+        for tp, lag in lags(self._monitor, self._assigned()).items():
             family.add_metric([tp.topic, str(tp.partition)], lag)
         yield family
 
 
-def lags(monitor: StreamMonitor) -> dict[TP, int]:
-    """Return the records between the last commit and the end of each partition."""
+def lags(monitor: StreamMonitor, assigned: Collection[TP]) -> dict[TP, int]:
+    """Return the records between the last commit and the end of each partition.
+
+    Only of what is ``assigned``: a monitor forgets nothing, and what it knew last of a partition that another worker has
+    taken over would be counted for good.
+    """
     ends, committed = monitor.tp_end_offsets or {}, monitor.tp_committed_offsets or {}
-    return {tp: max(0, end - committed[tp]) for tp, end in ends.items() if tp in committed}
+    return {tp: max(0, ends[tp] - committed[tp]) for tp in assigned if tp in ends and tp in committed}

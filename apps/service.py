@@ -6,6 +6,7 @@ dependencies rather than ``@app.service``, because those start only after table 
 """
 
 import asyncio
+import errno
 import gc
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -21,9 +22,9 @@ from yarl import URL
 from apps import kafka_security
 from apps.access import Gate, is_loopback, refusal
 from apps.database import store_of
-from apps.liveness import Liveness
+from apps.liveness import EXIT_CODE, Liveness
 from apps.logs import logging_config
-from apps.settings import ServiceSettings
+from apps.settings import BadSettings, ServiceSettings
 from events.provision import ensure_topics
 from events.topics import LARGEST_RECORD, PARTITIONS
 from events.transport import Transport
@@ -84,6 +85,37 @@ class Database(Service):
         await self.store.stop()
 
 
+class Worker(faust.Worker):
+    """Runs a service as the process, and tells by its exit status whether the service was asked to stop or gave itself up.
+
+    It stops by the same signal either way. Supervisors that start anew only what failed would leave it down.
+    """
+
+    app: "ServiceApp"
+
+    async def on_first_start(self) -> None:
+        if self.app.conf.web_enabled:
+            await self._check_address()
+        await super().on_first_start()
+
+    def stop_and_shutdown(self) -> None:
+        super().stop_and_shutdown()
+        if self.app.liveness.has_given_up:
+            raise SystemExit(EXIT_CODE)
+
+    async def _check_address(self) -> None:
+        # Faust would find it out in the middle of the start, and say so in a traceback.
+        host, port = str(self.app.conf.web_bind), self.app.conf.web_port
+        try:
+            server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
+        except OSError as error:
+            why = "it is taken" if error.errno == errno.EADDRINUSE else error.strerror
+            complaint = f"WEB_HOST, --web-port: cannot listen on {host}, port {port}: {why}; choose others"
+            raise BadSettings([complaint]) from None
+        server.close()
+        await server.wait_closed()
+
+
 class ServiceApp(faust.App):
     """A Faust app with the house's settings, store, transport and access check."""
 
@@ -117,6 +149,7 @@ class ServiceApp(faust.App):
             broker_credentials=kafka_security.credentials(settings),
             broker=[URL(f"kafka://{server.strip()}") for server in settings.kafka_bootstrap.split(",")],
             store="memory://",
+            Worker=Worker,
             datadir=str(settings.data_dir / name),
             logging_config=logging_config(name, settings),
             # The host is the name by which other workers reach this one, the bind the address that is listened on.
@@ -204,8 +237,13 @@ class ServiceApp(faust.App):
 
     async def on_first_start(self) -> None:
         self._check_exposure()
-        # Faust makes the directory itself, but not the one that it is in.
-        await asyncio.to_thread(self.settings.data_dir.mkdir, parents=True, exist_ok=True)
+        # Faust makes the directories itself, but not the one that they are in, nor does it say what is wrong.
+        try:
+            await asyncio.to_thread(self.conf.appdir.mkdir, parents=True, exist_ok=True)
+        except OSError as error:
+            where = self.settings.data_dir.absolute()
+            said = f"DATA_DIR: nothing can be written to {where}: {error.strerror}; name a directory of the service's own"
+            raise BadSettings([said]) from None
         await super().on_first_start()
 
     async def on_start(self) -> None:

@@ -1,17 +1,20 @@
 """Settings that every service reads from its environment."""
 
 import re
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from typing_extensions import Self
 
 from events.retentions import Retentions
-from store.addresses import check_connection_string
+from store.addresses import check_connection_string, check_database_name, lacks_password
+from vault.keys import BadKey, KeySource
 
 LONGEST_RETENTION: Final = 20_000  # days; what is left when it is taken from now is an instant that everything can represent
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:(?P<port>[0-9]{1,5}))?")
@@ -20,16 +23,19 @@ _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:(?P<port>[0-9]{1,5}))
 class BadSettings(SystemExit):
     """Ends the process with a message for each setting that is wrong, rather than a traceback."""
 
-    def __init__(self, complaints: Iterator[str]) -> None:
+    def __init__(self, complaints: Iterable[str]) -> None:
         super().__init__("\n".join(f"error: {complaint}" for complaint in complaints))
 
 
 def complaints(error: ValidationError) -> Iterator[str]:
     """Yield what is wrong with settings, by the variable that mends it."""
-    for problem in error.errors(include_url=False, include_input=False):
+    from actions.wording import told  # with all that actions may say of themselves, for nothing where nothing is wrong
+
+    for problem in error.errors(include_url=False):
         variable, inside = problem["loc"][:1], problem["loc"][1:]
         places = [*(str(name).upper() for name in variable), *filter(None, [".".join(map(str, inside))])]
-        yield ": ".join([*places, problem["msg"].removeprefix("Value error, ")])
+        _, message = told(problem, None)
+        yield ": ".join([*places, message])
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)
@@ -47,10 +53,52 @@ def read(kind: type[Settings]) -> Settings:
         raise BadSettings(complaints(error)) from None
 
 
-def _is_there(path: str) -> str:
-    if path and not Path(path).is_file():
-        raise ValueError(f"there is no file {path}")
+@contextmanager
+def _opening(what: str, path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise ValueError(f"there is no {what} {path}") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _check_readable(path: Path | str) -> None:
+    with _opening("file", path), Path(path).open("rb"):
+        pass
+
+
+def _is_readable(path: str) -> str:
+    if path:
+        _check_readable(path)
     return path
+
+
+def _holds_authorities(path: str) -> str:
+    if path:
+        _check_readable(path)
+        try:
+            ssl.create_default_context(cafile=path)
+        except ssl.SSLError:
+            raise ValueError(f"{path} holds no certificate in PEM") from None
+    return path
+
+
+def _is_readable_path(path: Path | None) -> Path | None:
+    if path is not None:
+        _check_readable(path)
+    return path
+
+
+def _is_directory(path: Path | None) -> Path | None:
+    if path is not None:
+        with _opening("directory", path):
+            next(path.iterdir(), None)
+    return path
+
+
+def _given(value: object) -> object:
+    return None if value == "" else value  # rather than the working directory
 
 
 def _are_brokers(addresses: str) -> str:
@@ -66,7 +114,16 @@ def _is_connection_string(url: str) -> str:
     return url
 
 
-PemFile = Annotated[str, AfterValidator(_is_there)]
+def _is_database_name(name: str) -> str:
+    check_database_name(name)
+    return name
+
+
+File = Annotated[str, AfterValidator(_is_readable)]
+AuthoritiesFile = Annotated[str, AfterValidator(_holds_authorities)]
+FilePath = Annotated[Path | None, BeforeValidator(_given), AfterValidator(_is_readable_path)]
+Directory = Annotated[Path | None, BeforeValidator(_given), AfterValidator(_is_directory)]
+DatabaseName = Annotated[str, AfterValidator(_is_database_name)]
 Brokers = Annotated[str, AfterValidator(_are_brokers)]
 ConnectionString = Annotated[str, AfterValidator(_is_connection_string)]
 
@@ -96,20 +153,20 @@ class ServiceSettings(BaseSettings):
     )
     kafka_username: str = Field(default="", description="For SASL_PLAINTEXT and SASL_SSL.")
     kafka_password: SecretStr = Field(default=SecretStr(""), description="For SASL_PLAINTEXT and SASL_SSL.")
-    kafka_ca_file: PemFile = Field(
+    kafka_ca_file: AuthoritiesFile = Field(
         default="", description="PEM file of the authorities that sign the brokers' certificates; the system's where empty."
     )
-    kafka_certificate_file: PemFile = Field(
+    kafka_certificate_file: File = Field(
         default="", description="PEM file of this client's certificate, if Kafka asks for it."
     )
-    kafka_key_file: PemFile = Field(default="", description="PEM file of its key, where it is not in the same file.")
+    kafka_key_file: File = Field(default="", description="PEM file of its key, where it is not in the same file.")
     mongodb_url: ConnectionString = Field(default="mongodb://127.0.0.1:27017", description="MongoDB connection string.")
     mongodb_username: str = Field(default="", description="User of the database; may also stand in MONGODB_URL.")
     mongodb_password: SecretStr = Field(default=SecretStr(""), description="Password of that user.")
-    mongodb_ca_file: PemFile = Field(
+    mongodb_ca_file: AuthoritiesFile = Field(
         default="", description="PEM file of the authorities that sign the database's certificate; turns TLS on."
     )
-    mongodb_database: str = Field(default="workflows", description="Name of the database.")
+    mongodb_database: DatabaseName = Field(default="workflows", description="Name of the database.")
     mongodb_timeout: float = Field(default=3.0, gt=0, description="Seconds until an unreachable database is an error.")
     republish_after: float = Field(
         default=8.0,
@@ -157,10 +214,10 @@ class ServiceSettings(BaseSettings):
     secrets_key: str = Field(
         default="", repr=False, description="Keys that secrets are encrypted with (32 bytes in base64, the first encrypts)."
     )
-    secrets_key_file: Path | None = Field(
+    secrets_key_file: FilePath = Field(
         default=None, description="File with the keys, one per line; read anew when it changes, and instead of SECRETS_KEY."
     )
-    secrets_dir: Path | None = Field(
+    secrets_dir: Directory = Field(
         default=None, description="Directory of mounted secrets: each file's name is a secret's, its content the value."
     )
     auth: Literal["none", "tokens", "open"] = Field(
@@ -185,6 +242,35 @@ class ServiceSettings(BaseSettings):
     def _database_user_is_complete(self) -> Self:
         if self.mongodb_username and not self.mongodb_password.get_secret_value():
             raise ValueError("MONGODB_USERNAME: needs MONGODB_PASSWORD; or give both in MONGODB_URL instead")
+        if not self.mongodb_username and lacks_password(self.mongodb_url):
+            raise ValueError(
+                "MONGODB_URL: names a user without a password; write mongodb://user:password@host, or set MONGODB_USERNAME "
+                "and MONGODB_PASSWORD"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if self.kafka_key_file and not self.kafka_certificate_file:
+            raise ValueError("KAFKA_KEY_FILE: needs KAFKA_CERTIFICATE_FILE")
+        if self.kafka_certificate_file:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            try:
+                # With no passphrase at all, the terminal would be asked for that of an encrypted key.
+                context.load_cert_chain(self.kafka_certificate_file, self.kafka_key_file or None, password="")
+            except ssl.SSLError:
+                raise ValueError(
+                    "KAFKA_CERTIFICATE_FILE: must hold a certificate in PEM, and KAFKA_KEY_FILE (or the same file) the key "
+                    "of that certificate, without a passphrase"
+                ) from None
+        return self
+
+    @model_validator(mode="after")
+    def _secrets_have_their_keys(self) -> Self:
+        try:
+            KeySource(self.secrets_key, self.secrets_key_file).ring()
+        except BadKey as error:
+            raise ValueError(str(error)) from None
         return self
 
     @model_validator(mode="after")

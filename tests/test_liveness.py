@@ -96,6 +96,43 @@ async def test_a_recovery_that_does_not_know_yet_where_to_begin_is_judged_as_wel
     assert given_up == ["nothing settled for 0 s, though there is something to settle"]
 
 
+@pytest.mark.parametrize(
+    ("cluster", "topics", "why"),
+    [
+        ("ours", NAMES - {"workflow.schedule"}, "topics are gone: workflow.schedule"),
+        ("another", NAMES, "Kafka is another one"),
+        ("another", frozenset[str](), "Kafka is another one"),
+    ],
+)
+async def test_a_service_says_what_of_kafka_is_gone(
+    monkeypatch: pytest.MonkeyPatch, cluster: str, topics: frozenset[str], why: str
+) -> None:
+    found = iter([("ours", NAMES), (cluster, topics)])
+    made, given_up = [], []
+
+    async def kafka() -> tuple[str, frozenset[str]]:
+        return next(found)
+
+    async def ensure_topics() -> None:
+        made.append(1)
+
+    app: Any = SimpleNamespace(
+        settings=SimpleNamespace(stall_after=60, liveness_interval=3600),
+        kafka=None,
+        should_stop=False,
+        producer_only=True,
+        changelogs=frozenset(),
+        ensure_topics=ensure_topics,
+    )
+    liveness = Liveness(app)
+    monkeypatch.setattr(liveness, "_kafka", kafka)
+    monkeypatch.setattr(liveness, "give_up", given_up.append)
+    await liveness._look_once()
+    app.producer_only = False
+    await liveness._look_once()
+    assert (made, given_up) == ([1], [why])
+
+
 def test_a_loop_that_does_not_turn_is_the_end() -> None:
     ends: list[int] = []
     watch = LoopWatch(3, end=lambda: ends.append(1))

@@ -144,7 +144,7 @@ class KeySource:
                 status = self._file.stat()
                 stamp = (status.st_mtime_ns, status.st_size)
                 if stamp != self._stamp:
-                    self._ring = KeyRing.parse(self._file.read_text(), str(self._file.name))
+                    self._ring = KeyRing.parse(self._file.read_text(errors="replace"), "SECRETS_KEY_FILE")
                     self._stamp = stamp
             except OSError:
                 return self._ring

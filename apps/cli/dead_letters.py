@@ -102,6 +102,7 @@ def resend(
         answer = client.post("dead-letters", letter_id, "resend", body=body, missing=_unknown(letter_id))
     output.line(f"Sent to {answer.get('topic')}.")
     output.note("Look whether it was taken: wf executions, and wf dead-letters list")
+    output.note("It stays in the list; what was sent again, when and by whom: wf audit --path /dead-letters")
 
 
 def _text(found: dict[str, Any], name: str) -> str:

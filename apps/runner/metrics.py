@@ -5,6 +5,7 @@ from functools import lru_cache
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from apps.metrics import BATCH_SIZES
+from domain.execution import Cause
 from events.records import ActionResult
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -35,6 +36,10 @@ class Metrics:
         self._of_actions = lru_cache(maxsize=None)(self._actions.labels)
         self._of_executions = lru_cache(maxsize=None)(self._finished.labels)
         self.starts_by = lru_cache(maxsize=None)(self.starts.labels)
+
+        # Of a count that is there from its first event on, Prometheus sees no increase by that one.
+        for cause in Cause:
+            self._of_executions("failed", cause.value)
 
     def finished_action(self, result: ActionResult, kind: str, cause: str) -> None:
         """Note the result of an action of ``kind`` in an execution that ``cause`` asked for."""

@@ -1,7 +1,6 @@
 """Settings of the runner."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -10,7 +9,7 @@ from pydantic_settings import NoDecode
 from actions.http.connections import HttpSettings
 from actions.http.guard import Guard
 from actions.http.limits import HostLimit
-from apps.settings import ServiceSettings
+from apps.settings import Directory, ServiceSettings
 
 
 class RunnerSettings(ServiceSettings):
@@ -52,7 +51,7 @@ class RunnerSettings(ServiceSettings):
         description='For single hosts, as {"api.example.org": {"concurrency": 10, "rate": 5}}; what a host does not say is '
         "as for all.",
     )
-    http_tls_dir: Path | None = Field(
+    http_tls_dir: Directory = Field(
         default=None, description="Directory of the certificates and keys that actions may name."
     )
 

@@ -1,11 +1,16 @@
 """What the streams' sensor tells Prometheus."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from faust.types import TP
 from prometheus_client import CollectorRegistry, generate_latest
 
 from apps.metrics import LagCollector, StreamMonitor
+from apps.runner.metrics import Metrics as RunnerMetrics
+from apps.scheduler.metrics import Metrics as SchedulerMetrics
 
 HERE = TP("workflow.execution", 3)
 
@@ -46,7 +51,23 @@ def test_what_was_counted_is_carried_over_once():
 def test_lag_is_what_lies_beyond_the_commit():
     registry = CollectorRegistry()
     monitor = StreamMonitor("runner", registry)
-    registry.register(LagCollector("runner", monitor))
+    assigned = {HERE}
+    registry.register(LagCollector("runner", monitor, assigned=lambda: assigned))
     monitor.track_tp_end_offset(HERE, 10)
     monitor.on_tp_commit({HERE: 7})
     assert shown(monitor, registry)['runner_consumer_lag{partition="3",topic="workflow.execution"}'] == 3
+    assigned.clear()  # another runner has it now, and tells of it
+    assert not [name for name in shown(monitor, registry) if name.startswith("runner_consumer_lag")]
+
+
+@pytest.mark.parametrize(("metrics", "service"), [(RunnerMetrics, "runner"), (SchedulerMetrics, "scheduler")])
+def test_what_alerts_watch_for_an_increase_is_there_before_it_increases(metrics, service):
+    registry = CollectorRegistry()
+    metrics(registry)
+    there = {(sample.name, *sample.labels.items()) for family in registry.collect() for sample in family.samples}
+    page = Path("docs/production.md").read_text()
+    asked = re.findall(r"increase\((\w+)(?:\{(\w+)=\"([^\"]+)\"\})?\[", page)
+    ours = [(name, label, value) for name, label, value in asked if name.startswith(service)]
+    assert ours
+    for name, label, value in ours:
+        assert [sample for sample in there if sample[0] == name and (not label or (label, value) in sample)], name

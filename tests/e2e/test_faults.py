@@ -326,6 +326,8 @@ async def test_with_all_of_kafkas_data_gone_every_open_execution_finishes(stack,
         assert (await api.finished(execution_id))["status"] == "ok"
     record_property("seconds_to_recover", round(time.monotonic() - began, 1))
     wiped_at = (await api.execution(ids[-1]))["createdAt"]
+    for service in ("runner", "scheduler"):  # a supervisor that starts only what failed must do so as well
+        await stack.children[service].wait_line("exited with status 70")
 
     async def ticks_again():
         return [e for e in await api.executions(periodic) if e["status"] == "ok" and e["createdAt"] > wiped_at]
@@ -366,6 +368,8 @@ async def test_dead_letters_are_listed_shown_and_sent_again(stack, api, producer
         return [e for e in await api.executions(workflow_id) if e["status"] == "ok"]
 
     await until(ran, "the mended record has started an execution")
+    status, audit = await api.call("GET", f"/audit?path=/dead-letters/{letter['id']}")
+    assert (status, [entry["operation"] for entry in audit["items"]]) == (200, ["resendDeadLetter"])
     for letter_id, expected in (("7-999999999", 404), ("99-1", 404), ("nonsense", 400)):
         assert (await api.call("GET", f"/dead-letters/{letter_id}"))[0] == expected
 
