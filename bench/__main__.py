@@ -28,7 +28,7 @@ from bench import history, measure
 from bench.scenarios import GOALS, SCENARIOS, SERVICES
 
 RESULTS = Path(__file__).parent / "results"
-USUAL = [name for name in SCENARIOS if name != "scaling"]
+USUAL = [name for name in SCENARIOS if name not in ("scaling", "bare-1", "bare-64")]
 PROFILED = 15  # seconds
 console = Console(stderr=True)
 
@@ -161,7 +161,7 @@ def read_arguments() -> argparse.Namespace:
         "--scenario",
         action="append",
         choices=list(SCENARIOS),
-        help="Only this one; may be repeated. All but scaling otherwise.",
+        help="Only this one; may be repeated. All but scaling and bare-… otherwise.",
     )
     parser.add_argument("--runs", type=int, default=5, help="How often each is run.")
     parser.add_argument("--scale", type=float, default=1, help="Multiplies the number of executions.")

@@ -5,15 +5,21 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import aiohttp
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from pymongo import AsyncMongoClient, IndexModel
 
+from apps.standalone.ports import free_ports
 from apps.standalone.stack import Stack
+from bench import bare as floor
 from bench import measure, schedules
 from domain.durations import duration_text
+from events.topics import PARTITIONS
 
 Figures = dict[str, float]
 Scenario = Callable[[Stack, aiohttp.ClientSession, float], Awaitable[Figures]]
@@ -202,6 +208,81 @@ async def bytes_per_execution(stack: Stack, session: aiohttp.ClientSession, scal
     }
 
 
+def bare(clients: int, number: int = 3000) -> Scenario:
+    """The same jobs through a bare API and runner (:mod:`bench.bare`): what they cost is the floor of this stack."""
+
+    async def scenario(stack: Stack, session: aiohttp.ClientSession, scale: float) -> Figures:
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.mongodb_url)
+        ports = free_ports(2)
+        url = f"http://127.0.0.1:{ports[0]}"
+        async with client:
+            opened, finished = client[floor.DATABASE].opened, client[floor.DATABASE].finished
+            await opened.create_indexes([IndexModel("lock_key", unique=True, sparse=True), IndexModel("status")])
+            await finished.create_indexes(
+                [
+                    IndexModel([("workflow_id", 1), ("_id", -1)]),
+                    IndexModel([("status", 1), ("_id", -1)]),
+                    IndexModel("finished_at"),
+                ]
+            )
+            await _make_topics(stack.kafka_bootstrap, floor.TOPICS)
+            begin = floor.started(
+                bootstrap=stack.kafka_bootstrap,
+                mongodb_url=stack.mongodb_url,
+                data_dir=str(stack.settings.data_dir),
+                ports=ports,
+            )
+
+            async def until_done() -> None:
+                while True:
+                    if not await opened.estimated_document_count():
+                        return
+                    await asyncio.sleep(0.05)
+
+            async with begin as processes:
+                await _until_accepted(session, f"{url}/workflows/first/trigger")
+                await until_done()
+                before = measure.cpu_seconds(stack, processes)
+                answer = await measure.load(
+                    "trigger",
+                    url=url,
+                    prefix="bare",
+                    workflows=1000,
+                    count=max(clients, int(number * scale)),
+                    clients=clients,
+                )
+                await until_done()
+                ended, made = time.time(), len(answer["latencies"])
+                cost = measure.per_execution(before, measure.cpu_seconds(stack, processes), made)
+        return {
+            "accepted/s": made / (answer["ended"] - answer["begun"]),
+            "finished/s": made / (ended - answer["begun"]),
+            "accepted p50 ms": 1000 * measure.percentile(answer["latencies"], 0.5),
+            "accepted p99 ms": 1000 * measure.percentile(answer["latencies"], 0.99),
+            **_costs(cost),
+        }
+
+    return scenario
+
+
+async def _make_topics(bootstrap: str, names: Sequence[str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
+    finally:
+        await admin.close()
+
+
+async def _until_accepted(session: aiohttp.ClientSession, address: str) -> None:
+    while True:
+        with suppress(aiohttp.ClientConnectionError):
+            async with session.post(address) as response:
+                if response.status == 202:
+                    return
+        await asyncio.sleep(0.1)
+
+
 async def scaling(stack: Stack, session: aiohttp.ClientSession, scale: float) -> Figures:
     """The same over one, two and four runners."""
     figures: Figures = {}
@@ -229,6 +310,8 @@ SCENARIOS: dict[str, Scenario] = {
     "lateness": lateness,
     "bytes": bytes_per_execution,
     "scaling": scaling,
+    "bare-1": bare(1, 300),
+    "bare-64": bare(64),
 }
 
 GOALS: dict[tuple[str, str], tuple[str, float]] = {
