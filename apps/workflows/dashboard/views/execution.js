@@ -180,7 +180,7 @@ export function execution(root, id) {
     const fact = (name, ...value) => h("div", { key: name }, h("dt", null, name), h("dd", null, value));
     const late = found.dueAt && found.startedAt ? Date.parse(found.startedAt) - Date.parse(found.dueAt) : null;
     return h("dl", { class: "facts card pad", key: "facts" },
-      fact("Asked for", shortly(found.createdAt), h("span", { class: "sub" }, time(found.createdAt))),
+      fact("Asked for", time(found.createdAt), h("span", { class: "sub" }, shortly(found.createdAt))),
       fact("Took", took(found.startedAt, found.finishedAt)),
       fact("Cause", CAUSES[found.cause] ?? found.cause),
       fact("Attempt", String(found.attempt), found.status === "ok" ? null : h("span", { class: "quiet" }, found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left` : ", no retries left")),
