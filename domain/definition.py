@@ -91,7 +91,7 @@ class Definition(Model, Generic[A]):
             return retry
         if retry.attempts is not None and retry.attempts != retries + 1:
             raise ValueError(f"attempts {retry.attempts} and retries {retries} disagree; leave out retries")
-        check_retry(None, retry, retries=retries, backoff=backoff)
+        check_retry(None, retry, backoff=backoff)
         return retry
 
     @model_validator(mode="after")
@@ -99,7 +99,7 @@ class Definition(Model, Generic[A]):
         for index, action in enumerate(self.steps):
             if action.retry is not None:
                 try:
-                    check_retry(action.retry, self.retry, retries=self.retries, backoff=self.backoff)
+                    check_retry(action.retry, self.retry, backoff=self.backoff)
                 except ValueError as error:
                     name, position = self.plan.list_of(index)
                     field = f"{name}[{position}].retry"

@@ -171,7 +171,7 @@ def resolve_retry(action: Retry | None, workflow: Retry | None, *, retries: int,
     )
 
 
-def check_retry(action: Retry | None, workflow: Retry | None, *, retries: int, backoff: Backoff) -> None:
+def check_retry(action: Retry | None, workflow: Retry | None, *, backoff: Backoff) -> None:
     """Refuse a policy that contradicts itself.
 
     Raises:

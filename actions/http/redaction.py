@@ -30,6 +30,6 @@ def redact_url(url: URL, names: Collection[str] = ()) -> str:
     return str(url.with_fragment(None) if url.raw_fragment else url)
 
 
-def redact_headers(headers: Mapping[str, str], names: Collection[str] = ()) -> dict[str, str]:
-    """Return ``headers`` with the values of those that carry credentials (and of ``names``) hidden."""
-    return {name: HIDDEN if name in names or is_secret(name) else value for name, value in headers.items()}
+def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return ``headers`` with the values of those that carry credentials hidden."""
+    return {name: HIDDEN if is_secret(name) else value for name, value in headers.items()}

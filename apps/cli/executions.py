@@ -259,7 +259,7 @@ def _prefix(event: Mapping[str, Any], *, with_attempt: bool) -> str:
     return f"[{output.printable(event.get('attempt') or 'before')}] " if with_attempt else "  "
 
 
-def _show_outcome(outcome: Mapping[str, Any], *, with_attempt: bool = False) -> None:
+def _show_outcome(outcome: Mapping[str, Any], *, with_attempt: bool) -> None:
     """Write what one attempt of an action did."""
     took = output.length(outcome.get("startedAt"), outcome.get("finishedAt"))
     head = output.styled(_prefix(outcome, with_attempt=with_attempt))
