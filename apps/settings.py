@@ -27,13 +27,13 @@ class BadSettings(SystemExit):
         super().__init__("\n".join(f"error: {complaint}" for complaint in complaints))
 
 
-def complaints(error: ValidationError) -> Iterator[str]:
-    """Yield what is wrong with settings, by the variable that mends it."""
+def complaints(error: ValidationError, prefix: str = "") -> Iterator[str]:
+    """Yield what is wrong with settings, by the variable that mends it; all of them begin with ``prefix``."""
     from actions.wording import told  # with all that actions may say of themselves, for nothing where nothing is wrong
 
     for problem in error.errors(include_url=False):
         variable, inside = problem["loc"][:1], problem["loc"][1:]
-        places = [*(str(name).upper() for name in variable), *filter(None, [".".join(map(str, inside))])]
+        places = [*(f"{prefix}{name}".upper() for name in variable), *filter(None, [".".join(map(str, inside))])]
         _, message = told(problem, None)
         yield ": ".join([*places, message])
 

@@ -187,6 +187,14 @@ class Restarted:
     runner: str | None = None  # that was interrupted
     since: datetime | None = None  # when it had come to the step, or last went on with it, where it was interrupted
 
+    def known(self) -> dict[str, Any]:
+        """Return what is known of it, by name: as documents and records tell it."""
+        fields = {
+            "at": self.at, "why": self.why.value, "attempt": self.attempt, "index": self.index,
+            "runner": self.runner, "since": self.since,
+        }  # fmt: skip
+        return {name: value for name, value in fields.items() if value is not None}
+
 
 @dataclass(frozen=True)
 class Reissued:

@@ -1,5 +1,7 @@
 """What the records mean to the core: conversions between wire records and the transitions of an execution."""
 
+from typing import cast
+
 from domain.execution import (
     CARRIED,
     ActionFinished,
@@ -113,17 +115,7 @@ def request_record(execution: Execution) -> ExecutionRequest:
 
 
 def _restart_records(execution: Execution) -> list[RestartRecord] | None:
-    records: list[RestartRecord] = []
-    for restart in execution.restarts:
-        record: RestartRecord = {
-            "at": restart.at, "why": restart.why.value, "attempt": restart.attempt, "index": restart.index,
-        }  # fmt: skip
-        if restart.runner is not None:
-            record["runner"] = restart.runner
-        if restart.since is not None:
-            record["since"] = restart.since
-        records.append(record)
-    return records or None
+    return [cast("RestartRecord", restart.known()) for restart in execution.restarts] or None
 
 
 def restarts_of(record: ExecutionRequest | ExecutionEnded) -> tuple[Restarted, ...]:

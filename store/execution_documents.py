@@ -33,7 +33,7 @@ def to_document(execution: Execution) -> Document:
     if execution.intents:
         document["intents"] = list(execution.intents)
     if execution.restarts:
-        document["restarts"] = [_restart_document(restart) for restart in execution.restarts]
+        document["restarts"] = [restart.known() for restart in execution.restarts]
     if execution.input is not None:
         document["input"] = _json(execution.input)
     document["results"] = {key: _outcome_document(outcome) for key, outcome in execution.results.items()}
@@ -83,15 +83,6 @@ def from_document(document: Mapping[str, Any]) -> Execution:
         input=json.loads(document["input"]) if "input" in document else None,
         **{name: document[name] for name in _FIELDS if name in document},
     )
-
-
-def _restart_document(restart: Restarted) -> Document:
-    document = {"at": restart.at, "why": restart.why.value, "attempt": restart.attempt, "index": restart.index}
-    if restart.runner is not None:
-        document["runner"] = restart.runner
-    if restart.since is not None:
-        document["since"] = restart.since
-    return document
 
 
 def _outcome_document(outcome: ActionOutcome) -> Document:

@@ -70,20 +70,22 @@ def test_a_recovery_may_take_its_time_as_long_as_it_goes_on() -> None:
     assert progress.stalled(660) == {("settle", None): 70}
 
 
+def an_app(*, stall_after: float = 60, **more: Any) -> Any:
+    """What a liveness look needs of a service."""
+    settings = SimpleNamespace(stall_after=stall_after, liveness_interval=3600)
+    usual = {"kafka": None, "should_stop": False, "producer_only": False, "changelogs": frozenset()}
+    return SimpleNamespace(settings=settings, **{**usual, **more})
+
+
 async def test_a_recovery_that_does_not_know_yet_where_to_begin_is_judged_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     given_up = []
-    tables = SimpleNamespace(recovery=SimpleNamespace(active_offsets={A: None, B: 3}))
-    app: Any = SimpleNamespace(
-        settings=SimpleNamespace(stall_after=0, liveness_interval=3600),
-        kafka=None,
-        should_stop=False,
-        producer_only=False,
-        changelogs=frozenset(),
+    app = an_app(
+        stall_after=0,
         rebalancing=True,
         in_recovery=True,
         is_full=lambda: False,
         store=FakeStore(),
-        tables=tables,
+        tables=SimpleNamespace(recovery=SimpleNamespace(active_offsets={A: None, B: 3})),
     )
     liveness = Liveness(app)
 
@@ -116,14 +118,7 @@ async def test_a_service_says_what_of_kafka_is_gone(
     async def ensure_topics() -> None:
         made.append(1)
 
-    app: Any = SimpleNamespace(
-        settings=SimpleNamespace(stall_after=60, liveness_interval=3600),
-        kafka=None,
-        should_stop=False,
-        producer_only=True,
-        changelogs=frozenset(),
-        ensure_topics=ensure_topics,
-    )
+    app = an_app(producer_only=True, ensure_topics=ensure_topics)
     liveness = Liveness(app)
     monkeypatch.setattr(liveness, "_kafka", kafka)
     monkeypatch.setattr(liveness, "give_up", given_up.append)
@@ -151,8 +146,7 @@ def test_a_loop_that_does_not_turn_is_the_end() -> None:
 
 
 async def test_nothing_is_asked_of_a_service_that_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = SimpleNamespace(stall_after=60, liveness_interval=3600)
-    app: Any = SimpleNamespace(settings=settings, should_stop=False, kafka=None)
+    app = an_app()
     liveness = Liveness(app)
     looks = []
     waits = asyncio.Event()

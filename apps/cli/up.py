@@ -58,11 +58,10 @@ def up(
     try:
         settings = StandaloneSettings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as exc:
-        from actions.wording import told  # with all that actions may say of themselves
+        from apps.settings import complaints  # with all that services are made of
 
-        for problem in exc.errors():
-            _, message = told(problem, None)
-            screen.error(f"WF_{'.'.join(str(part) for part in problem['loc']).upper()}: {message}")
+        for complaint in complaints(exc, prefix="WF_"):
+            screen.error(complaint)
         raise typer.Exit(2) from None
     options: dict[str, Any] = {"sink": screen.line, "progress": screen.progress}
     stack = Dependencies(settings, **options) if deps_only else Stack(settings, **options)
