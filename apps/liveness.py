@@ -15,7 +15,8 @@ Things befall consumers that nothing raises for:
 - The event loop is blocked, by an action that never lets go of it, say. A thread notices that the loop does not turn, and
   ends the process: it could not stop by itself.
 
-A stalled process, too, stops once it has been stalled for another window. One that does not even manage to stop is ended.
+A stalled process, too, stops once it has been stalled for another window. One that does not even manage to stop is ended;
+so is one that stops because of an error that nobody foresaw.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 NAMES = frozenset(spec.name for spec in ALL)
 ASK_TIMEOUT = 10.0
-STOP_TIMEOUT = 10.0  # seconds until a process that was told to stop is ended, beside what its work may take to finish
+STOP_TIMEOUT = 10.0  # seconds until a process that fails is ended if it does not stop, beside what its work may take
 LOOP_LOOK = 1.0  # seconds between two looks at the event loop
 EXIT_CODE = 70
 
@@ -153,6 +154,7 @@ class Liveness(Service):
         self._cluster: str | None = None
         self._ends: dict[TP, int] = {}
         self.has_given_up = False
+        self._watchdog: threading.Timer | None = None
 
     async def on_start(self) -> None:
         self.loop_watch.start(asyncio.get_running_loop())
@@ -241,10 +243,15 @@ class Liveness(Service):
         self.has_given_up = True
         self.problem = f"stopping: {why}"
         log.critical("stopping to be started anew", why=why)
-        watchdog = threading.Timer(self.app.stop_grace + STOP_TIMEOUT, os._exit, args=(EXIT_CODE,))
-        watchdog.daemon = True
-        watchdog.start()
+        self.end_unless_stopped()
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def end_unless_stopped(self) -> None:
+        """Have this process ended, should it not have stopped by itself in time: something may wait in it for ever."""
+        if self._watchdog is None:
+            self._watchdog = threading.Timer(self.app.stop_grace + STOP_TIMEOUT, _end_stuck)
+            self._watchdog.daemon = True
+            self._watchdog.start()
 
     # -- asking ---------------------------------------------------------------------------------------------------------
 
@@ -293,6 +300,11 @@ class Liveness(Service):
         except StoreError:
             return False
         return True
+
+
+def _end_stuck() -> None:
+    log.critical("did not stop in time; ending this process, to be started anew")
+    os._exit(EXIT_CODE)
 
 
 def _end_blocked() -> None:

@@ -98,6 +98,11 @@ class Worker(faust.Worker):
             await self._check_address()
         await super().on_first_start()
 
+    def _crash(self, reason: BaseException) -> None:
+        # Where the start is still under way the stop does not even begin, and a service that never stops would hold it up.
+        super()._crash(reason)
+        self.app.liveness.end_unless_stopped()
+
     def stop_and_shutdown(self) -> None:
         super().stop_and_shutdown()
         if self.app.liveness.has_given_up:
