@@ -1,5 +1,6 @@
 """Where MongoDB is: whether what is written for that can be one."""
 
+import re
 from typing import Final
 
 from pymongo.errors import PyMongoError
@@ -25,6 +26,9 @@ def check_connection_string(url: str) -> None:
     Raises:
         ValueError: it is malformed, or names a file that is not there.
     """
+    hosts = re.split("[/?]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
+    if re.search(r"\s", hosts):  # the driver takes it for a part of the name, which nobody would ever be found under
+        raise ValueError(f"{hosts!r} holds a blank; write mongodb://host:port[,host:port] without any")
     # The name server would be asked where the servers of mongodb+srv are: it may be away now and back when that matters.
     if url.startswith("mongodb+srv://"):
         return
