@@ -7,8 +7,11 @@ partitions) is ready: it has nothing to do until somebody stops.
 """
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.admin import ApiVersionRequest
 from faust import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from pydantic import BaseModel, Field
@@ -18,6 +21,8 @@ from apps.operations import Answer, Operation
 from apps.service import ServiceApp
 from domain.access import Scope
 from store.interfaces import StoreError
+
+KAFKA_TIMEOUT: Final = 2.0  # seconds that the brokers may take to answer, less than probes usually wait
 
 
 class Alive(BaseModel, extra="forbid"):
@@ -36,7 +41,8 @@ class Readiness(BaseModel, extra="forbid"):
 
 async def checks(app: ServiceApp) -> dict[str, str]:
     """Return what was looked at, each ``ok`` or what is wrong."""
-    return {"mongodb": await _mongodb(app), "kafka": await _kafka(app), "stream": _stream(app)}
+    mongodb, kafka = await asyncio.gather(_mongodb(app), _kafka(app))
+    return {"mongodb": mongodb, "kafka": kafka, "stream": _stream(app)}
 
 
 async def _mongodb(app: ServiceApp) -> str:
@@ -52,10 +58,26 @@ async def _kafka(app: ServiceApp) -> str:
     producer = getattr(app.producer, "_producer", None)
     if producer is None:
         return "starting"
-    node = producer.client.get_random_node()
-    if node is None or not await producer.client.ready(node):
-        return "unreachable: no broker answers"
-    return "ok"
+    # One that answers will do: where another is away or frozen, Kafka has its partitions led elsewhere.
+    asked = [asyncio.ensure_future(_answers(producer.client, each.nodeId)) for each in producer.client.cluster.brokers()]
+    try:
+        for answer in asyncio.as_completed(asked, timeout=KAFKA_TIMEOUT):
+            if await answer:
+                return "ok"
+    except asyncio.TimeoutError:
+        pass  # a frozen broker keeps its connections, and lets others wait
+    finally:
+        for each in asked:
+            each.cancel()
+    return "unreachable: no broker answers"
+
+
+async def _answers(client: AIOKafkaClient, broker: int) -> bool:
+    try:
+        await client.send(broker, ApiVersionRequest())
+    except (KafkaError, OSError):
+        return False
+    return True
 
 
 def _stream(app: ServiceApp) -> str:

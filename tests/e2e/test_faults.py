@@ -113,6 +113,28 @@ async def test_a_run_stops_though_kafka_cannot_tell_it(stack, api, target, workf
     assert (await api.finished(await api.trigger(workflow_id)))["status"] == "ok"
 
 
+async def test_nobody_is_ready_while_kafka_is_frozen(stack):
+    """Its connections stand, and take what is written to them, but nothing answers."""
+    kafka, services = stack.children["kafka"], [stack.children[name] for name in ("workflows", "scheduler", "runner")]
+
+    async def ready():
+        return [await service.is_ready() for service in services]
+
+    async def everybody_is():
+        return all(await ready())
+
+    async def nobody_is():
+        return not any(await ready())
+
+    await until(everybody_is, "every service is ready")
+    kafka.kill(signal.SIGSTOP)
+    try:
+        await until(nobody_is, "no service is ready")
+    finally:
+        kafka.kill(signal.SIGCONT)
+    await until(everybody_is, "every service is ready again")
+
+
 async def test_an_execution_ends_at_its_timeout_and_its_run_stops(api, target, workflow_id):
     await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1")], timeout="2s")
     execution = await api.finished(await api.trigger(workflow_id))
