@@ -135,6 +135,10 @@ class Scheduler:
             metrics=self.metrics,
         )
 
+    def restarts(self, why: str) -> float | None:
+        """Return how many executions were handed out anew, or given up, for this reason."""
+        return self.registry.get_sample_value("scheduler_restarts_total", {"why": why})
+
     async def release(self) -> None:
         """Release what is due now, and what becomes due by it."""
         while self.agenda.release():
