@@ -10,6 +10,7 @@ from faust.types import TP
 
 from domain.execution import CARRIED, ActionOutcome, Admission, Cause, Restart, Status
 from events.folding import request_record
+from events.records import ExecutionRequest
 from events.topics import ACTION_RESULT, EXECUTION, partition_of
 from events.wire import encode
 from store.interfaces import StoreUnavailable
@@ -219,6 +220,46 @@ def test_a_claim_is_not_taken_for_one_s_own_by_whoever_gets_the_request_again(li
     assert world.began == {(execution_id, 2): [(lives.runner.name, 0), (lives.runner.name, 1)]}
 
 
+def test_a_record_by_anybody_is_an_execution_with_all_that_it_was_given(lives):
+    world = lives.world
+    world.define("timed", timeout="1m")
+    world.slow = 1.0
+    asked_at = world.now
+    world.append(EXECUTION.name, "timed", ExecutionRequest(workflow_id="timed", input={"a": 1}))
+    world.run(0.5)
+    (execution,) = world.everything.values()
+    assert (execution.cause, execution.version, execution.input) == (Cause.EVENT, 1, {"a": 1})
+    assert execution.created_at == asked_at
+    assert asked_at < execution.deadline - timedelta(minutes=1) < world.now
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["and told", "and told by whoever gets the record again"])
+def test_a_record_by_anybody_is_skipped_while_the_workflow_is_busy(lives, told):
+    world = lives.world
+    world.slow = 1.0
+    holder = lives.trigger()
+    world.run(0.3)
+
+    async def die(execution):
+        lives.runner.alive = False
+        await lives.runner.step()
+
+    if not told:
+        lives.runner.intake.foreign.tell_ended = die
+    Api(world, "producer").publish_straight("w", None)
+    world.run(1)
+    if not told:
+        lives.start(Runner)
+    world.run(60)
+    (skipped,) = (each for each in world.everything.values() if each.execution_id != holder)
+    assert (skipped.status, skipped.cause) == (Status.SKIPPED, Cause.EVENT)
+    assert skipped.reason == f"skipped: execution {holder} was still open"
+    ends = [json.loads(raw) for raw, _ in world.log[TP(ACTION_RESULT.name, partition_of("w"))] if b"execution-ended" in raw]
+    assert [(each["execution_id"], each["ended"], each["reason"]) for each in ends] == [
+        (skipped.execution_id, "skipped", skipped.reason)
+    ]
+
+
 class Letters:
     """Takes the place of the topic of dead letters."""
 
@@ -275,6 +316,10 @@ def test_requests_that_cannot_be_taken_leave_room_for_others(lives, letters, wro
             "epoch: is set by the services",
         ),
         ('{"workflow_id": "no such"}', "workflow_id: 'no such' is not a workflow id"),
+        ('{"workflow_id": "absent"}', "workflow absent does not exist; create it first"),
+        ('{"workflow_id": "archived"}', "workflow archived does not exist; create it first"),
+        ('{"workflow_id": "scheduled"}', "workflow scheduled runs on schedule"),
+        ('{"workflow_id": "w", "execution_id": "E"}', "execution_id: 'E' is not a lower-case UUID"),
         ('{"workflow_id": "w", "input": {"a": [NaN]}}', "input.a[0]: is not a number"),
         ('{"workflow_id": "w", "input": {"a": 99999999999999999999}}', "input.a: does not fit into 64 bits"),
         ('{"workflow_id": "other", "execution_id": "%s"}', "is that of an execution of workflow w"),
@@ -284,13 +329,17 @@ def test_requests_that_cannot_be_taken_leave_room_for_others(lives, letters, wro
     ],
     ids=[
         "an epoch", "an epoch without an id", "a negative epoch", "an epoch and a time", "no workflow id",
+        "no workflow", "a workflow that is no more", "a workflow that runs on schedule alone", "no execution id",
         "no number", "a large number", "the id of another one",
         "a misspelt field", "a field twice", "a key of the input twice",
     ],
 )  # fmt: skip
 def test_a_record_that_starts_nothing_is_a_dead_letter_that_tells_why(lives, letters, record, told):
     world = lives.world
-    world.define("other")
+    for workflow_id in ("other", "archived"):
+        world.define(workflow_id)
+    lives.do(world.workflows.archive(world.workflows.heads["archived"], world.now))
+    world.define("scheduled", trigger={"type": "periodic", "interval": "1h"}, paused=True)
     execution_id = lives.trigger()
     world.run(3)
     before = world.everything
