@@ -105,8 +105,6 @@ async def _take(place: str, admission: Admission, executions: Executions, queued
     answer = await executions.admit(asked)
     if isinstance(answer, Admitted):
         return Opened(admit(asked), None if queued else admit(asked))
-    if isinstance(answer, Locked) and answer.execution_id == admission.execution_id:
-        return AlreadyAdmitted(admission.execution_id)
     return answer
 
 

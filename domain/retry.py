@@ -152,7 +152,7 @@ def resolve_retry(action: Retry | None, workflow: Retry | None, *, retries: int,
         ValueError: what was written in different places does not fit together.
     """
     own, shared = action or Retry(), workflow or Retry()
-    attempts = own.attempts or shared.attempts or retries + 1
+    attempts = own.attempts or retries + 1  # the workflow's own attempts are its retries; see its definition
     resolved = Backoff(
         base=_first(own.initial, shared.initial, backoff.base),
         factor=_first(own.factor, shared.factor, backoff.factor),

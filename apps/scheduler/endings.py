@@ -47,8 +47,8 @@ class Endings:
         self._page = page
         self._metrics = metrics
 
-    async def end(self, execution: Execution, reason: str, why: str) -> bool:
-        """End an execution as failed; False where it ended by itself. ``why`` is what it is counted under.
+    async def end(self, execution: Execution, reason: str, why: str) -> None:
+        """End an execution as failed, unless it has ended by itself. ``why`` is what it is counted under.
 
         Raises:
             StoreUnavailable: the store cannot be reached.
@@ -56,12 +56,10 @@ class Endings:
         ended = await self._executions.end(
             Ended(execution.execution_id, execution.workflow_id, Status.FAILED, reason, instant(self._clock()))
         )
-        if ended is None:
-            return False
-        self._metrics.restarts.labels(why).inc()
-        log.warning("ended", execution_id=ended.execution_id, workflow_id=ended.workflow_id, reason=reason)
-        await self._tell(ended)
-        return True
+        if ended is not None:
+            self._metrics.restarts.labels(why).inc()
+            log.warning("ended", execution_id=ended.execution_id, workflow_id=ended.workflow_id, reason=reason)
+            await self._tell(ended)
 
     async def read_untold(self) -> None:
         """Publish the ends that Kafka may not know of.

@@ -51,6 +51,7 @@ def test_it_moves_from_tick_to_tick_and_counts_what_became_of_each():
     assert (made.position, made.already_run, made.left) == (at(30), 2, 3)
     made = made.starting(at(30), at(100)).starting(at(40), at(101)).starting(at(50), at(102))
     assert (made.position, made.started, made.left, made.wake_at) == (None, 3, 0, at(103))
+    assert made.coming(9) == []
     made = made.settling({at(30): Status.OK, at(40): Status.CANCELLED}).settling({at(50): None})
     assert (made.open, made.ok, made.failed) == ((), 1, 1)
     assert made.revision == 7
@@ -59,9 +60,12 @@ def test_it_moves_from_tick_to_tick_and_counts_what_became_of_each():
 
 
 def test_a_tick_that_was_started_when_it_was_cancelled_is_counted_and_wakes_nobody():
-    cancelled = backfill(at(10), at(60)).cancelled("asked", at(100)).starting(at(10), at(101))
-    assert (cancelled.status, cancelled.wake_at, cancelled.started, cancelled.position) == (
+    cancelled = backfill(at(10), at(60)).cancelled("asked", at(100))
+    assert (cancelled.status, cancelled.finished_at, cancelled.reason) == (BackfillStatus.CANCELLED, at(100), "asked")
+    started = cancelled.starting(at(10), at(101))
+    assert (started.status, started.finished_at, started.wake_at, started.started, started.position) == (
         BackfillStatus.CANCELLED,
+        at(100),
         None,
         1,
         at(20),
@@ -135,3 +139,8 @@ def test_it_leaves_the_first_of_several_places_to_everything_else():
     assert Overlap(policy="allow", max=3).places_of_backfill("w") == ["w#2", "w#1"]
     assert Overlap(policy="allow", max=1).places_of_backfill("w") == ["w"]
     assert Overlap(policy="queue", max=3).places_of_backfill("w") == ["w"]
+
+
+@pytest.mark.parametrize(("policy", "most"), [("skip", 1), ("cancel-running", 1), ("allow", 1), ("queue", 3)])
+def test_one_waits_behind_it_unless_there_is_a_queue(policy, most):
+    assert Overlap(policy=policy, max=3).line("w") == [f"w#wait-{number}" for number in range(most)]

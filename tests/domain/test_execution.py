@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.execution import (
+    CARRIED,
+    CLOSED,
     OPEN,
     RESTARTS_KEPT,
     TERMINAL,
@@ -23,6 +25,7 @@ from domain.execution import (
     apply,
     carry_over,
     claim,
+    deadline_of,
 )
 
 T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -75,14 +78,40 @@ def test_a_failed_action_is_retried_from_where_it_failed():
     execution = apply(execution, Reissued("e", "w", epoch=2, at=at(9)))
     assert (execution.status, execution.attempt, execution.wake_at, execution.seq) == (Status.PENDING, 2, None, 0)
     assert execution.resumed_at == at(9)
+    assert execution.failures == {1: Failures(1, at(1))}
     taken = claim(execution, 2, "r2", at(9))
     assert taken is not None
     assert (taken.status, taken.epoch, taken.owner, taken.resume_index) == (Status.RUNNING, 3, "r2", 1)
+    assert (taken.started_at, taken.requested_at, taken.retries_left) == (at(0), None, 0)
     lost = apply(taken, Reissued("e", "w", epoch=4, at=at(30), why=Restart.LOST))
     assert (lost.attempt, lost.resumed_at) == (2, at(9))
     ended = apply(taken, finished(1, Status.OK, epoch=3, seq=1, attempt=2))
-    assert ended.resumed_at is None
+    assert (ended.resumed_at, ended.last_failed_action) == (None, "a1")
     assert [(o.attempt, o.index, o.status) for o in ended.ordered_results] == [(1, 0, "ok"), (1, 1, "failed"), (2, 1, "ok")]
+
+
+def test_a_result_that_is_not_newer_changes_nothing():
+    execution = apply(admitted(), finished(1, Status.RUNNING, seq=2))
+    for seq in (1, 2):
+        assert apply(execution, finished(0, Status.FAILED, seq=seq, ok=False)) is execution
+
+
+def test_a_restart_under_an_epoch_that_was_changes_nothing():
+    execution = apply(admitted(), Reissued("e", "w", epoch=3, at=at(1), why=Restart.UNCLAIMED))
+    for epoch in (2, 3):
+        assert apply(execution, Reissued("e", "w", epoch, at(2), Restart.UNCLAIMED)) is execution
+
+
+def test_a_result_says_that_its_action_killed_no_runner():
+    execution = apply(admitted(), Reissued("e", "w", epoch=2, at=at(1), why=Restart.LOST))
+    assert execution.lost == 1
+    assert apply(execution, finished(0, Status.RUNNING, epoch=2)).lost == 0
+
+
+def test_what_waits_is_nobodys_and_wakes_nobody_once_it_has_ended():
+    waiting = apply(admitted(), finished(0, Status.WAITING, ok=False, wake_at=at(9)))
+    assert waiting.owner is None
+    assert apply(waiting, Ended("e", "w", Status.CANCELLED, "stop", at(1))).wake_at is None
 
 
 def test_what_waits_for_a_retry_cannot_be_woken_and_what_is_delayed_cannot_be_retried():
@@ -136,6 +165,12 @@ def test_a_run_that_broke_off_before_its_start_was_noted_tells_no_beginning():
     assert lost.restarts == (Restarted(at(1), Restart.LOST, attempt=1, index=0),)
 
 
+def test_nor_does_what_it_has_taken_over():
+    taken_over = replace(finished(0, Status.RUNNING).outcome, attempt=CARRIED)
+    lost = apply(replace(admitted(), results={"0_0": taken_over}), Reissued("e", "w", 2, at(9), Restart.LOST))
+    assert lost.restarts == (Restarted(at(9), Restart.LOST, attempt=1, index=1),)
+
+
 def test_the_last_restarts_are_kept():
     execution = admitted()
     for number in range(2, RESTARTS_KEPT + 5):
@@ -163,8 +198,23 @@ def test_a_request_is_claimed_once():
 
 def test_a_skipped_execution_is_terminal_from_the_start():
     execution = admitted(lock=None)
-    assert execution.status is Status.SKIPPED
+    assert (execution.status, execution.epoch, execution.seq) == (Status.SKIPPED, 0, CLOSED)
+    assert (execution.finished_at, execution.requested_at, execution.lock_key) == (T0, None, None)
     assert apply(execution, finished(0, Status.OK)) is execution
+
+
+def test_what_is_queued_is_asked_of_no_runner_and_has_its_deadline_all_the_same():
+    asked = Admission(
+        "e", "w", 1, Cause.MANUAL, T0, 1, 2, 0, requested_at=at(1), lock_key="w#wait-0", queued=True,
+        deadline=deadline_of(T0, "1m"), input={"a": 1}, reason="why",
+    )  # fmt: skip
+    queued = admit(asked)
+    assert (queued.status, queued.epoch, queued.requested_at, queued.deadline) == (Status.QUEUED, 1, None, at(60))
+    assert (queued.input, queued.reason) == ({"a": 1}, "why")
+    pending = admit(replace(asked, queued=False))
+    assert (pending.status, pending.requested_at) == (Status.PENDING, at(1))
+    assert admit(replace(asked, lock_key=None)).deadline is None
+    assert deadline_of(T0, None) is None
 
 
 TRANSITIONS = st.one_of(
@@ -235,3 +285,19 @@ def test_a_delay_that_is_over_is_carried_over_whatever_ended_the_execution():
     # By the clock of a runner that is behind.
     ended = apply(execution, finished(1, Status.FAILED, epoch=2, ok=False))
     assert [outcome.index for outcome in carry_over(ended).values()] == [0]
+
+
+def test_what_is_done_is_carried_over_and_neither_what_failed_nor_the_handlers():
+    outcomes = [
+        replace(finished(0, Status.RUNNING).outcome, attempt=2),
+        replace(finished(1, Status.RUNNING, ok=False).outcome, continued=True),
+        replace(finished(2, Status.RUNNING).outcome, status="skipped"),
+        finished(3, Status.RUNNING, ok=False).outcome,
+        finished(4, Status.FAILED).outcome,
+    ]
+    origin = replace(admitted(total=4), results={outcome.key: outcome for outcome in outcomes})
+    carried = carry_over(origin)
+    assert {key: (each.index, each.attempt) for key, each in carried.items()} == {
+        f"{CARRIED}_{index}": (index, CARRIED) for index in range(3)
+    }
+    assert admit(Admission("e2", "w", 1, Cause.MANUAL, T0, 1, 4, 0, lock_key="w", carried=carried)).resume_index == 3

@@ -42,10 +42,10 @@ def test_what_follows(word, plan, index, failed, expected):
 class Machine:
     """Runs a plan as a runner does: outcomes are drawn, and whatever is drawn may be lost or interrupted in between."""
 
-    def __init__(self, plan):
+    def __init__(self, plan, retries):
         self.plan = plan
         self.execution = admit(
-            Admission("e", "w", 1, Cause.MANUAL, T0, retries_left=2, total_actions=plan.actions, shard=0, lock_key="w")
+            Admission("e", "w", 1, Cause.MANUAL, T0, retries_left=retries, total_actions=plan.actions, shard=0, lock_key="w")
         )
         self.at = T0
         self.ran = []
@@ -91,10 +91,11 @@ class Machine:
 
 @given(
     st.builds(Plan, st.integers(1, 4), st.integers(0, 3), st.integers(0, 3)),
+    st.integers(0, 2),
     st.lists(st.sampled_from(["ok", "ok", "skipped", "failed", "continued", "delayed", "dies"]), max_size=30),
 )
-def test_every_run_keeps_to_the_plan_however_it_is_interrupted(plan, drawn):
-    machine = Machine(plan)
+def test_every_run_keeps_to_the_plan_however_it_is_interrupted(plan, retries, drawn):
+    machine = Machine(plan, retries)
     queue = [*drawn]
 
     def draw():

@@ -50,6 +50,19 @@ def test_late_ticks_of_a_grid(misfire, due, now, missed_until, fire):
     assert judged == Judgement(None if missed_until is None else at(missed_until), at(fire))
 
 
+@pytest.mark.parametrize(
+    ("misfire", "interval", "due", "now", "missed_until", "fire"),
+    [
+        pytest.param("last", 2, 10, 15, None, 10, id="last: what is on time is run, also where more is due since"),
+        pytest.param("skip", 2, 10, 20, 14, 16, id="skip: all that are on time are run"),
+        pytest.param({"policy": "all", "max": 1000}, 1, 1, 5000, 4000, 4001, id="all: the last thousand"),
+    ],
+)
+def test_late_ticks_of_a_narrow_grid(misfire, interval, due, now, missed_until, fire):
+    judged = judge(read(f"{interval}s", misfire), ANCHOR, at(due), at(now), TOLERANCE, workflow_id="w")
+    assert judged == Judgement(None if missed_until is None else at(missed_until), at(fire))
+
+
 def delayed_by(trigger, least, most):
     """Return a workflow whose tick at 100 s is released between so many seconds later."""
     names = (f"w{number}" for number in range(1000))
@@ -57,9 +70,10 @@ def delayed_by(trigger, least, most):
 
 
 @pytest.mark.parametrize("misfire", ["skip", "last", "all", {"policy": "last", "window": "5s"}], ids=str)
-def test_a_tick_whose_jitter_is_not_over_is_not_late(misfire):
+@pytest.mark.parametrize("released", [(26, 29), (31, 50)], ids=["over for a moment", "not over"])
+def test_a_tick_whose_jitter_is_not_over_is_not_late(misfire, released):
     trigger = read(interval="60s", misfire=misfire, startAt="2026-01-01T00:00:40Z", jitter="59s")
-    soon = delayed_by(trigger, 31, 50)
+    soon = delayed_by(trigger, *released)
     judged = judge(trigger, ANCHOR, at(40), at(130), TOLERANCE, workflow_id=soon)
     assert (judged.missed_until, judged.fire) in [(at(40), at(100)), (None, at(40))]
     assert (judged.fire == at(40)) == (misfire == "all")

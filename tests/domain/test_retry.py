@@ -65,6 +65,10 @@ def test_without_jitter_the_whole_bound_is_waited():
     assert left == 0
 
 
+def test_with_jitter_any_part_of_the_bound_is_waited():
+    assert [wait(decide(policy(), failed_before=2, uniform=drawn)) for drawn in (0, 0.25, 0.75)] == [0, 1, 3]
+
+
 @given(left=st.integers(1, 100), factor=st.floats(1, 10), uniform=st.floats(0, 1, exclude_max=True))
 def test_a_retry_is_never_earlier_than_the_failure_nor_later_than_the_cap(left, factor, uniform):
     decision = decide(policy(retries=MAX_RETRIES, backoff={"factor": factor, "cap": "1h"}), left=left, uniform=uniform)
@@ -117,7 +121,7 @@ def test_retry_after_lengthens_the_wait_up_to_its_cap():
     assert wait(decide(short, Failure("status", 429, retry_after=7.5))) == 7.5
     assert wait(decide(short, Failure("status", 429, retry_after=86400))) == 30
     assert wait(decide(short, Failure("status", 429, retry_after=0))) == 1
-    for odd in (-5.0, float("inf"), float("nan"), 1e300):
+    for odd in (-5.0, -1e300, float("inf"), float("nan"), 1e300):
         assert 1 <= wait(decide(short, Failure("status", 429, retry_after=odd))) <= 30
 
 
@@ -163,6 +167,31 @@ def test_an_action_takes_from_the_workflow_what_it_does_not_say():
     mixed = policy({"cap": "20s"}, retry={"attempts": 3, "initial": "9s", "jitter": "none", "factor": 10})
     assert [wait.total_seconds() for wait in mixed.waits()] == [9, 20]
     assert not mixed.own_budget
+
+
+def test_what_an_action_says_counts_rather_than_what_its_workflow_says():
+    own = policy(
+        {
+            "attempts": 3, "initial": "2s", "factor": 3, "cap": "5s", "jitter": "none", "budget": "8s",
+            "retryAfterCap": "7s",
+            "retryUnsafe": True, "on": {"statuses": [404]},
+        },
+        retry={
+            "attempts": 9, "initial": "1s", "factor": 2, "cap": "1m", "jitter": "full", "budget": "1h",
+            "retryAfterCap": "1h",
+            "retryUnsafe": False, "on": {"statuses": [503]},
+        },
+    )  # fmt: skip
+    assert [wait.total_seconds() for wait in own.waits()] == [2, 5]
+    assert wait(decide(own, Failure("status", 404, retry_after=60, maybe_done=True))) == 7
+    assert "503" in decide(own, Failure("status", 503)).why
+    assert "budget" in decide(own, started=FAILED_AT - timedelta(seconds=7)).why
+
+
+def test_every_wait_may_be_the_same_and_take_the_whole_budget():
+    same = policy(retry={"initial": "10s", "cap": "10s", "budget": "10s", "jitter": "none"})
+    assert (wait(decide(same)), wait(decide(same, left=1))) == (10, 10)
+    assert wait(decide(policy(backoff={"base": "10s", "cap": "10s", "jitter": "none"}), failed_before=2)) == 10
 
 
 def test_attempts_of_an_action_are_its_own():

@@ -511,6 +511,19 @@ class World:
             if runner.alive and runner.thawed.is_set() and now - since > STOPS_WITHIN:
                 self._broken(f"{execution_id} ended {now - since:.1f} s ago, and {name} still runs it")
 
+    def judge_rest(self) -> None:
+        """Where nothing is left to do, a runner has acknowledged every record, and each of its places is free, once."""
+        self.run(5)
+        for runner in self.runners:
+            if not runner.alive or runner.runs.live:
+                continue
+            held = {tp: offset for tp, offset in runner.acked.items() if offset != len(self.log[tp])}
+            if held:
+                raise Broken(f"{runner.name} has not acknowledged what comes after {held}")
+            free = self.loop.run_until_complete(runner.take_every_place())
+            if free != LIMIT:
+                raise Broken(f"{free} of {LIMIT} places of {runner.name} are free, and nothing runs there")
+
     def _broken(self, what: str) -> Broken:
         broken = Broken(what)
         failed = self.loop.create_future()
@@ -586,6 +599,14 @@ class Runner(Process):
         )
         self.beats = 0
         self.clogged = False  # takes no requests for now, but lives
+
+    async def take_every_place(self) -> int:
+        """Leave no place to run, and return how many were free."""
+        free = 0
+        while not self.runs.is_full:
+            await self.runs.slot()
+            free += 1
+        return free
 
     async def _publish_result(self, workflow_id: str, result: ActionResult) -> None:
         await self.publish(ACTION_RESULT.name, workflow_id, result)

@@ -3,12 +3,14 @@
 import asyncio
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from faust.types import TP
 
-from domain.execution import Restart, Status
+from domain.execution import CARRIED, ActionOutcome, Admission, Cause, Restart, Status
 from events.folding import request_record
+from events.records import ExecutionRequest
 from events.topics import ACTION_RESULT, EXECUTION, partition_of
 from events.wire import encode
 from store.interfaces import StoreUnavailable
@@ -53,7 +55,10 @@ def lives():
     lives.runner, lives.scheduler = lives.start(Runner), lives.start(Scheduler)
     lives.world.run(2)
     yield lives
-    lives.world.close()
+    try:
+        lives.world.judge_rest()
+    finally:
+        lives.world.close()
     asyncio.set_event_loop(None)
     lives.patches.close()
 
@@ -64,9 +69,10 @@ def test_a_request_that_was_sent_twice_is_run_once(lives, slow):
     world = lives.world
     world.slow = slow
     execution_id = lives.trigger()
-    world.append(EXECUTION.name, "w", request_record(world.execution(execution_id)))
+    request = request_record(world.execution(execution_id))
+    world.append(EXECUTION.name, "w", request)
     world.run(0.3)
-    world.append(EXECUTION.name, "w", request_record(world.execution(execution_id)))
+    world.append(EXECUTION.name, "w", request)
     world.run(20)
     assert world.execution(execution_id).status is Status.OK
     assert world.began == {(execution_id, 1): [(lives.runner.name, 0), (lives.runner.name, 1)]}
@@ -84,6 +90,21 @@ def test_a_later_request_is_taken_while_an_old_one_that_comes_again_is_looked_up
     world.run(60)
     execution = world.execution(execution_id)
     assert (execution.status, execution.epoch) == (Status.OK, 3), "claimed once, and not published anew"
+
+
+def test_what_was_taken_over_from_another_execution_is_not_run_again(lives):
+    """Its request does not tell what that was: it stands in the document alone."""
+    world = lives.world
+    done = ActionOutcome("a1", 0, CARRIED, "ok", world.now, world.now)
+    asked = Admission(
+        "01900000-0000-7000-8000-000000000001", "w", 1, Cause.MANUAL, world.now, retries_left=2, total_actions=2,
+        shard=partition_of("w"), lock_key="w", carried={done.key: done}, is_unique=True,
+    )  # fmt: skip
+    lives.do(world.executions_of(lives.scheduler).admit(asked))
+    world.append(EXECUTION.name, "w", request_record(world.execution(asked.execution_id)))
+    world.run(5)
+    assert world.execution(asked.execution_id).status is Status.OK
+    assert [index for begun in world.began.values() for _, index in begun] == [1]
 
 
 @pytest.mark.parametrize("forgotten", ["the offsets", "the offsets, by a living runner", "its last hour"])
@@ -199,6 +220,46 @@ def test_a_claim_is_not_taken_for_one_s_own_by_whoever_gets_the_request_again(li
     assert world.began == {(execution_id, 2): [(lives.runner.name, 0), (lives.runner.name, 1)]}
 
 
+def test_a_record_by_anybody_is_an_execution_with_all_that_it_was_given(lives):
+    world = lives.world
+    world.define("timed", timeout="1m")
+    world.slow = 1.0
+    asked_at = world.now
+    world.append(EXECUTION.name, "timed", ExecutionRequest(workflow_id="timed", input={"a": 1}))
+    world.run(0.5)
+    (execution,) = world.everything.values()
+    assert (execution.cause, execution.version, execution.input) == (Cause.EVENT, 1, {"a": 1})
+    assert execution.created_at == asked_at
+    assert asked_at < execution.deadline - timedelta(minutes=1) < world.now
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["and told", "and told by whoever gets the record again"])
+def test_a_record_by_anybody_is_skipped_while_the_workflow_is_busy(lives, told):
+    world = lives.world
+    world.slow = 1.0
+    holder = lives.trigger()
+    world.run(0.3)
+
+    async def die(execution):
+        lives.runner.alive = False
+        await lives.runner.step()
+
+    if not told:
+        lives.runner.intake.foreign.tell_ended = die
+    Api(world, "producer").publish_straight("w", None)
+    world.run(1)
+    if not told:
+        lives.start(Runner)
+    world.run(60)
+    (skipped,) = (each for each in world.everything.values() if each.execution_id != holder)
+    assert (skipped.status, skipped.cause) == (Status.SKIPPED, Cause.EVENT)
+    assert skipped.reason == f"skipped: execution {holder} was still open"
+    ends = [json.loads(raw) for raw, _ in world.log[TP(ACTION_RESULT.name, partition_of("w"))] if b"execution-ended" in raw]
+    assert [(each["execution_id"], each["ended"], each["reason"]) for each in ends] == [
+        (skipped.execution_id, "skipped", skipped.reason)
+    ]
+
+
 class Letters:
     """Takes the place of the topic of dead letters."""
 
@@ -250,6 +311,15 @@ def test_requests_that_cannot_be_taken_leave_room_for_others(lives, letters, wro
         ('{"workflow_id": "w", "epoch": 5, "execution_id": "%s"}', "epoch: is set by the services"),
         ('{"workflow_id": "w", "epoch": 7}', "epoch: is set by the services"),
         ('{"workflow_id": "w", "epoch": -1}', "epoch: is set by the services"),
+        (
+            '{"workflow_id": "w", "epoch": 1, "requested_at": "2026-01-31T12:00:05Z"}',
+            "epoch: is set by the services",
+        ),
+        ('{"workflow_id": "no such"}', "workflow_id: 'no such' is not a workflow id"),
+        ('{"workflow_id": "absent"}', "workflow absent does not exist; create it first"),
+        ('{"workflow_id": "archived"}', "workflow archived does not exist; create it first"),
+        ('{"workflow_id": "scheduled"}', "workflow scheduled runs on schedule"),
+        ('{"workflow_id": "w", "execution_id": "E"}', "execution_id: 'E' is not a lower-case UUID"),
         ('{"workflow_id": "w", "input": {"a": [NaN]}}', "input.a[0]: is not a number"),
         ('{"workflow_id": "w", "input": {"a": 99999999999999999999}}', "input.a: does not fit into 64 bits"),
         ('{"workflow_id": "other", "execution_id": "%s"}', "is that of an execution of workflow w"),
@@ -258,13 +328,18 @@ def test_requests_that_cannot_be_taken_leave_room_for_others(lives, letters, wro
         ('{"workflow_id": "w", "input": {"a": [{"b": 1, "b": 2}]}}', "b: is given twice in one object"),
     ],
     ids=[
-        "an epoch", "an epoch without an id", "a negative epoch", "no number", "a large number", "the id of another one",
+        "an epoch", "an epoch without an id", "a negative epoch", "an epoch and a time", "no workflow id",
+        "no workflow", "a workflow that is no more", "a workflow that runs on schedule alone", "no execution id",
+        "no number", "a large number", "the id of another one",
         "a misspelt field", "a field twice", "a key of the input twice",
     ],
 )  # fmt: skip
 def test_a_record_that_starts_nothing_is_a_dead_letter_that_tells_why(lives, letters, record, told):
     world = lives.world
-    world.define("other")
+    for workflow_id in ("other", "archived"):
+        world.define(workflow_id)
+    lives.do(world.workflows.archive(world.workflows.heads["archived"], world.now))
+    world.define("scheduled", trigger={"type": "periodic", "interval": "1h"}, paused=True)
     execution_id = lives.trigger()
     world.run(3)
     before = world.everything
@@ -298,6 +373,19 @@ def test_a_result_that_no_clock_can_show_holds_up_nobody(lives, letters):
     assert world.execution(execution_id).status is Status.OK
     assert len(letters.reasons) == 1
     assert world.committed[tp] == len(world.log[tp])
+
+
+def test_a_request_of_a_version_that_nobody_has_does_not_end_what_runs_under_another(lives, letters):
+    world = lives.world
+    world.slow = 1.0
+    execution_id = lives.trigger()
+    world.run(0.3)
+    asked = request_record(world.execution(execution_id))
+    asked.version, asked.epoch, asked.requested_at = 9, 1, world.now - timedelta(minutes=1)
+    world.append(EXECUTION.name, "w", asked)
+    world.run(10)
+    assert len(letters.reasons) == 1
+    assert world.execution(execution_id).status is Status.OK
 
 
 def test_an_execution_whose_definition_cannot_be_read_ends_and_holds_up_nobody(lives, letters):

@@ -274,6 +274,7 @@ class Protocol(RuleBasedStateMachine):
             self._tell_of_every_tick(workflow_id)
         if not self.world.wipes:
             self._fold()
+        self.world.judge_rest()
 
     def _tell_of_every_tick(self, workflow_id):
         """Every tick up to the last that was judged has one disposition."""

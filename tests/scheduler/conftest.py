@@ -1,9 +1,10 @@
 """A scheduler on an in-memory store, with a clock that the test sets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from apps.scheduler.agenda import Agenda
@@ -134,6 +135,10 @@ class Scheduler:
             metrics=self.metrics,
         )
 
+    def restarts(self, why: str) -> float | None:
+        """Return how many executions were handed out anew, or given up, for this reason."""
+        return self.registry.get_sample_value("scheduler_restarts_total", {"why": why})
+
     async def release(self) -> None:
         """Release what is due now, and what becomes due by it."""
         while self.agenda.release():
@@ -163,6 +168,15 @@ class Scheduler:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+@pytest.fixture(autouse=True)
+def nothing_breaks() -> Iterator[None]:
+    """The agenda survives whatever its entries raise, and logs it; here that is a defect, unless the test asks for it."""
+    with structlog.testing.capture_logs() as entries:
+        yield
+    broken = [entry for entry in entries if entry["event"] == "agenda entry failed"]
+    assert not broken
 
 
 @pytest.fixture

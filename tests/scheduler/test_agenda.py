@@ -212,7 +212,7 @@ async def test_a_read_disarms_what_it_did_not_find_but_spares_what_came_later(ag
     assert agenda.armed(("retry", "retry"))
 
 
-async def test_an_entry_that_fails_stops_nothing(agenda, done):
+async def test_an_entry_that_fails_stops_nothing_and_is_logged(agenda, done, logs):
     async def explode():
         raise RuntimeError("boom")
 
@@ -222,6 +222,7 @@ async def test_an_entry_that_fails_stops_nothing(agenda, done):
     await agenda.settle()
     assert done.names == ["good"]
     assert agenda.in_flight == 0
+    assert [entry["workflow_id"] for entry in logs if entry["event"] == "agenda entry failed"] == ["bad"]
 
 
 async def test_the_wall_clock_stepping_back_releases_nothing_twice_and_nothing_early(agenda, clock, done):

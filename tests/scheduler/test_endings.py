@@ -49,6 +49,7 @@ async def test_an_execution_ends_at_its_deadline(world, scheduler, fields):
     assert (ended.status, ended.reason, ended.lock_key) == (Status.FAILED, "timed out after 7s", None)
     assert ended.finished_at == at(7)
     assert not world.executions.ends_untold
+    assert scheduler.restarts("timed-out") == 1
 
 
 @pytest.mark.parametrize(

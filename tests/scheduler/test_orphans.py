@@ -46,6 +46,7 @@ async def test_what_nobody_took_is_published_again_as_the_same_attempt(world, sc
     await live(world, scheduler, [Runner(world, "r")], 16)
     (request,) = world.published.requests
     assert (request.epoch, request.attempt, request.lost) == (6, 2, 1)
+    assert scheduler.restarts("unclaimed") == 1
 
 
 @pytest.mark.parametrize("releasing", [True, False], ids=["while entries are released", "in a backlog"])
@@ -124,6 +125,7 @@ async def test_what_a_dead_runner_left_starts_anew_and_its_heartbeat_goes(world,
     await live(world, scheduler, [dead, alive], 4)
     (request,) = world.published.requests
     assert (request.execution_id, request.epoch, request.attempt, request.lost) == ("e1", 3, 1, 1)
+    assert scheduler.restarts("lost") == 1
     await live(world, scheduler, [dead, alive], 6)
     assert list(world.runners.beats) == ["alive"]
 
@@ -142,6 +144,7 @@ async def test_an_execution_that_keeps_losing_its_runner_is_given_up(world, sche
     (ended,) = world.published.ends
     assert (ended.status, ended.lock_key) == (Status.FAILED, None)
     assert ended.reason == "given up: 4 attempts were lost with their runner, the last with ghost"
+    assert scheduler.restarts("given-up") == 1
     assert world.published.requests == []
 
 

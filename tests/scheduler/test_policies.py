@@ -135,7 +135,9 @@ async def test_what_was_missed_is_told_once_and_the_last_one_runs(world, schedul
 async def test_skip_misses_everything_that_is_late(world, scheduler):
     world.workflows.put("w", **periodic(misfire={"policy": "skip"}))
     world.clock.sleep(107)
-    await scheduler.run(4)
+    await scheduler.run(2)
+    assert world.requested == [], "the next one is not due yet"
+    await scheduler.run(2)
     assert world.requested == [tick("w", 110)]
     assert await world.occurrences.list("w", before=None, limit=9) == [Unfired("w", Disposition.MISSED, at(10), at(100), 10)]
 
@@ -226,6 +228,17 @@ async def test_a_jitter_longer_than_the_time_between_two_ticks_of_a_cron_loses_n
     assert await world.occurrences.list("w", before=None, limit=9) == []
 
 
+async def test_a_tick_that_is_released_in_time_is_run_though_the_next_one_is_due_by_then(world, scheduler):
+    """It is late by its jitter, and by less than is called late."""
+    trigger = PeriodicTrigger(type="periodic", interval="10s", jitter="9s")
+    name = next(name for name in map(str, range(1000)) if jitter_of(trigger, START, name, at(10)) >= timedelta(seconds=8))
+    world.workflows.put(name, **periodic(jitter="9s"))
+    world.clock.sleep(22)
+    await scheduler.ticks.fire(await world.workflows.due_of(name))
+    assert world.requested == [tick(name, 10)]
+    assert world.workflows.heads[name].unfired is None
+
+
 # -- the lead ----------------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +288,31 @@ async def test_whether_it_overlaps_is_decided_at_the_instant(world, early):
     world.clock.sleep(0.2)
     await early.release()
     assert world.requested == [tick("w", 10)]
+
+
+async def test_whoever_is_queued_comes_before_a_tick_that_is_about_to_be_due(world, early):
+    world.workflows.put("w", **periodic(overlap={"policy": "queue", "max": 2}))
+    world.executions.put("w", "holder", status=Status.RUNNING, owner="r")
+    world.executions.put("w", "queued", status=Status.QUEUED, lock_key="w#wait-0")
+    world.clock.sleep(5)
+    await early.passes.look_ahead()
+    world.executions.finish("holder")
+    world.clock.sleep(4.8)
+    await early.release()
+    assert tick("w", 10) not in world.executions.found
+    world.clock.sleep(0.2)
+    await early.release()
+    assert world.requested == ["queued"]
+    assert statuses(world)[tick("w", 10)] is Status.QUEUED
+
+
+async def test_ticks_of_about_the_same_time_are_begun_together(world, early):
+    for number in range(4):
+        world.workflows.put(f"w{number}", next_run=at(10 + number / 10))
+    world.clock.sleep(5)
+    await early.passes.look_ahead()
+    begun = [early.agenda.armed(("tick", f"w{number}")).due for number in range(4)]
+    assert begun == [at(9.75), at(9.75), at(9.75), at(10)], "each between one and two leads before its instant"
 
 
 async def test_a_promised_publication_survives_the_loss_of_the_shard(world, early):
@@ -346,19 +384,27 @@ async def test_a_tick_that_another_has_skipped_meanwhile_is_withdrawn(world, ear
     assert world.requested == []
 
 
-async def test_an_insert_that_nobody_knows_of_is_withdrawn_where_its_tick_was_skipped(world, early):
-    """The database did it when its client had given up waiting for that."""
+@pytest.mark.parametrize("how", ["skipped", "skipped, and others since", "held"])
+async def test_an_insert_that_nobody_knows_of_is_withdrawn_where_its_tick_was_passed_over(world, early, how):
+    """The database did it when its client had given up waiting for that. What somebody has asked for since is run."""
     await world.runners.beat(Heartbeat("runner", 1))
-    skipped = Unfired("w", Disposition.SKIPPED, at(-20), at(0))
-    world.workflows.put("w", "1h", next_run=at(3600), unfired=skipped)
+    skipped = Unfired("w", Disposition.SKIPPED, at(-10), at(-10))
+    if how == "skipped":
+        world.workflows.put("w", "1h", next_run=at(3600), unfired=skipped)
+    elif how == "held":
+        world.workflows.put("w", "1h", next_run=None, paused_at=at(-15), held_from=at(-10))
+    else:
+        world.workflows.put("w", "1h", next_run=at(3600))
+        await world.occurrences.record(skipped)
     late = {"cause": Cause.SCHEDULE, "requested_at": at(-10)}
     world.executions.put("w", "late", due_at=at(-10), **late)
+    world.executions.put("w", "before", due_at=at(-11), lock_key="w#1", **late)
+    world.executions.put("w", "made up for", due_at=at(-10), lock_key="w#2", **late | {"cause": Cause.BACKFILL})
     world.executions.put("w2", "other", due_at=at(-10), **late)
     for beat in range(2, 12):
         await early.look_round(beat)
         world.clock.sleep(2)
-    assert set(world.executions.found) == {"other"}
-    assert set(world.requested) == {"other"}
+    assert set(world.executions.found) == set(world.requested) == {"before", "made up for", "other"}
 
 
 async def test_a_tick_that_is_being_decided_on_is_not_begun_a_second_time(world, early):

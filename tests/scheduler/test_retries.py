@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from domain.execution import Status
+from domain.execution import ActionOutcome, Status
 from tests.scheduler.memory import START
 
 
@@ -25,6 +25,18 @@ async def test_a_retry_is_released_at_its_instant_under_a_new_epoch(world, sched
     (request,) = world.published.requests
     assert (request.epoch, request.attempt, request.lost, request.retries_left) == (4, 2, 0, 2)
     assert (request.status, request.requested_at) == (Status.PENDING, at(3))
+    assert scheduler.restarts("retry") == 1
+
+
+async def test_a_delay_is_over_at_its_instant_and_the_attempt_goes_on(world, scheduler):
+    begun = ActionOutcome("a", 0, 1, "ok", at(0), at(0))
+    waiting(world, at(3), results={begun.key: begun})
+    await scheduler.passes.look_ahead()
+    world.clock.sleep(3)
+    await scheduler.release()
+    (request,) = world.published.requests
+    assert (request.epoch, request.attempt, request.resume_index) == (4, 1, 1)
+    assert scheduler.restarts("woken") == 1
 
 
 async def test_an_announced_retry_needs_no_pass(world, scheduler):

@@ -211,6 +211,18 @@ async def test_a_changed_definition_replaces_what_is_armed(world, scheduler):
     assert [(e.due_at, e.version) for e in world.published.requests] == [(at(7), 2)]
 
 
+async def test_what_is_armed_is_disarmed_where_the_schedule_has_no_tick_soon(world, scheduler):
+    world.workflows.put("w")
+    world.clock.sleep(5)
+    await scheduler.passes.look_ahead()
+    world.workflows.put("w", "1h", version=2, anchor=at(5), next_run=at(3605))
+    scheduler.ticks.announce("w", world.workflows.heads["w"].shard)
+    await scheduler.release()
+    world.clock.sleep(5)
+    await scheduler.release()
+    assert world.executions.found == {}
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["announced", "found by the pass"])
 async def test_an_archived_workflow_is_disarmed(world, scheduler, told):
     workflow = world.workflows.put("w")
@@ -234,6 +246,34 @@ async def test_a_workflow_changed_between_release_and_advance_is_read_again(worl
     await scheduler.ticks.fire(stale)
     assert scheduler.agenda.armed(("tick", "w")).due == at(13)
     assert world.workflows.heads["w"].next_run == at(13)
+
+
+async def test_a_schedule_that_was_changed_meanwhile_is_not_gone_on_with(world, scheduler):
+    world.workflows.put("w")
+    world.clock.sleep(10)
+    stale = await world.workflows.due_of("w")
+    world.workflows.put("w", "1h", version=2, anchor=at(10), next_run=at(3610))
+    await scheduler.ticks.fire(stale)
+    assert len(scheduler.agenda) == 0
+
+
+async def test_what_became_of_every_tick_is_counted(world, scheduler):
+    world.workflows.put("late", "1s", next_run=at(1), definition={
+        "trigger": {"type": "periodic", "interval": "1s", "misfire": {"policy": "skip"}}, "retries": 2,
+    })  # fmt: skip
+    world.workflows.put("busy", "1h", next_run=at(10))
+    world.executions.put("busy", "holder", status=Status.RUNNING, owner="r")
+    world.workflows.put("again", "1h", next_run=at(10))
+    world.executions.put("again", tick("again", 10), cause=Cause.SCHEDULE, due_at=at(10))
+    world.clock.sleep(10)
+    for workflow_id in ("late", "busy", "again"):
+        await scheduler.ticks.fire(await world.workflows.due_of(workflow_id))
+    counted = {
+        each: scheduler.registry.get_sample_value("scheduler_ticks_total", {"disposition": each})
+        for each in ("fired", "missed", "skipped", "repeated")
+    }
+    assert counted == {"fired": 1, "missed": 4, "skipped": 1, "repeated": 1}
+    assert scheduler.registry.get_sample_value("scheduler_publish_lateness_seconds_count") == 1
 
 
 async def test_a_definition_that_is_manual_now_has_no_next_run(world, scheduler):

@@ -1,7 +1,6 @@
 """``/executions`` over HTTP."""
 
 import asyncio
-import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 
 from apps.workflows.app import WorkflowsApp
-from apps.workflows.ending import SOONEST_END
 from domain.execution import ActionFinished, ActionOutcome, Ended, Execution, Reissued, Restart, Status
 from tests.workflows.client import LOG, Client
 from tests.workflows.clock import START, Clock
@@ -264,15 +262,6 @@ async def test_whoever_waits_is_answered_when_it_has_ended(
     assert not waiting.done()
     store.executions.apply(Ended(execution_id, "a", Status.CANCELLED, "asked for", START))
     assert (await waiting).body["status"] == "cancelled"
-
-
-async def test_what_was_asked_for_just_now_is_not_looked_up_at_once(api: Client, store: MemoryStore) -> None:
-    await api.create("a")
-    execution_id = await api.trigger("a")
-    store.executions.apply(Ended(execution_id, "a", Status.CANCELLED, "asked for", START))
-    began = time.monotonic()
-    assert (await api.get(f"/executions/{execution_id}?wait=1m")).body["status"] == "cancelled"
-    assert time.monotonic() - began >= SOONEST_END.total_seconds()
 
 
 async def test_whoever_waits_in_vain_is_told_how_it_stands(api: Client, app: WorkflowsApp) -> None:
