@@ -28,7 +28,7 @@ from bench import history, measure
 from bench.scenarios import GOALS, SCENARIOS, SERVICES
 
 RESULTS = Path(__file__).parent / "results"
-USUAL = [name for name in SCENARIOS if name not in ("scaling", "bare-1", "bare-64")]
+USUAL = [name for name in SCENARIOS if name != "scaling" and not name.startswith("bare-")]
 PROFILED = 15  # seconds
 console = Console(stderr=True)
 

@@ -109,7 +109,7 @@ async def round_trip(url: str, prefix: str, workflows: int, count: int) -> dict[
     return {"latencies": latencies}
 
 
-async def publish(bootstrap: str, prefix: str, workflows: int, count: int) -> dict[str, Any]:
+async def publish(bootstrap: str, topic: str, prefix: str, workflows: int, count: int) -> dict[str, Any]:
     """Publish ``count`` requests straight to Kafka."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=2)
     await producer.start()
@@ -117,9 +117,7 @@ async def publish(bootstrap: str, prefix: str, workflows: int, count: int) -> di
     waiting = []
     for number in range(count):
         name = f"{prefix}-{number % workflows}"
-        waiting.append(
-            await producer.send("workflow.execution", json.dumps({"workflow_id": name}).encode(), key=name.encode())
-        )
+        waiting.append(await producer.send(topic, json.dumps({"workflow_id": name}).encode(), key=name.encode()))
     await asyncio.gather(*waiting)
     ended = time.time()
     await producer.stop()
@@ -149,6 +147,7 @@ def main() -> None:
     parser.add_argument("what", choices=["create", "archive", "trigger", "round-trip", "publish", "slow-server"])
     parser.add_argument("--url", default="")
     parser.add_argument("--bootstrap", default="")
+    parser.add_argument("--topic", default="workflow.execution")
     parser.add_argument("--prefix", default="bench")
     parser.add_argument("--workflows", type=int, default=1)
     parser.add_argument("--count", type=int, default=1)
@@ -164,7 +163,7 @@ def main() -> None:
         "archive": lambda: archive(given.url, given.prefix, given.workflows),
         "trigger": lambda: trigger(given.url, given.prefix, given.workflows, given.count, given.clients),
         "round-trip": lambda: round_trip(given.url, given.prefix, given.workflows, given.count),
-        "publish": lambda: publish(given.bootstrap, given.prefix, given.workflows, given.count),
+        "publish": lambda: publish(given.bootstrap, given.topic, given.prefix, given.workflows, given.count),
         "slow-server": lambda: slow_server(given.delay),
     }
     sys.stdout.write(json.dumps(asyncio.run(work[given.what]())) + "\n")

@@ -9,7 +9,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +20,9 @@ import psutil
 from pymongo import AsyncMongoClient
 
 from apps.standalone.stack import Stack
+
+Figures = dict[str, float]
+Scenario = Callable[[Stack, aiohttp.ClientSession, float], Awaitable[Figures]]  # the last: a factor of the executions
 
 DATABASE = "workflows"
 _FINISHED_WITHIN = 300.0  # seconds
@@ -51,6 +55,11 @@ def memory_mb(stack: Stack) -> dict[str, float]:
 def per_execution(before: Mapping[str, float], after: Mapping[str, float], executions: int) -> dict[str, float]:
     """Return the CPU milliseconds per execution by kind."""
     return {kind: 1000 * (after[kind] - before[kind]) / max(executions, 1) for kind in before}
+
+
+def costs(cost: Mapping[str, float]) -> Figures:
+    """Return such milliseconds by the names that figures have."""
+    return {f"CPU ms per execution, {kind}": value for kind, value in cost.items()}
 
 
 async def finished(session: aiohttp.ClientSession, stack: Stack) -> int:
@@ -101,6 +110,20 @@ async def load(what: str, **options: Any) -> Any:
     if process.returncode:
         raise SystemExit(f"the load generator failed ({what})")
     return json.loads(out)
+
+
+@asynccontextmanager
+async def slow_server() -> AsyncIterator[str]:
+    """Run a server that answers after 100 ms, as a process of its own; yields its URL."""
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.load", "slow-server", "--delay", "0.1", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert server.stdout is not None
+        yield f"http://127.0.0.1:{int(await server.stdout.readline())}/"
+    finally:
+        server.kill()
+        await server.wait()
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -2,36 +2,23 @@
 
 import asyncio
 import json
-import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import aiohttp
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from pymongo import AsyncMongoClient, IndexModel
 
-from apps.standalone.ports import free_ports
 from apps.standalone.stack import Stack
-from bench import bare as floor
-from bench import measure, schedules
+from bench import floor, measure, schedules
+from bench.measure import Figures, Scenario
 from domain.durations import duration_text
-from events.topics import PARTITIONS
 
-Figures = dict[str, float]
-Scenario = Callable[[Stack, aiohttp.ClientSession, float], Awaitable[Figures]]
 SERVICES = ("api", "scheduler", "runner")
 
 
 def _prefix(name: str) -> str:
     return f"{name}-{uuid.uuid4().hex[:6]}"
-
-
-def _costs(cost: dict[str, float]) -> Figures:
-    return {f"CPU ms per execution, {kind}": value for kind, value in cost.items()}
 
 
 def http(clients: int, number: int = 3000) -> Scenario:
@@ -59,7 +46,7 @@ def http(clients: int, number: int = 3000) -> Scenario:
             "accepted p99 ms": 1000 * measure.percentile(answer["latencies"], 0.99),
             "created to finished p50 ms": measure.percentile(spans, 0.5),
             "created to finished p99 ms": measure.percentile(spans, 0.99),
-            **_costs(cost),
+            **measure.costs(cost),
         }
 
     return scenario
@@ -108,7 +95,7 @@ async def _published(
     await measure.until_finished(session, stack, begun_at + count)
     ended = time.time()
     cost = measure.per_execution(before, measure.cpu_seconds(stack), count)
-    return {"finished/s": count / (ended - answer["begun"]), **_costs(cost)}
+    return {"finished/s": count / (ended - answer["begun"]), **measure.costs(cost)}
 
 
 async def kafka(stack: Stack, session: aiohttp.ClientSession, scale: float) -> Figures:
@@ -119,18 +106,10 @@ async def kafka(stack: Stack, session: aiohttp.ClientSession, scale: float) -> F
 
 async def io_bound(stack: Stack, session: aiohttp.ClientSession, scale: float) -> Figures:
     """HTTP actions that take 100 ms, a thousand in flight on one runner."""
-    server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.load", "slow-server", "--delay", "0.1", stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert server.stdout is not None
-        port = int(await server.stdout.readline())
-        actions = json.dumps([{"type": "http-request", "url": f"http://127.0.0.1:{port}/", "method": "GET"}])
+    async with measure.slow_server() as url:
+        actions = json.dumps([{"type": "http-request", "url": url, "method": "GET"}])
         count = int(3000 * scale)
         return await _published(stack, session, _prefix("io"), count, count, actions=actions)
-    finally:
-        server.kill()
-        await server.wait()
 
 
 async def ticks(stack: Stack, session: aiohttp.ClientSession, scale: float) -> Figures:
@@ -154,7 +133,7 @@ async def ticks(stack: Stack, session: aiohttp.ClientSession, scale: float) -> F
         done, ended = await measure.finished(session, stack) - begun_at, time.time()
         rate, offered = done / (ended - begun), len(prefixes) * added / interval.total_seconds()
         if rate > best["finished/s"]:
-            best = {"finished/s": rate, **_costs(measure.per_execution(before, measure.cpu_seconds(stack), done))}
+            best = {"finished/s": rate, **measure.costs(measure.per_execution(before, measure.cpu_seconds(stack), done))}
         if rate < 0.9 * offered:
             break
     for prefix in prefixes:
@@ -208,81 +187,6 @@ async def bytes_per_execution(stack: Stack, session: aiohttp.ClientSession, scal
     }
 
 
-def bare(clients: int, number: int = 3000) -> Scenario:
-    """The same jobs through a bare API and runner (:mod:`bench.bare`): what they cost is the floor of this stack."""
-
-    async def scenario(stack: Stack, session: aiohttp.ClientSession, scale: float) -> Figures:
-        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.mongodb_url)
-        ports = free_ports(2)
-        url = f"http://127.0.0.1:{ports[0]}"
-        async with client:
-            opened, finished = client[floor.DATABASE].opened, client[floor.DATABASE].finished
-            await opened.create_indexes([IndexModel("lock_key", unique=True, sparse=True), IndexModel("status")])
-            await finished.create_indexes(
-                [
-                    IndexModel([("workflow_id", 1), ("_id", -1)]),
-                    IndexModel([("status", 1), ("_id", -1)]),
-                    IndexModel("finished_at"),
-                ]
-            )
-            await _make_topics(stack.kafka_bootstrap, floor.TOPICS)
-            begin = floor.started(
-                bootstrap=stack.kafka_bootstrap,
-                mongodb_url=stack.mongodb_url,
-                data_dir=str(stack.settings.data_dir),
-                ports=ports,
-            )
-
-            async def until_done() -> None:
-                while True:
-                    if not await opened.estimated_document_count():
-                        return
-                    await asyncio.sleep(0.05)
-
-            async with begin as processes:
-                await _until_accepted(session, f"{url}/workflows/first/trigger")
-                await until_done()
-                before = measure.cpu_seconds(stack, processes)
-                answer = await measure.load(
-                    "trigger",
-                    url=url,
-                    prefix="bare",
-                    workflows=1000,
-                    count=max(clients, int(number * scale)),
-                    clients=clients,
-                )
-                await until_done()
-                ended, made = time.time(), len(answer["latencies"])
-                cost = measure.per_execution(before, measure.cpu_seconds(stack, processes), made)
-        return {
-            "accepted/s": made / (answer["ended"] - answer["begun"]),
-            "finished/s": made / (ended - answer["begun"]),
-            "accepted p50 ms": 1000 * measure.percentile(answer["latencies"], 0.5),
-            "accepted p99 ms": 1000 * measure.percentile(answer["latencies"], 0.99),
-            **_costs(cost),
-        }
-
-    return scenario
-
-
-async def _make_topics(bootstrap: str, names: Sequence[str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
-    finally:
-        await admin.close()
-
-
-async def _until_accepted(session: aiohttp.ClientSession, address: str) -> None:
-    while True:
-        with suppress(aiohttp.ClientConnectionError):
-            async with session.post(address) as response:
-                if response.status == 202:
-                    return
-        await asyncio.sleep(0.1)
-
-
 async def scaling(stack: Stack, session: aiohttp.ClientSession, scale: float) -> Figures:
     """The same over one, two and four runners."""
     figures: Figures = {}
@@ -310,8 +214,7 @@ SCENARIOS: dict[str, Scenario] = {
     "lateness": lateness,
     "bytes": bytes_per_execution,
     "scaling": scaling,
-    "bare-1": bare(1, 300),
-    "bare-64": bare(64),
+    **floor.SCENARIOS,
 }
 
 GOALS: dict[tuple[str, str], tuple[str, float]] = {

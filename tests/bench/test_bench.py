@@ -16,7 +16,7 @@ from bench.scenarios import GOALS, SCENARIOS
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest.mark.parametrize("name", ["http-16", "round-trip", "kafka", "io-bound", "bare-64"])
+@pytest.mark.parametrize("name", ["http-16", "round-trip", "kafka", "io-bound", "bare-64", "bare-ticks"])
 async def test_a_scenario_gives_figures(stack, name):
     async with aiohttp.ClientSession() as session:
         figures = await SCENARIOS[name](stack, session, 0.02)
