@@ -5,20 +5,30 @@ They stand in for Jinja2's own, several of which make things as large as they ar
 
 import base64
 import hashlib
+import hmac
 import json
 import math
+import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from jinja2.runtime import Undefined
+from pydantic import TypeAdapter, ValidationError
 
+from domain.cron import zone_names
 from domain.excerpts import excerpt
+from domain.instants import INSTANT_RULE, WrittenInstant
 from templates.budget import LARGEST_NUMBER, charge, charge_text, charge_value
 from templates.errors import RenderError
 
 LONGEST_RANGE: Final = 10_000
 _LONGEST_DIGITS: Final = 400
+_INSTANT: Final = TypeAdapter(WrittenInstant)
+_DIRECTIVES: Final = "%ABGHIMSVYabdfjmpuyz"  # of strftime, those that mean the same on every machine
+_FARTHEST: Final = 100_000  # days or hours
 
 
 def kind_of(value: Any) -> str:
@@ -243,6 +253,42 @@ def b64decode(value: Any) -> str:
 def sha256(value: Any) -> str:
     """Return the SHA-256 of the text's UTF-8 in hexadecimal."""
     return hashlib.sha256(_bytes(value)).hexdigest()
+
+
+def hmac_sha256(value: Any, key: Any, encoding: Any = "hex") -> str:
+    """Return the HMAC-SHA256 of the text's UTF-8, as receivers of webhooks ask for it: in hexadecimal or in base64."""
+    if encoding not in ("hex", "base64"):
+        raise RenderError("the encoding of hmac_sha256 must be 'hex' or 'base64'")
+    digest = hmac.digest(_bytes(key), _bytes(value), "sha256")
+    return digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
+
+
+# -- instants --------------------------------------------------------------------------------------------------------------
+
+
+def date(value: Any, format: Any = "%Y-%m-%d", zone: Any = "UTC", days: Any = 0, hours: Any = 0) -> str:
+    """Return what the calendar and the clock on the wall in ``zone`` show ``hours`` and whole ``days`` after an instant."""
+    pattern, zone = text(format, "the format"), text(zone, "the zone")
+    unknown = next((found for found in re.findall(r"(?s)%(.?)", pattern) if not found or found not in _DIRECTIVES), None)
+    if unknown is not None:
+        raise RenderError(f"%{unknown} is not known in the format of date; there are %{' %'.join(_DIRECTIVES)}")
+    if zone not in zone_names():
+        raise RenderError(f"{excerpt(zone, 60)!r} is not a time zone of the IANA database; write for example Europe/Berlin")
+    days, hours = whole(days, "days"), whole(hours, "hours")
+    if max(abs(days), abs(hours)) > _FARTHEST:
+        raise RenderError(f"date moves by at most {_FARTHEST} days and hours")
+    try:
+        at = _INSTANT.validate_python(value)
+    except ValidationError:
+        shown = excerpt(repr(value), 60) if isinstance(value, str) else kind_of(value)
+        raise RenderError(f"the value of date {INSTANT_RULE}, not {shown}") from None
+    charge_text(len(pattern) * 10)
+    try:
+        # Hours are of time that passes, days of the calendar: a day in which the clocks change is one day.
+        local = (at + timedelta(hours=hours)).astimezone(ZoneInfo(zone)) + timedelta(days=days)
+        return local.strftime(pattern)
+    except (OverflowError, UnicodeEncodeError):
+        raise RenderError("the value of date, or its format, is out of range") from None
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------------
@@ -500,6 +546,13 @@ def concat(parts: list[Any]) -> str:
     return "".join(written)
 
 
+def cut(value: Any) -> Any:
+    """Return what a part such as ``[:10]`` is taken of."""
+    if not isinstance(value, (str, list, tuple, Undefined)):
+        raise RenderError(f"[:] takes a part of a text or a list, not of {kind_of(value)}")
+    return value
+
+
 def looked_at(value: Any) -> Any:
     """Return ``value``, counting the work of looking at all of it: it is compared, or part of something new."""
     charge_value(value)
@@ -526,7 +579,8 @@ def numbers(*bounds: Any) -> list[int]:
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "abs": absolute, "b64decode": b64decode, "b64encode": b64encode, "capitalize": capitalize, "count": length,
-    "d": default, "default": default, "first": first, "float": to_float, "fromjson": fromjson, "int": to_int,
+    "d": default, "date": date, "default": default, "first": first, "float": to_float, "fromjson": fromjson,
+    "hmac_sha256": hmac_sha256, "int": to_int,
     "items": items, "join": join, "keys": keys, "last": last, "length": length, "list": to_list, "lower": lower,
     "map": map_items, "max": largest, "merge": merge, "min": smallest, "rejectattr": rejectattr, "replace": replace,
     "reverse": reverse, "round": rounded, "select": select, "selectattr": selectattr, "sha256": sha256, "sort": sort,

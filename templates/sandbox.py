@@ -5,6 +5,7 @@ calls of anything but a known method); looking something up finds data only, nev
 whatever loops, grows or compares is wrapped so that it is charged to the budget.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ _CALLED: Final = {
 _LOOP: Final = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
 _NOT_NAMES: Final = frozenset({"self", "super", "caller", "varargs", "kwargs"})
 _SHOWN_KEYS = 10
+_SIGNATURES: Final = {name: inspect.signature(function) for name, function in filters.FILTERS.items()}
 
 
 class Missing(StrictUndefined):
@@ -89,7 +91,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters = {name: _charged(function) for name, function in filters.FILTERS.items()}
         self.filters |= {
             name: pass_context(lambda _, value, function=function: function(value))
-            for name, function in (("_each", filters.each), ("_concat", filters.concat), ("_looked_at", filters.looked_at))
+            for name, function in (
+                ("_each", filters.each),
+                ("_concat", filters.concat),
+                ("_looked_at", filters.looked_at),
+                ("_cut", filters.cut),
+            )
         }
         self.filters["_method"] = pass_context(lambda _, value, name: self._method(value, name))
         self.tests = {name: self.tests[name] for name in filters.TESTS}
@@ -127,6 +134,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         shown = f"{excerpt(name, 60)!r}" if isinstance(name, str) else str(name) if isinstance(name, int) else kind_of(name)
         if isinstance(obj, Mapping):
             known = ", ".join(excerpt(str(key), 40) for key in sorted(map(str, obj))[:_SHOWN_KEYS])
+            if isinstance(name, str) and isinstance(why := obj.get(f"{name}Error"), str):
+                return self.undefined(hint=f"{shown} is undefined: {excerpt(why, 300)}")
             hint = f"{shown} is undefined; there {'are ' + known if obj else 'is nothing'}"
         elif isinstance(obj, (list, tuple)):
             hint = f"{shown} is undefined in a list of {len(obj)}"
@@ -223,6 +232,8 @@ def _check(tree: nodes.Template) -> None:
             if node.name.startswith("_"):
                 raise BadTemplate(f"there is no filter {node.name}")
             _check_arguments(node)
+            if isinstance(node, nodes.Filter):
+                _check_filter(node)
         if isinstance(node, nodes.Call):
             _check_arguments(node)
             if not isinstance(node.node, nodes.Getattr) and not (
@@ -231,6 +242,18 @@ def _check(tree: nodes.Template) -> None:
                 name = node.node.name if isinstance(node.node, nodes.Name) else "this"
                 raise BadTemplate(f"{name} is not a function; there are range, and filters such as | length")
         pending.extend(node.iter_child_nodes())
+
+
+def _check_filter(node: nodes.Filter) -> None:
+    """Find out now what else would be found out when the template is rendered."""
+    signature = _SIGNATURES.get(node.name)
+    if signature is None:
+        raise BadTemplate(f"there is no filter {node.name}; there are {', '.join(sorted(_SIGNATURES))}")
+    try:
+        signature.bind(None, *node.args, **{str(keyword.key): keyword.value for keyword in node.kwargs})
+    except TypeError as error:
+        takes = ", ".join([*signature.parameters][1:]) or "no arguments"
+        raise BadTemplate(f"the filter {node.name} takes {takes} here: {error}") from None
 
 
 def _check_arguments(node: Any) -> None:
@@ -257,6 +280,12 @@ class _Guard(NodeTransformer):
     def visit_For(self, node: nodes.For) -> nodes.For:
         self.generic_visit(node)
         node.iter = self._filtered(node.iter, "_each")
+        return node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Getitem:
+        self.generic_visit(node)
+        if isinstance(node.arg, nodes.Slice):  # which is compiled to Python's own, beside getitem above
+            node.node = self._filtered(node.node, "_cut")
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:

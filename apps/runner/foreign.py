@@ -128,12 +128,14 @@ class ForeignRequests:
         if isinstance(answer, AlreadyAdmitted):
             await self._tell_again(admission)
         elif isinstance(answer, Locked):
-            await self._skip(admission, answer.execution_id)
+            await self._skip(admission, answer.execution_id, overlap)
         elif answer.publish is not None:
             await self.hand_out(answer.publish)
 
-    async def _skip(self, admission: Admission, holder: str) -> None:
-        skipped = replace(admission, reason=f"skipped: execution {holder} was still open")
+    async def _skip(self, admission: Admission, holder: str, overlap: Overlap) -> None:
+        doing = {"allow": "run at once", "queue": "wait"}.get(overlap.policy)
+        limit = f", and at most {overlap.bound} may {doing}" if doing else ""
+        skipped = replace(admission, reason=f"skipped: execution {holder} was still open{limit}")
         answer = await stubbornly(lambda: self.executions.admit(skipped))
         if isinstance(answer, Admitted):
             await self.tell_ended(admit(skipped))

@@ -65,7 +65,7 @@ class ExecutionSummary(Shown):
     status: ShownStatus
     cause: Literal["manual", "schedule", "backfill", "event"]
     created_at: datetime
-    due_at: datetime | None = Field(description="When its tick was due.")
+    due_at: datetime | None = Field(description="When its tick was due, or that of the execution that it repeats.")
     started_at: datetime | None
     finished_at: datetime | None
     attempt: int

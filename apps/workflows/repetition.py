@@ -99,6 +99,7 @@ class Repeat:
             cause=Cause.MANUAL,
             created_at=self.asked_at,
             requested_at=self.now,
+            due_at=origin.due_at,  # what a report of a day is made of: part of what is repeated, as the input is
             retries_left=definition["retries"],
             total_actions=len(definition["actions"]),
             shard=partition_of(origin.workflow_id),

@@ -45,7 +45,7 @@ def say(message, **more):
         ("computed secret", "{{ secrets[input.x] }}", "named one by one"),
         ("all secrets", "{{ secrets }}", "named one by one"),
         ("syntax", "{{ 1 + }}", "can be understood"),
-        ("filter", "{{ 1 | shout }}", "No filter named 'shout'"),
+        ("filter", "{{ 1 | shout }}", "there is no filter shout; there are abs"),
         ("own names", "{% set a = 1 %}{% for b in [a] %}{{ b }}{{ loop.index }}{% endfor %}", ""),
     ],
 )
@@ -249,6 +249,13 @@ def test_a_rendered_action_is_as_if_it_had_been_written_so():
     assert (action.url, action.headers, action.json_body) == ("https://example.org", {"N": "3"}, {"n": 3, "null": None})
 
 
+def test_a_file_that_an_earlier_step_has_read_is_sent_on():
+    send = {"type": "http-request", "url": "http://x", "method": "POST"}
+    step = defined({**send, "multipart": [{"name": "f", "base64": "{{ input.file }}"}]}).prepared[0]
+    (part,) = step.render({**DATA, "input": {"file": "AAH/"}}).multipart
+    assert part.render().endswith(b"\r\n\r\n\0\1\xff")
+
+
 def test_a_body_that_is_rendered_to_null_is_there():
     fields = {"type": "http-request", "url": "https://example.org", "method": "POST"}
     with_null, without = defined(fields | {"json": "{{ none }}"}, fields).prepared
@@ -273,6 +280,12 @@ def test_what_a_field_does_not_take_is_told_by_its_name():
         ("topic", {"type": "publish", "topic": "{{ input.x }}"}, "{{ t }}", "topic: must be a topic"),
         ("duration", {"type": "delay", "duration": "{{ input.x }}"}, "{{ 1 }}", "duration: '{{ 1 }}' is not a duration"),
         ("instant", {"type": "delay", "until": "{{ input.x }}"}, "{% 1 %}", "until: '{% 1 %}' is not an instant"),
+        (
+            "bytes",
+            {"method": "POST", "multipart": [{"name": "f", "base64": "{{ input.x }}"}]},
+            "{{ no",
+            "multipart[0].base64: is not base64",
+        ),
         ("null", {"url": "{{ input.x }}"}, None, "url: must be a string, not null"),
         ("long text", {"url": "{{ input.x }}"}, "x" * 9000, "url: must be at most 8192 characters long"),
         (

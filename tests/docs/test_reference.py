@@ -5,6 +5,7 @@ from pydantic_settings import BaseSettings
 
 from actions.running import ERROR_CLASSES
 from docs.generate import HERE, PAGES
+from templates.filters import FILTERS
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -17,6 +18,12 @@ def test_every_entry_says_what_it_is(name):
     rows = [line for line in PAGES[name]().splitlines() if line.startswith("| `")]
     assert rows
     assert not [row for row in rows if row.rstrip().endswith("|  |")]
+
+
+def test_every_filter_of_templates_is_named():
+    page = (HERE / "actions.md").read_text()
+    named = page[page.index("Filters: ") :].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", named)) == set(FILTERS) - {"count", "d"}, "short forms of length and default"
 
 
 def test_every_settings_model_is_in_the_reference():

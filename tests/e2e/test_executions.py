@@ -129,18 +129,32 @@ async def test_a_record_without_a_key_runs_as_well_and_an_id_makes_it_idempotent
     assert {execution["executionId"] for execution in await api.executions(workflow_id)} == {execution_id, other}
 
 
-async def test_a_record_for_a_busy_workflow_is_recorded_as_skipped(api, producer, target, workflow_id):
-    await api.create(workflow_id, [{"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET"}])
+@pytest.mark.parametrize(
+    ("overlap", "records", "said"),
+    [
+        ("skip", 1, " was still open"),
+        ({"policy": "allow", "max": 1}, 1, " was still open, and at most 1 may run at once"),
+        ("queue", 2, " was still open, and at most 1 may wait"),
+    ],
+)
+async def test_a_record_for_a_busy_workflow_is_recorded_as_skipped(
+    api, producer, target, workflow_id, overlap, records, said
+):
+    action = {"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET"}
+    await api.create(workflow_id, [action], overlap=overlap)
     running = await api.trigger(workflow_id)
-    await producer.send_and_wait(
-        "workflow.execution", json.dumps({"workflow_id": workflow_id}).encode(), key=workflow_id.encode()
-    )
+    for _ in range(records):
+        await producer.send_and_wait(
+            "workflow.execution", json.dumps({"workflow_id": workflow_id}).encode(), key=workflow_id.encode()
+        )
 
     async def skipped():
         return [e for e in await api.executions(workflow_id) if e["status"] == "skipped"]
 
-    (execution,) = await until(skipped, "the second one is skipped")
-    assert running in execution["reason"]
+    (execution,) = await until(skipped, "the last one is skipped")
+    assert execution["reason"].startswith("skipped: execution ")
+    assert execution["reason"].endswith(said)
+    assert overlap == "queue" or running in execution["reason"]
     target.release.set()
     await api.finished(running)
 

@@ -12,7 +12,15 @@ from templates.template import Template
 from tests.cost import cpu_seconds
 
 DATA = {
-    "input": {"n": 3, "name": "Ada", "list": [1, 2, {"a": "x"}], "o": {"a-b": 1}, "items": [7], "none": None},
+    "input": {
+        "n": 3,
+        "name": "Ada",
+        "list": [1, 2, {"a": "x"}],
+        "o": {"a-b": 1},
+        "items": [7],
+        "none": None,
+        "cut": {"text": "{", "jsonError": "only its first 8 bytes are kept (storeBody)"},
+    },
     "trigger": {"cause": "manual"},
     "execution": {"id": "e"},
     "actions": {"get-it": {"status": "ok", "output": {"json": {"ready": True}, "text": "t"}}},
@@ -33,7 +41,7 @@ def render(source):
         ("list", "{{ input.list }}", [1, 2, {"a": "x"}]),
         ("field before method", "{{ input.items }}", [7]),
         ("method", "{{ input.o.keys() }}", ["a-b"]),
-        ("method beside a field", "{{ input.items() | length }}", 6),
+        ("method beside a field", "{{ input.items() | length }}", 7),
         ("method of a text", "{{ input.name.upper().lower() }}", "ada"),
         ("default of a method's name", "{{ input.o.items | default('-') }}", "-"),
         ("a method's name defined", "{{ input.o.get is defined }}", False),
@@ -55,6 +63,22 @@ def render(source):
         ("slice", "{{ input.list[:2] }}", [1, 2]),
         ("to JSON and back", "{{ input.o | tojson | fromjson }}", {"a-b": 1}),
         ("line break kept", "{{ input.n }}\n", "3\n"),
+        ("date", "{{ '2026-03-29T22:30:00Z' | date }}", "2026-03-29"),
+        ("date elsewhere", "{{ '2026-03-29T22:30:00.000Z' | date(zone='Europe/Berlin') }}", "2026-03-30"),
+        ("yesterday elsewhere", "{{ '2026-03-29T22:30:00Z' | date('%d.%m.', 'Europe/Berlin', days=-1) }}", "29.03."),
+        ("a day of 23 hours", "{{ '2026-03-28T12:00:00Z' | date('%H:%M %z', 'Europe/Berlin', days=1) }}", "13:00 +0200"),
+        ("hours over it", "{{ '2026-03-28T12:00:00Z' | date('%H:%M %z', 'Europe/Berlin', hours=24) }}", "14:00 +0200"),
+        ("per cent", "{{ '2026-03-28T12:00:00Z' | date('%%%Y') }}", "%2026"),
+        (
+            "HMAC (RFC 4231, 2)",
+            "{{ 'what do ya want for nothing?' | hmac_sha256('Jefe') }}",
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+        ),
+        (
+            "HMAC in base64",
+            "{{ 'what do ya want for nothing?' | hmac_sha256('Jefe', 'base64') }}",
+            "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=",
+        ),
     ],
 )
 def test_what_templates_make(word, source, expected):
@@ -77,11 +101,45 @@ def test_what_templates_make(word, source, expected):
         ("no number", "{{ 'x' | int }}", "is not a number"),
         ("infinite", "{{ 1e308 * 10 }}", "finite"),
         ("loop over a number", "{% for x in 3 %}{% endfor %}", "a loop runs over a list"),
+        ("part of null", "{{ input.none[:10] }}", "[:] takes a part of a text or a list, not of null"),
+        ("part of what is not there", "{{ input.nope[:10] }}", "'nope' is undefined"),
+        (
+            "JSON that was not kept",
+            "{{ input.cut.json.a }}",
+            "'json' is undefined: only its first 8 bytes are kept (storeBody)",
+        ),
+        ("date of null", "{{ input.none | date }}", "must be an instant such as 2026-01-31T12:00:00Z, not null"),
+        ("date without a zone", "{{ '2026-01-31T12:00:00' | date }}", "must be an instant such as"),
+        ("date's format", "{{ '2026-01-31T12:00:00Z' | date('%s') }}", "%s is not known in the format of date"),
+        (
+            "date's zone",
+            "{{ '2026-01-31T12:00:00Z' | date(zone='../x') }}",
+            "'../x' is not a time zone",
+        ),
+        ("date too far", "{{ '2026-01-31T12:00:00Z' | date(days=10**9) }}", "by at most 100000 days"),
+        ("date's days", "{{ '2026-01-31T12:00:00Z' | date(days='1') }}", "days must be a whole number, not a text"),
+        ("HMAC's encoding", "{{ 'x' | hmac_sha256('k', 'b32') }}", "must be 'hex' or 'base64'"),
     ],
 )
 def test_what_cannot_be_rendered_says_why(word, source, message):
-    with pytest.raises(RenderError, match=message):
+    with pytest.raises(RenderError) as caught:
         render(source)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{{ input.x | nofilter }}", "there is no filter nofilter; there are abs, b64decode"),
+        ("{{ input.x | selectattr('a', 'gt', 3) }}", "selectattr takes attribute, equals here: too many positional"),
+        ("{{ input.x | tojson(indent=2) }}", "tojson takes no arguments here: got an unexpected keyword argument 'indent'"),
+        ("{{ input.x | hmac_sha256 }}", "hmac_sha256 takes key, encoding here: missing a required argument: 'key'"),
+    ],
+)
+def test_what_a_filter_does_not_take_is_told_when_it_is_written(source, message):
+    with pytest.raises(BadTemplate) as caught:
+        Template(source)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,21 @@ async def test_a_crash_before_the_answer_is_kept_starts_nothing_twice(
     assert len(store.executions.documents) == len(requests.sent) == 2
 
 
+@pytest.mark.parametrize("what", ["retry", "run-again"])
+async def test_what_is_repeated_is_due_when_its_origin_was(
+    api: Client, store: MemoryStore, requests: FakeTopic, what: str
+) -> None:
+    """Else the report of Monday's tick is one of the day on which it is taken up, after the fix."""
+    await api.create("w", actions=THREE, retries=0)
+    origin = await api.trigger("w")
+    store.executions.documents[origin] = replace(store.executions.documents[origin], due_at=START - timedelta(days=1))
+    finish(store, origin, "ok", "failed")
+    started = (await api.send("POST", f"/executions/{origin}/{what}")).body["executionId"]
+    _, request = requests.sent[-1]
+    assert request.due_at == START - timedelta(days=1)
+    assert (await api.send("GET", f"/executions/{started}")).body["dueAt"] == written(START - timedelta(days=1))
+
+
 async def test_a_retry_takes_up_the_execution_at_the_failed_action(
     api: Client, store: MemoryStore, requests: FakeTopic, clock: Clock
 ) -> None:

@@ -144,4 +144,5 @@ async def test_unknown_fields_are_refused(api: Client, store: MemoryStore) -> No
     await api.create("a")
     answer = await api.send("POST", "/workflows/a/trigger", json={"input": 1, "delay": "5s"})
     assert sorted(answer.fields()) == ["delay", "input"]
+    assert 'goes into input, as in {"input": ' in answer.problem(400)["errors"][0]["message"]
     assert not store.executions.documents

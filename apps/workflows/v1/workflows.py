@@ -327,7 +327,9 @@ async def _surroundings(definition: WorkflowDefinition, app: "WorkflowsApp") -> 
 
 def _read_members(body: dict[str, Any], *names: str) -> dict[str, dict[str, Any]]:
     """Return the members of a body, which must be objects of these names."""
-    found = [FieldError(name[:100], "is not known here; remove it") for name in body if name not in names]
+    # Most who meet this have sent the input itself.
+    mend = 'is not known here; what the workflow is to get goes into input, as in {"input": {"name": "Ada"}}'
+    found = [FieldError(name[:100], mend) for name in body if name not in names]
     found += [FieldError(name, "must be an object") for name in names if name in body and not isinstance(body[name], dict)]
     if found:
         raise BadRequest("The body is not valid.", found)

@@ -178,7 +178,7 @@ export function execution(root, id) {
 
   function facts(found) {
     const fact = (name, ...value) => h("div", { key: name }, h("dt", null, name), h("dd", null, value));
-    const late = found.dueAt && found.startedAt ? Date.parse(found.startedAt) - Date.parse(found.dueAt) : null;
+    const late = found.dueAt && found.startedAt && !found.originId ? Date.parse(found.startedAt) - Date.parse(found.dueAt) : null;
     return h("dl", { class: "facts card pad", key: "facts" },
       fact("Asked for", time(found.createdAt), h("span", { class: "sub" }, shortly(found.createdAt))),
       fact("Took", took(found.startedAt, found.finishedAt)),
