@@ -4,12 +4,12 @@ Life cycle of an entry::
 
     armed ──due by the wall clock──> ready ──a place is free──> in flight ──> gone
       │
-      └── disarmed (definition changed, partition revoked) or replaced (newer revision)
+      └── disarmed (definition changed, partition assigned elsewhere) or replaced (newer revision)
 
 The agenda is a cache of the database and may be lost at any time: what is due is read again by the next pass, and whatever
 is released twice is turned away by the store's conditional writes. An entry has a key, so that reading the same tick twice
 does not arm it twice, neither while it is armed nor while it is in flight. It holds entries of this worker's shards alone
-(the partitions of ``workflow.schedule`` that Kafka assigned to it); those of a revoked partition are forgotten.
+(the partitions of ``workflow.schedule`` that Kafka assigned to it); those of one that is assigned elsewhere are forgotten.
 
 Due is decided by the wall clock alone. The event loop sleeps by its monotonic clock, so a wait is never longer than
 ``RECHECK``: however the wall clock is stepped, an entry is released at most that much later, and never before its instant.

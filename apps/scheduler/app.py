@@ -181,19 +181,17 @@ class SchedulerApp(ServiceApp):
         views.install(self, self.agenda, self.scheduler_metrics)
         health.install(self, registry)
         self.on_partitions_assigned.connect(self._take_shards)  # type: ignore[arg-type]
-        self.on_partitions_revoked.connect(self._give_up_shards)  # type: ignore[arg-type]
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         # Services stop in reverse order: the agenda, last here, finishes what is in flight while the producer still works.
         return [*super().on_init_dependencies(), self._request_log, AgendaService(self.agenda, beacon=self.beacon)]
 
     async def _take_shards(self, app: Any, assigned: set[TP], **_: Any) -> None:
+        # Until then it keeps those that it had, though they are revoked: a rebalance waits for a scheduler that died until
+        # its session ends, and nobody else would look after them. Two that look after the same do nothing twice.
         self.agenda.assign(_shards(assigned))
         # Not awaited: the rebalance under way would wait for a pass that waits for the rebalance.
         self.add_future(timers.pass_when_calm(self, self.passes))
-
-    async def _give_up_shards(self, app: Any, revoked: set[TP], **_: Any) -> None:
-        self.agenda.assign(self.agenda.shards - _shards(revoked))
 
     async def _send_dead_letter(self, event: EventT[Any], reason: str) -> None:
         await asyncio.wait_for(send_dead_letter(self._dead_letters, event, reason), self.settings.scheduler_publish_timeout)

@@ -37,19 +37,16 @@ def install(app: faust.App, passes: Passes, retention: Retention, settings: Sche
 
     async def look_ahead() -> None:
         """Arms what is due until the next pass."""
-        if is_calm(app):
-            await passes.look_ahead()
+        await passes.look_ahead()
 
     async def watch_runners() -> None:
         """Starts anew what dead runners have left."""
-        if is_calm(app):
-            await passes.watch_runners()
+        await passes.watch_runners()
 
     async def watch_requests() -> None:
-        """Looks how far the requests are taken; while partitions move as well, for whatever is lost in that is due then."""
+        """Looks how far the requests are taken, and what is over its time."""
         await passes.watch_requests()
-        if is_calm(app):
-            await passes.watch_deadlines()
+        await passes.watch_deadlines()
 
     async def sweep() -> None:
         """Removes what is over its retention."""

@@ -70,5 +70,8 @@ async def test_shards_follow_the_assignment_and_a_pass_follows_at_once(app, monk
     app.rebalancing = False
     await asyncio.wait_for(waiting, 10)
     assert app.passes.made == ["runners", "requests", "ahead", "ahead", "ahead"]
-    await app._give_up_shards(app, {TP(SCHEDULE.name, 1)})
+    await app.on_partitions_revoked.send({TP(SCHEDULE.name, 1), TP(SCHEDULE.name, 5)})
+    assert app.agenda.shards == {1, 5}, "nobody else looks after them until the rebalance is over"
+    await app._take_shards(app, {TP(SCHEDULE.name, 5)})
     assert app.agenda.shards == {5}
+    futures[-1].close()
