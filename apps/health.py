@@ -104,6 +104,7 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
                 {200: Answer("It does.", Alive), 503: Answer("Its consumer stands still.", Alive)},
                 tag="service",
                 scope=Scope.PUBLIC,
+                lets_parameters_be=True,
                 uses_database=False,
             )
         }
@@ -122,6 +123,7 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
                 {200: Answer("It can.", Readiness), 503: Answer("It cannot.", Readiness)},
                 tag="service",
                 scope=Scope.PUBLIC,
+                lets_parameters_be=True,
                 uses_database=False,
             )
         }
@@ -151,6 +153,7 @@ def install(app: ServiceApp, registry: CollectorRegistry) -> None:
                 "Metrics for Prometheus",
                 {200: Answer("Metrics in the text format.", content_type="text/plain")},
                 tag="service",
+                lets_parameters_be=True,
                 uses_database=False,
             )
         }

@@ -36,7 +36,8 @@ class Operation:
     tag: str = "workflows"
     scope: Scope = Scope.VIEWER
     description: str = ""
-    query: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None  # the parameters that it takes; any other is refused
+    lets_parameters_be: bool = False  # instead: whoever asks may have some of their own
     body: type[BaseModel] | None = None
     body_is_required: bool = True
     example: Any = None  # of the body

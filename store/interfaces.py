@@ -321,6 +321,12 @@ class Workflows(Protocol):
     def due(self, until: datetime, shards: frozenset[int]) -> AsyncIterator[Due]:
         """Yield the workflows with ``next_run`` up to ``until``, soonest first."""
 
+    async def upcoming(self, *, after: tuple[datetime, str] | None, until: datetime | None, limit: int) -> Sequence[Due]:
+        """Return workflows by ``next_run`` and id, soonest first: due before ``until``, and behind the pair ``after``.
+
+        Those without a next run, such as paused ones, are not among them.
+        """
+
     async def overdue_since(self, now: datetime) -> datetime | None:
         """Return the earliest ``next_run`` that is not later than ``now``: the scheduler is late by that much."""
 

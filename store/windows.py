@@ -1,7 +1,7 @@
-"""Reading backwards in time in bounded steps.
+"""Reading backwards or forwards in time in bounded steps.
 
 SecantusDB sorts whatever a filter finds before it cuts to the limit, so a list of the newest ones that is asked for at once
-reads everything that there is. A window is a range of an index; each reaches further back than the last, and whoever has
+reads everything that there is. A window is a range of an index; each reaches further than the last, and whoever has
 found enough asks no further.
 """
 
@@ -21,6 +21,8 @@ _REACHES = tuple(timedelta(hours=hours) for hours in (1, 24, 8 * 24, 45 * 24))
 # there are windows.
 _REACHES_OF_IDS = tuple(timedelta(seconds=seconds) for seconds in (4, 60, 960, 4 * 3600, 3 * 86400, 45 * 86400))
 
+_REACHES_AHEAD = tuple(timedelta(minutes=minutes) for minutes in (1, 15, 2 * 60, 24 * 60, 8 * 24 * 60))
+
 
 def within(window: Window | IdWindow, field: str) -> dict[str, Any]:
     """Return the filter for what has its ``field`` in a window: none for one without ends."""
@@ -36,6 +38,18 @@ def backwards(before: datetime | None, now: datetime) -> Iterator[Window]:
         yield low, high
         high = low
     yield None, high
+
+
+def forwards(start: datetime | None, until: datetime | None, now: datetime) -> Iterator[Window]:
+    """Yield windows that cover everything from ``start`` up to ``until`` (None: everything), soonest first."""
+    low, base = start, max(start or now, now)
+    for reach in _REACHES_AHEAD:
+        high = base + reach
+        if until is not None and high >= until:
+            break
+        yield low, high
+        low = high
+    yield low, until
 
 
 def windows_of_ids(low: str | None, high: str | None, now: datetime, newest: datetime | None = None) -> Iterator[IdWindow]:

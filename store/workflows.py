@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any
 
@@ -22,7 +22,7 @@ from pymongo import ASCENDING, IndexModel, UpdateMany
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
-from domain.instants import EPOCH
+from domain.instants import EPOCH, MILLISECOND
 from domain.trigger import TRIGGER_TYPES
 from events.topics import PARTITIONS
 from store.chunks import AT_ONCE, chunks
@@ -31,14 +31,19 @@ from store.group_commit import GroupCommit, Observe, unobserved
 from store.interfaces import Advance, Due, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
 from store.names import Names, containing, ranges
 from store.occurrences import unfired, unfired_document
+from store.windows import forwards, within
 
 Document = dict[str, Any]
 # Inside the class, ``list`` is the method.
 Documents = list[Document]
 Found = list[Workflow]
 Ids = list[str]
+Upcoming = list[Due]
 
 _DUE_PAGE = 1000
+_OF_DUE = (
+    "version", "trigger", "retries", "total_actions", "shard", "anchor", "next_run", "overlap", "runs", "unfired", "timeout",
+)  # fmt: skip
 _DEL = "\x7f"
 _ABSENT = {"$exists": False}
 _Advance = tuple[str, int, datetime, Advance]  # of a workflow, where it is at this version and this instant
@@ -65,7 +70,7 @@ class MongoWorkflows:
         yield (
             self._heads,
             [
-                IndexModel([("next_run", ASCENDING)], name="next_run", sparse=True),  # due
+                IndexModel([("next_run", ASCENDING)], name="next_run", sparse=True),  # due, upcoming
                 IndexModel([("trigger_type", ASCENDING), ("_id", ASCENDING)], name="listed", sparse=True),  # list
                 IndexModel([("archived_at", ASCENDING)], name="archived_at", sparse=True),  # list of archived ones
             ],
@@ -229,36 +234,27 @@ class MongoWorkflows:
         query: Document = {"next_run": {"$lte": until}}
         if len(shards) < PARTITIONS:  # one scheduler alone has them all
             query["shard"] = {"$in": sorted(shards)}
-        fields = [
-            "version",
-            "trigger",
-            "retries",
-            "total_actions",
-            "shard",
-            "anchor",
-            "next_run",
-            "overlap",
-            "runs",
-            "unfired",
-            "timeout",
-        ]
         async with translated():
-            cursor = self._heads.find(query, fields, batch_size=_DUE_PAGE).sort([("next_run", ASCENDING)])
+            cursor = self._heads.find(query, _OF_DUE, batch_size=_DUE_PAGE).sort([("next_run", ASCENDING)])
             async for document in cursor:
-                yield Due(
-                    workflow_id=document["_id"],
-                    version=document["version"],
-                    trigger=json.loads(document["trigger"]),
-                    retries=document["retries"],
-                    total_actions=document["total_actions"],
-                    shard=document["shard"],
-                    anchor=document["anchor"],
-                    next_run=document["next_run"],
-                    overlap=json.loads(document["overlap"]) if "overlap" in document else None,
-                    runs=document.get("runs", 0),
-                    unfired=unfired(document["_id"], document.get("unfired")),
-                    timeout=document.get("timeout"),
-                )
+                yield _due(document)
+
+    async def upcoming(self, *, after: tuple[datetime, str] | None, until: datetime | None, limit: int) -> Sequence[Due]:
+        """Return workflows by their next run; see the contract."""
+        queries: Documents = []
+        start = None
+        if after is not None:
+            start = after[0] + MILLISECOND
+            queries.append({"next_run": after[0], "_id": {"$gt": after[1]}})
+        queries += [within(each, "next_run") for each in forwards(start, until, datetime.now(timezone.utc))]
+        found: Upcoming = []
+        for query in queries:
+            async with translated():
+                cursor = self._heads.find(query, _OF_DUE, limit=limit - len(found))
+                found += [_due(each) async for each in cursor.sort([("next_run", ASCENDING), ("_id", ASCENDING)])]
+            if len(found) == limit:
+                break
+        return found
 
     async def overdue_since(self, now: datetime) -> datetime | None:
         """Return the earliest ``next_run`` up to ``now``; see the contract."""
@@ -319,6 +315,23 @@ class MongoWorkflows:
                 {"_id": workflow_id, "version": version, "paused_at": paused_at, "archived_at": _ABSENT}, change
             )
         return bool(result.matched_count)
+
+
+def _due(document: Document) -> Due:
+    return Due(
+        workflow_id=document["_id"],
+        version=document["version"],
+        trigger=json.loads(document["trigger"]),
+        retries=document["retries"],
+        total_actions=document["total_actions"],
+        shard=document["shard"],
+        anchor=document["anchor"],
+        next_run=document["next_run"],
+        overlap=json.loads(document["overlap"]) if "overlap" in document else None,
+        runs=document.get("runs", 0),
+        unfired=unfired(document["_id"], document.get("unfired")),
+        timeout=document.get("timeout"),
+    )
 
 
 def _are_transactions_refused(error: OperationFailure) -> bool:

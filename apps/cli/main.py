@@ -29,6 +29,7 @@ from apps.cli import (
 )
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import examples, exit_codes, given_by, section
+from apps.cli.usage import UsageError, wrong_usage
 
 app = typer.Typer(
     name="wf",
@@ -137,6 +138,9 @@ app.command(
     rich_help_panel=EXECUTIONS,
     epilog=examples("wf occurrences nightly", "wf occurrences nightly --json | jq '.[].disposition'"),
 )(schedules.occurrences)
+app.command("upcoming", rich_help_panel=EXECUTIONS, epilog=examples("wf upcoming", "wf upcoming --within 12h --json"))(
+    schedules.upcoming
+)
 app.command(
     "backfill",
     rich_help_panel=EXECUTIONS,
@@ -236,7 +240,7 @@ def up(context: typer.Context) -> None:
             f"`wf up` needs the package {error.name}",
             hint="Install what it needs: pip install 'workflow-automation[standalone]'",
         ) from None
-    alone(args=context.args, prog_name=context.command_path)
+    raise typer.Exit(alone(args=context.args, prog_name=context.command_path, standalone_mode=False) or ExitCode.OK)
 
 
 def main() -> None:
@@ -246,9 +250,16 @@ def main() -> None:
             # A terminal that cannot show a character gets its code, not a traceback.
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="wf")
+        sys.exit(app(prog_name="wf", standalone_mode=False) or ExitCode.OK)
     except WfError as error:
         _fail(error)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message(), err=True)
+            sys.exit(error.exit_code)
+        _fail(wrong_usage(error))
+    except typer.Abort:  # at a question
+        _fail(WfError("interrupted", code=ExitCode.INTERRUPTED))
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:

@@ -1,7 +1,7 @@
-"""``wf pause``, ``wf resume``, ``wf occurrences``: a workflow's schedule, and what became of its ticks."""
+"""``wf pause``, ``wf resume``, ``wf occurrences``, ``wf upcoming``: schedules, what became of their ticks, what comes."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +9,9 @@ import typer
 from apps.cli import output
 from apps.cli.client import Client
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId, chosen
-from apps.cli.workflows import unknown
+from apps.cli.waiting import checked_length, seconds
+from apps.cli.workflows import MORE as MORE_AHEAD
+from apps.cli.workflows import trigger_words, unknown
 
 MORE = "There are older ones; --limit N shows N of them, --limit 0 all."
 
@@ -75,6 +77,66 @@ def occurrences(
         )
     if page.is_cut:
         output.note(MORE)
+
+
+def upcoming(
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            show_default=False,
+            callback=checked_length,
+            help="Only what is due by then: 30m, 12h, 7d from now.",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 50,
+    url: Url = DEFAULT_URL,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
+) -> None:
+    """Show what runs next over all workflows, soonest first: the next run of each.
+
+    What is paused, archived or started by hand has none. `wf show ID` tells more of one of them.
+    """
+    form = chosen(output_format, as_json)
+    present = output.now()
+    with Client(url) as client:
+        page = client.page("schedules", "upcoming", limit=limit, query={"to": _until(within, present)})
+    if form is not Format.TABLE:
+        output.data(page.items, form)
+    elif not page.items:
+        output.line(f"No workflow is due within {within}." if within else "No workflow has a next run.")
+    else:
+        output.table(
+            ["DUE (UTC)", "", "=WORKFLOW", "~TRIGGER", "STATUS"],
+            [
+                (
+                    _clock(item.get("dueAt")),
+                    output.relative(item.get("dueAt"), present),
+                    str(item.get("workflowId", "-")),
+                    trigger_words(output.members(item, "trigger")),
+                    output.status(output.members(item, "trigger").get("status")),
+                )
+                for item in page.items
+            ],
+        )
+    if page.is_cut:
+        output.note(MORE_AHEAD)
+
+
+def _until(within: str | None, present: datetime) -> str | None:
+    from domain.instants import LATEST
+
+    length = seconds(within) if within else None
+    # No tick is due later than that.
+    if length is None or length >= (LATEST - present).total_seconds():
+        return None
+    return (present + timedelta(seconds=length)).isoformat(timespec="milliseconds")
+
+
+def _clock(text: object) -> str:
+    at = output.instant(text)
+    return "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def _due(item: Mapping[str, Any], present: datetime) -> str:

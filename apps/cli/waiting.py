@@ -20,12 +20,13 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(text: str) -> float | None:
-    """Return the length of what ``--timeout`` says; None where that is none."""
+    """Return a length of time as options take it; None where the text is none."""
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)", text)
     return float(match[1]) * _UNITS[match[2]] if match else None
 
 
-def _checked(value: str | None) -> str | None:
+def checked_length(value: str | None) -> str | None:
+    """Refuse what is not a length of time."""
     if value is not None and not seconds(value):
         raise typer.BadParameter(f"{value!r} is not a length of time; write for example 90, 90s, 5m, 1h or 1d")
     return value
@@ -36,7 +37,7 @@ Timeout = Annotated[
     typer.Option(
         metavar="TIME",
         show_default=False,
-        callback=_checked,
+        callback=checked_length,
         help="Wait no longer than this: 90, 90s, 5m, 1h, 1d. What is waited for goes on all the same.",
     ),
 ]

@@ -257,6 +257,22 @@ class ScheduleShown(TicksShown):
     paused_at: datetime | None
 
 
+class UpcomingRun(Tick):
+    """The next run of a workflow; one that is past is late, and comes as soon as the scheduler does."""
+
+    workflow_id: WorkflowId
+    version: int
+    timezone: str
+    trigger: ShownTrigger
+
+
+class UpcomingPage(Shown):
+    """A part of the list of what runs next."""
+
+    items: list[UpcomingRun]
+    next_cursor: str | None = Field(description="Give it as cursor to get what follows; null at the end.")
+
+
 class Occurrence(Shown):
     """What became of a tick, or of consecutive ticks that were not fired."""
 

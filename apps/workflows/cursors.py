@@ -1,14 +1,19 @@
 """Opaque cursors: the id after which the next page of a list starts."""
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
 from domain.identifiers import is_execution_id, is_workflow_id
+from domain.instants import LATEST, from_millis, to_millis
 
 T = TypeVar("T")
+
+_PLACE = re.compile(r"(\d{1,15}) (.+)")
 
 
 def encode(last_id: str) -> str:
@@ -43,3 +48,23 @@ WorkflowCursor = Annotated[str, Field(max_length=200), _decoder(is_workflow_id)]
 
 ExecutionCursor = Annotated[str, Field(max_length=200), _decoder(is_execution_id)]
 """A cursor among executions, decoded to the id."""
+
+
+def place(at: datetime, workflow_id: str) -> str:
+    """Return where something stands in a list of workflows in order of time."""
+    return f"{to_millis(at)} {workflow_id}"
+
+
+def read_place(text: str) -> tuple[datetime, str]:
+    """Return the instant and the id that :func:`place` has put into one."""
+    millis, _, workflow_id = text.partition(" ")
+    return from_millis(int(millis)), workflow_id
+
+
+def _is_place(value: object) -> bool:
+    match = _PLACE.fullmatch(str(value))
+    return match is not None and int(match[1]) < to_millis(LATEST) and is_workflow_id(match[2])
+
+
+PlaceCursor = Annotated[str, Field(max_length=200), _decoder(_is_place)]
+"""A cursor among workflows in order of time, decoded to a :func:`place`."""

@@ -10,14 +10,15 @@ from domain.identifiers import tick_execution_id
 from domain.instants import MILLISECOND
 from domain.occurrence import Disposition, Unfired, count_ticks
 from domain.trigger import ManualTrigger, Trigger, latest_due, max_runs_of, next_due
-from store.interfaces import Executions, Occurrences, Workflow
+from store.interfaces import Due, Executions, Occurrences, Workflow
 
 _TRIGGER: TypeAdapter[Any] = TypeAdapter(Trigger)
 
 
-def trigger_of(workflow: Workflow) -> Trigger:
+def trigger_of(workflow: Workflow | Due) -> Trigger:
     """Return the trigger of a stored workflow."""
-    found: Trigger = _TRIGGER.validate_python(workflow.definition["trigger"], by_alias=False, by_name=True)
+    stored = workflow.trigger if isinstance(workflow, Due) else workflow.definition["trigger"]
+    found: Trigger = _TRIGGER.validate_python(stored, by_alias=False, by_name=True)
     return found
 
 

@@ -103,7 +103,7 @@ def _operation(method: str, operation: Operation, parameters: list[Schema], refs
         "parameters": parameters,
         "responses": {
             **{str(status): _answer(answer, refs) for status, answer in operation.answers.items()},
-            **_refusals(method, operation, refs, takes_input=bool(parameters)),
+            **_refusals(method, operation, refs),
         },
     }
     if operation.description:
@@ -197,10 +197,10 @@ def _answer(answer: Answer, refs: Mapping[Any, Schema]) -> Schema:
     return made
 
 
-def _refusals(method: str, operation: Operation, refs: Mapping[Any, Schema], *, takes_input: bool) -> Schema:
+def _refusals(method: str, operation: Operation, refs: Mapping[Any, Schema]) -> Schema:
     """Return the problems of an operation by status, each with the kinds that it may be."""
     refusals = list(operation.refusals)
-    if takes_input:
+    if not operation.lets_parameters_be:
         refusals.append(errors.BadRequest)
     if operation.body is not None or method in ("POST", "PUT", "PATCH"):
         refusals += [errors.BadRequest, errors.BodyTooLarge, errors.NotJson, errors.UnknownEncoding]

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from actions.registry import WorkflowDefinition
 from apps.workflows.backfills import SHOWN, Plan
+from apps.workflows.holding import trigger_of
 from domain import flow
 from domain.access import Token
 from domain.backfill import Backfill
@@ -16,7 +17,7 @@ from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
 from domain.trigger import CronTrigger, Trigger
 from events.letter_box import StoredLetter
-from store.interfaces import AuditEntry, Workflow
+from store.interfaces import AuditEntry, Due, Workflow
 
 _STEPS = {"actions": "actions", "onFailure": "on_failure", "finally": "finally_"}  # by what users call the lists
 
@@ -178,6 +179,19 @@ def ticks(dues: Sequence[datetime], trigger: Trigger) -> dict[str, Any]:
             {"dueAt": instant(due), "localTime": due.astimezone(ZoneInfo(zone)).isoformat(timespec="seconds")}
             for due in dues
         ],
+    }
+
+
+def upcoming(due: Due, holder: Execution | None) -> dict[str, Any]:
+    """Return the next run of a workflow; ``holder`` is its open execution."""
+    trigger = trigger_of(due)
+    shown = ticks([due.next_run], trigger)
+    return {
+        "workflowId": due.workflow_id,
+        "version": due.version,
+        **shown["items"][0],
+        "timezone": shown["timezone"],
+        "trigger": {**trigger.to_wire(), "status": trigger_status(holder.status if holder else None)},
     }
 
 

@@ -49,6 +49,7 @@ class Login(Resource):
             {200: Answer("The page.", content_type="text/html")},
             tag="access",
             scope=Scope.PUBLIC,
+            lets_parameters_be=True,
             uses_database=False,
         ),
         "post": Operation(
@@ -57,6 +58,7 @@ class Login(Resource):
             {200: Answer("The cookies are set.", answers.Session), 303: Answer("The same, for a form.", content_type=None)},
             tag="access",
             scope=Scope.PUBLIC,
+            lets_parameters_be=True,  # the page sends its form to its own address
             body=LoginBody,
             refusals=(NotAuthenticated,),
             is_routine=True,
@@ -111,6 +113,7 @@ class LoginFile(Resource):
             {200: Answer("The file.", content_type="*/*")},
             tag="access",
             scope=Scope.PUBLIC,
+            lets_parameters_be=True,  # the page asks for them by their digest, so that no old one is kept
             uses_database=False,
             refusals=(web.HTTPNotFound,),
         )

@@ -10,7 +10,6 @@ from apps.access import SAFE
 from apps.operations import Operation, operation_of
 from apps.workflows import auditing, idempotency, problems
 from apps.workflows.queries import Query, read_query
-from domain.access import Scope
 from events.wire import json_bytes
 
 if TYPE_CHECKING:
@@ -46,6 +45,9 @@ class Resource(web.View):
         return response
 
     async def _read(self, request: Any) -> Any:
+        operation = operation_of(self, request.method)
+        if operation is not None and operation.query is None and not operation.lets_parameters_be:
+            read_query(Query, request)  # where some are declared, the handler reads them
         response = await self.methods[request.method.lower()](request, **request.match_info)
         body = getattr(response, "body", None)
         if isinstance(body, bytes) and len(body) > COMPRESSED_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
@@ -56,7 +58,7 @@ class Resource(web.View):
     async def _change(self, request: Any) -> Any:
         """Carry out a change: once for each Idempotency-Key, and into the audit log."""
         operation = operation_of(self, request.method)
-        if operation is None or operation.scope is not Scope.PUBLIC:  # the page to log in sends its form to its own address
+        if operation is None or not operation.lets_parameters_be:
             # ?dryRun=true must not store, nor ?version=1 archive whatever version is there.
             read_query(Query, request)
 

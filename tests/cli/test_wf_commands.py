@@ -161,6 +161,45 @@ async def test_pause_and_resume(api: FakeApi, wf: Run) -> None:
     assert "there is no workflow nobody" in missing.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("show a b", "wf show does not know what to do with 'b'"),
+        ("list --limit x", "--limit: must be a whole number"),
+        ("list --limit -1", "--limit: must be greater than or equal to 0"),
+        ("show", "Missing argument 'ID'"),
+        ("list --url nowhere", "--url: 'nowhere' is not the address of a service; write for example http://127.0.0.1:8081"),
+        ("execution 7", "ID: '7' is not an execution id (a UUID); `wf executions` lists them"),
+        ("up --runners 0", "--runners: must be greater than or equal to 1"),
+    ],
+)
+async def test_a_wrong_call_is_told_in_one_line_that_names_what_is_wrong(wf: Run, words: str, said: str) -> None:
+    result = await wf(*words.split())
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"error: {said}\nSee wf {words.split()[0]} --help.\n"
+
+
+async def test_whoever_names_a_workflow_where_an_option_does_is_told_of_it(wf: Run) -> None:
+    result = await wf("executions", "hello")
+    assert (result.code, result.err.splitlines()[1]) == (2, "Those of one workflow: wf executions --workflow hello")
+
+
+async def test_upcoming(api: FakeApi, wf: Run) -> None:
+    assert "No workflow has a next run" in (await wf("upcoming")).out
+    api.add("later", {"type": "cron", "expression": "0 2 * * *", "timezone": "Europe/Berlin"}, nextRun=seconds_ago(-90_000))
+    api.add("soon", {"type": "periodic", "interval": "1h"}, nextRun=seconds_ago(-655))
+    api.add("by-hand")
+    result = await wf("upcoming")
+    rows = result.out.splitlines()[1:]
+    assert ["soon" in rows[0], "later" in rows[1], len(rows)] == [True, True, 2]
+    assert f"{api.workflows['soon']['nextRun'][:19].replace('T', ' ')}  in 10m" in rows[0]
+    assert "cron 0 2 * * * (Europe/Berlin)" in rows[1]
+    assert [each["workflowId"] for each in json.loads((await wf("upcoming", "--within", "1h", "--json")).out)] == ["soon"]
+    assert len(json.loads((await wf("upcoming", "--within", "99999d", "--json")).out)) == 2
+    assert "No workflow is due within 5m" in (await wf("upcoming", "--within", "5m")).out
+    assert "'tonight' is not a length of time" in (await wf("upcoming", "--within", "tonight")).err
+
+
 async def test_occurrences(api: FakeApi, wf: Run) -> None:
     fired = {"disposition": "fired", "executionId": execution_id(1), "status": "ok", "latenessMs": 7}
     missed = {"disposition": "missed", "until": seconds_ago(7300), "ticks": None, "openExecutionId": None}

@@ -119,6 +119,7 @@ class FakeApi:
                 web.post("/v1/workflows/{id}/pause", self._show),
                 web.post("/v1/workflows/{id}/resume", self._show),
                 web.get("/v1/workflows/{id}/occurrences", self._list(lambda: self.occurrences, "dueAt")),
+                web.get("/v1/schedules/upcoming", self._upcoming),
                 web.post("/v1/workflows/{id}/backfill", self._backfill),
                 web.get("/v1/workflows/{id}/backfills", self._backfills),
                 web.get("/v1/workflows/{id}/backfills/{backfill}", self._one_backfill),
@@ -167,6 +168,18 @@ class FakeApi:
             return web.json_response({"items": page, "nextCursor": page[-1][key] if len(found) > limit else None})
 
         return answer
+
+    async def _upcoming(self, request: web.Request) -> web.Response:
+        until = request.query.get("to", "9999").replace("+00:00", "Z")
+        found = sorted(
+            (item["nextRun"], name, item["trigger"]) for name, item in self.workflows.items() if item.get("nextRun")
+        )
+        page = [
+            {"workflowId": name, "dueAt": due, "trigger": trigger, "timezone": trigger.get("timezone", "UTC")}
+            for due, name, trigger in found
+            if due < until
+        ]
+        return web.json_response({"items": page[: int(request.query["limit"])], "nextCursor": None})
 
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.json()

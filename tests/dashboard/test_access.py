@@ -31,6 +31,7 @@ async def addresses(api, target, workflow_id):
         f"#/workflows/{workflow_id}",
         f"#/workflows/{workflow_id}-input?run=yes",
         f"#/workflows/{workflow_id}/edit",
+        "#/upcoming",
         "#/new",
         "#/executions",
         f"#/executions/{failed}",

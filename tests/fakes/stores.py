@@ -277,6 +277,11 @@ class FakeWorkflows:
             if due.next_run <= until and due.shard in shards:
                 yield due
 
+    async def upcoming(self, *, after: tuple[datetime, str] | None, until: datetime | None, limit: int) -> Sequence[Due]:
+        found = {(due.next_run, due.workflow_id): due for due in map(Due.of, self.heads.values()) if due is not None}
+        places = [each for each in sorted(found) if (after is None or each > after) and (until is None or each[0] < until)]
+        return [found[each] for each in places[:limit]]
+
     async def overdue_since(self, now: datetime) -> datetime | None:
         return min((head.next_run for head in self.heads.values() if head.next_run and head.next_run <= now), default=None)
 

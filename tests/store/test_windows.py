@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain.execution import Status
 from domain.identifiers import earliest_execution_id
 from store.interfaces import AuditFilter, ExecutionFilter, WorkflowFilter
-from store.windows import backwards, windows_of_ids
+from store.windows import backwards, forwards, windows_of_ids
 from tests.store.test_executions import admission, at, finished
 from tests.store.test_workflows import workflow
 
@@ -42,6 +42,16 @@ def test_windows_of_time_cover_everything_once(before, now):
     windows = list(backwards(before, now))
     assert windows[0][1] == before and windows[-1][0] is None
     assert all(newer[0] == older[1] for newer, older in pairwise(windows))
+
+
+@given(start=st.one_of(st.none(), INSTANTS), until=st.one_of(st.none(), INSTANTS), now=INSTANTS)
+def test_windows_ahead_cover_everything_once(start, until, now):
+    if start is not None and until is not None and start >= until:
+        return
+    windows = list(forwards(start, until, now))
+    assert windows[0][0] == start and windows[-1][1] == until
+    assert all(sooner[1] == later[0] for sooner, later in pairwise(windows))
+    assert all(low is None or high is None or low < high for low, high in windows)
 
 
 class Watched:
@@ -100,7 +110,17 @@ async def test_what_is_read_from_the_finished_is_read_by_index(real, word):
 
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize(
-    "word", ["workflows", "workflows-next", "workflows-prefix", "workflows-cron", "occurrences", "audit"]
+    "word",
+    [
+        "workflows",
+        "workflows-next",
+        "workflows-prefix",
+        "workflows-cron",
+        "upcoming",
+        "upcoming-next",
+        "occurrences",
+        "audit",
+    ],
 )
 async def test_what_else_grows_is_listed_by_index(real, word):
     await asyncio.gather(*(real.workflows.create(workflow(f"w-{n}", trigger="manual")) for n in range(9)))
@@ -114,6 +134,8 @@ async def test_what_else_grows_is_listed_by_index(real, word):
         "workflows-next": lambda: real.workflows.list(everything, after="w-3", limit=3),
         "workflows-prefix": lambda: real.workflows.list(WorkflowFilter(prefix="w-"), after="w-3", limit=3),
         "workflows-cron": lambda: real.workflows.list(WorkflowFilter(trigger_type="cron"), after=None, limit=3),
+        "upcoming": lambda: real.workflows.upcoming(after=None, until=None, limit=3),
+        "upcoming-next": lambda: real.workflows.upcoming(after=(at(3), "w-3"), until=at(9), limit=3),
         "occurrences": lambda: real.occurrences.list("w-1", before=at(0), limit=3),
         "audit": lambda: real.audit.list(AuditFilter(), before=before, limit=3),
     }[word]()
@@ -121,6 +143,6 @@ async def test_what_else_grows_is_listed_by_index(real, word):
     assert asked
     for collection, query in asked[:-1]:  # the last window reaches as far back as there is anything
         # As above: of several clauses SecantusDB takes one from an index, and explains a scan.
-        asked_about = {"at": query["at"]} if collection is audit else query
+        asked_about = {name: query[name] for name in ("at", "next_run") if name in query} or query
         plan = str((await collection.find(asked_about).explain())["queryPlanner"]["winningPlan"])
         assert "IXSCAN" in plan and "COLLSCAN" not in plan, (query, plan)

@@ -7,7 +7,7 @@ from itertools import chain
 
 import pytest
 
-from store.interfaces import Advance, Heartbeat, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+from store.interfaces import Advance, Due, Heartbeat, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -228,3 +228,29 @@ async def test_pages_leave_nothing_out_and_tell_nothing_twice(store):
     assert await pages(contains="-00") == [name for name in left if "-00" in name]
     by_trigger = [await pages(trigger_type=each) for each in ("manual", "cron", "once", "periodic")]
     assert sorted(chain.from_iterable(by_trigger)) == left and all(found == sorted(found) for found in by_trigger)
+
+
+async def test_what_runs_next_is_listed_in_order_of_time_and_read_on_from_any_place(store):
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    times = [now + timedelta(seconds=each) for each in (-5, 0, 30, 600, 600, 600, 9_000, 100_000, 1_000_000, 9_000_000)]
+    names = [f"w{place}" for place in (7, 1, 0, 3, 4, 6, 2, 9, 5, 8)]
+    for name, time in reversed([*zip(names, times, strict=True)]):
+        await store.workflows.create(workflow(name, next_run=time))
+    await store.workflows.create(workflow("by-hand", trigger="manual"))
+    await store.workflows.create(workflow("paused", next_run=times[3]))
+    assert await store.workflows.pause("paused", now, times[3])
+
+    async def upcoming(after=None, until=None, limit=20):
+        found = await store.workflows.upcoming(after=after, until=until, limit=limit)
+        for due in found:
+            assert due == Due.of(await store.workflows.get(due.workflow_id))
+        return [due.workflow_id for due in found]
+
+    assert await upcoming() == names
+    assert await upcoming(limit=4) == names[:4]
+    for place, after in enumerate(zip(times, names, strict=True), start=1):
+        assert await upcoming(after) == names[place:]
+        assert await upcoming(after, limit=2) == names[place : place + 2]
+    assert await upcoming(until=times[3]) == names[:3]
+    assert await upcoming((times[1], "w"), until=times[6]) == names[1:6]
+    assert await upcoming((times[6], "w2"), until=times[3]) == []

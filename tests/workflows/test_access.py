@@ -54,6 +54,7 @@ ROUTES = {
         "POST /workflows/{workflow_id}/pause": OPERATOR,
         "POST /workflows/{workflow_id}/resume": OPERATOR,
         "POST /schedules/preview": VIEWER,
+        "GET /schedules/upcoming": VIEWER,
         "POST /workflows/{workflow_id}/backfill": OPERATOR,
         "GET /workflows/{workflow_id}/backfills": VIEWER,
         "GET /workflows/{workflow_id}/backfills/{backfill_id}": VIEWER,

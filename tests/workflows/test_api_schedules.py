@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from apps.workflows import answers
 from domain.execution import Admission, Cause, Status, admit
 from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
@@ -363,3 +364,63 @@ async def test_a_wrong_policy_names_the_field(api):
     assert (await api.send("POST", "/workflows", json=body)).fields() == ["overlap.policy"]
     body["overlap"] = {"policy": "queue", "max": 1000}
     assert (await api.send("POST", "/workflows", json=body)).fields() == ["overlap.max"]
+
+
+class TestUpcoming:
+    """What runs next over all workflows."""
+
+    async def test_it_is_listed_in_order_of_time_whatever_the_workflow(self, api):
+        await api.create("slow", trigger={"type": "periodic", "interval": "1h", "misfire": {"policy": "skip"}})
+        await api.create("by-hand")
+        await api.create("nightly", trigger=DAILY)
+        await api.create("held", trigger=PERIODIC)
+        await api.send("POST", "/workflows/held/pause")
+        await api.create("fast", trigger=PERIODIC)
+        page = (await api.get("/schedules/upcoming")).body
+        answers.UpcomingPage.model_validate(page)
+        first, second, third = page["items"]
+        assert first == {
+            "workflowId": "fast",
+            "version": 1,
+            "dueAt": "2026-01-31T12:00:10.000Z",
+            "localTime": "2026-01-31T12:00:10+00:00",
+            "timezone": "UTC",
+            "trigger": (await api.get("/workflows/fast")).body["trigger"],
+        }
+        assert (second["workflowId"], second["trigger"]["misfire"]) == ("slow", "skip")
+        assert (third["workflowId"], third["localTime"], third["timezone"]) == (
+            "nightly",
+            "2026-02-01T02:30:00+01:00",
+            "Europe/Berlin",
+        )
+        until = (await api.get("/schedules/upcoming?to=2026-01-31T13:00:00Z")).body
+        assert [each["workflowId"] for each in until["items"]] == ["fast"]
+
+    async def test_it_tells_of_what_the_next_run_may_meet(self, api):
+        await api.create("a", trigger={**PERIODIC, "allowManual": True})
+        await api.trigger("a")
+        (shown,) = (await api.get("/schedules/upcoming")).body["items"]
+        assert shown["trigger"]["status"] == "pending"
+
+    async def test_it_is_paged_also_where_many_run_at_the_same_instant(self, api):
+        for number in range(5):
+            await api.create(f"w{number}", trigger=PERIODIC)
+        found, query = [], "?limit=2"
+        while query:
+            page = (await api.get(f"/schedules/upcoming{query}")).body
+            found += [each["workflowId"] for each in page["items"]]
+            query = page["nextCursor"] and f"?limit=2&cursor={page['nextCursor']}"
+        assert found == [f"w{number}" for number in range(5)]
+
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("to=tonight", "to"),
+            ("limit=501", "limit"),
+            ("cursor=MQ", "cursor"),
+            ("cursor=OTk5OTk5OTk5OTk5OTk5IGE", "cursor"),  # of the year 33658
+            ("within=12h", "within"),
+        ],
+    )
+    async def test_a_bad_parameter_is_named(self, api, query, field):
+        assert (await api.get(f"/schedules/upcoming?{query}")).fields() == [field]

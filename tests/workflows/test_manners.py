@@ -274,6 +274,31 @@ async def test_a_change_is_not_made_where_its_address_asks_for_what_is_not_known
     assert not requests.sent
 
 
+IN_PATH = {
+    "workflowId": "a",
+    "executionId": "01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f",
+    "backfillId": "01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f",
+    "version": "1",
+    "letterId": "0-1",
+    "asset": "swagger-ui.css",
+}
+
+
+async def test_no_read_passes_over_a_parameter_that_it_does_not_know(api: Client) -> None:
+    await api.create("a")
+    paths = (await api.get("/openapi.json")).body["paths"]
+    refusing = {
+        path.format_map(IN_PATH)
+        for path, found in paths.items()
+        if "400" in found.get("get", {"responses": ""})["responses"]
+    }
+    assert len(refusing) > 20
+    for path in refusing:
+        for name in ("versoin", "full"):
+            assert (await api.get(f"{path}?{name}=1")).fields() == [name], path
+    assert (await api.send("GET", "/health?probe=1")).status == 200
+
+
 class TestRequestId:
     @pytest.mark.parametrize("path", ["/workflows", "/health", "/nothing", "/docs/swagger-ui.css", "/workflows/none"])
     async def test_every_answer_has_one(self, api: Client, path: str) -> None:

@@ -5,6 +5,7 @@ import { h, show } from "./dom.js";
 import { begin } from "./session.js";
 import { empty, heading, trouble } from "./ui.js";
 import { workflows } from "./views/workflows.js";
+import { upcoming } from "./views/upcoming.js";
 import { workflow } from "./views/workflow.js";
 import { editor } from "./views/editor.js";
 import { executions } from "./views/executions.js";
@@ -17,6 +18,7 @@ import { audit } from "./views/audit.js";
 
 const ROUTES = [
   [/^\/workflows$/, "workflows", workflows],
+  [/^\/upcoming$/, "workflows", upcoming],
   [/^\/new$/, "workflows", editor],
   [/^\/workflows\/([^/]+)\/edit$/, "workflows", editor],
   [/^\/workflows\/([^/]+)$/, "workflows", workflow],

@@ -1,4 +1,4 @@
-"""``/workflows/{id}/schedule``, ``…/occurrences``, ``…/pause``, ``…/resume`` and ``/schedules/preview``.
+"""``/workflows/{id}/schedule``, ``…/occurrences``, ``…/pause``, ``…/resume``; ``/schedules/preview`` and ``…/upcoming``.
 
 Ticks to come are computed in a thread: hundreds of a schedule with many expressions take a while.
 """
@@ -16,7 +16,7 @@ from apps.workflows.bodies import read_model, read_object
 from apps.workflows.errors import BadRequest, FieldError, NoTicks, UnknownWorkflow
 from apps.workflows.holding import trigger_of
 from apps.workflows.queries import Page, read_query
-from apps.workflows.v1.workflows import EmptyBody, check_id, in_full
+from apps.workflows.v1.workflows import EmptyBody, busiest, check_id, in_full, places
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.identifiers import asked_at, earliest_execution_id
@@ -39,6 +39,13 @@ class OccurrenceQuery(Page):
     """Which occurrences to list."""
 
     cursor: cursors.ExecutionCursor | None = None
+
+
+class UpcomingQuery(Page):
+    """How far to look ahead over all workflows."""
+
+    cursor: cursors.PlaceCursor | None = None
+    until: WrittenInstant | None = Field(default=None, alias="to", description="Only what is due before this instant.")
 
 
 class Preview(Model):
@@ -106,6 +113,34 @@ class SchedulePreview(Resource):
             lambda: schedules.coming(asked.trigger, now, next_due(asked.trigger, now, asked.after or now), count)
         )
         return self.answer(representations.ticks(ticks, asked.trigger))
+
+
+class Upcoming(Resource):
+    """What runs next, of all workflows."""
+
+    view_name = "schedules-upcoming"
+    view_path = "/schedules/upcoming"
+    operations: ClassVar = {
+        "get": Operation(
+            "listUpcoming",
+            "List the next run of each workflow, soonest first",
+            {200: Answer("A page of the list.", answers.UpcomingPage)},
+            tag="schedules",
+            description="One run of each workflow, unless it has none: a paused one has not. Its own schedule tells how it"
+            " goes on.",
+            query=UpcomingQuery,
+        )
+    }
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Return a page of next runs, soonest first."""
+        query = read_query(UpcomingQuery, request)
+        after = None if query.cursor is None else cursors.read_place(query.cursor)
+        found = await self.app.store.workflows.upcoming(after=after, until=query.until, limit=query.limit + 1)
+        page, following = cursors.cut(found, query.limit, lambda due: cursors.place(due.next_run, due.workflow_id))
+        holders = await self.app.store.executions.holders([place for due in page for place in places(due)])
+        items = [representations.upcoming(due, busiest(due, holders)) for due in page]
+        return self.answer({"items": items, "nextCursor": following})
 
 
 class Occurrences(Resource):
@@ -217,4 +252,4 @@ async def _no_body(request: web.Request) -> None:
         )
 
 
-VIEWS: Final[tuple[Any, ...]] = (Schedule, SchedulePreview, Occurrences, Pause, Resume)
+VIEWS: Final[tuple[Any, ...]] = (Schedule, SchedulePreview, Upcoming, Occurrences, Pause, Resume)

@@ -32,7 +32,7 @@ from domain.identifiers import WORKFLOW_ID_PATTERN, WORKFLOW_ID_RULE, execution_
 from domain.inputs import BadInput
 from domain.model import Model
 from domain.overlap import Overlap
-from store.interfaces import Executions, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+from store.interfaces import Due, Executions, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
 
 _LOCATION: Final = {"Location": "Where it is found."}
 ETAG: Final = {"ETag": "Its version, for If-Match."}
@@ -106,8 +106,8 @@ class Workflows(Resource):
         )
         found = await self.app.store.workflows.list(where, after=query.cursor, limit=query.limit + 1)
         page, following = cursors.cut(found, query.limit, lambda stored: stored.workflow_id)
-        holders = await self.app.store.executions.holders([place for stored in page for place in _places(stored)])
-        items = [representations.workflow(stored, _busiest(stored, holders)) for stored in page]
+        holders = await self.app.store.executions.holders([place for stored in page for place in places(stored)])
+        items = [representations.workflow(stored, busiest(stored, holders)) for stored in page]
         if query.recent:
             lock_keys = {stored.workflow_id: _overlap(stored).lock_keys(stored.workflow_id) for stored in page}
             recent = await self.app.store.executions.recent(lock_keys, query.recent)
@@ -338,21 +338,22 @@ def _read_members(body: dict[str, Any], *names: str) -> dict[str, dict[str, Any]
 
 async def in_full(stored: Workflow, executions: Executions) -> dict[str, Any]:
     """Return a workflow with its open and its newest execution."""
-    holders, latest = await asyncio.gather(executions.holders(_places(stored)), executions.latest(stored.workflow_id))
-    return representations.workflow_in_full(stored, _busiest(stored, holders), latest)
+    holders, latest = await asyncio.gather(executions.holders(places(stored)), executions.latest(stored.workflow_id))
+    return representations.workflow_in_full(stored, busiest(stored, holders), latest)
 
 
-def _overlap(stored: Workflow) -> Overlap:
-    return Overlap.of(stored.definition.get("overlap"))
+def _overlap(stored: Workflow | Due) -> Overlap:
+    return Overlap.of(stored.overlap if isinstance(stored, Due) else stored.definition.get("overlap"))
 
 
-def _places(stored: Workflow) -> list[str]:
+def places(stored: Workflow | Due) -> list[str]:
+    """Return the lock keys under which executions of a workflow run."""
     return _overlap(stored).places(stored.workflow_id)
 
 
-def _busiest(stored: Workflow, holders: Mapping[str, Execution]) -> Execution | None:
+def busiest(stored: Workflow | Due, holders: Mapping[str, Execution]) -> Execution | None:
     """Return the open execution that says most about what the workflow is doing."""
-    found = [holders[place] for place in _places(stored) if place in holders]
+    found = [holders[place] for place in places(stored) if place in holders]
     return next((each for each in found if each.status is Status.RUNNING), found[0] if found else None)
 
 

@@ -6,7 +6,7 @@ import { afterTyping, beginnings, calmly, haveBegun, looking, watch } from "../l
 import { paged } from "../paged.js";
 import { may } from "../session.js";
 import { millisOf, time } from "../time.js";
-import { attempt, badge, button, empty, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, plural, strip, TAKEN, toast, triggerWords } from "../ui.js";
+import { attempt, badge, button, empty, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, parts, plural, strip, TAKEN, toast, triggerWords } from "../ui.js";
 
 const PAGE = 25;
 const PLACES = 12;
@@ -14,6 +14,13 @@ const DAY = 86_400_000;
 const MOST_FAILURES = 100; // that are looked at
 const NAMED = 3; // workflows
 const TRIGGERS = [["", "Any trigger"], ["manual", "By hand"], ["periodic", "Periodic"], ["cron", "Cron"], ["once", "Once"]];
+
+export function workflowsHead(current) {
+  return [
+    heading("Workflows", may("operator") ? h("div", { class: "actions" }, h("a", { class: "button primary", href: "#/new" }, "New workflow")) : null),
+    parts("Workflows", [["#/workflows", "All"], ["#/upcoming", "Upcoming"]], current),
+  ];
+}
 
 export function workflows(root, _, parameters, memory) {
   document.title = "Workflows";
@@ -150,7 +157,7 @@ export function workflows(root, _, parameters, memory) {
 
   function draw() {
     show(root,
-      heading("Workflows", may("operator") ? h("div", { class: "actions" }, h("a", { class: "button primary", href: "#/new" }, "New workflow")) : null),
+      workflowsHead("#/workflows"),
       h("p", { class: "failures", key: "failures" }, failures()),
       h("div", { class: "filters", role: "search", key: "filters" },
         h("input", { type: "search", class: "grow", placeholder: "Search by id", "aria-label": "Search workflows by id", value: state.search, on: { input: (event) => { state.search = event.target.value.trim(); search(); } } }),
