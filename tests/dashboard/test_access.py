@@ -82,6 +82,16 @@ async def test_it_fits_on_a_phone_and_at_twice_the_size(page, stack, addresses):
             assert await page.evaluate("document.documentElement.scrollWidth") <= width, (address, width)
 
 
+async def test_what_stands_below_a_name_on_a_phone_begins_where_the_name_does(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await page.set_viewport_size({"width": 390, "height": 720})
+    await page.goto(f"{stack.api_url}/#/system/audit")
+    head = page.locator(".entry-head").first
+    await expect(head).to_be_visible()
+    name, when = [await head.locator(each).first.bounding_box() for each in (".cell-name", "time")]
+    assert (when["y"] > name["y"], when["x"]) == (True, name["x"])
+
+
 async def test_light_and_dark_are_chosen_and_remembered(page, stack):
     paper = "getComputedStyle(document.body).backgroundColor"
     await page.emulate_media(color_scheme="light")
