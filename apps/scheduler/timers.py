@@ -35,14 +35,6 @@ async def pass_when_calm(app: faust.App, passes: Passes) -> None:
 def install(app: faust.App, passes: Passes, retention: Retention, settings: SchedulerSettings) -> None:
     """Make the timers of ``app``."""
 
-    async def look_ahead() -> None:
-        """Arms what is due until the next pass."""
-        await passes.look_ahead()
-
-    async def watch_runners() -> None:
-        """Starts anew what dead runners have left."""
-        await passes.watch_runners()
-
     async def watch_requests() -> None:
         """Looks how far the requests are taken, and what is over its time."""
         await passes.watch_requests()
@@ -53,7 +45,7 @@ def install(app: faust.App, passes: Passes, retention: Retention, settings: Sche
         if is_calm(app):
             await retention.sweep()
 
-    app.timer(settings.scheduler_interval, name="look_ahead")(look_ahead)
-    app.timer(settings.scheduler_watch_interval, name="watch_runners")(watch_runners)
+    app.timer(settings.scheduler_interval, name="look_ahead")(passes.look_ahead)
+    app.timer(settings.scheduler_watch_interval, name="watch_runners")(passes.watch_runners)
     app.timer(_REQUESTS_INTERVAL, name="watch_requests")(watch_requests)
     app.timer(_RETENTION_INTERVAL, name="sweep")(sweep)
