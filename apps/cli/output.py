@@ -269,10 +269,15 @@ def age(text: object, present: datetime) -> str:
     return "-" if value is None else _largest_unit(max(0.0, (present - value).total_seconds()))
 
 
+def clock(text: object) -> str:
+    """Return an instant by the calendar and the clock in UTC, as in ``2026-01-31 12:00:00``."""
+    value = instant(text)
+    return "-" if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+
+
 def exact(text: object, present: datetime) -> str:
     """Return an instant with its distance, as in ``2026-01-31 12:00:00 UTC (3m ago)``."""
-    value = instant(text)
-    return "-" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC ({relative(text, present)})"
+    return "-" if instant(text) is None else f"{clock(text)} UTC ({relative(text, present)})"
 
 
 def length(start: object, end: object) -> str:

@@ -111,7 +111,7 @@ def upcoming(
             ["DUE (UTC)", "", "=WORKFLOW", "~TRIGGER", "STATUS"],
             [
                 (
-                    _clock(item.get("dueAt")),
+                    output.clock(item.get("dueAt")),
                     output.relative(item.get("dueAt"), present),
                     str(item.get("workflowId", "-")),
                     trigger_words(output.members(item, "trigger")),
@@ -132,11 +132,6 @@ def _until(within: str | None, present: datetime) -> str | None:
     if length is None or length >= (LATEST - present).total_seconds():
         return None
     return (present + timedelta(seconds=length)).isoformat(timespec="milliseconds")
-
-
-def _clock(text: object) -> str:
-    at = output.instant(text)
-    return "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def _due(item: Mapping[str, Any], present: datetime) -> str:
