@@ -25,7 +25,7 @@ from apps.standalone.errors import StandaloneError
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import GivenServers, Stack, on_free_ports
 from bench import history, measure
-from bench.scenarios import GOALS, SCENARIOS, SERVICES
+from bench.scenarios import GOALS, SCENARIOS
 
 RESULTS = Path(__file__).parent / "results"
 USUAL = [name for name in SCENARIOS if name != "scaling" and not name.startswith("bare-")]
@@ -83,7 +83,7 @@ async def _profiled(stack: Stack, name: str, wanted: bool) -> AsyncIterator[None
     if wanted:
         RESULTS.mkdir(exist_ok=True)
         for kind, processes in measure.kinds(stack).items():
-            if kind in SERVICES:
+            if kind in measure.SERVICES:
                 path = RESULTS / f"{name}-{kind}.svg"
                 arguments = ["record", "--pid", str(processes[0].pid), "--duration", str(PROFILED), "--output", str(path)]
                 spies.append(
@@ -145,7 +145,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
     left.barh(list(rates), [rate["median"] for rate in rates.values()])
     left.set_title("executions finished per second")
     bottoms = dict.fromkeys(rates, 0.0)
-    for kind in (*SERVICES, "kafka", "mongodb"):
+    for kind in (*measure.SERVICES, "kafka", "mongodb"):
         costs = [results[name].get(f"CPU ms per execution, {kind}", {"median": 0})["median"] for name in rates]
         right.barh(list(rates), costs, left=list(bottoms.values()), label=kind)
         bottoms = {name: bottom + cost for (name, bottom), cost in zip(bottoms.items(), costs, strict=True)}

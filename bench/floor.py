@@ -78,7 +78,7 @@ async def running(stack: Stack, session: aiohttp.ClientSession, action: str = ""
         )
         await database.schedules.create_indexes([IndexModel("next_run", sparse=True)])
         await _make_topics(stack.kafka_bootstrap, bare.TOPICS)
-        ports = dict(zip(("api", "scheduler", "runner"), free_ports(3), strict=True))
+        ports = dict(zip(measure.SERVICES, free_ports(len(measure.SERVICES)), strict=True))
         begin = bare.started(
             bootstrap=stack.kafka_bootstrap,
             mongodb_url=stack.mongodb_url,

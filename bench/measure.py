@@ -25,6 +25,7 @@ Figures = dict[str, float]
 Scenario = Callable[[Stack, aiohttp.ClientSession, float], Awaitable[Figures]]  # the last: a factor of the executions
 
 DATABASE = "workflows"
+SERVICES = ("api", "scheduler", "runner")  # the kinds of processes that are measured, beside the servers
 _FINISHED_WITHIN = 300.0  # seconds
 _COUNTED = re.compile(r'^runner_executions_total\{[^}]*status="(\w+)"[^}]*\} ([0-9.e+]+)$', re.MULTILINE)
 

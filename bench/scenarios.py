@@ -11,10 +11,8 @@ import aiohttp
 
 from apps.standalone.stack import Stack
 from bench import floor, measure, schedules
-from bench.measure import Figures, Scenario
+from bench.measure import SERVICES, Figures, Scenario
 from domain.durations import duration_text
-
-SERVICES = ("api", "scheduler", "runner")
 
 
 def _prefix(name: str) -> str:
