@@ -50,8 +50,11 @@ async def test_who_stores_twice_by_key_stores_what_stands_there_once(page, stack
     await api.create(workflow_id, [LOG])
     editor = await edited(page, stack, workflow_id)
     await editor.fill((await editor.input_value()).replace("hello", "mine"))
+    is_there, may_go = await held(page, "**/v1/workflows/*", "PUT")  # or the page has gone on before the second time
     await editor.press("Control+s")
     await editor.press("Control+s")
+    await is_there.wait()
+    may_go.set()
     await expect(page.get_by_text("Version 2", exact=True)).to_be_visible()
     _, stored = await api.call("GET", f"/workflows/{workflow_id}")
     assert (stored["version"], stored["actions"][0]["message"]) == (2, "mine")
