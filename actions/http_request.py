@@ -33,7 +33,7 @@ from pydantic import (
 from typing_extensions import Self
 from yarl import URL
 
-from actions.http.auth import USERNAME_PATTERN, Auth, HeaderName, SecretName, basic, check_header_name, secrets_of
+from actions.http.auth import USERNAME_PATTERN, Auth, basic, secrets_of
 from actions.http.bodies import Part, Values, form_body, json_body, multipart_body, pairs
 from actions.http.connections import Connections, user_agent
 from actions.http.expectations import Expectations
@@ -49,6 +49,7 @@ from domain.action import Action
 from domain.durations import Duration, parse_duration
 from domain.excerpts import excerpt
 from domain.model import Model
+from domain.names import HeaderName, SecretName, check_header_name
 from templates.template import is_open
 from vault.values import UnknownSecret
 

@@ -17,30 +17,18 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from yarl import URL
 
-from domain.excerpts import excerpt
 from domain.model import Model
+from domain.names import HeaderName, SecretName
 
 Ask = Callable[[str], Awaitable[str]]
 """Returns the value of a secret by name."""
 
-SecretName = Annotated[str, Field(min_length=1, max_length=128, description="Name of a secret.")]
-
 KEY_ID_PATTERN: Final = r"^[!-~]+$"
 USERNAME_PATTERN: Final = r"^[^:\r\n\x00]*$"
 _FORBIDDEN_IN_VALUES: Final = "\r\n\0"
-
-
-def check_header_name(name: str) -> str:
-    """Return ``name``; raise ValueError where it is none (RFC 9110, token)."""
-    if not name or not name.isascii() or any(c <= " " or c in '()<>@,;:\\"/[]?={}\x7f' for c in name):
-        raise ValueError(f"{excerpt(name, 100)!r} is not a header name; write for example X-Request-Source")
-    return name
-
-
-HeaderName = Annotated[str, Field(max_length=256), AfterValidator(check_header_name)]
 
 
 @dataclass(frozen=True)

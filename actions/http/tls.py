@@ -14,9 +14,10 @@ from typing import Annotated, Final
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from actions.http.auth import Ask, SecretName
+from actions.http.auth import Ask
 from actions.http.timing import TimedSSLContext
 from domain.model import Model
+from domain.names import SecretName
 
 MOST_CONTEXTS: Final = 64
 FILE_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
