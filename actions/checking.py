@@ -15,7 +15,7 @@ from actions.publish import OWN_TOPIC, PublishAction, is_own
 from actions.registry import WorkflowDefinition
 from actions.running import ERROR_CLASSES
 from actions.set import SetAction
-from actions.steps import Step
+from actions.steps import Step, named_secrets
 from domain.action import Action
 from domain.cron import overlong_step
 from domain.durations import BadDuration, parse_duration
@@ -62,19 +62,26 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
         action = step.action
         if isinstance(action, PublishAction) and is_own(action.topic) and not around.own_topics:
             found.append((f"{place}.topic", OWN_TOPIC.format(topic=action.topic)))
-        if around.secrets is not None:
-            for path, secret in (*step.secret_names(), *step.secret_fields()):
-                if secret not in around.secrets:
-                    why = f"not set; `wf secrets set {secret}` sets it"
-                    if secret in around.unusable:
-                        why = f"not used: {around.unusable[secret]}"
-                    found.append((f"{place}.{shown(path)}", f"secret {secret} is {why}"))
+        for path, secret in (*step.secret_names(), *step.secret_fields()):
+            found += _wrong_secret(f"{place}.{shown(path)}", secret, around)
+    if definition.webhook is not None:
+        for path, secret in named_secrets(definition.webhook.to_wire(), ("webhook",)):
+            found += _wrong_secret(shown(path), secret, around)
     if definition.trigger.type != "manual" and definition.input_schema is not None:
         try:
             check_input({}, definition.input_schema)
         except BadInput as error:
             found.append(("inputSchema", f"a tick gives no input, which this refuses: {error}"))
     return list(dict.fromkeys(found))
+
+
+def _wrong_secret(place: str, secret: str, around: Surroundings) -> list[Problem]:
+    if around.secrets is None or secret in around.secrets:
+        return []
+    why = f"not set; `wf secrets set {secret}` sets it"
+    if secret in around.unusable:
+        why = f"not used: {around.unusable[secret]}"
+    return [(place, f"secret {secret} is {why}")]
 
 
 def slips(definition: WorkflowDefinition) -> list[Problem]:
@@ -138,8 +145,10 @@ def _outlasts_its_timeout(action: DelayAction) -> bool:
 
 
 def uses_secrets(definition: WorkflowDefinition) -> bool:
-    """Tell whether any step refers to a secret."""
-    return any(True for step in definition.prepared for _ in (*step.secret_names(), *step.secret_fields()))
+    """Tell whether the webhook or any step refers to a secret."""
+    return definition.webhook is not None or any(
+        True for step in definition.prepared for _ in (*step.secret_names(), *step.secret_fields())
+    )
 
 
 def _wrong(reference: Reference, earlier: dict[str, Step], later: Set[str | None]) -> str:

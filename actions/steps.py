@@ -53,7 +53,7 @@ class Step:
 
     def secret_fields(self) -> Iterator[tuple[Path, str]]:
         """Yield every secret that a field names, such as ``tokenSecret``."""
-        yield from _named_secrets(self._wire, ())
+        yield from named_secrets(self._wire, ())
 
     def templates(self) -> Iterator[tuple[Path, Template]]:
         """Yield every template of the step with its place, the condition included."""
@@ -103,7 +103,7 @@ def _secrets_of(references: Iterable[Reference]) -> Iterator[str]:
             yield steps[0]
 
 
-def _named_secrets(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+def named_secrets(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
     if isinstance(value, dict):
         for name, item in value.items():
             # Free JSON of users (a body, the values of set) is data, whatever its names.
@@ -112,7 +112,7 @@ def _named_secrets(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
             if name.endswith("Secret") and isinstance(item, str):
                 yield (*path, name), item
             else:
-                yield from _named_secrets(item, (*path, name))
+                yield from named_secrets(item, (*path, name))
 
 
 def _write_texts(wire: dict[str, Any], error: ValidationError) -> bool:

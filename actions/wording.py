@@ -26,6 +26,7 @@ from domain.identifiers import (
 )
 from domain.instants import INSTANT_RULE
 from domain.retry import ERROR_CLASS_PATTERN
+from domain.webhook import PREFIX_PATTERN
 
 LONGEST_MESSAGE: Final = 300
 LONGEST_FIELD: Final = 200
@@ -40,6 +41,7 @@ RULES: Final = {  # by pattern
     KEY_ID_PATTERN: "must be printable ASCII without blanks",
     CONTENT_TYPE_PATTERN: 'must be a content type in printable ASCII, as in "text/csv"',
     TOKEN_NAME_PATTERN: "must hold no line break and no other control character",
+    PREFIX_PATTERN: "must be printable ASCII",
     FILE_PATTERN: "must be the name of a file in HTTP_TLS_DIR, without a path: letters, digits, '.', '-' or '_'",
 }
 
@@ -103,7 +105,7 @@ def _field(loc: Sequence[str | int], data: Any) -> str:
     value = data
     previous: str | int | None = None
     for part in loc:
-        in_union = previous in ("trigger", "auth") or isinstance(previous, int)
+        in_union = previous in ("trigger", "auth", "webhook") or isinstance(previous, int)
         previous = part
         if in_union and isinstance(value, dict) and value.get("type") == part:
             continue

@@ -15,7 +15,8 @@ from domain.inputs import InputSchema
 from domain.model import Model
 from domain.overlap import Overlap, OverlapPolicy
 from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, resolve_retry
-from domain.trigger import Trigger
+from domain.trigger import Trigger, allows_manual
+from domain.webhook import Webhook
 
 MAX_ACTIONS = 100
 
@@ -73,6 +74,10 @@ class Definition(Model, Generic[A]):
         "filled in, and `format` is not checked.",
     )
 
+    webhook: Webhook | None = Field(
+        default=None, description="How a sender without a token proves who it is at `POST /workflows/{id}/webhook`."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _retries_follow_attempts(cls, data: Any) -> Any:
@@ -105,6 +110,14 @@ class Definition(Model, Generic[A]):
                     field = f"{name}[{position}].retry"
                     raise PydanticCustomError("retry", "{error}", {"error": str(error), "field": field}) from None
         return self
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhook_may_start_it(cls, webhook: Webhook | None, info: ValidationInfo) -> Webhook | None:
+        trigger = info.data.get("trigger")
+        if webhook is not None and trigger is not None and not allows_manual(trigger):
+            raise ValueError('starts a workflow that runs on its schedule alone; set "allowManual": true in its trigger')
+        return webhook
 
     def retry_policy(self, action: Action | None = None) -> RetryPolicy:
         """Return how ``action``, or an action without a word of its own, is retried."""

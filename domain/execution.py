@@ -73,6 +73,7 @@ class Cause(str, Enum):
     SCHEDULE = "schedule"  # a tick
     BACKFILL = "backfill"  # a tick of the past, made up for because somebody asked
     EVENT = "event"  # a record published straight to Kafka
+    WEBHOOK = "webhook"  # POST /workflows/{id}/webhook, by a sender without a token
 
 
 def outcome_key(attempt: int, index: int) -> str:

@@ -36,6 +36,7 @@ async def trigger(
     is_unique: bool,
     now: datetime,
     given: Mapping[str, Any] | None = None,
+    cause: Cause = Cause.MANUAL,
 ) -> Execution:
     """Start one execution of a workflow, or queue it, and return it.
 
@@ -56,7 +57,7 @@ async def trigger(
         execution_id=execution_id(asked_at, entropy),
         workflow_id=workflow_id,
         version=workflow.version,
-        cause=Cause.MANUAL,
+        cause=cause,
         created_at=asked_at,
         requested_at=now,
         retries_left=definition["retries"],

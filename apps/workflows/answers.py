@@ -63,7 +63,7 @@ class ExecutionSummary(Shown):
     workflow_id: WorkflowId
     version: int = Field(description="Of the definition that it runs.")
     status: ShownStatus
-    cause: Literal["manual", "schedule", "backfill", "event"]
+    cause: Literal["manual", "schedule", "backfill", "event", "webhook"]
     created_at: datetime
     due_at: datetime | None = Field(description="When its tick was due, or that of the execution that it repeats.")
     started_at: datetime | None

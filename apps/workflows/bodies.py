@@ -6,14 +6,15 @@ surrogate pair, a number beyond 64 bits, nesting beyond what orjson writes.
 
 import json
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 from pydantic import ValidationError
 
 from actions.wording import LONGEST_FIELD
-from apps.workflows.errors import BadRequest, BodyTooLarge, FieldError, NotJson, UnknownEncoding
+from apps.workflows.errors import BadRequest, BodyTooLarge, FieldError, NeitherJsonNorText, NotJson, UnknownEncoding
 from apps.workflows.field_errors import field_errors
 from domain.excerpts import excerpt
 from domain.json_values import TOO_DEEP, integer, key_given_twice, odd_values
@@ -71,6 +72,40 @@ async def read_text(request: web.Request, *, also: Collection[str] = ()) -> str:
         return (await _read(request, also)).decode()
     except UnicodeDecodeError as error:
         raise BadRequest(f"The body is not UTF-8 at byte {error.start}.") from None
+
+
+async def read_payload(request: web.Request) -> Any:
+    """Return what a sender of its own mind has sent: a JSON value, the fields of a form, or text; None where it is nothing.
+
+    Raises:
+        BadRequest: the body is not what its headers declare, or cannot be kept.
+        BodyTooLarge: it is longer than the limit of the application.
+        NeitherJsonNorText: it is something else.
+        UnknownEncoding: it is compressed by something else than ENCODINGS.
+    """
+    raw = await read_bytes(request)
+    kind = request.content_type
+    if not raw:
+        return None
+    if kind == "application/json" or kind.endswith("+json"):
+        return parse(raw)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise NeitherJsonNorText(kind) from None
+    return listed(parse_qsl(text, keep_blank_values=True)) if kind == "application/x-www-form-urlencoded" else text
+
+
+def listed(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Return fields by name; those that are given several times are lists."""
+    found: dict[str, str | list[str]] = {}
+    for name, value in pairs:
+        if name not in found:
+            found[name] = value
+        else:
+            before = found[name]
+            found[name] = [*(before if isinstance(before, list) else [before]), value]
+    return found
 
 
 async def _read(request: web.Request, also: Collection[str] = ()) -> bytes:

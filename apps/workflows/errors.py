@@ -146,6 +146,31 @@ class NotTriggeredByHand(ApiError):
         self.workflow_id = workflow_id
 
 
+class UnknownWebhook(ApiError):
+    """There is no such workflow, or it has no webhook: which of these is told to nobody who cannot prove who it is."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(f"Workflow {workflow_id} is not there, or takes no webhook; its definition must have one.")
+
+
+class WebhookNotProven(ApiError):
+    """The request does not prove that it comes from the sender that the webhook is for."""
+
+
+class WebhookNotReady(ApiError):
+    """Nobody can prove anything to the webhook, because its secret is not there."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(f"The secret of the webhook of workflow {workflow_id} cannot be read; the service's log says why.")
+
+
+class NeitherJsonNorText(ApiError):
+    """The body is nothing that can be handed to a workflow."""
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__(f"Send JSON, a form or text in UTF-8; {content_type[:100] or 'what was sent'} cannot be an input.")
+
+
 class InProgress(ApiError):
     """An execution of the workflow is open; ``execution_id`` is empty where it ended in the meantime.
 
@@ -187,17 +212,17 @@ class PreconditionFailed(ApiError):
 
 
 class KeyInUse(ApiError):
-    """The first request with this Idempotency-Key is still being answered."""
+    """The first request with this key, which stands in ``header``, is still being answered."""
 
-    def __init__(self) -> None:
-        super().__init__("A request with this Idempotency-Key is being answered; send it again in a moment.")
+    def __init__(self, header: str) -> None:
+        super().__init__(f"A request with this {header} is being answered; send it again in a moment.")
 
 
 class KeyReused(ApiError):
-    """The Idempotency-Key belongs to another request."""
+    """The key, which stands in ``header``, belongs to another request."""
 
-    def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was sent with another body; use a new key for a new request.")
+    def __init__(self, header: str) -> None:
+        super().__init__(f"This {header} was sent with another body; use a new one for a new request.")
 
 
 class NoTicks(ApiError):

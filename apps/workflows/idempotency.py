@@ -38,9 +38,14 @@ _KEPT_HEADERS: Final = ("Content-Type", "Location", "ETag")
 
 
 async def once(
-    request: web.Request, carry_out: Callable[[], Awaitable[web.Response]], *, keys: Idempotency, now: datetime
+    request: web.Request,
+    carry_out: Callable[[], Awaitable[web.Response]],
+    *,
+    header: str = HEADER,
+    keys: Idempotency,
+    now: datetime,
 ) -> web.Response:
-    """Carry out the request unless it has been, and answer as the first time.
+    """Carry out the request unless it has been, and answer as the first time; ``header`` holds its key.
 
     Raises:
         BadRequest: the key is empty, too long or not printable, or the body is not what its headers declare.
@@ -49,10 +54,10 @@ async def once(
         KeyReused: the key came with another body before.
         KeyInUse: the first request with it is being carried out.
     """
-    given = request.headers[HEADER]
+    given = request.headers[header]
     if not _KEY.fullmatch(given):
         raise BadRequest(
-            "A header is not valid.", [FieldError(HEADER, "must be 1 to 255 printable ASCII characters without blanks")]
+            "A header is not valid.", [FieldError(header, "must be 1 to 255 printable ASCII characters without blanks")]
         )
     path = request.path.removeprefix("/v1")
     caller = principal_of(request).token_id or ""
@@ -61,7 +66,7 @@ async def once(
     fingerprint = hashlib.sha256(await read_bytes(request)).hexdigest() if request.body_exists else ""
     claim = await keys.claim(key, fingerprint, now)
     if claim.fingerprint != fingerprint:
-        raise KeyReused
+        raise KeyReused(header)
     if claim.answer is not None:
         return web.Response(
             status=claim.answer.status,
@@ -69,7 +74,7 @@ async def once(
             body=claim.answer.body,
         )
     if not claim.is_ours:
-        raise KeyInUse
+        raise KeyInUse(header)
     request[ASKED] = (claim.first_at, hashlib.sha256(f"key\0{key}".encode()).digest())
     try:
         response = await carry_out()

@@ -268,3 +268,15 @@ async def test_ticks_that_were_made_up_for_are_not_told_as_late(page, stack, api
     await expect(page.get_by_text("begun")).to_have_count(0)
     await page.goto(f"{stack.api_url}/#/system/audit?path=/workflows/{workflow_id}/backfill")
     await expect(page.get_by_role("listitem").get_by_text("Backfilled a workflow")).to_be_visible()
+
+
+async def test_a_webhook_is_shown_with_its_address(page, stack, api, workflow_id):
+    await api.call("PUT", "/secrets/hook", {"value": "a secret of a sender"})
+    await api.create(workflow_id, [LOG], webhook={"type": "token", "tokenSecret": "hook", "header": "X-Token"})
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await expect(page.get_by_text("also by webhook")).to_be_visible()
+    await page.get_by_role("button", name="Copy address").click()
+    await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = await page.evaluate("navigator.clipboard.readText()")
+    assert copied == f"{stack.api_url}/v1/workflows/{workflow_id}/webhook"

@@ -2,8 +2,11 @@
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import json
 
+import aiohttp
 import pytest
 
 from tests.e2e.conftest import until
@@ -185,3 +188,25 @@ async def test_a_malformed_record_is_dead_lettered_and_stops_nothing(
     assert reason in letter["reason"]
     assert base64.b64decode(letter["value"]) == value
     assert (await api.finished(await api.trigger(workflow_id)))["status"] == "ok"
+
+
+async def test_a_webhook_starts_a_workflow_with_what_was_sent(stack, api, workflow_id):
+    await api.call("PUT", "/secrets/hook", {"value": "a secret of a sender"})
+    logged = {"type": "log", "message": "{{ input.headers['x-event'] }} {{ input.body.number + 1 }} {{ trigger.cause }}"}
+    webhook = {"type": "hmac", "keySecret": "hook", "header": "X-Signature", "deliveryHeader": "X-Delivery"}
+    await api.create(workflow_id, [logged], webhook=webhook)
+    body = b'{"number": 41}'
+    signature = hmac.new(b"a secret of a sender", body, hashlib.sha256).hexdigest()
+    headers = {"X-Signature": signature, "X-Delivery": "1", "X-Event": "opened", "Content-Type": "application/json"}
+    url = f"{stack.api_url}/v1/workflows/{workflow_id}/webhook"
+    async with aiohttp.ClientSession() as sender:
+        answers = []
+        for _ in range(2):
+            async with sender.post(url, data=body, headers=headers) as response:
+                answers.append((response.status, await response.json()))
+        async with sender.post(url, data=body + b" ", headers=headers) as response:
+            assert response.status == 403
+    assert answers[0] == answers[1]
+    execution = await api.finished(answers[0][1]["executionId"])
+    assert execution["executedActions"][0]["logs"] == ["opened 42 webhook"]
+    assert len(await api.executions(workflow_id)) == 1

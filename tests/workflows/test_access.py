@@ -35,6 +35,7 @@ ROUTES = {
         "PUT /workflows/{workflow_id}": OPERATOR,
         "DELETE /workflows/{workflow_id}": OPERATOR,
         "POST /workflows/{workflow_id}/trigger": OPERATOR,
+        "POST /workflows/{workflow_id}/webhook": PUBLIC,
         "POST /workflows/{workflow_id}/dry-run": VIEWER,
         "POST /workflows/validate": VIEWER,
         "GET /workflows/{workflow_id}/versions": VIEWER,

@@ -199,4 +199,4 @@ export function plural(count, one, many = `${one}s`) {
   return `${count.toLocaleString()} ${count === 1 ? one : many}`;
 }
 
-export const CAUSES = { manual: "By hand", schedule: "On schedule", backfill: "By backfill", event: "By event" };
+export const CAUSES = { manual: "By hand", schedule: "On schedule", backfill: "By backfill", event: "By event", webhook: "By webhook" };

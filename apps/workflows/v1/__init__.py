@@ -19,12 +19,14 @@ from apps.workflows.v1 import (
     tokens,
     validation,
     versions,
+    webhooks,
     workflows,
 )
 
 PREFIX: Final = "/v1"
 VIEWS: Final = (
     *workflows.VIEWS,
+    *webhooks.VIEWS,
     *validation.VIEWS,
     *versions.VIEWS,
     *schedules.VIEWS,

@@ -36,6 +36,7 @@ from store.interfaces import Due, Executions, VersionConflict, Workflow, Workflo
 
 _LOCATION: Final = {"Location": "Where it is found."}
 ETAG: Final = {"ETag": "Its version, for If-Match."}
+TRIGGERED: Final = Answer("It is accepted and will run.", answers.Triggered, headers=_LOCATION)
 _EXAMPLE: Final = {"workflowId": "hello", "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "hello"}]}
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class WorkflowTrigger(Resource):
         "post": Operation(
             "triggerWorkflow",
             "Start an execution now",
-            {202: Answer("It is accepted and will run.", answers.Triggered, headers=_LOCATION)},
+            {202: TRIGGERED},
             scope=Scope.OPERATOR,
             description="Two executions of one workflow never run at once, unless its overlap policy allows: 409 while one "
             "is open. Where it is one of a backfill, or the policy says so, the new one is queued.",
@@ -247,14 +248,7 @@ class WorkflowTrigger(Resource):
             now=now,
             given=given,
         )
-        return self.answer(
-            {
-                "status": "workflow queued" if execution.status is Status.QUEUED else "workflow triggered",
-                "executionId": execution.execution_id,
-            },
-            status=202,
-            location=execution_address(execution.execution_id),
-        )
+        return triggered(self, execution)
 
 
 class WorkflowDryRun(Resource):
@@ -334,6 +328,18 @@ def _read_members(body: dict[str, Any], *names: str) -> dict[str, dict[str, Any]
     if found:
         raise BadRequest("The body is not valid.", found)
     return body
+
+
+def triggered(view: Resource, execution: Execution) -> web.Response:
+    """Return the answer to whoever has started an execution."""
+    return view.answer(
+        {
+            "status": "workflow queued" if execution.status is Status.QUEUED else "workflow triggered",
+            "executionId": execution.execution_id,
+        },
+        status=202,
+        location=execution_address(execution.execution_id),
+    )
 
 
 async def in_full(stored: Workflow, executions: Executions) -> dict[str, Any]:

@@ -228,6 +228,7 @@ export function workflow(root, id, parameters) {
       h("div", { class: "head", key: "head" }, h("h1", { tabindex: "-1" }, id), h("span", { role: "status" }, present(found)), actions(found)),
       h("p", { class: "summary quiet", key: "summary" }, [
         [triggerWords(found.trigger)],
+        found.webhook ? ["also by webhook ", copier(() => new URL(link`/v1/workflows/${id}/webhook`, location).href, "Copy address")] : null,
         found.nextRun ? ["next run ", time(found.nextRun, "until")] : null,
         [plural(found.actions.length, "action")],
         [retryWords(found.retrySchedule)],
