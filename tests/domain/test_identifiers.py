@@ -46,9 +46,10 @@ def test_a_record_has_one_id():
 def test_what_an_action_triggers_has_ids_in_its_order(at, numbers):
     at = at.replace(microsecond=at.microsecond // 1000 * 1000)
     smaller, larger = (triggered_execution_id("e:a", number, at) for number in sorted(numbers))
-    assert smaller < larger
+    assert execution_id(at, b"\xff" * 10) < smaller < larger, "after what triggers it, too"
     for made in (smaller, larger):
-        assert (uuid.UUID(made).version, uuid.UUID(made).variant, asked_at(made)) == (7, uuid.RFC_4122, at)
+        assert (uuid.UUID(made).version, uuid.UUID(made).variant) == (7, uuid.RFC_4122)
+        assert asked_at(made) == at + timedelta(milliseconds=1)
 
 
 def test_what_an_action_triggers_has_one_id():
