@@ -123,7 +123,7 @@ def _restart_records(execution: Execution) -> list[RestartRecord] | None:
 
 
 def _parent_record(execution: Execution) -> ParentRecord | None:
-    return execution.triggered_by and cast("ParentRecord", asdict(execution.triggered_by))
+    return None if execution.triggered_by is None else cast("ParentRecord", asdict(execution.triggered_by))
 
 
 def parent_of(record: ExecutionRequest | ExecutionEnded) -> Parent | None:
