@@ -64,6 +64,11 @@ def _of(kind: str, **more: Any) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [{"type": kind, **more}, {"type": "string"}]})
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """Leave out that it is null when it is not given: null cannot be written."""
+    del schema["default"]
+
+
 class TriggerWorkflowAction(Action):
     """Starts another workflow, once or for each element of a list, and does not wait for its end."""
 
@@ -72,10 +77,12 @@ class TriggerWorkflowAction(Action):
         description="Must be manual, or have allowManual, when it is started; its current version runs."
     )
     input: Annotated[JsonValue, AfterValidator(_object), _of("object")] = Field(
-        default=None, description="What its templates see as input."
+        default=None, json_schema_extra=_without_default, description="What its templates see as input."
     )
     for_each: Annotated[JsonValue, AfterValidator(_list), _of("array", maxItems=MOST, items={})] = Field(
-        default=None, description=f"It is started once for each element, in order, with that as input.{ITEM}."
+        default=None,
+        json_schema_extra=_without_default,
+        description=f"It is started once for each element, in order, with that as input.{ITEM}; at most {MOST:,} of them.",
     )
 
     @property

@@ -105,7 +105,7 @@ class Children:
             answer = await stubbornly(
                 lambda: admit_under(
                     target.definition.overlap,
-                    target.admission(execution_id, Cause.WORKFLOW, given, triggered_by=parent),
+                    target.admission(execution_id, Cause.WORKFLOW, given, now(), triggered_by=parent),
                     executions=self.executions,
                     tell_ended=self.tell_ended,
                     now=now(),

@@ -77,7 +77,7 @@ class ForeignRequests:
         """
         target = await startable(request.workflow_id, self.workflows, self.definitions)
         target.check(request.input or {})
-        admission = target.admission(execution_id, Cause.EVENT, request.input or {}, asked_at=asked_at)
+        admission = target.admission(execution_id, Cause.EVENT, request.input or {}, now(), asked_at=asked_at)
         # A producer that sends again what it is not sure of gives the same id. Admission would refuse it as well, but only
         # after it has held the lock for a moment, in which others would be told that the workflow is busy.
         if request.execution_id is not None and await self._is_known(execution_id, admission.workflow_id):

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from actions.registry import WorkflowDefinition
-from apps.runner.attempts import now
 from apps.runner.definitions import Definitions
 from apps.runner.patience import stubbornly
 from domain.execution import Admission, Cause, Parent, deadline_of
@@ -40,20 +39,23 @@ class Startable:
         execution_id: str,
         cause: Cause,
         given: Mapping[str, Any],
+        at: datetime,
         *,
         asked_at: datetime | None = None,
         triggered_by: Parent | None = None,
     ) -> Admission:
-        """Return the admission of an execution that is handed to the runners now, with an input that was checked."""
-        admitted_at = now()
+        """Return the admission ``at`` an instant of an execution with an input that was checked.
+
+        It was asked for at that instant, too, or before.
+        """
         return Admission(
             execution_id=execution_id,
             workflow_id=self.workflow.workflow_id,
             version=self.workflow.version,
             cause=cause,
-            created_at=asked_at or admitted_at,
-            requested_at=admitted_at,
-            deadline=deadline_of(admitted_at, self.definition.timeout),
+            created_at=asked_at or at,
+            requested_at=at,
+            deadline=deadline_of(at, self.definition.timeout),
             retries_left=self.definition.retries,
             total_actions=len(self.definition.actions),
             shard=partition_of(self.workflow.workflow_id),
