@@ -5,6 +5,9 @@ import signal
 
 import pytest
 
+from apps.cli.progress import Bars
+from apps.projection import session
+from apps.settings import ServiceSettings
 from tests.e2e.conftest import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -32,7 +35,7 @@ async def all_ended(api, workflow_id, count):
     return await until(ended, f"{count} executions of {workflow_id} have ended")
 
 
-async def test_for_each_item_of_a_list_a_workflow_runs_once(api, target, workflow_id):
+async def test_for_each_item_of_a_list_a_workflow_runs_once(stack, api, target, workflow_id):
     child = f"{workflow_id}-child"
     # What triggers another may be there first.
     await api.create(workflow_id, [{**PER_ITEM, "workflowId": child, "input": {"of": "{{ execution.id }}"}}])
@@ -54,6 +57,10 @@ async def test_for_each_item_of_a_list_a_workflow_runs_once(api, target, workflo
     assert all(each["triggeredBy"] == told for each in found)
     last = await api.execution(ids[-1])
     assert (last["input"], last["triggeredBy"]) == ({"of": parent, "item": MANY - 1}, told)
+
+    settings = ServiceSettings(kafka_bootstrap=stack.kafka_bootstrap, mongodb_url=stack.mongodb_url)
+    report = await session.verify(session.Target(settings, child), Bars(), keep=10)
+    assert (report.clean, report.differing, report.uncovered) == (MANY, 0, 0), report.findings
 
 
 async def test_one_is_triggered_and_not_waited_for(api, target, workflow_id):
