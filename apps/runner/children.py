@@ -56,7 +56,8 @@ class Children:
         self, context: Context, workflow_id: str, inputs: Sequence[Mapping[str, Any]], within: float
     ) -> list[Child]:
         """Start the workflow once for each input; see :class:`actions.running.Trigger`."""
-        until = asyncio.get_running_loop().time() + within
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within
         ids = [triggered_execution_id(context.idempotency_key, number, context.created_at) for number in range(len(inputs))]
         states = await stubbornly(lambda: self.executions.states(ids)) if ids else {}
         children = {execution_id: Child(execution_id, status) for execution_id, (_, status) in states.items()}
@@ -64,6 +65,9 @@ class Children:
         if left:
             target = await self._target(context, workflow_id, {number: inputs[number] for number in left})
             for number in left:
+                if number != left[0] and loop.time() >= until:
+                    message = "a longer timeout lets it start more at once"
+                    raise NotTriggered("timeout", message, done=len(children))
                 try:
                     children[ids[number]] = await self._start(context, target, ids[number], inputs[number], until)
                 except _Refused as error:

@@ -155,6 +155,15 @@ async def test_a_queue_takes_what_it_has_room_for(world):
     assert [each.execution_id for each in world.handed_out] == [children[0].execution_id]
 
 
+async def test_each_attempt_starts_what_it_has_time_for(world):
+    await world.define("child", overlap={"policy": "allow", "max": 5})
+    for done in (1, 2):
+        with pytest.raises(NotTriggered) as raised:
+            await world.trigger({}, {}, {}, within=0)
+        assert (raised.value.error_class, raised.value.done, len(world.of_child)) == ("timeout", done, done)
+    assert len(await world.trigger({}, {}, {}, within=0)) == 3
+
+
 @pytest.mark.parametrize(
     ("overlap", "limit"),
     [
@@ -165,12 +174,16 @@ async def test_a_queue_takes_what_it_has_room_for(world):
 )
 async def test_what_finds_no_place_in_time_is_told_who_has_it(world, overlap, limit):
     await world.define("child", overlap=overlap)
+    places = 2 if limit else 1
+    for _ in range(places):
+        with pytest.raises(NotTriggered, match="a longer timeout"):
+            await world.trigger({}, {}, {}, within=0)
     with pytest.raises(NotTriggered) as raised:
         await world.trigger({}, {}, {}, within=0)
     error = raised.value
     first = world.handed_out[0].execution_id
     assert str(error) == f"workflow child is busy: execution {first} is open{limit}"
-    assert (error.error_class, error.done, len(world.of_child)) == ("busy", 2 if limit else 1, 2 if limit else 1)
+    assert (error.error_class, error.done, len(world.of_child)) == ("busy", places, places)
 
 
 async def test_one_that_would_cancel_itself_is_told_and_lives_on(world):
