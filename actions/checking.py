@@ -16,12 +16,13 @@ from actions.registry import WorkflowDefinition
 from actions.running import ERROR_CLASSES
 from actions.set import SetAction
 from actions.steps import Step, named_secrets
+from actions.trigger_workflow import TriggerWorkflowAction
 from domain.action import Action
 from domain.cron import overlong_step
 from domain.durations import BadDuration, parse_duration
 from domain.inputs import BadInput, check_input
 from domain.retry import Retry
-from domain.trigger import CronTrigger, ManualTrigger, Misfire, Trigger
+from domain.trigger import CronTrigger, ManualTrigger, Misfire, Trigger, allows_manual
 from templates.fields import shown
 from templates.template import ROOTS, Reference
 
@@ -99,6 +100,16 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
         place = f"{name}[{position}]"
         if isinstance(action, DelayAction) and _outlasts_its_timeout(action):
             found.append((f"{place}.timeout", f"does not end a delay, and is shorter than {action.duration}; leave it out"))
+        if isinstance(action, TriggerWorkflowAction):
+            found += [
+                (
+                    f"{place}.{shown(path)}",
+                    f"secret {name} would stand in the history of what is triggered, for all to read;"
+                    " use it in the step of that workflow that needs it",
+                )
+                for path, name in definition.prepared[index].secrets_written()
+            ]
+            found += [(f"{place}.workflowId", wrong) for wrong in _wrong_with_itself(definition, action)]
         if isinstance(action, SetAction):
             found += [
                 (f"{place}.{shown(path)}", f"later steps would see *** for secret {name}; use it in the step that needs it")
@@ -142,6 +153,18 @@ def _outlasts_its_timeout(action: DelayAction) -> bool:
         return parse_duration(action.timeout) < parse_duration(action.duration)
     except BadDuration:  # a template
         return False
+
+
+def _wrong_with_itself(definition: WorkflowDefinition, action: TriggerWorkflowAction) -> Iterator[str]:
+    """Yield why a workflow can never trigger itself, where it is to."""
+    if action.workflow_id != definition.workflow_id:
+        return
+    if not allows_manual(definition.trigger):
+        yield 'is this workflow, which runs on schedule alone; set "allowManual": true in its trigger'
+    if definition.overlap.policy == "cancel-running":
+        yield "is this workflow, which would cancel itself (overlap policy cancel-running); choose queue or allow"
+    elif definition.overlap.policy != "queue" and definition.overlap.bound == 1:
+        yield "is this workflow, which would wait for its own end; choose queue, or allow with a max above 1"
 
 
 def uses_secrets(definition: WorkflowDefinition) -> bool:

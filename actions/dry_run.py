@@ -14,6 +14,7 @@ from actions.fail import FailAction
 from actions.registry import WorkflowDefinition
 from actions.set import SetAction
 from actions.steps import Step
+from actions.trigger_workflow import TriggerWorkflowAction
 from domain.action import Action
 from domain.execution import FAILURES
 from domain.inputs import BadInput, check_input
@@ -22,6 +23,7 @@ from templates.fields import shown
 from templates.template import Template
 from vault.redaction import HIDDEN
 
+SHOWN: Final = 3  # inputs of what a step would trigger
 _STATUSES: Final = ("ok", "failed", "skipped", "unknown")
 
 
@@ -76,6 +78,14 @@ def dry_run(
     return {"workflowId": definition.workflow_id, "valid": not flaws, "errors": flaws, "steps": steps}
 
 
+def _triggered(rendered: TriggerWorkflowAction) -> dict[str, Any]:
+    try:
+        inputs = rendered.inputs()
+    except ValueError as error:
+        raise RenderError(str(error)) from None
+    return {"workflowId": rendered.workflow_id, "count": len(inputs), "inputs": inputs[:SHOWN]}
+
+
 class _Course:
     """The course that the execution takes, as far as it is known."""
 
@@ -122,6 +132,8 @@ class _Course:
         }
         if open_places:
             made["unknown"] = open_places
+        if isinstance(rendered, TriggerWorkflowAction) and not open_places:
+            made["triggers"] = _triggered(rendered)
         answer = self._answer(action_id, rendered, certain=not open_places and made.get("if", True) is True)
         if answer is not None:
             self.data["actions"][action_id] = answer

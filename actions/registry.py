@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
-from actions import delay, fail, http_request, log, plugins, publish
+from actions import delay, fail, http_request, log, plugins, publish, trigger_workflow
 from actions import set as set_values
 from actions.delay import DelayAction
 from actions.fail import FailAction
@@ -18,6 +18,7 @@ from actions.publish import PublishAction
 from actions.running import Context, Outcome
 from actions.set import SetAction
 from actions.steps import Step
+from actions.trigger_workflow import TriggerWorkflowAction
 from domain.action import Action
 from domain.definition import Definition
 from domain.flow import following
@@ -30,6 +31,7 @@ KINDS: dict[type[Action], Run] = {
     SetAction: set_values.run,
     DelayAction: delay.run,
     FailAction: fail.run,
+    TriggerWorkflowAction: trigger_workflow.run,
 }
 KINDS |= plugins.load(PluginSettings().action_plugins, KINDS)
 

@@ -1,11 +1,13 @@
 """What a running action is given and what it answers."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from actions.http.connections import Connections
+from domain.execution import Status
+from domain.instants import EPOCH
 from domain.retry import Failure
 from vault.values import NoSecrets, SecretValues
 
@@ -17,9 +19,43 @@ ERROR_CLASSES: Final = (
     "timeout", "timeout-connect", "timeout-first-byte", "timeout-idle", "timeout-total",
     "status", "disconnected", "bad-response", "too-many-redirects", "insecure-redirect", "bad-redirect", "body-decode",
     "assertion", "connection", "refused", "internal", "template", "secret", "bad-input", "fail", "too-large", "crashed",
-    "unknown-outcome",
+    "unknown-outcome", "busy", "not-startable",
 )  # fmt: skip
 """How what is built in fails; private kinds may have classes of their own."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """An execution that an action has triggered, now or in an earlier attempt."""
+
+    execution_id: str
+    status: Status
+
+
+class NotTriggered(Exception):
+    """Not everything that an action was to trigger was started.
+
+    ``number`` (from 0) tells which one is in the way, None where it is all of them; ``done`` how many were started.
+    """
+
+    def __init__(self, error_class: str, message: str, *, number: int | None = None, done: int = 0) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+        self.number = number
+        self.done = done
+
+
+class Trigger(Protocol):
+    """Starts a workflow on behalf of an action, once for each input."""
+
+    async def __call__(
+        self, context: "Context", workflow_id: str, inputs: Sequence[Mapping[str, Any]], within: float
+    ) -> list[Child]:
+        """Return what was started, in order; where the workflow is busy, it is waited for, up to so many seconds.
+
+        Raises:
+            NotTriggered: not all of it was.
+        """
 
 
 @dataclass(frozen=True)
@@ -29,6 +65,7 @@ class Resources:
     http: Connections
     secrets: SecretValues = field(default_factory=NoSecrets)
     send: Send | None = None
+    trigger: Trigger | None = None
     publish_own_topics: bool = False  # whether messages may go to the topics of this system
 
 
@@ -42,6 +79,7 @@ class Context:
     attempt: int  # from 1
     epoch: int
     resources: Resources
+    created_at: datetime = EPOCH  # of the execution: when it was asked for
 
     async def secret(self, name: str) -> str:
         """Return the value of a secret.

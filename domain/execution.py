@@ -74,6 +74,7 @@ class Cause(str, Enum):
     BACKFILL = "backfill"  # a tick of the past, made up for because somebody asked
     EVENT = "event"  # a record published straight to Kafka
     WEBHOOK = "webhook"  # POST /workflows/{id}/webhook, by a sender without a token
+    WORKFLOW = "workflow"  # an action of another execution
 
 
 def outcome_key(attempt: int, index: int) -> str:
@@ -119,6 +120,15 @@ class Failures:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The action that has triggered an execution, and where it stands."""
+
+    execution_id: str
+    workflow_id: str
+    action_id: str
+
+
+@dataclass(frozen=True)
 class Admission:
     """An execution comes to exist. Times are UTC."""
 
@@ -139,6 +149,7 @@ class Admission:
     input: Mapping[str, Any] | None = None  # what it was given when it was asked for
     origin_id: str | None = None  # the finished execution that this one repeats, or takes up where it failed
     carried: Mapping[str, ActionOutcome] = field(default_factory=dict)  # see carry_over
+    triggered_by: Parent | None = None  # where an action has asked for it
     is_unique: bool = False  # its id is random: nobody can have asked for it before
 
 
@@ -262,6 +273,7 @@ class Execution:
     intents: tuple[str, ...] = ()  # keys of outcomes that a runner was about to bring about; see Executions.intend
     input: Mapping[str, Any] | None = None
     origin_id: str | None = None
+    triggered_by: Parent | None = None
     restarts: tuple[Restarted, ...] = ()  # the last ones, without retries and delays
     cut_off_since: datetime | None = None  # ended at its next step: when it had come to it, or last went on
     results: Mapping[str, ActionOutcome] = field(default_factory=dict)
@@ -335,6 +347,7 @@ def admit(admission: Admission) -> Execution:
         deadline=admission.deadline if locked else None,
         input=admission.input,
         origin_id=admission.origin_id,
+        triggered_by=admission.triggered_by,
         results=admission.carried,
     )
 

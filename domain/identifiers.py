@@ -3,8 +3,9 @@
 Every execution id has the shape of a UUID version 7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, then 74 bits.
 Ids therefore sort by the instant an execution was asked for, and listing needs no index but the primary one. For a
 manual trigger the 74 bits are random. For a tick they come from the workflow and the due instant, for a request without
-an id published straight to Kafka from its topic, partition and offset: whoever meets the same tick or record again,
-derives the same id, and the second insert is refused by the database.
+an id published straight to Kafka from its topic, partition and offset, for what an action triggers from the execution, the
+action and a number: whoever meets the same tick, record or action again, derives the same id, and the second insert is
+refused by the database.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ import uuid
 from datetime import datetime
 from typing import Final
 
-from domain.instants import from_millis, to_millis
+from domain.instants import MILLISECOND, from_millis, to_millis
 
 WORKFLOW_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 ACTION_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
@@ -52,6 +53,16 @@ def tick_execution_id(workflow_id: str, due: datetime) -> str:
 def record_execution_id(topic: str, partition: int, offset: int, at: datetime) -> str:
     """Return the one id that an execution asked for by this Kafka record can have; ``at`` is the record's timestamp."""
     return execution_id(at, hashlib.sha256(f"record\0{topic}\0{partition}\0{offset}".encode()).digest())
+
+
+def triggered_execution_id(key: str, number: int, at: datetime) -> str:
+    """Return the one id that the execution can have which an action triggers as its ``number``-th (from 0, below 4,096).
+
+    ``key`` names the action of the execution that triggers it, ``at`` is when that one was asked for. In lists, which go by
+    the ids, what one action has triggered stands in order, and after the execution of that action.
+    """
+    digest = hashlib.sha256(f"triggered\0{key}\0{number}".encode()).digest()
+    return execution_id(at + MILLISECOND, number.to_bytes(2, "big") + digest[:8])
 
 
 def earliest_execution_id(at: datetime) -> str:

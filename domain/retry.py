@@ -41,6 +41,7 @@ RETRYABLE_ERRORS: Final = (
     "throttled",
     "timeout",
     "internal",
+    "busy",
 )
 ERROR_CLASS_PATTERN: Final = r"^([a-z][a-z0-9-]{0,63}|\*)$"
 ANY_ERROR: Final = "*"

@@ -1,5 +1,6 @@
 """What the records mean to the core: conversions between wire records and the transitions of an execution."""
 
+from dataclasses import asdict
 from typing import cast
 
 from domain.execution import (
@@ -10,13 +11,14 @@ from domain.execution import (
     Cause,
     Ended,
     Execution,
+    Parent,
     Restart,
     Restarted,
     Status,
     admit,
 )
 from domain.instants import instant
-from events.records import ActionResult, ExecutionEnded, ExecutionRequest, RestartRecord
+from events.records import ActionResult, ExecutionEnded, ExecutionRequest, ParentRecord, RestartRecord
 from events.topics import partition_of
 
 
@@ -85,6 +87,7 @@ def ended_record(execution: Execution) -> ExecutionEnded:
         started_at=execution.started_at,
         origin_id=execution.origin_id,
         carried=_carried(execution),
+        triggered_by=_parent_record(execution),
     )
 
 
@@ -111,11 +114,21 @@ def request_record(execution: Execution) -> ExecutionRequest:
         input=None if execution.input is None else dict(execution.input),
         origin_id=execution.origin_id,
         carried=_carried(execution),
+        triggered_by=_parent_record(execution),
     )
 
 
 def _restart_records(execution: Execution) -> list[RestartRecord] | None:
     return [cast("RestartRecord", restart.known()) for restart in execution.restarts] or None
+
+
+def _parent_record(execution: Execution) -> ParentRecord | None:
+    return None if execution.triggered_by is None else cast("ParentRecord", asdict(execution.triggered_by))
+
+
+def parent_of(record: ExecutionRequest | ExecutionEnded) -> Parent | None:
+    """Return the action that has triggered the execution, as a record tells it."""
+    return None if record.triggered_by is None else Parent(**record.triggered_by)
 
 
 def restarts_of(record: ExecutionRequest | ExecutionEnded) -> tuple[Restarted, ...]:
@@ -157,6 +170,7 @@ def requested_execution(request: ExecutionRequest) -> Execution:
             input=request.input,
             lock_key=request.workflow_id,
             origin_id=request.origin_id,
+            triggered_by=parent_of(request),
             deadline=request.deadline and instant(request.deadline),
         )
     )

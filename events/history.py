@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from domain.execution import ActionOutcome, Admission, Cause, Execution, Status, admit, apply, carry_over
 from domain.instants import instant
-from events.folding import ended_transition, requested_execution, restarts_of, result_transition
+from events.folding import ended_transition, parent_of, requested_execution, restarts_of, result_transition
 from events.records import ActionResult, Event, ExecutionEnded, ExecutionRequest
 from events.topics import partition_of
 
@@ -224,5 +224,6 @@ def _admission(
         lock_key=lock_key,
         reason=reason,
         origin_id=end.origin_id,
+        triggered_by=parent_of(end),
         carried=carried,
     )

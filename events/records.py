@@ -50,6 +50,14 @@ class RestartRecord(TypedDict):
     since: NotRequired[AwareDatetime]  # when it had come to the step, or last went on with it, where it was interrupted
 
 
+class ParentRecord(TypedDict):
+    """The action that has triggered an execution, and where it stands."""
+
+    execution_id: str
+    workflow_id: str
+    action_id: str
+
+
 class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     """Asks the runners for one execution of a workflow; key: workflow_id.
 
@@ -61,7 +69,7 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     execution_id: Optional[str] = None
     epoch: int = 0  # 0: not admitted yet
     version: int = 0  # of the definition; 0: the current one
-    cause: str = "event"  # manual, schedule, backfill, event or webhook
+    cause: str = "event"  # manual, schedule, backfill, event, webhook or workflow
     attempt: int = 1
     retries_left: int = 0
     total_actions: int = 0
@@ -71,6 +79,7 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     due_at: Optional[datetime] = None
     origin_id: Optional[str] = None  # the finished execution that this one repeats or takes up
     carried: Optional[int] = None  # how many results were taken over from it: those actions are not run
+    triggered_by: Optional[ParentRecord] = None  # where an action has asked for it
     # Where the execution stood when it was handed out anew; None: as in the beginning.
     lost_attempts: Optional[int] = None
     restarts: Optional[list[RestartRecord]] = None  # the last ones, this one included
@@ -136,6 +145,7 @@ class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):
     started_at: Optional[datetime] = None
     origin_id: Optional[str] = None  # as in the request
     carried: Optional[int] = None
+    triggered_by: Optional[ParentRecord] = None
     event: Literal["execution-ended"] = "execution-ended"
 
 

@@ -6,10 +6,11 @@ its keys may hold dots and dollars.
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from domain.execution import TERMINAL, ActionOutcome, Cause, Execution, Restart, Restarted, Status
+from domain.execution import TERMINAL, ActionOutcome, Cause, Execution, Parent, Restart, Restarted, Status
 from domain.instants import to_millis
 
 Document = dict[str, Any]
@@ -34,6 +35,8 @@ def to_document(execution: Execution) -> Document:
         document["intents"] = list(execution.intents)
     if execution.restarts:
         document["restarts"] = [restart.known() for restart in execution.restarts]
+    if execution.triggered_by is not None:
+        document["triggered_by"] = asdict(execution.triggered_by)
     if execution.input is not None:
         document["input"] = _json(execution.input)
     document["results"] = {key: _outcome_document(outcome) for key, outcome in execution.results.items()}
@@ -80,6 +83,7 @@ def from_document(document: Mapping[str, Any]) -> Execution:
         intents=tuple(document.get("intents", ())),
         restarts=tuple(Restarted(**{**each, "why": Restart(each["why"])}) for each in document.get("restarts", ())),
         results={key: _outcome(entry) for key, entry in document.get("results", {}).items()},
+        triggered_by=Parent(**document["triggered_by"]) if "triggered_by" in document else None,
         input=json.loads(document["input"]) if "input" in document else None,
         **{name: document[name] for name in _FIELDS if name in document},
     )

@@ -1,6 +1,7 @@
 """``wf dry-run``: what a definition in a file would do, without a service and without sending anything."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,6 +78,8 @@ def dry_run(
             output.line(f"{step['actionId']}{where}: {step['result']}")
             if "rendered" in step:
                 output.indented(json.dumps(step["rendered"], indent=2, ensure_ascii=False), 2)
+            if "triggers" in step:
+                output.indented(_in_words(step["triggers"]), 2)
             if step.get("unknown"):
                 output.indented(f"not known before it runs: {', '.join(step['unknown'])}", 2)
     if not found["valid"]:
@@ -84,3 +87,9 @@ def dry_run(
             "it would not run",
             details=[f"{error['field']}: {error['message']}" for error in found["errors"]] if form is Format.TABLE else (),
         )
+
+
+def _in_words(triggers: Mapping[str, Any]) -> str:
+    count, inputs = triggers["count"], triggers["inputs"]
+    first = f"; the first input: {json.dumps(inputs[0], ensure_ascii=False)}" if inputs else ""
+    return f"would start {triggers['workflowId']} {'once' if count == 1 else f'{count} times'}{first}"

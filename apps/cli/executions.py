@@ -108,6 +108,10 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         pairs.append(("Reason", str(found["reason"])))
     if found.get("originId"):
         pairs.append(("Repeats", str(found["originId"])))
+    parent = output.members(found, "triggeredBy")
+    if parent:
+        where = f"action {parent.get('actionId', '-')} of {parent.get('workflowId', '-')}"
+        pairs.append(("Triggered by", f"{where}, execution {parent.get('executionId', '-')}"))
     if found.get("lastFailedAction"):
         pairs.append(("Last failed", str(found["lastFailedAction"])))
     pairs += [

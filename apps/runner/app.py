@@ -14,10 +14,11 @@ from mode import Service
 from prometheus_client import CollectorRegistry
 
 from actions.http.connections import Connections
-from actions.running import Resources, Send
+from actions.running import Resources, Send, Trigger
 from apps import health
 from apps.runner import agents, commands, views
 from apps.runner.attempts import now
+from apps.runner.children import Children
 from apps.runner.definitions import Definitions
 from apps.runner.foreign import ForeignRequests
 from apps.runner.heartbeat import Heartbeats
@@ -57,13 +58,16 @@ class Topics:
 class Http(Service):
     """The pooled HTTP connections that all actions share."""
 
-    def __init__(self, settings: RunnerSettings, *, secrets: SecretValues, send: Send, **kwargs: Any) -> None:
+    def __init__(
+        self, settings: RunnerSettings, *, secrets: SecretValues, send: Send, trigger: Trigger, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.connections = Connections(settings.http())
         self._resources = Resources(
             http=self.connections,
             secrets=secrets,
             send=send,
+            trigger=trigger,
             publish_own_topics=settings.publish_own_topics,
         )
 
@@ -109,7 +113,15 @@ class RunnerApp(ServiceApp):
             dead_letter=DEAD_LETTER.bind(self),
         )
         self.secrets = secret_values(settings, self.store.secrets.all)
-        self.http = Http(settings, secrets=self.secrets, send=self._send, beacon=self.beacon)
+        self.definitions = Definitions(self.store.workflows)
+        self.children = Children(
+            executions=self.store.executions,
+            workflows=self.store.workflows,
+            definitions=self.definitions,
+            hand_out=self._hand_out,
+            tell_ended=self._tell_ended,
+        )
+        self.http = Http(settings, secrets=self.secrets, send=self._send, trigger=self.children.trigger, beacon=self.beacon)
         self.positions = Positions(session_timeout=settings.kafka_session_timeout)
         self.pulse = Pulse(self.positions, beacon=self.beacon)
         self.runs = Runs(
@@ -146,7 +158,6 @@ class RunnerApp(ServiceApp):
             interval=settings.runner_heartbeat_interval,
             beacon=self.beacon,
         )
-        self.definitions = Definitions(self.store.workflows)
         self.intake = Intake(
             runner=self.runner_id,
             executions=self.store.executions,

@@ -34,6 +34,7 @@ from domain.action import Action
 from domain.durations import parse_duration
 from domain.execution import ActionOutcome, Failures, Status, outcome_key
 from domain.flow import failure, following, status_after
+from domain.instants import EPOCH
 from domain.retry import NoRetry, RetryDecision, decide_retry
 from events.folding import result_transition
 from events.records import ActionResult
@@ -179,6 +180,7 @@ async def _run_one(
         attempt=run.attempt,
         epoch=run.epoch,
         resources=resources,
+        created_at=run.created_at or EPOCH,
     )
     limit: Timeout | None = None
     try:

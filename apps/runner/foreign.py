@@ -16,22 +16,15 @@ from apps.admission import admit_under
 from apps.runner.attempts import now
 from apps.runner.definitions import Definitions
 from apps.runner.patience import stubbornly
-from domain.execution import Admission, Cause, Execution, Status, admit, deadline_of
+from apps.runner.startable import NotStartable, Startable, startable
+from domain.execution import Admission, Cause, Execution, Status, admit
 from domain.identifiers import is_execution_id, record_execution_id
-from domain.inputs import check_input
 from domain.instants import from_millis
-from domain.overlap import Overlap
-from domain.trigger import allows_manual
 from events.records import ExecutionRequest
-from events.topics import partition_of
 from events.wire import passed_over
 from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, Workflows
 
 log = structlog.get_logger(__name__)
-
-
-class NotStartable(Exception):
-    """Nothing can be started by such a request."""
 
 
 def stamp(message: Message) -> datetime:
@@ -82,35 +75,15 @@ class ForeignRequests:
         Raises:
             NotStartable, UnreadableVersion, BadInput: nothing can be started by it.
         """
-        workflow = await stubbornly(lambda: self.workflows.get(request.workflow_id))
-        if workflow is None or workflow.archived_at is not None:
-            raise NotStartable(f"workflow {request.workflow_id} does not exist; create it first, then publish again")
-        definition = await self.definitions.of(workflow)
-        if not allows_manual(definition.trigger):
-            raise NotStartable(
-                f'workflow {workflow.workflow_id} runs on schedule; set "allowManual": true in its trigger to start it'
-                " by event"
-            )
-        check_input(request.input or {}, definition.input_schema)
-        admission = Admission(
-            execution_id=execution_id,
-            workflow_id=workflow.workflow_id,
-            version=workflow.version,
-            cause=Cause.EVENT,
-            created_at=asked_at,
-            requested_at=(admitted_at := now()),
-            deadline=deadline_of(admitted_at, definition.timeout),
-            retries_left=definition.retries,
-            total_actions=len(definition.actions),
-            shard=partition_of(workflow.workflow_id),
-            input=request.input or None,
-        )
+        target = await startable(request.workflow_id, self.workflows, self.definitions)
+        target.check(request.input or {})
+        admission = target.admission(execution_id, Cause.EVENT, request.input or {}, now(), asked_at=asked_at)
         # A producer that sends again what it is not sure of gives the same id. Admission would refuse it as well, but only
         # after it has held the lock for a moment, in which others would be told that the workflow is busy.
-        if request.execution_id is not None and await self._is_known(execution_id, workflow.workflow_id):
+        if request.execution_id is not None and await self._is_known(execution_id, admission.workflow_id):
             await self._tell_again(admission)
         else:
-            await self._admit(admission, definition.overlap)
+            await self._admit(admission, target)
 
     async def _is_known(self, execution_id: str, workflow_id: str) -> bool:
         found = await stubbornly(lambda: self.executions.get(execution_id))
@@ -121,21 +94,20 @@ class ForeignRequests:
             )
         return found is not None
 
-    async def _admit(self, admission: Admission, overlap: Overlap) -> None:
+    async def _admit(self, admission: Admission, target: Startable) -> None:
+        overlap = target.definition.overlap
         answer = await stubbornly(
             lambda: admit_under(overlap, admission, executions=self.executions, tell_ended=self.tell_ended, now=now())
         )
         if isinstance(answer, AlreadyAdmitted):
             await self._tell_again(admission)
         elif isinstance(answer, Locked):
-            await self._skip(admission, answer.execution_id, overlap)
+            await self._skip(admission, answer.execution_id, target)
         elif answer.publish is not None:
             await self.hand_out(answer.publish)
 
-    async def _skip(self, admission: Admission, holder: str, overlap: Overlap) -> None:
-        doing = {"allow": "run at once", "queue": "wait"}.get(overlap.policy)
-        limit = f", and at most {overlap.bound} may {doing}" if doing else ""
-        skipped = replace(admission, reason=f"skipped: execution {holder} was still open{limit}")
+    async def _skip(self, admission: Admission, holder: str, target: Startable) -> None:
+        skipped = replace(admission, reason=f"skipped: execution {holder} was still open{target.limit}")
         answer = await stubbornly(lambda: self.executions.admit(skipped))
         if isinstance(answer, Admitted):
             await self.tell_ended(admit(skipped))

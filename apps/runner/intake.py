@@ -27,13 +27,14 @@ from actions.running import Resources
 from apps.runner.acknowledgement import OrderedAcks, Ticket, see_to
 from apps.runner.attempts import Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion, UnreadableVersion
-from apps.runner.foreign import ForeignRequests, NotStartable, execution_id_of, stamp
+from apps.runner.foreign import ForeignRequests, execution_id_of, stamp
 from apps.runner.isolation import Isolation
 from apps.runner.metrics import Metrics
 from apps.runner.patience import RETRY_DELAY, stubbornly
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed
 from apps.runner.runs import Runs
+from apps.runner.startable import NotStartable
 from apps.runner.tables import Busy, Tables
 from domain.execution import Ended, Execution, Status
 from domain.identifiers import is_workflow_id

@@ -21,9 +21,16 @@ from apps import kafka_security
 from apps.database import store_of
 from apps.logs import logging_config
 from apps.runner.attempts import bounded, failed_by
+from apps.runner.children import Children
+from apps.runner.definitions import Definitions
 from apps.runner.isolation import framed, receive
 from apps.runner.settings import RunnerSettings
 from apps.secret_values import secret_values
+from domain.execution import Execution
+from events.folding import ended_record, request_record
+from events.records import Event
+from events.topics import ACTION_RESULT, EXECUTION, partition_of
+from events.wire import encode
 
 
 class Own:
@@ -37,26 +44,45 @@ class Own:
             http=Connections(settings.http()),
             secrets=secret_values(settings, self._store.secrets.all),
             send=self._send,
+            trigger=Children(
+                executions=self._store.executions,
+                workflows=self._store.workflows,
+                definitions=Definitions(self._store.workflows),
+                hand_out=self._hand_out,
+                tell_ended=self._tell_ended,
+            ).trigger,
             publish_own_topics=settings.publish_own_topics,
         )
 
     async def _send(
         self, topic: str, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]
     ) -> tuple[int, int]:
+        metadata = await (await self._opened()).send_and_wait(topic, value, key=key, headers=list(headers))
+        return metadata.partition, metadata.offset
+
+    async def _hand_out(self, execution: Execution) -> None:
+        await self._publish(EXECUTION.name, execution.workflow_id, request_record(execution))
+
+    async def _tell_ended(self, execution: Execution) -> None:
+        await self._publish(ACTION_RESULT.name, execution.workflow_id, ended_record(execution))
+
+    async def _publish(self, topic: str, workflow_id: str, event: Event) -> None:
+        producer = await self._opened()
+        await producer.send_and_wait(topic, encode(event), key=workflow_id.encode(), partition=partition_of(workflow_id))
+
+    async def _opened(self) -> AIOKafkaProducer:
         if self._producer is None:
             self._producer = kafka_security.broker(self._settings).producer()
             await self._producer.start()
-        metadata = await self._producer.send_and_wait(topic, value, key=key, headers=list(headers))
-        return metadata.partition, metadata.offset
+        return self._producer
 
 
-async def _run(action: Any, facts: tuple[str, str, str, int, int], resources: Resources) -> Outcome:
-    execution_id, workflow_id, action_id, attempt, epoch = facts
-    context = Context(execution_id, workflow_id, action_id, attempt, epoch, resources)
+async def _run(action: Any, facts: Context, resources: Resources) -> Outcome:
+    context = replace(facts, resources=resources)
     try:
         outcome = bounded(await run_action(action, context))
     except Exception as error:  # as in the runner, whatever it is
-        outcome = failed_by(error, execution_id, action_id)
+        outcome = failed_by(error, context.execution_id, context.action_id)
     # Here alone are those secrets known for certain that it has asked for itself.
     redactor = resources.secrets.redactor
     if isinstance(outcome, Failed):

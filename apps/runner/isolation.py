@@ -19,6 +19,7 @@ import struct
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from actions.running import Context, Failed, Outcome
@@ -91,7 +92,7 @@ class _Child:
 
     async def run(self, action: Action, context: Context) -> Outcome:
         """Run an action there."""
-        facts = (context.execution_id, context.workflow_id, context.action_id, context.attempt, context.epoch)
+        facts = replace(context, resources=None)  # type: ignore[arg-type]
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(framed((action, facts, context.resources.secrets.redactor.values)))

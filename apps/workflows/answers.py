@@ -56,6 +56,14 @@ _KINDS = get_args(get_args(Trigger)[0])
 ShownTrigger: Any = Annotated[Union[tuple(_shown(kind) for kind in _KINDS)], Field(discriminator="type")]
 
 
+class ParentShown(Shown):
+    """The action that has triggered an execution, and where it stands."""
+
+    execution_id: ExecutionId = Field(description="It may have been removed since, its retention being over.")
+    workflow_id: WorkflowId
+    action_id: str
+
+
 class ExecutionSummary(Shown):
     """An execution as lists show it."""
 
@@ -63,7 +71,7 @@ class ExecutionSummary(Shown):
     workflow_id: WorkflowId
     version: int = Field(description="Of the definition that it runs.")
     status: ShownStatus
-    cause: Literal["manual", "schedule", "backfill", "event", "webhook"]
+    cause: Literal["manual", "schedule", "backfill", "event", "webhook", "workflow"]
     created_at: datetime
     due_at: datetime | None = Field(description="When its tick was due, or that of the execution that it repeats.")
     started_at: datetime | None
@@ -79,6 +87,9 @@ class ExecutionSummary(Shown):
     reason: str | None = Field(description="Why it ended, or was skipped.")
     total_actions: int
     origin_id: ExecutionId | None = Field(description="The execution that this one repeats.")
+    triggered_by: ParentShown | None = Field(
+        description="The action that has triggered it; only where the cause is workflow."
+    )
 
 
 class ActionError(Shown):
@@ -511,6 +522,14 @@ class Rotated(Shown):
     failed: list[SecretProblem]
 
 
+class DryTrigger(Shown):
+    """What a step would start."""
+
+    workflow_id: WorkflowId
+    count: int = Field(description="How many executions of it.")
+    inputs: list[dict[str, JsonValue]] = Field(description="Of the first of them.")
+
+
 class DryStep(Shown):
     """What one step would do."""
 
@@ -526,6 +545,9 @@ class DryStep(Shown):
     )
     unknown: Annotated[tuple[str, ...], Field()] | None = Field(
         default=None, description="Fields whose templates read what is not known before it runs; they stand as written."
+    )
+    triggers: DryTrigger | None = Field(
+        default=None, description="What a trigger-workflow would start; absent where that is not known before it runs."
     )
     output: dict[str, JsonValue] | None = Field(default=None, description="What it is taken to have answered.")
     error: str | None = Field(default=None, description="Why it cannot be rendered.")

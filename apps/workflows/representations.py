@@ -11,7 +11,7 @@ from apps.workflows.holding import trigger_of
 from domain import flow
 from domain.access import Token
 from domain.backfill import Backfill
-from domain.execution import CARRIED, ActionOutcome, Execution, Restarted, Status
+from domain.execution import CARRIED, ActionOutcome, Execution, Parent, Restarted, Status
 from domain.instants import MILLISECOND, written
 from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
@@ -128,7 +128,16 @@ def execution(found: Execution) -> dict[str, Any]:
         "lastFailedAction": found.last_failed_action,
         "reason": found.reason,
         "originId": found.origin_id,
+        "triggeredBy": None if found.triggered_by is None else _parent(found.triggered_by),
         "totalActions": found.total_actions,
+    }
+
+
+def _parent(parent: Parent) -> dict[str, Any]:
+    return {
+        "executionId": parent.execution_id,
+        "workflowId": parent.workflow_id,
+        "actionId": parent.action_id,
     }
 
 

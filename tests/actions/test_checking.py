@@ -163,6 +163,42 @@ PERIODIC = {"type": "periodic", "interval": "1m"}
             "use it in the step that needs it",
         ),
         (
+            "a secret for another workflow",
+            {"actions": [{"type": "trigger-workflow", "workflowId": "other", "input": {"a": ["{{ secrets.TOKEN }}"]}}]},
+            "actions[0].input.a[0]",
+            "use it in the step of that workflow that needs it",
+        ),
+        (
+            "secrets for another workflow",
+            {"actions": [{"type": "trigger-workflow", "workflowId": "other", "forEach": "{{ [secrets.TOKEN] }}"}]},
+            "actions[0].forEach",
+            "would stand in the history of what is triggered",
+        ),
+        (
+            "to wait for itself",
+            {"actions": [{"type": "trigger-workflow", "workflowId": "w"}]},
+            "actions[0].workflowId",
+            "would wait for its own end; choose queue",
+        ),
+        (
+            "to wait for itself in its only place",
+            {"overlap": {"policy": "allow", "max": 1}, "actions": [{"type": "trigger-workflow", "workflowId": "w"}]},
+            "actions[0].workflowId",
+            "would wait for its own end",
+        ),
+        (
+            "to cancel itself",
+            {"overlap": "cancel-running", "actions": [{"type": "trigger-workflow", "workflowId": "w"}]},
+            "actions[0].workflowId",
+            "would cancel itself",
+        ),
+        (
+            "to trigger itself beside its schedule",
+            {"trigger": PERIODIC, "overlap": "queue", "finally": [{"type": "trigger-workflow", "workflowId": "w"}]},
+            "finally[0].workflowId",
+            'set "allowManual": true in its trigger',
+        ),
+        (
             "a secret for later, by a name",
             {"onFailure": [{"type": "set", "values": {"a": "{% set k = secrets.TOKEN %}{{ k }}"}}]},
             "onFailure[0].values.a",
@@ -204,12 +240,24 @@ def test_of_as_many_error_classes_as_can_be_named_a_part_is_looked_at():
             {"actions": [{"type": "set", "values": {"a": "{{ 1 if secrets.TOKEN == input.x else 2 }}"}}]},
         ),
         ("when a secret tells", {"actions": [{"type": "set", "if": "secrets.TOKEN", "values": {"a": 1}}]}),
+        (
+            "triggering itself",
+            {
+                "overlap": {"policy": "queue"},
+                "actions": [{"type": "trigger-workflow", "workflowId": "w", "if": "secrets.TOKEN == input.x"}],
+            },
+        ),
+        (
+            "triggering one that is not there, with names like those of secrets",
+            {"actions": [{"type": "trigger-workflow", "workflowId": "other", "input": {"keySecret": "NOBODYS"}}]},
+        ),
         ("delay until", {"actions": [{"type": "delay", "until": "2030-01-01T00:00:00Z", "timeout": "2s"}, say("x")]}),
     ],
 )
 def test_what_was_shown_or_can_be_meant_is_no_slip(word, more):
     definition = defined(**{"actions": [say("x")], **more})
     assert slips(WorkflowDefinition.model_validate(definition.to_wire())) == []
+    assert problems(definition, AROUND) == []
 
 
 def test_handlers_see_all_actions():

@@ -264,6 +264,13 @@ async def test_execution_shows_the_wait_before_an_attempt_of_which_nothing_has_e
     assert "Attempt 2, 5.0s later\n  running\n" in result.out
 
 
+async def test_execution_names_what_has_triggered_it(api: FakeApi, wf: Run) -> None:
+    parent = {"executionId": execution_id(2), "workflowId": "import", "actionId": "each"}
+    api.executions[execution_id(1)] = execution(1, "nightly", "ok", cause="workflow", triggeredBy=parent)
+    shown = " ".join((await wf("execution", execution_id(1))).out.split())
+    assert f"Triggered by action each of import, execution {execution_id(2)} Cause workflow" in shown
+
+
 async def test_execution_shows_what_interrupted_it_and_what_it_waited_for(api: FakeApi, wf: Run) -> None:
     now = datetime.now(timezone.utc)
     outcomes = [

@@ -44,6 +44,25 @@ async def steps(wf: Run, *args: object, stdin: str = "") -> dict:
     return {step["actionId"]: step for step in json.loads(result.out)["steps"]}
 
 
+async def test_what_would_be_started_is_counted(wf: Run, tmp_path: Path) -> None:
+    definition = """\
+workflowId: all
+trigger: {type: manual}
+actions:
+  - {type: trigger-workflow, workflowId: greet, input: {by: "{{ input.by }}"}, forEach: [Ada, Bob]}
+  - {type: trigger-workflow, workflowId: greet}
+  - {type: trigger-workflow, workflowId: greet, forEach: []}
+"""
+    result = await wf("dry-run", "-", "--input", '{"by": "me"}', stdin=definition)
+    assert result.code == 0, result.err
+    told = [line.strip() for line in result.out.splitlines() if "would start" in line]
+    assert told == [
+        'would start greet 2 times; the first input: {"by": "me", "item": "Ada"}',
+        "would start greet once; the first input: {}",
+        "would start greet 0 times",
+    ]
+
+
 async def test_everything_is_rendered_as_far_as_it_is_known(wf: Run, file: Path) -> None:
     found = await steps(wf, file, "--input", '{"name": "Ada"}')
     assert found["call"]["rendered"]["json"] == {"to": "ADA", "attempt": 1}

@@ -220,3 +220,25 @@ async def test_numbers_are_shown_as_they_are_stored(page, stack, api, workflow_i
         await expect(shown).to_contain_text(re.compile(r'"part": 1\.0'))
     await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
     await expect(page.get_by_role("region", name="Definition in YAML")).to_contain_text("whole: 9007199254740993")
+
+
+async def test_what_was_triggered_and_by_what(page, stack, api, workflow_id):
+    child = f"{workflow_id}-child"
+    await api.create(child, [log("hello", "hello")], overlap={"policy": "queue", "max": 50})
+    each = {"type": "trigger-workflow", "actionId": "each", "workflowId": child, "forEach": "{{ range(25) | list }}"}
+    await api.create(workflow_id, [each])
+    execution_id = await api.trigger(workflow_id)
+    ids = (await api.finished(execution_id))["executedActions"][0]["output"]["executionIds"]
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await expect(step(page, "each").locator(".children a")).to_have_count(21)
+    await expect(step(page, "each").get_by_role("link", name="and 5 others")).to_have_attribute(
+        "href", f"#/executions?workflow={child}"
+    )
+    await step(page, "each").get_by_role("link", name=ids[0][-8:]).click()
+    await page.wait_for_url(lambda url: url.endswith(ids[0]))
+    by = page.locator("dt", has_text="Triggered by").locator("..")
+    await expect(by).to_contain_text(f"each of {workflow_id}")
+    await expect(page.locator("dt", has_text="Cause").locator("..")).to_contain_text("By workflow")
+    await by.get_by_role("link").click()
+    await page.wait_for_url(lambda url: url.endswith(execution_id))
+    await expect(page.get_by_role("heading", name=workflow_id)).to_be_visible()

@@ -13,6 +13,7 @@ from domain.identifiers import (
     is_workflow_id,
     record_execution_id,
     tick_execution_id,
+    triggered_execution_id,
 )
 
 NOW = datetime(2026, 11, 24, 1, 2, 3, 456000, tzinfo=timezone.utc)
@@ -39,6 +40,21 @@ def test_a_tick_has_one_id():
 def test_a_record_has_one_id():
     assert record_execution_id("t", 0, 1, NOW) == record_execution_id("t", 0, 1, NOW)
     assert len({record_execution_id(*where, NOW) for where in (("t", 0, 1), ("t", 1, 0), ("u", 0, 1), ("t", 0, 11))}) == 4
+
+
+@given(at=INSTANTS, numbers=st.lists(st.integers(0, 4_095), min_size=2, max_size=2, unique=True))
+def test_what_an_action_triggers_has_ids_in_its_order(at, numbers):
+    at = at.replace(microsecond=at.microsecond // 1000 * 1000)
+    smaller, larger = (triggered_execution_id("e:a", number, at) for number in sorted(numbers))
+    assert execution_id(at, b"\xff" * 10) < smaller < larger, "after what triggers it, too"
+    for made in (smaller, larger):
+        assert (uuid.UUID(made).version, uuid.UUID(made).variant) == (7, uuid.RFC_4122)
+        assert asked_at(made) == at + timedelta(milliseconds=1)
+
+
+def test_what_an_action_triggers_has_one_id():
+    assert triggered_execution_id("e:a", 1, NOW) == triggered_execution_id("e:a", 1, NOW)
+    assert len({triggered_execution_id(*each, NOW) for each in (("e:a", 0), ("e:a", 1), ("e:b", 0), ("f:a", 0))}) == 4
 
 
 @pytest.mark.parametrize("text", ["a", "A-b_c.9", "x" * 128])

@@ -220,6 +220,32 @@ async def is_running_something(api, worker):
     return float(count) > 0
 
 
+async def test_what_triggers_others_goes_on_in_a_process_of_its_own_and_starts_nothing_twice(
+    stack, api, target, workflow_id
+):
+    child = f"{workflow_id}-child"
+    each = {"type": "trigger-workflow", "workflowId": child, "forEach": list(range(6)), "timeout": "2m"}
+    await api.create(workflow_id, [each])
+    await api.create(child, [http(target, f"{child}?hold=1")], overlap={"policy": "allow", "max": 2}, retries=5)
+    parent = await api.trigger(workflow_id)
+    await arrived(target, child, times=2)
+    stack.children["runner"].kill(signal.SIGKILL)
+
+    async def apart():
+        return any("action is run apart" in line and parent in line for line in stack.lines)
+
+    await until(apart, "the list is worked off apart")
+    target.release.set()
+    execution = await api.finished(parent)
+    assert execution["status"] == "ok", execution
+    ids = execution["executedActions"][0]["output"]["executionIds"]
+    assert [(await api.finished(each))["status"] for each in ids] == ["ok"] * 6
+    found = await api.executions(child)
+    assert [each["executionId"] for each in reversed(found)] == ids
+    assert {each["triggeredBy"]["executionId"] for each in found} == {parent}
+    await stack.children["runner"].wait_ready()
+
+
 async def test_a_stopped_runner_hands_over_at_once(stack, api, target, workflow_id, record_property):
     await api.create(workflow_id, [LOG, http(target, f"{workflow_id}?hold=1")])
     await stack.children["runner"].wait_ready()

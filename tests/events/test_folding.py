@@ -13,6 +13,7 @@ from domain.execution import (
     Cause,
     Ended,
     Execution,
+    Parent,
     Restart,
     Restarted,
     Status,
@@ -21,6 +22,7 @@ from domain.execution import (
 from events.folding import (
     ended_record,
     ended_transition,
+    parent_of,
     request_record,
     requested_execution,
     restarts_of,
@@ -48,7 +50,7 @@ def sent(record: Event) -> Event:
 
 ADMISSION = Admission(
     "e", "w", 3, Cause.SCHEDULE, at(0), retries_left=2, total_actions=4, shard=partition_of("w"), requested_at=at(1),
-    due_at=at(2), deadline=at(59), input={"a": 1}, origin_id="o", lock_key="w",
+    due_at=at(2), deadline=at(59), input={"a": 1}, origin_id="o", lock_key="w", triggered_by=Parent("p", "v", "call"),
 )  # fmt: skip
 OUTCOME = ActionOutcome(
     "a", 1, 2, "failed", at(10), at(11), logs=("a line",), error={"class": "c", "message": "m"}, output={"b": 2},
@@ -59,6 +61,7 @@ EXECUTION: Execution = replace(
     admit(ADMISSION), epoch=7, attempt=2, lost=1, started_at=at(5), results={"0_0": CARRIED, "2_1": OUTCOME},
     restarts=(Restarted(at(8), Restart.LOST, 1, 1, "r", since=at(6)), Restarted(at(9), Restart.UNCLAIMED, 1, 1)),
 )  # fmt: skip
+PARENT = {"execution_id": "p", "workflow_id": "v", "action_id": "call"}
 RESTARTS = [
     {"at": told(8), "why": "lost", "attempt": 1, "index": 1, "runner": "r", "since": told(6)},
     {"at": told(9), "why": "unclaimed", "attempt": 1, "index": 1},
@@ -70,7 +73,7 @@ def test_a_request_tells_where_an_execution_stands():
         "workflow_id": "w", "execution_id": "e", "epoch": 7, "version": 3, "cause": "schedule", "attempt": 2,
         "retries_left": 2, "total_actions": 4, "lost": True, "created_at": told(0), "requested_at": told(1),
         "due_at": told(2), "origin_id": "o", "carried": 1, "lost_attempts": 1, "restarts": RESTARTS, "recorded": 2,
-        "started_at": told(5), "deadline": told(59), "input": {"a": 1},
+        "started_at": told(5), "deadline": told(59), "input": {"a": 1}, "triggered_by": PARENT,
     }  # fmt: skip
 
 
@@ -82,12 +85,13 @@ def test_an_end_tells_where_an_execution_stood():
         "workflow_id": "w", "execution_id": "e", "ended": "cancelled", "at": told(20), "reason": "asked", "version": 3,
         "cause": "schedule", "epoch": 8, "attempt": 2, "lost_attempts": 1, "restarts": RESTARTS, "cut_off_since": told(15),
         "retries_left": 2, "total_actions": 4, "recorded": 2, "created_at": told(0), "due_at": told(2),
-        "started_at": told(5), "origin_id": "o", "carried": 1, "event": "execution-ended",
+        "started_at": told(5), "origin_id": "o", "carried": 1, "triggered_by": PARENT, "event": "execution-ended",
     }  # fmt: skip
     record = sent(ended_record(ended))
     assert isinstance(record, ExecutionEnded)
     assert ended_transition(record) == Ended("e", "w", Status.CANCELLED, "asked", at(20))
     assert restarts_of(record) == EXECUTION.restarts
+    assert parent_of(record) == EXECUTION.triggered_by
 
 
 def test_no_end_is_told_of_what_is_open():

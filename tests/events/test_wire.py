@@ -14,6 +14,7 @@ from events.records import (
     ExecutionEnded,
     ExecutionRequest,
     HolderEnded,
+    ParentRecord,
     RestartRecord,
     WakeUp,
     WorkflowChanged,
@@ -27,6 +28,7 @@ DAWN = datetime(2026, 11, 3, 6, 0, tzinfo=timezone.utc)
 EXECUTION_ID = "019ab5d0-0000-7000-8000-000000000001"
 RELEASED: RestartRecord = {"at": DAWN, "why": "released", "attempt": 1, "index": 0}
 LOST: RestartRecord = {"at": NOON, "why": "lost", "attempt": 1, "index": 1, "runner": "host-1-ab", "since": DAWN}
+PARENT: ParentRecord = {"execution_id": EXECUTION_ID, "workflow_id": "v", "action_id": "call"}
 
 RECORDS: dict[str, Event] = {
     "execution-request": ExecutionRequest(
@@ -40,6 +42,10 @@ RECORDS: dict[str, Event] = {
     "execution-request-of-a-backfill": ExecutionRequest(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="backfill", attempt=1, retries_left=3,
         total_actions=2, created_at=NOON, requested_at=NOON, due_at=DAWN,
+    ),
+    "execution-request-of-a-workflow": ExecutionRequest(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="workflow", attempt=1, retries_left=3,
+        total_actions=2, created_at=NOON, requested_at=NOON, triggered_by=PARENT,
     ),
     "execution-request-by-hand": ExecutionRequest(workflow_id="w"),
     "action-result": ActionResult(
@@ -78,6 +84,11 @@ RECORDS: dict[str, Event] = {
         workflow_id="w", execution_id=EXECUTION_ID, ended="cancelled", at=NOON, reason="asked", version=2, cause="manual",
         epoch=2, attempt=1, lost_attempts=0, retries_left=3, total_actions=2, recorded=1, created_at=NOON,
         origin_id="019ab5d0-0000-7000-8000-000000000000", carried=1,
+    ),
+    "execution-ended-of-a-workflow": ExecutionEnded(
+        workflow_id="w", execution_id=EXECUTION_ID, ended="cancelled", at=NOON, reason="asked", version=2, cause="workflow",
+        epoch=2, attempt=1, lost_attempts=0, retries_left=3, total_actions=2, recorded=0, created_at=NOON,
+        triggered_by=PARENT,
     ),
     "execution-request-with-input": ExecutionRequest(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="manual", attempt=1, retries_left=3,

@@ -317,7 +317,7 @@ def test_requests_that_cannot_be_taken_leave_room_for_others(lives, letters, wro
         ),
         ('{"workflow_id": "no such"}', "workflow_id: 'no such' is not a workflow id"),
         ('{"workflow_id": "absent"}', "workflow absent does not exist; create it first"),
-        ('{"workflow_id": "archived"}', "workflow archived does not exist; create it first"),
+        ('{"workflow_id": "archived"}', "workflow archived is archived; store it again first"),
         ('{"workflow_id": "scheduled"}', "workflow scheduled runs on schedule"),
         ('{"workflow_id": "w", "execution_id": "E"}', "execution_id: 'E' is not a lower-case UUID"),
         ('{"workflow_id": "w", "input": {"a": [NaN]}}', "input.a[0]: is not a number"),

@@ -13,6 +13,7 @@ from domain.execution import (
     Cause,
     Ended,
     Execution,
+    Parent,
     Reissued,
     Restart,
     Status,
@@ -66,7 +67,7 @@ class Life:
                 execution_id=execution_id(self.now, self.random.randbytes(10)),
                 workflow_id=self.workflow_id,
                 version=1,
-                cause=Cause.MANUAL,
+                cause=Cause.MANUAL if self.origin else Cause.WORKFLOW,
                 created_at=self.now,
                 retries_left=RETRIES,
                 total_actions=self.actions,
@@ -74,6 +75,7 @@ class Life:
                 lock_key=self.workflow_id,
                 origin_id=self.origin and self.origin.execution_id,
                 carried=carry_over(self.origin) if self.origin else {},
+                triggered_by=None if self.origin else Parent("p", "v", "call"),
             )
         )
 

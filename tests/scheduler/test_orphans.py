@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from apps.scheduler.taken import Reach
-from domain.execution import Status
+from domain.execution import Cause, Parent, Status
 from events.topics import partition_of
 from store.interfaces import Heartbeat
 from tests.scheduler.memory import START
@@ -47,6 +47,14 @@ async def test_what_nobody_took_is_published_again_as_the_same_attempt(world, sc
     (request,) = world.published.requests
     assert (request.epoch, request.attempt, request.lost) == (6, 2, 1)
     assert scheduler.restarts("unclaimed") == 1
+
+
+async def test_what_an_action_has_triggered_and_nobody_published_is_published_with_its_parent(world, scheduler):
+    parent = Parent("p", "v", "each")
+    world.executions.put("w", "e", cause=Cause.WORKFLOW, triggered_by=parent, input={"item": 1})
+    await live(world, scheduler, [Runner(world, "r")], 16)
+    (request,) = world.published.requests
+    assert (request.cause, request.triggered_by, request.input) == (Cause.WORKFLOW, parent, {"item": 1})
 
 
 @pytest.mark.parametrize("releasing", [True, False], ids=["while entries are released", "in a backlog"])

@@ -15,6 +15,7 @@ from domain.execution import (
     Admission,
     Cause,
     Ended,
+    Parent,
     Restart,
     Restarted,
     Status,
@@ -402,7 +403,10 @@ async def test_holders(store):
 
 
 async def test_whole_executions_can_be_written_and_scanned(real):
-    executions = [admit(replace(admission(f"w{n % 2}", seconds=n), requested_at=at(99))) for n in range(5)]
+    parents = [Parent("p", "v", "call"), None]
+    executions = [
+        admit(replace(admission(f"w{n % 2}", seconds=n), requested_at=at(99), triggered_by=parents[n % 2])) for n in range(5)
+    ]
     ended = [apply(each, Ended(each.execution_id, each.workflow_id, Status.CANCELLED, "x", at(100))) for each in executions]
     mixed = [ended[0], ended[1], executions[2], ended[3], ended[4]]
     await real.executions.replace_all(mixed)

@@ -71,6 +71,7 @@ async def test_a_new_execution(api: Client) -> None:
         "lastFailedAction": None,
         "reason": None,
         "originId": None,
+        "triggeredBy": None,
         "totalActions": 2,
         "epoch": 1,
         "currentStep": {"list": "actions", "position": 1, "actionId": "log-1"},

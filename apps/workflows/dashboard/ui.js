@@ -165,6 +165,11 @@ export function shortId(id) {
   return id.slice(-8);
 }
 
+/** A link to another execution. */
+export function other(id) {
+  return h("a", { href: link`#/executions/${id}`, class: "mono", key: id }, `…${shortId(id)}`);
+}
+
 export function crumbs(...path) {
   return h("nav", { class: "crumbs", "aria-label": "Where this is", key: "crumbs" }, path.filter(Boolean).map((each, place) => [place ? h("span", { "aria-hidden": "true" }, "/") : null, each]));
 }
@@ -199,4 +204,4 @@ export function plural(count, one, many = `${one}s`) {
   return `${count.toLocaleString()} ${count === 1 ? one : many}`;
 }
 
-export const CAUSES = { manual: "By hand", schedule: "On schedule", backfill: "By backfill", event: "By event", webhook: "By webhook" };
+export const CAUSES = { manual: "By hand", schedule: "On schedule", backfill: "By backfill", event: "By event", webhook: "By webhook", workflow: "By workflow" };

@@ -279,7 +279,7 @@ export function editor(root, id) {
   function hints() {
     return h("dl", { class: "hints", key: "hints" },
       h("dt", null, "Triggers"), h("dd", null, h("code", null, "manual"), ", ", h("code", null, "cron"), " with an ", h("code", null, "expression"), ", ", h("code", null, "once"), " with an instant ", h("code", null, "at"), ", or ", h("code", null, "periodic"), " with an ", h("code", null, "interval"), " such as ", h("code", null, "10s"), ", ", h("code", null, "5m"), ", ", h("code", null, "1h"), ", ", h("code", null, "1d")),
-      h("dt", null, "Actions"), h("dd", null, h("code", null, "log"), " with a ", h("code", null, "message"), "; ", h("code", null, "http-request"), " with ", h("code", null, "url"), ", ", h("code", null, "method"), ", ", h("code", null, "headers"), ", ", h("code", null, "json"), "; ", h("code", null, "publish"), ", ", h("code", null, "set"), ", ", h("code", null, "delay"), ", ", h("code", null, "fail")),
+      h("dt", null, "Actions"), h("dd", null, h("code", null, "log"), " with a ", h("code", null, "message"), "; ", h("code", null, "http-request"), " with ", h("code", null, "url"), ", ", h("code", null, "method"), ", ", h("code", null, "headers"), ", ", h("code", null, "json"), "; ", h("code", null, "publish"), ", ", h("code", null, "set"), ", ", h("code", null, "delay"), ", ", h("code", null, "fail"), ", ", h("code", null, "trigger-workflow")),
       h("dt", null, "Keys"), h("dd", null, "Tab indents; Escape, then Tab, leaves the text. Ctrl+S stores."));
   }
 

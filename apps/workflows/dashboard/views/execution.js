@@ -7,12 +7,10 @@ import { write } from "../json.js";
 import { calmly, looking, watch } from "../live.js";
 import { may } from "../session.js";
 import { duration, shortly, time, took, zone } from "../time.js";
-import { attempt, badge, button, CAUSES, copier, crumbs, heading, isAwaited, isOpen, kindOf, loading, plural, shortId, sign, toast, trouble } from "../ui.js";
+import { attempt, badge, button, CAUSES, copier, crumbs, heading, isAwaited, isOpen, kindOf, loading, other, plural, sign, toast, trouble } from "../ui.js";
 import { lane } from "./lane.js";
 import { step } from "./outcome.js";
 import { stepsOf, whyAgain } from "./plan.js";
-
-const other = (id) => h("a", { href: link`#/executions/${id}`, class: "mono" }, `…${shortId(id)}`);
 
 export function execution(root, id) {
   document.title = "Execution – Workflows";
@@ -187,6 +185,7 @@ export function execution(root, id) {
       fact("Version", toWorkflow(found, String(found.version))),
       found.dueAt ? fact("Due", shortly(found.dueAt), late === null ? null : h("span", { class: "quiet" }, found.cause === "backfill" ? ", made up for" : `, begun ${duration(late)} late`)) : null,
       found.originId ? fact("Repeats", other(found.originId)) : null,
+      found.triggeredBy ? fact("Triggered by", other(found.triggeredBy.executionId), h("span", { class: "sub" }, `${found.triggeredBy.actionId} of ${found.triggeredBy.workflowId}`)) : null,
       found.deadline && isOpen(found) ? fact("Must end", time(found.deadline, "until")) : null);
   }
 

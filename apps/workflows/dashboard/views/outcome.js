@@ -1,12 +1,14 @@
 // What one attempt of one action did: its log, why it failed, what was sent and what was answered.
 
+import { link } from "../api.js";
 import { h } from "../dom.js";
 import { write } from "../json.js";
 import { duration, took } from "../time.js";
-import { block, sign } from "../ui.js";
+import { block, other, plural, sign } from "../ui.js";
 
 const SIGNS = { ok: "ok", skipped: "skipped", unknown: "unknown" };
 const SPOKEN = { ok: " succeeded", skipped: " was skipped", unknown: " has an unknown outcome", failed: " failed" };
+const MOST_CHILDREN = 20;
 const PARTS = [["dns", "Name"], ["connect", "Connection"], ["tls", "TLS"], ["firstByte", "First byte"], ["total", "In all"]];
 
 /** A number of bytes, as in 812 B, 12.4 KB, 3.1 MB. */
@@ -65,6 +67,15 @@ function produced(output, name) {
   return h("details", { key: "output" }, h("summary", null, "Output"), block(write(output, 2), `Output of ${name}`));
 }
 
+/** The executions that a step has triggered, as links; of a long list the first. */
+function children(output) {
+  const ids = output.executionIds ?? [output.executionId];
+  if (!ids.length) return null;
+  const more = ids.length - MOST_CHILDREN;
+  return h("p", { class: "small-text children" }, "Triggered ", ids.slice(0, MOST_CHILDREN).map((id) => [other(id), " "]),
+    more > 0 ? h("a", { href: link`#/executions?workflow=${output.workflowId}` }, `and ${plural(more, "other")}`) : null);
+}
+
 /** A step of the timeline; `action` is what the definition says of it, if anything. */
 export function step(outcome, action) {
   const log = outcome.logs.join("\n");
@@ -77,5 +88,6 @@ export function step(outcome, action) {
       log ? block(log, `Log of ${outcome.actionId}`) : null,
       outcome.error ? h("p", { class: "why" }, outcome.error.message, outcome.error.class ? h("span", { class: "quiet" }, ` (${outcome.error.class})`) : null) : null,
       outcome.continued ? h("p", { class: "remark" }, "It went on all the same: continueOnError.") : null,
+      action?.type === "trigger-workflow" && outcome.output ? children(outcome.output) : null,
       produced(outcome.output, outcome.actionId)));
 }

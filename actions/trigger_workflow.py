@@ -1,0 +1,143 @@
+"""``trigger-workflow``: starts another workflow, once or once for each element of a list, and does not wait for its end.
+
+The runner admits what is started like everything else (:mod:`apps.runner.children`), under ids that derive from the
+execution and the action: done again, it finds what it has started before. While the overlap policy gives no place it waits
+for one, as long as its ``timeout`` allows; nothing is recorded as skipped.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, WithJsonSchema
+
+from actions.running import Child, Context, Failed, NotTriggered, Outcome, Succeeded
+from domain.action import Action
+from domain.durations import parse_duration
+from domain.execution import Status
+from domain.identifiers import WORKFLOW_ID_RULE, is_workflow_id
+from templates.template import RENDERED, is_open
+
+MOST: Final = 1_000
+ITEM: Final = "item"
+_NO_LIST: Final = 'must be a list, or one expression that makes one, as in "{{ actions.list.output.json.items }}"'
+_TOO_LONG: Final = f"must hold at most {MOST:,} elements; trigger a workflow that does it for a part of them"
+_NO_OBJECT: Final = 'must be an object, or one expression that makes one, as in "{{ input }}"'
+_ITEM_TWICE: Final = f"makes {ITEM} of each element, and input has a field of that name as well; rename that one"
+
+
+def _workflow(text: str, info: ValidationInfo) -> str:
+    if not is_open(text, info) and not is_workflow_id(text):
+        raise ValueError(WORKFLOW_ID_RULE)
+    return text
+
+
+def _object(value: JsonValue, info: ValidationInfo) -> JsonValue:
+    # What was rendered is checked when it is run, for that is no mistake in a template.
+    if info.context is not RENDERED and not isinstance(value, dict) and not _is_template(value, info):
+        raise ValueError(_NO_OBJECT)
+    return value
+
+
+def _list(value: JsonValue, info: ValidationInfo) -> JsonValue:
+    if info.context is RENDERED:
+        return value
+    given = info.data.get("input")
+    if isinstance(given, dict) and ITEM in given:
+        raise ValueError(_ITEM_TWICE)
+    if not _is_template(value, info):
+        _check_list(value)
+    return value
+
+
+def _is_template(value: JsonValue, info: ValidationInfo) -> bool:
+    return isinstance(value, str) and is_open(value, info)
+
+
+def _check_list(value: JsonValue) -> list[JsonValue]:
+    if not isinstance(value, list):
+        raise ValueError(_NO_LIST)
+    if len(value) > MOST:
+        raise ValueError(_TOO_LONG)
+    return value
+
+
+def _of(kind: str, **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": kind, **more}, {"type": "string"}]})
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """Leave out that it is null when it is not given: null cannot be written."""
+    del schema["default"]
+
+
+class TriggerWorkflowAction(Action):
+    """Starts another workflow, once or for each element of a list, and does not wait for its end."""
+
+    type: Literal["trigger-workflow"]
+    workflow_id: Annotated[str, Field(max_length=1000), AfterValidator(_workflow)] = Field(
+        description="Must be manual, or have allowManual, when it is started; its current version runs."
+    )
+    input: Annotated[JsonValue, AfterValidator(_object), _of("object")] = Field(
+        default=None, json_schema_extra=_without_default, description="What its templates see as input."
+    )
+    for_each: Annotated[JsonValue, AfterValidator(_list), _of("array", maxItems=MOST, items={})] = Field(
+        default=None,
+        json_schema_extra=_without_default,
+        description=f"It is started once for each element, in order, with that as input.{ITEM}; at most {MOST:,} of them.",
+    )
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is started for each element of a list, be that null by now."""
+        return "for_each" in self.model_fields_set
+
+    def inputs(self) -> list[dict[str, JsonValue]]:
+        """Return the input of each execution to be started, of an action that was rendered.
+
+        Raises:
+            ValueError: it has none; the message names the field.
+        """
+        given: JsonValue = {} if "input" not in self.model_fields_set else self.input
+        if not isinstance(given, dict):
+            raise ValueError(f"input: {_NO_OBJECT}")
+        if not self.is_list:
+            return [given]
+        try:
+            elements = _check_list(self.for_each)
+        except ValueError as error:
+            raise ValueError(f"forEach: {error}") from None
+        if ITEM in given:
+            raise ValueError(f"forEach: {_ITEM_TWICE}")
+        return [{**given, ITEM: element} for element in elements]
+
+
+async def run(action: TriggerWorkflowAction, context: Context) -> Outcome:
+    """Start them."""
+    if context.resources.trigger is None:
+        return Failed("internal", "this runner cannot trigger workflows")
+    try:
+        inputs = action.inputs()
+    except ValueError as error:
+        return Failed("bad-input", str(error))
+    within = parse_duration(action.timeout).total_seconds()
+    try:
+        children = await context.resources.trigger(context, action.workflow_id, inputs, within)
+    except NotTriggered as error:
+        where = f"forEach[{error.number}]: " if action.is_list and error.number is not None else ""
+        done = f"{error.done} of {len(inputs)} triggered; " if action.is_list and error.done else ""
+        patience = f"; gave up after {action.timeout}" if error.error_class in ("busy", "timeout") else ""
+        return Failed(error.error_class, f"{done}{where}{error}{patience}")
+    if action.is_list:
+        ids = [child.execution_id for child in children]
+        output = {"workflowId": action.workflow_id, "executionIds": ids, "count": len(ids)}
+        return Succeeded(logs=(f"{action.workflow_id}: {_counted(children)}",), output=output)
+    (child,) = children
+    verb = "queued" if child.status is Status.QUEUED else "triggered"
+    return Succeeded(
+        logs=(f"{action.workflow_id}: {verb} {child.execution_id}",),
+        output={"workflowId": action.workflow_id, "executionId": child.execution_id, "status": child.status.shown},
+    )
+
+
+def _counted(children: list[Child]) -> str:
+    queued = sum(child.status is Status.QUEUED for child in children)
+    return f"{len(children)} triggered" + (f", {queued} of them queued" if queued else "")

@@ -1,0 +1,91 @@
+"""What a runner may start on behalf of others: of records that nobody has admitted, of actions that trigger workflows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from actions.registry import WorkflowDefinition
+from apps.runner.definitions import Definitions
+from apps.runner.patience import stubbornly
+from domain.execution import Admission, Cause, Parent, deadline_of
+from domain.inputs import check_input
+from domain.trigger import allows_manual
+from events.topics import partition_of
+from store.interfaces import Workflow, Workflows
+
+
+class NotStartable(Exception):
+    """Nothing can be started by such a request."""
+
+
+@dataclass(frozen=True)
+class Startable:
+    """A workflow that may be started, in its current version."""
+
+    workflow: Workflow
+    definition: WorkflowDefinition
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Check an input.
+
+        Raises:
+            BadInput: it cannot be carried, or does not obey the workflow's schema.
+        """
+        check_input(given, self.definition.input_schema)
+
+    def admission(
+        self,
+        execution_id: str,
+        cause: Cause,
+        given: Mapping[str, Any],
+        at: datetime,
+        *,
+        asked_at: datetime | None = None,
+        triggered_by: Parent | None = None,
+    ) -> Admission:
+        """Return the admission ``at`` an instant of an execution with an input that was checked.
+
+        It was asked for at that instant, too, or before.
+        """
+        return Admission(
+            execution_id=execution_id,
+            workflow_id=self.workflow.workflow_id,
+            version=self.workflow.version,
+            cause=cause,
+            created_at=asked_at or at,
+            requested_at=at,
+            deadline=deadline_of(at, self.definition.timeout),
+            retries_left=self.definition.retries,
+            total_actions=len(self.definition.actions),
+            shard=partition_of(self.workflow.workflow_id),
+            input=given or None,
+            triggered_by=triggered_by,
+        )
+
+    @property
+    def limit(self) -> str:
+        """What the overlap policy says of how many there may be, to follow what is told of the one in the way."""
+        overlap = self.definition.overlap
+        doing = {"allow": "run at once", "queue": "wait"}.get(overlap.policy)
+        return f", and at most {overlap.bound} may {doing}" if doing else ""
+
+
+async def startable(workflow_id: str, workflows: Workflows, definitions: Definitions) -> Startable:
+    """Return a workflow that may be started by others than its schedule.
+
+    Raises:
+        NotStartable: it may not, or there is none.
+        UnreadableVersion: its definition cannot be read here.
+    """
+    workflow = await stubbornly(lambda: workflows.get(workflow_id))
+    if workflow is None:
+        raise NotStartable(f"workflow {workflow_id} does not exist; create it first, then start it again")
+    if workflow.archived_at is not None:
+        raise NotStartable(f"workflow {workflow_id} is archived; store it again first, then start it again")
+    definition = await definitions.of(workflow)
+    if not allows_manual(definition.trigger):
+        raise NotStartable(
+            f'workflow {workflow_id} runs on schedule; set "allowManual": true in its trigger to start it otherwise as well'
+        )
+    return Startable(workflow, definition)

@@ -1,0 +1,183 @@
+"""``trigger-workflow`` with the runner replaced by a function."""
+
+import pytest
+from pydantic import ValidationError
+
+from actions.checking import Surroundings
+from actions.dry_run import dry_run
+from actions.registry import WorkflowDefinition, run_action
+from actions.running import Child, Context, NotTriggered, Resources, Succeeded
+from domain.execution import Status
+
+EXECUTION = {"id": "e", "workflowId": "w", "version": 1, "attempt": 1, "createdAt": None, "dueAt": None, "status": "ok"}
+
+
+def defined(**fields):
+    action = {"type": "trigger-workflow", "workflowId": "other", **fields}
+    return WorkflowDefinition.model_validate({"workflowId": "w", "trigger": {"type": "manual"}, "actions": [action]})
+
+
+async def trigger(answer=Status.PENDING, data=None, **fields):
+    """Render and run the action; return its outcome and what was asked for."""
+    asked = []
+
+    async def start(context, workflow_id, inputs, within):
+        asked.append((workflow_id, inputs, within))
+        if isinstance(answer, Exception):
+            raise answer
+        statuses = answer if isinstance(answer, list) else [answer] * len(inputs)
+        return [Child(f"c{number}", status) for number, status in enumerate(statuses)]
+
+    (step,) = defined(**fields).prepared
+    seen = {"input": {}, "trigger": {}, "execution": {}, "actions": {}, "secrets": {}, **(data or {})}
+    context = Context("e", "w", "start", attempt=1, epoch=1, resources=Resources(http=None, trigger=start))
+    return await run_action(step.render(seen), context), asked
+
+
+async def test_one_is_started_with_its_input():
+    outcome, asked = await trigger(input={"a": "{{ input.n }}"}, data={"input": {"n": 7}}, timeout="2s")
+    assert asked == [("other", [{"a": 7}], 2.0)]
+    assert isinstance(outcome, Succeeded)
+    assert outcome.output == {"workflowId": "other", "executionId": "c0", "status": "pending"}
+    assert outcome.logs == ("other: triggered c0",)
+    outcome, asked = await trigger(Status.QUEUED)
+    assert asked == [("other", [{}], 60.0)]
+    assert (outcome.output["status"], outcome.logs) == ("queued", ("other: queued c0",))
+
+
+async def test_for_each_element_one_is_started_in_order():
+    data = {"input": {"items": [1, None, {"b": "{{ 2 }}"}], "to": "third"}}
+    outcome, asked = await trigger(
+        [Status.PENDING, Status.OK, Status.QUEUED], data, workflowId="{{ input.to }}", input={"a": 1},
+        forEach="{{ input['items'] }}",
+    )  # fmt: skip
+    inputs = [{"a": 1, "item": 1}, {"a": 1, "item": None}, {"a": 1, "item": {"b": "{{ 2 }}"}}]
+    assert asked == [("third", inputs, 60.0)]
+    assert outcome.output == {"workflowId": "third", "executionIds": ["c0", "c1", "c2"], "count": 3}
+    assert outcome.logs == ("third: 3 triggered, 1 of them queued",)
+
+
+async def test_the_whole_input_may_be_one_expression():
+    _, asked = await trigger(input="{{ input }}", data={"input": {"a": 1}})
+    assert asked[0][1] == [{"a": 1}]
+
+
+@pytest.mark.parametrize("given", [[], "{{ [] }}"])
+async def test_for_an_empty_list_nothing_is_started(given):
+    outcome, asked = await trigger(forEach=given)
+    assert asked[0][1] == []
+    assert (outcome.output, outcome.logs) == (
+        {"workflowId": "other", "executionIds": [], "count": 0},
+        ("other: 0 triggered",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "said"),
+    [
+        ("null", "{{ none }}", "forEach: must be a list"),
+        ("an object", "{{ {'a': 1} }}", "forEach: must be a list"),
+        ("a text", "a {{ [1] }}", "forEach: must be a list"),
+        ("too long", "{{ range(1001) | list }}", "forEach: must hold at most 1,000 elements"),
+    ],
+)
+async def test_what_is_no_list_once_it_is_rendered_starts_nothing(word, value, said):
+    outcome, asked = await trigger(forEach=value)
+    assert (outcome.error_class, asked) == ("bad-input", [])
+    assert outcome.message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("word", "fields", "said"),
+    [
+        ("no object", {"input": "{{ [1] }}"}, "input: must be an object"),
+        ("null", {"input": "{{ none }}"}, "input: must be an object"),
+        ("item", {"input": "{{ {'item': 1} }}", "forEach": [1]}, "forEach: makes item of each element, and input has"),
+    ],
+)
+async def test_what_is_no_input_once_it_is_rendered_starts_nothing(word, fields, said):
+    outcome, asked = await trigger(**fields)
+    assert (outcome.error_class, asked) == ("bad-input", [])
+    assert outcome.message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "said"),
+    [
+        ({"workflowId": "no such"}, "workflowId", "must be 1 to 128 letters"),
+        ({"input": [1]}, "input", "must be an object"),
+        ({"input": None}, "input", "must be an object"),
+        ({"input": "text"}, "input", "must be an object"),
+        ({"forEach": {"a": 1}}, "forEach", "must be a list"),
+        ({"forEach": None}, "forEach", "must be a list"),
+        ({"forEach": [0] * 1001}, "forEach", "at most 1,000"),
+        ({"forEach": [1], "input": {"item": 1}}, "forEach", "rename that one"),
+        ({"forEach": "{{ input.items }}", "input": {"item": 1}}, "forEach", "rename that one"),
+    ],
+)
+def test_what_can_never_be_started_is_refused_when_it_is_written(fields, field, said):
+    with pytest.raises(ValidationError) as raised:
+        defined(**fields)
+    error, *_ = raised.value.errors()
+    assert error["loc"][-1] == field
+    assert said in error["msg"]
+
+
+def test_a_definition_is_shown_as_it_was_written():
+    definition = defined(input={"a": None}, forEach=["{{ input.x }}", None])
+    for again in (
+        WorkflowDefinition.model_validate(definition.to_wire()),
+        WorkflowDefinition.from_document(definition.to_document()),
+    ):
+        assert again == definition
+        assert (again.actions[0].input, again.actions[0].for_each) == ({"a": None}, ["{{ input.x }}", None])
+    assert not WorkflowDefinition.from_document(defined().to_document()).actions[0].is_list
+
+
+@pytest.mark.parametrize(
+    ("error", "for_each", "expected"),
+    [
+        (NotTriggered("busy", "other is busy", done=12), [0] * 40, "12 of 40 triggered; other is busy; gave up after 1m"),
+        (NotTriggered("busy", "other is busy"), None, "other is busy; gave up after 1m"),
+        (NotTriggered("bad-input", "input.item: no", number=3), [0] * 40, "forEach[3]: input.item: no"),
+        (NotTriggered("bad-input", "input.a: no", number=0), None, "input.a: no"),
+    ],
+)
+async def test_what_is_in_the_way_is_told(error, for_each, expected):
+    outcome, _ = await trigger(error, **({} if for_each is None else {"forEach": for_each}))
+    assert (outcome.error_class, outcome.message) == (error.error_class, expected)
+    assert not outcome.maybe_done
+
+
+def test_a_dry_run_tells_what_would_be_started():
+    found = dry_run(
+        defined(input={"to": "{{ input.to }}"}, forEach="{{ range(5) | list }}"),
+        given={"to": "Ada"},
+        answers={},
+        execution=EXECUTION,
+        around=Surroundings(),
+    )
+    assert found["valid"]
+    inputs = [{"to": "Ada", "item": number} for number in range(3)]
+    assert found["steps"][0]["triggers"] == {"workflowId": "other", "count": 5, "inputs": inputs}
+
+
+@pytest.mark.parametrize(
+    ("value", "valid", "unknown"), [("{{ actions.list.output.json }}", True, ["forEach"]), ("{{ none }}", False, None)]
+)
+def test_a_dry_run_tells_what_is_not_known_or_no_list(value, valid, unknown):
+    definition = WorkflowDefinition.model_validate(
+        {
+            "workflowId": "w",
+            "trigger": {"type": "manual"},
+            "actions": [
+                {"type": "http-request", "actionId": "list", "method": "GET", "url": "https://example.org"},
+                {"type": "trigger-workflow", "workflowId": "other", "forEach": value},
+            ],
+        }
+    )
+    found = dry_run(definition, given={}, answers={}, execution=EXECUTION, around=Surroundings())
+    step = found["steps"][1]
+    assert (found["valid"], step.get("unknown"), "triggers" in step) == (valid, unknown, False)
+    if not valid:
+        assert found["errors"] == [{"field": "actions[1].forEach", "message": step["error"].partition(": ")[2]}]

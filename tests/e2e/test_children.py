@@ -1,0 +1,142 @@
+"""Workflows that trigger others, on the real stack."""
+
+import asyncio
+import signal
+
+import pytest
+
+from apps.cli.progress import Bars
+from apps.projection import session
+from apps.settings import ServiceSettings
+from tests.e2e.conftest import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MANY = 30
+PER_ITEM = {"type": "trigger-workflow", "actionId": "each", "forEach": "{{ input.numbers }}", "timeout": "2m"}
+
+
+def asks(target, workflow_id):
+    """An action that asks the target under the number of its item."""
+    return {"type": "http-request", "method": "GET", "url": f"{target.url}/{workflow_id}-{{{{ input.item }}}}"}
+
+
+async def trigger(api, workflow_id, **given):
+    status, answer = await api.call("POST", f"/workflows/{workflow_id}/trigger", {"input": given})
+    assert status == 202, answer
+    return answer["executionId"]
+
+
+async def all_ended(api, workflow_id, count):
+    async def ended():
+        found = await api.executions(workflow_id)
+        return found if len(found) >= count and all(each["finishedAt"] for each in found) else None
+
+    return await until(ended, f"{count} executions of {workflow_id} have ended")
+
+
+async def test_for_each_item_of_a_list_a_workflow_runs_once(stack, api, target, workflow_id):
+    child = f"{workflow_id}-child"
+    # What triggers another may be there first.
+    await api.create(workflow_id, [{**PER_ITEM, "workflowId": child, "input": {"of": "{{ execution.id }}"}}])
+    await api.create(child, [asks(target, child)], overlap={"policy": "allow", "max": 5})
+    parent = await trigger(api, workflow_id, numbers=list(range(MANY)))
+    execution = await api.finished(parent)
+    assert execution["status"] == "ok", execution
+    (done,) = execution["executedActions"]
+    ids = done["output"]["executionIds"]
+    assert done["output"] == {"workflowId": child, "executionIds": ids, "count": MANY}
+    assert done["logs"] == [f"{child}: {MANY} triggered"]
+
+    found = await all_ended(api, child, MANY)
+    assert [each["executionId"] for each in reversed(found)] == ids, "lists show them in the order of the items"
+    assert {each["status"] for each in found} == {"ok"}
+    assert [target.count(f"{child}-{number}") for number in range(MANY)] == [1] * MANY
+    assert {each["cause"] for each in found} == {"workflow"}
+    told = {"executionId": parent, "workflowId": workflow_id, "actionId": "each"}
+    assert all(each["triggeredBy"] == told for each in found)
+    last = await api.execution(ids[-1])
+    assert (last["input"], last["triggeredBy"]) == ({"of": parent, "item": MANY - 1}, told)
+
+    settings = ServiceSettings(kafka_bootstrap=stack.kafka_bootstrap, mongodb_url=stack.mongodb_url)
+    report = await session.verify(session.Target(settings, child), Bars(), keep=10)
+    assert (report.clean, report.differing, report.uncovered) == (MANY, 0, 0), report.findings
+
+
+async def test_one_is_triggered_and_not_waited_for(api, target, workflow_id):
+    child = f"{workflow_id}-child"
+    await api.create(child, [asks(target, child)])
+    await api.create(workflow_id, [{"type": "trigger-workflow", "workflowId": child, "input": {"item": "a?hold=1"}}])
+    execution = await api.finished(await trigger(api, workflow_id))
+    (done,) = execution["executedActions"]
+    child_id = done["output"]["executionId"]
+    assert done["output"] == {"workflowId": child, "executionId": child_id, "status": "pending"}
+    assert (await api.execution(child_id))["status"] in ("pending", "running")
+    target.release.set()
+    assert (await api.finished(child_id))["status"] == "ok"
+
+
+async def test_a_busy_workflow_fails_the_action_which_is_tried_again_and_finds_what_it_has_started(api, target, workflow_id):
+    child = f"{workflow_id}-child"
+    await api.create(child, [asks(target, f"{child}")])
+    await api.create(
+        workflow_id,
+        [{**PER_ITEM, "workflowId": child, "timeout": "1s"}],
+        backoff={"base": "1s", "cap": "1s", "jitter": "none"},
+        retries=50,
+    )
+    parent = await trigger(api, workflow_id, numbers=["a?hold=1", "b"])
+
+    async def failed():
+        return (await api.execution(parent))["executedActions"]
+
+    first = (await until(failed, "the action has failed once"))[0]
+    (held,) = await api.executions(child)
+    assert first["error"] == {
+        "class": "busy",
+        "message": f"1 of 2 triggered; workflow {child} is busy: execution {held['executionId']} is open; gave up after 1s",
+    }
+    target.release.set()
+    execution = await api.finished(parent)
+    assert execution["status"] == "ok"
+    assert execution["executedActions"][-1]["output"]["executionIds"][0] == held["executionId"]
+    found = await all_ended(api, child, 2)
+    assert [each["status"] for each in found] == ["ok", "ok"], "nothing is recorded as skipped"
+
+
+async def test_a_workflow_that_starts_itself_for_the_next_page_runs_to_the_last(api, workflow_id):
+    again = {
+        "type": "trigger-workflow",
+        "workflowId": workflow_id,
+        "if": "input.page < 3",
+        "input": {"page": "{{ input.page + 1 }}"},
+    }
+    await api.create(workflow_id, [{"type": "log", "message": "{{ input.page }}"}, again], overlap={"policy": "queue"})
+    await trigger(api, workflow_id, page=1)
+    found = await all_ended(api, workflow_id, 3)
+    assert [(each["status"], each["cause"]) for each in found] == [("ok", "workflow"), ("ok", "workflow"), ("ok", "manual")]
+
+
+async def test_a_runner_that_is_killed_amid_a_list_starts_nothing_twice(stack, api, target, workflow_id):
+    child = f"{workflow_id}-child"
+    await api.create(workflow_id, [{**PER_ITEM, "workflowId": child}])
+    await api.create(child, [asks(target, child)], overlap={"policy": "allow", "max": 5}, retries=5)
+    parent = await trigger(api, workflow_id, numbers=list(range(MANY)))
+
+    async def amid():
+        return MANY // 3 <= len(await api.executions(child)) < MANY
+
+    await until(amid, "some of the list is started")
+    stack.children["runner"].kill(signal.SIGKILL)
+    execution = await api.finished(parent)
+    assert execution["status"] == "ok", execution
+    assert [each["why"] for each in execution["restarts"]] == ["lost"]
+    (done,) = execution["executedActions"]
+    found = await all_ended(api, child, MANY)
+    await asyncio.gather(*(api.finished(each["executionId"]) for each in found))
+    assert [each["executionId"] for each in reversed(found)] == done["output"]["executionIds"]
+    assert len({each["executionId"] for each in found}) == MANY
+    assert {each["status"] for each in found} == {"ok"}
+    given = sorted([(await api.execution(each["executionId"]))["input"]["item"] for each in found])
+    assert given == list(range(MANY))
+    await stack.children["runner"].wait_ready()

@@ -1,0 +1,259 @@
+"""What actions trigger, with the stores replaced by fakes."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+
+from actions.registry import WorkflowDefinition
+from actions.running import Context, NotTriggered, Resources
+from apps.runner.children import Children
+from apps.runner.definitions import Definitions
+from domain.execution import Admission, Cause, Ended, Parent, Status, admit
+from domain.identifiers import asked_at
+from domain.instants import MILLISECOND
+from store.interfaces import StoreUnavailable, Workflow
+from tests.fakes.stores import FakeExecutions, FakeWorkflows
+
+T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
+PARENT = "019ab5d0-0000-7000-8000-000000000001"
+MANUAL = {"type": "manual"}
+
+
+class World:
+    """A runner on which an execution of ``parent`` runs."""
+
+    def __init__(self):
+        self.executions = FakeExecutions()
+        self.workflows = FakeWorkflows()
+        self.handed_out = []
+        self.has_handed_out = asyncio.Event()
+        self.ended = []
+        self.children = Children(
+            executions=self.executions,
+            workflows=self.workflows,
+            definitions=Definitions(self.workflows),
+            hand_out=self.hand_out,
+            tell_ended=self.tell_ended,
+        )
+        self.context = Context(PARENT, "parent", "start", 1, 1, Resources(http=None), T0)
+
+    async def hand_out(self, execution):
+        self.handed_out.append(execution)
+        self.has_handed_out.set()
+
+    async def tell_ended(self, execution):
+        self.ended.append(execution)
+
+    async def define(self, workflow_id, trigger=MANUAL, **more):
+        body = {"workflowId": workflow_id, "trigger": trigger, "actions": [{"type": "log", "message": "x"}], **more}
+        await self.workflows.create(
+            Workflow(
+                workflow_id=workflow_id,
+                version=1,
+                definition=WorkflowDefinition.model_validate(body).to_document(),
+                total_actions=1,
+                shard=0,
+                created_at=T0,
+                updated_at=T0,
+                anchor=T0,
+            )
+        )
+
+    def run_parent(self):
+        running = admit(Admission(PARENT, "parent", 1, Cause.MANUAL, T0, 0, 1, 0, lock_key="parent"))
+        self.executions.found[PARENT] = replace(running, status=Status.RUNNING)
+
+    async def end(self, execution_id):
+        found = self.executions.found[execution_id]
+        await self.executions.end(Ended(execution_id, found.workflow_id, Status.CANCELLED, "over", T0))
+
+    async def trigger(self, *inputs, to="child", within=60.0, action_id="start"):
+        return await self.children.trigger(replace(self.context, action_id=action_id), to, list(inputs), within)
+
+    @property
+    def of_child(self):
+        return [each for each in self.executions.found.values() if each.execution_id != PARENT]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+async def test_a_child_is_admitted_like_everything_else_and_names_its_parent(world):
+    await world.define("child", timeout="1h", retries=2)
+    (child,) = await world.trigger({"a": 1})
+    found = world.executions.found[child.execution_id]
+    assert (found.cause, found.triggered_by) == (Cause.WORKFLOW, Parent(PARENT, "parent", "start"))
+    assert (found.input, found.version, found.retries_left, found.lock_key) == ({"a": 1}, 1, 2, "child")
+    assert found.deadline > found.created_at == found.requested_at > T0
+    assert asked_at(child.execution_id) == T0 + MILLISECOND, "its id is the same in every attempt"
+    assert world.handed_out == [found]
+    assert child.status is Status.PENDING
+
+
+async def test_what_was_started_before_is_found_and_not_started_again(world):
+    await world.define("child", overlap={"policy": "allow", "max": 5})
+    first = await world.trigger({"n": 0}, {"n": 1})
+    await world.end(first[0].execution_id)
+    again = await world.trigger({"n": 0}, {"n": 1}, {"n": 2})
+    assert [each.execution_id for each in again[:2]] == [each.execution_id for each in first]
+    assert [each.status for each in again] == [Status.CANCELLED, Status.PENDING, Status.PENDING]
+    assert sorted(each.execution_id for each in world.of_child) == [each.execution_id for each in again]
+    assert len(world.handed_out) == 3
+    other = await world.trigger({"n": 0}, action_id="other")
+    assert other[0].execution_id not in {each.execution_id for each in again}
+
+
+async def test_what_was_started_before_is_found_whatever_has_become_of_the_workflow(world):
+    await world.define("child")
+    first = await world.trigger({"n": 0})
+    world.workflows.heads["child"] = replace(world.workflows.heads["child"], archived_at=T0)
+    assert await world.trigger({"n": 0}) == first
+
+
+async def test_two_runners_at_once_start_each_once(world):
+    await world.define("child", overlap={"policy": "allow", "max": 20})
+    inputs = [{"n": number} for number in range(10)]
+    one, another = await asyncio.gather(world.trigger(*inputs), world.trigger(*inputs))
+    assert [each.execution_id for each in one] == [each.execution_id for each in another]
+    assert len(world.of_child) == len(world.handed_out) == 10
+
+
+async def test_what_was_admitted_with_a_lost_answer_is_found(world):
+    """It is the scheduler that publishes it."""
+    await world.define("child")
+    proper = world.executions.admit
+
+    async def lost(admission):
+        world.executions.admit = proper
+        await proper(admission)
+        raise StoreUnavailable("gone")
+
+    world.executions.admit = lost
+    (child,) = await world.trigger({})
+    assert [each.execution_id for each in world.of_child] == [child.execution_id]
+    assert (child.status, world.handed_out) == (Status.PENDING, [])
+
+
+async def test_what_finds_no_place_waits_for_one(world):
+    await world.define("child")
+    starting = asyncio.ensure_future(world.trigger({"n": 0}, {"n": 1}))
+    await world.has_handed_out.wait()
+    await world.end(world.handed_out[0].execution_id)
+    children = await starting
+    assert [each.execution_id for each in world.handed_out] == [each.execution_id for each in children]
+    assert not [each for each in world.of_child if each.status is Status.SKIPPED]
+
+
+async def test_a_queue_takes_what_it_has_room_for(world):
+    await world.define("child", overlap={"policy": "queue", "max": 2})
+    children = await world.trigger({}, {}, {})
+    assert [each.status for each in children] == [Status.PENDING, Status.QUEUED, Status.QUEUED]
+    assert [each.execution_id for each in world.handed_out] == [children[0].execution_id]
+
+
+async def test_each_attempt_starts_what_it_has_time_for(world):
+    await world.define("child", overlap={"policy": "allow", "max": 5})
+    for done in (1, 2):
+        with pytest.raises(NotTriggered) as raised:
+            await world.trigger({}, {}, {}, within=0)
+        assert (raised.value.error_class, raised.value.done, len(world.of_child)) == ("timeout", done, done)
+    assert len(await world.trigger({}, {}, {}, within=0)) == 3
+
+
+@pytest.mark.parametrize(
+    ("overlap", "limit"),
+    [
+        ({"policy": "skip"}, ""),
+        ({"policy": "allow", "max": 2}, ", and at most 2 may run at once"),
+        ({"policy": "queue", "max": 1}, ", and at most 1 may wait"),
+    ],
+)
+async def test_what_finds_no_place_in_time_is_told_who_has_it(world, overlap, limit):
+    await world.define("child", overlap=overlap)
+    places = 2 if limit else 1
+    for _ in range(places):
+        with pytest.raises(NotTriggered, match="a longer timeout"):
+            await world.trigger({}, {}, {}, within=0)
+    with pytest.raises(NotTriggered) as raised:
+        await world.trigger({}, {}, {}, within=0)
+    error = raised.value
+    first = world.handed_out[0].execution_id
+    assert str(error) == f"workflow child is busy: execution {first} is open{limit}"
+    assert (error.error_class, error.done, len(world.of_child)) == ("busy", places, places)
+
+
+async def test_one_that_would_cancel_itself_is_told_and_lives_on(world):
+    await world.define("parent", overlap="cancel-running")
+    world.run_parent()
+    with pytest.raises(NotTriggered, match="would cancel this execution") as raised:
+        await world.trigger({}, to="parent")
+    assert (raised.value.error_class, world.ended, world.of_child) == ("not-startable", [], [])
+    assert world.executions.found[PARENT].status is Status.RUNNING
+
+
+async def test_one_that_cancels_others_cancels_them(world):
+    await world.define("child", overlap="cancel-running")
+    first, second = await world.trigger({}, {})
+    assert [each.execution_id for each in world.ended] == [first.execution_id]
+    assert second.status is Status.PENDING
+
+
+@pytest.mark.parametrize(
+    ("overlap", "started"),
+    [("skip", 0), ({"policy": "allow", "max": 1}, 0), ({"policy": "queue", "max": 2}, 2)],
+)
+async def test_one_that_would_wait_for_its_own_end_is_told_at_once(world, overlap, started):
+    await world.define("parent", overlap=overlap)
+    world.run_parent()
+    with pytest.raises(NotTriggered, match="would wait for its own end") as raised:
+        await world.trigger({}, {}, {}, to="parent", within=1e9)
+    assert (raised.value.error_class, raised.value.done, len(world.of_child)) == ("not-startable", started, started)
+
+
+async def test_one_may_start_itself_beside_or_behind_itself(world):
+    await world.define("parent", overlap={"policy": "allow", "max": 3})
+    world.run_parent()
+    assert [each.status for each in await world.trigger({}, {}, to="parent")] == [Status.PENDING] * 2
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("absent", "workflow absent does not exist"),
+        ("archived", "workflow archived is archived"),
+        ("scheduled", 'set "allowManual": true'),
+    ],
+)
+async def test_what_cannot_be_started_is_told(world, word, said):
+    await world.define("archived")
+    world.workflows.heads["archived"] = replace(world.workflows.heads["archived"], archived_at=T0)
+    await world.define("scheduled", trigger={"type": "periodic", "interval": "1h"})
+    with pytest.raises(NotTriggered, match=said) as raised:
+        await world.trigger({}, to=word)
+    assert (raised.value.error_class, world.of_child) == ("not-startable", [])
+
+
+@pytest.mark.parametrize(
+    ("word", "bad", "said"),
+    [
+        ("schema", {"n": "one"}, "input.n: "),
+        ("size", {"n": 1, "text": "x" * 262_144}, "input: must be at most 262144 bytes"),
+        ("number", {"n": 2**70}, "input.n: "),
+    ],
+)
+async def test_one_bad_input_starts_nothing(world, word, bad, said):
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    await world.define("child", overlap={"policy": "queue", "max": 9}, inputSchema=schema)
+    with pytest.raises(NotTriggered) as raised:
+        await world.trigger({"n": 1}, {"n": 2}, bad)
+    error = raised.value
+    assert (error.error_class, error.number, world.of_child) == ("bad-input", 2, [])
+    assert str(error).startswith(said)
+
+
+async def test_nothing_to_start_asks_nobody(world):
+    assert await world.trigger(to="absent") == []
