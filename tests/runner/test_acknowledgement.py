@@ -1,14 +1,18 @@
 """What may be committed, and what is certainly new."""
 
+import asyncio
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
+import pytest
 from faust.types import TP
 
 from apps.runner.acknowledgement import OrderedAcks
 from apps.runner.positions import Positions
+from events.topics import ACTION_RESULT
 
 PARTITION = TP("workflow.execution", 3)
+RESULTS = TP(ACTION_RESULT.name, 3)
 ASSIGNED = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 
 
@@ -54,6 +58,7 @@ def test_a_record_is_certainly_new_only_the_first_time_under_an_assignment():
     assert positions.take(PARTITION, 7)
     positions.revoked({PARTITION})
     assert not positions.is_new(PARTITION, 7, later)
+    assert positions.take(PARTITION, 7), "it is delivered again"
 
 
 def test_the_copy_of_an_earlier_request_is_not_certainly_new():
@@ -62,3 +67,61 @@ def test_the_copy_of_an_earlier_request_is_not_certainly_new():
     positions.assigned({PARTITION: 5}, {PARTITION: 3}, ASSIGNED)
     assert not positions.is_new(PARTITION, 5, ASSIGNED - timedelta(seconds=1))
     assert not positions.is_new(PARTITION, 5, ASSIGNED + timedelta(seconds=0.5)), "the clocks may differ a little"
+
+
+async def returns_at_once(work):
+    task = asyncio.ensure_future(work)
+    await asyncio.sleep(0)
+    is_done = task.done()
+    task.cancel()
+    return is_done
+
+
+@pytest.mark.parametrize(
+    ("before", "committed", "is_written"),
+    [(None, 5, True), (None, 4, False), (4, 3, True), (3, 3, False), (3, 5, True)],
+    ids=[
+        "all was committed", "one is left", "the rest was written while the offsets were asked for",
+        "only a part of the rest was", "what is committed is further",
+    ],
+)  # fmt: skip
+async def test_a_claim_waits_for_the_results_that_were_there_before(before, committed, is_written):
+    """Without them it would run again what has succeeded; and it must not wait where nothing is to come."""
+    positions = Positions(session_timeout=10)
+    if before is not None:
+        positions.written(RESULTS, before)
+    positions.assigned({RESULTS: 5}, {RESULTS: committed}, ASSIGNED)
+    assert await returns_at_once(positions.caught_up(3)) is is_written
+    positions.written(RESULTS, 4)
+    assert await returns_at_once(positions.caught_up(3))
+    positions.written(RESULTS, 1)
+    assert await returns_at_once(positions.caught_up(3)), "an older record does not undo it"
+
+
+async def test_what_was_written_of_a_partition_says_nothing_of_it_when_it_comes_back():
+    """The topic may have been made anew meanwhile: what is at those offsets are others."""
+    positions = Positions(session_timeout=10)
+    positions.assigned({RESULTS: 5}, {RESULTS: 3}, ASSIGNED)
+    positions.written(RESULTS, 9)
+    positions.revoked({RESULTS})
+    positions.assigned({RESULTS: 5}, {RESULTS: 3}, ASSIGNED)
+    assert not await returns_at_once(positions.caught_up(3))
+
+
+async def test_a_claim_does_not_wait_for_ever_for_results_that_do_not_come(monkeypatch):
+    monkeypatch.setattr("apps.runner.positions.CATCH_UP_TIMEOUT", 0)
+    positions = Positions(session_timeout=10)
+    positions.assigned({RESULTS: 5}, {RESULTS: 3}, ASSIGNED)
+    await asyncio.wait_for(positions.caught_up(3), 60)
+
+
+async def test_after_a_suspension_nothing_is_taken_before_kafka_had_time_to_tell(monkeypatch):
+    clock = 0.0
+    monkeypatch.setattr("apps.runner.positions.time", SimpleNamespace(monotonic=lambda: clock))
+    positions = Positions(session_timeout=0.02)
+    clock = 0.009
+    assert await returns_at_once(positions.settle())
+    clock = 0.01
+    assert not await returns_at_once(positions.settle())
+    await positions.settle()
+    assert await returns_at_once(positions.settle()), "it has waited"
