@@ -23,15 +23,16 @@ class Event:
 
 
 def test_events_are_acknowledged_in_their_order():
-    acked = []
-    acks = OrderedAcks()
+    acked, heard = [], []
+    acks = OrderedAcks(lambda partition, offset: heard.append((partition, offset)))
     first, second, third = (acks.take(Event(offset, acked)) for offset in (10, 11, 12))
     second.finish()
-    assert acked == []
+    assert acked == heard == []
     first.finish()
     assert acked == [10, 11]
     third.finish()
     assert acked == [10, 11, 12]
+    assert heard == [(PARTITION, offset) for offset in acked]
 
 
 def test_what_is_finished_after_its_partition_was_taken_away_is_not_acknowledged():
