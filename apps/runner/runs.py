@@ -77,7 +77,6 @@ class Runs(Service):
         self.max_lost_attempts = max_lost_attempts
         self.executions = executions
         self.runner = runner
-        self.limit = limit
         self.mark_delay = mark_delay
         self.hand_back = hand_back
         self.live: dict[str, LiveRun] = {}

@@ -104,6 +104,23 @@ async def test_the_same_id_is_admitted_once(store):
     )
 
 
+async def test_the_same_id_is_skipped_once(store):
+    asked = admission(lock=False)
+    answers = await asyncio.gather(*(store.executions.admit(asked) for _ in range(20)))
+    assert (answers.count(Admitted(asked.execution_id)), answers.count(AlreadyAdmitted(asked.execution_id))) == (1, 19)
+    assert await store.executions.admit(asked) == AlreadyAdmitted(asked.execution_id)
+
+
+async def test_what_is_open_is_not_recorded_as_skipped(store):
+    """Two runners may have the same record in hand; the slower one finds the lock taken, by the very same execution."""
+    asked = replace(admission(), cause=Cause.EVENT)
+    await store.executions.admit(asked)
+    skipped = replace(asked, lock_key=None, reason="busy")
+    assert await store.executions.admit(skipped) == AlreadyAdmitted(asked.execution_id)
+    again = await store.executions.reissue(asked.execution_id, 1, at(9), Restart.UNCLAIMED)
+    assert (again.status, again.epoch) == (Status.PENDING, 2), "it waits still"
+
+
 async def test_fifty_at_once_admit_one(store):
     asked = [admission("crowd") for _ in range(50)]
     answers = await asyncio.gather(*(store.executions.admit(each) for each in asked))

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from domain.execution import CLOSED, Ended, Restart, Status, admit
+from domain.execution import CLOSED, Cause, Ended, Restart, Status, admit
+from store.execution_documents import live_document
 from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter, Locked, Started, StoreUnavailable
 from tests.store.test_executions import ALL, admission, at, finished
 
@@ -50,6 +51,32 @@ async def test_winners_are_told_apart_within_one_write(store):
         await store.executions.claim(each.execution_id, 1, "other", at(1))
     answers = await asyncio.gather(*(store.executions.reissue(e.execution_id, 1, at(2), Restart.UNCLAIMED) for e in asked))
     assert [answer is None for answer in answers] == [True, False] * 10
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "another process admits it", "it has run, and its insert is repeated"])
+async def test_a_lock_whose_holder_ends_while_it_is_looked_up_is_free(real, meanwhile):
+    held, asked = admission(), replace(admission(seconds=1), cause=Cause.SCHEDULE)
+    await real.executions.admit(held)
+    holders = real.executions.holders
+
+    async def held_no_longer(keys):
+        real.executions.holders = holders
+        await real.executions.project([finished(held, status=Status.OK)])
+        if meanwhile != "nothing":
+            await real.executions._live.insert_one(live_document(admit(asked)))
+        if meanwhile.startswith("it has run"):
+            await real.executions.project([finished(asked, status=Status.OK)])
+            await real.executions._live.insert_one(live_document(admit(asked)))
+        return await holders(keys)
+
+    real.executions.holders = held_no_longer
+    answer = await real.executions.admit(asked)
+    assert answer == (Admitted if meanwhile == "nothing" else AlreadyAdmitted)(asked.execution_id)
+    holder, found = await real.executions.holder("w"), await real.executions.get(asked.execution_id)
+    if meanwhile.startswith("it has run"):
+        assert (holder, found.status) == (None, Status.OK)
+    else:
+        assert holder == found == admit(asked)
 
 
 class Interrupted:
