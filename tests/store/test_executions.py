@@ -320,6 +320,35 @@ async def test_an_end_is_untold_until_it_is_told(store):
     assert (await store.executions.get(asked.execution_id)).status is Status.CANCELLED
 
 
+@pytest.mark.parametrize("queued", [False, True])
+async def test_what_nobody_has_begun_is_withdrawn_as_if_it_had_never_been(store, queued):
+    other, asked = admission("other"), replace(admission(), queued=queued)
+    for each in (other, asked):
+        await store.executions.admit(each)
+    assert await store.executions.withdraw(asked.execution_id)
+    assert await store.executions.get(asked.execution_id) is None
+    assert await store.executions.reissue(asked.execution_id, 1, at(9), Restart.UNCLAIMED) is None
+    assert not await store.executions.withdraw(asked.execution_id)
+    assert isinstance(await store.executions.admit(admission()), Admitted), "its lock is free"
+    assert await store.executions.get(other.execution_id) == admit(other)
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.WAITING, Status.PENDING, Status.OK])
+async def test_what_was_begun_or_published_anew_is_not_withdrawn(store, status):
+    asked = admission()
+    await store.executions.admit(asked)
+    if status is Status.PENDING:
+        await store.executions.reissue(asked.execution_id, 1, at(1), Restart.UNCLAIMED)
+    elif status is Status.RUNNING:
+        await store.executions.mark_started([Started(asked.execution_id, 1, "r1", at(1))])
+    else:
+        await store.executions.project([finished(asked, status=status, wake_at=at(9) if status is Status.WAITING else None)])
+    before = await store.executions.get(asked.execution_id)
+    assert not await store.executions.withdraw(asked.execution_id)
+    assert await store.executions.get(asked.execution_id) == before
+    assert before.status is status
+
+
 async def test_what_a_result_ended_has_been_told_by_it(store):
     asked = admission()
     await store.executions.admit(asked)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import pytest_asyncio
 
 from domain.execution import Cause, Ended, Restart, Status, admit, apply
 from store.execution_documents import live_document, to_document
@@ -10,6 +11,15 @@ from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter
 from tests.store.test_executions import ALL, admission, at, finished
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def bystander(real):
+    """An execution of which nothing is asked, and that nothing befalls."""
+    asked = admission("bystander", seconds=99)
+    await real.executions.admit(asked)
+    yield
+    assert await real.executions.get(asked.execution_id) == admit(asked)
 
 
 def tick(workflow_id="w"):
@@ -57,7 +67,7 @@ async def test_what_has_finished_and_is_open_still_or_again_is_not_handed_on(rea
     await real.executions.admit(asked)
     if why is Restart.RETRY:
         await real.executions.project([finished(asked, status=Status.WAITING, ok=False)])
-    left = await real.executions._live.find_one({})
+    left = await real.executions._live.find_one({"_id": asked.execution_id})
     await real.executions.project([finished(asked, seq=2, status=Status.OK)])
     ended = await real.executions.get(asked.execution_id)
     await real.executions._live.insert_one(left)
@@ -84,7 +94,7 @@ async def test_a_finished_document_is_shadowed_until_the_open_one_is_gone(real):
     result = finished(asked, status=Status.FAILED, ok=False)
     await real.executions._finished.insert_one(to_document(apply(admit(asked), result)))
     assert (await real.executions.get(asked.execution_id)).status is Status.PENDING
-    everything = await real.executions.list(ExecutionFilter(), before=None, limit=10)
+    everything = await real.executions.list(ExecutionFilter(workflow_id="w"), before=None, limit=10)
     assert [execution.status for execution in everything] == [Status.PENDING]
     assert await real.executions.list(ExecutionFilter(statuses=frozenset({Status.FAILED})), before=None, limit=10) == []
     await real.executions.project([result])
@@ -151,7 +161,10 @@ async def test_what_two_runners_had_in_hand_runs_though_the_slower_one_recorded_
     await real.executions._insert_into(real.executions._finished, [replace(asked, lock_key=None)], [0])
     claimed = await real.executions.claim(asked.execution_id, 1, "r1", at(9))
     assert (claimed.status, claimed.epoch) == (Status.RUNNING, 2)
-    await real.executions.project([finished(asked, epoch=2, status=Status.OK)])
+    lost = await real.executions.reissue(asked.execution_id, 2, at(10), Restart.LOST)
+    again = await real.executions.reissue(asked.execution_id, 3, at(11), Restart.UNCLAIMED)
+    assert (lost.status, again.status, again.epoch) == (Status.PENDING, Status.PENDING, 4), "it has been begun"
+    await real.executions.project([finished(asked, epoch=4, status=Status.OK)])
     assert (await real.executions.get(asked.execution_id)).status is Status.OK
 
 
