@@ -137,6 +137,22 @@ async def test_the_results_of_an_attempt(world: World) -> None:
     assert world.results == [("a0", "ok", "running"), ("a1", "ok", "ok")]
 
 
+@pytest.mark.parametrize("epoch", [1, 3])
+async def test_results_are_numbered_from_one_and_the_first_run_begins_when_its_execution_did(
+    world: World, epoch: int
+) -> None:
+    """A gap would be taken for a result that went elsewhere; and the two topics tell the same instants as the document."""
+    began = now() - timedelta(seconds=5)
+    await world.attempt(Step(), Step(), run=replace(RUN, epoch=epoch, started_at=began))
+    first, second = (event for event in world.events if not isinstance(event, tuple))
+    assert (first.seq, second.seq) == (1, 2)
+    assert (first.started_at == began) == (epoch == 1)
+    assert began < second.started_at
+    instants = [instant for result in (first, second) for instant in (result.started_at, result.finished_at)]
+    assert instants == sorted(instants)
+    assert {instant.microsecond % 1000 for instant in instants} == {0}, "MongoDB keeps milliseconds"
+
+
 @pytest.mark.parametrize(
     ("does", "error_class"),
     [("fail", "connection"), ("hang", "timeout"), ("time out by itself", "timeout"), ("raise", "internal")],
@@ -260,6 +276,12 @@ async def test_what_is_in_doubt_is_not_repeated_whatever_the_policy_covers(world
 async def test_an_answer_that_came_too_late_leaves_the_outcome_unknown(world: World) -> None:
     await world.attempt(Step(does="hang", timeout="1s", onUnknown="fail"))
     assert world.results == [("a0", "unknown", "failed")]
+    result = world.events[-1]
+    assert result.error == {
+        "class": "unknown-outcome",
+        "message": "did not finish within 1s; whether it was done is not known",
+    }
+    assert result.reason == f"action a0 is in doubt: {result.error['message']}"
 
 
 @pytest.mark.parametrize(("lost", "how"), [(1, "run"), (2, "apart"), (3, "apart")])
@@ -299,5 +321,5 @@ async def test_what_crashes_apart_fails_and_is_run_apart_where_it_is_retried(wor
     )
     crashed = result_transition(result).outcome
     world.events.clear()
-    await world.attempt(Step(), run=replace(RUN, epoch=11, attempt=2, outcomes=(crashed,)))
-    assert world.events[0] == ("apart", "a0")
+    await world.attempt(Step(), Step(), run=replace(RUN, epoch=11, attempt=2, outcomes=(crashed,)))
+    assert [event for event in world.events if isinstance(event, tuple)] == [("apart", "a0"), ("run", "a1")]
