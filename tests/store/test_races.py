@@ -9,6 +9,7 @@ import pytest
 
 from domain.execution import CLOSED, Cause, Ended, Restart, Status, admit
 from store.execution_documents import live_document
+from store.group_commit import GroupCommit
 from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter, Locked, Started, StoreUnavailable
 from tests.store.test_executions import ALL, admission, at, finished
 
@@ -77,6 +78,58 @@ async def test_a_lock_whose_holder_ends_while_it_is_looked_up_is_free(real, mean
         assert (holder, found.status) == (None, Status.OK)
     else:
         assert holder == found == admit(asked)
+
+
+MEANWHILE = {
+    "a mark": lambda executions, asked: executions.mark_started([Started(asked.execution_id, 1, "r1", at(1))]),
+    "an intent": lambda executions, asked: executions.intend(asked.execution_id, 1, "1_0", "r1", at(1)),
+    "a result": lambda executions, asked: executions.project([finished(asked)]),
+    "a claim": lambda executions, asked: executions.claim(asked.execution_id, 1, "r1", at(1)),
+    "a restart": lambda executions, asked: executions.reissue(asked.execution_id, 1, at(1), Restart.UNCLAIMED),
+}
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+async def test_an_end_is_not_lost_to_what_happens_while_it_is_brought_about(real, meanwhile):
+    asked = admission()
+    await real.executions.admit(asked)
+    read = real.executions._get_all
+
+    async def read_before(ids):
+        found = await read(ids)
+        real.executions._reads = GroupCommit(read)
+        await MEANWHILE[meanwhile](real.executions, asked)
+        return found
+
+    real.executions._reads = GroupCommit(read_before)
+    ended = await real.executions.end(Ended(asked.execution_id, asked.workflow_id, Status.CANCELLED, "asked", at(3)))
+    assert ended.status is Status.CANCELLED
+    assert await real.executions.get(asked.execution_id) == ended
+    assert await real.executions.untold(ALL, 10) == [ended]
+    assert isinstance(await real.executions.admit(admission()), Admitted), "its lock is free"
+
+
+async def test_intents_are_told_apart_within_one_write(store):
+    """A run that goes on although another has taken over would do what must not be done twice."""
+    asked = [admission(f"w{n}") for n in range(5)]
+    for each in asked:
+        await store.executions.admit(each)
+    ours, elsewhere, waiting, over, again = asked
+    for each in (elsewhere, waiting, again):
+        assert await store.executions.intend(each.execution_id, 1, "1_0", "r1", at(1))
+    await store.executions.reissue(elsewhere.execution_id, 1, at(2), Restart.LOST)
+    taken = await store.executions.claim(elsewhere.execution_id, 2, "r2", at(3))
+    assert (taken.epoch, taken.intents) == (3, ("1_0",))
+    await store.executions.project([finished(waiting, status=Status.WAITING, ok=False, wake_at=at(9))])
+    await store.executions.end(Ended(over.execution_id, over.workflow_id, Status.CANCELLED, "asked", at(3)))
+    before = {each.execution_id: await store.executions.get(each.execution_id) for each in (elsewhere, waiting, over, again)}
+    answers = await asyncio.gather(
+        *(store.executions.intend(each.execution_id, 1, "1_0", "r1", at(4)) for each in (*asked[1:], ours))
+    )
+    assert answers == [False, False, False, True, True]
+    for execution_id, execution in before.items():
+        assert await store.executions.get(execution_id) == execution
+    assert (await store.executions.get(ours.execution_id)).intents == ("1_0",)
 
 
 class Interrupted:

@@ -132,14 +132,28 @@ async def test_what_was_ended_but_not_moved_holds_no_lock_and_is_moved_later(rea
 
 async def test_an_end_that_a_result_has_forestalled_is_never_told(real):
     """Whoever cancels marks the end, and dies; then the execution fails by itself."""
-    asked = admission()
+    other, asked = admission("other"), admission()
+    await real.executions.admit(other)
+    told_later = await real.executions.end(Ended(other.execution_id, "other", Status.CANCELLED, "asked", at(2)))
     await real.executions.admit(asked)
     before = await real.executions.get(asked.execution_id)
     await real.executions._mark_untold(apply(before, Ended("", "w", Status.CANCELLED, "asked", at(3))))
-    assert await real.executions.untold(ALL, 10) == [], "it is still open"
+    assert await real.executions.untold(ALL, 10) == [told_later], "it is still open"
+    assert await real.executions._untold.count_documents({}) == 2, "it may be about to end"
     await real.executions.project([finished(asked, status=Status.FAILED)])
-    assert await real.executions.untold(ALL, 10) == []
-    assert await real.executions._untold.count_documents({}) == 0
+    assert await real.executions.untold(ALL, 10) == [told_later]
+    assert await real.executions._untold.count_documents({}) == 1
+
+
+async def test_an_end_that_is_removed_before_it_is_told_holds_up_no_other(real):
+    """It was kept for a shorter time than the scheduler was away."""
+    asked, other = admission(), admission("other")
+    for each in (asked, other):
+        await real.executions.admit(each)
+        await real.executions.end(Ended(each.execution_id, each.workflow_id, Status.CANCELLED, "asked", at(3)))
+    await real.executions._finished.delete_one({"_id": asked.execution_id})
+    assert [each.execution_id for each in await real.executions.untold(ALL, 10)] == [other.execution_id]
+    assert await real.executions._untold.count_documents({}) == 1
 
 
 async def test_an_end_is_told_though_others_were_about_to_bring_about_theirs(real):
@@ -180,6 +194,17 @@ async def test_what_was_recorded_as_skipped_does_not_run_when_its_insert_is_carr
     assert await real.executions.claim(asked.execution_id, 1, "r1", at(9)) is None
     assert isinstance(await real.executions.admit(admission()), Admitted), "its lock is free"
     assert await real.executions.untold(ALL, 10) == [ended], "the scheduler tells it"
+
+
+async def test_what_was_recorded_as_skipped_is_not_ended_anew_when_its_insert_is_carried_out_at_last(real):
+    asked = replace(admission(), cause=Cause.EVENT)
+    await real.executions.admit(replace(asked, lock_key=None, reason="busy"))
+    await real.executions._live.insert_one(live_document(admit(asked)))
+    assert await real.executions.end(Ended(asked.execution_id, "w", Status.CANCELLED, "asked", at(9))) is None
+    ended = await real.executions.get(asked.execution_id)
+    assert (ended.status, ended.reason) == (Status.SKIPPED, "busy")
+    assert await real.executions.untold(ALL, 10) == [ended]
+    assert isinstance(await real.executions.admit(admission()), Admitted), "its lock is free"
 
 
 async def test_a_request_of_old_does_not_find_the_repetition_that_is_about_to_be_taken_back(real):
