@@ -221,6 +221,19 @@ async def test_start_marks(store):
     assert await store.executions.owned(frozenset({1})) == {}
 
 
+async def test_a_start_mark_that_comes_late_undoes_nothing(store):
+    """Marked as running, nobody would wake what waits, nor look for what is published anew."""
+    waiting, anew, removed = admission("waiting"), admission("anew"), admission("removed")
+    for each in (waiting, anew):
+        await store.executions.admit(each)
+    await store.executions.project([finished(waiting, status=Status.WAITING, ok=False, wake_at=at(9))])
+    await store.executions.reissue(anew.execution_id, 1, at(2), Restart.UNCLAIMED)
+    before = [await store.executions.get(each.execution_id) for each in (waiting, anew)]
+    marks = [Started(each.execution_id, 1, "r1", at(1)) for each in (waiting, anew, removed)]
+    assert await store.executions.mark_started(marks) == {anew.execution_id, removed.execution_id}
+    assert [await store.executions.get(each.execution_id) for each in (waiting, anew)] == before
+
+
 async def test_what_is_ended_under_an_epoch_is_left_alone_under_another(store):
     asked = admission()
     await store.executions.admit(asked)
@@ -502,6 +515,14 @@ async def test_what_was_followed_ends_without_a_read(store, folded_end):
     assert await store.executions.get(asked.execution_id) == ended
     assert await store.executions.holder(asked.workflow_id) is None
     assert await store.executions.project(results, folded={asked.execution_id: ended}) == frozenset()
+
+
+async def test_what_was_followed_and_goes_on_stays_open(store, folded_end):
+    asked, results, _ = folded_end
+    going_on = apply(admit(asked), results[0])
+    assert await store.executions.project(results[:1], folded={asked.execution_id: going_on}) == frozenset()
+    assert await store.executions.get(asked.execution_id) == going_on
+    assert await store.executions.holder(asked.workflow_id) == going_on
 
 
 async def test_a_belief_that_is_stale_ends_nothing(store, folded_end):
