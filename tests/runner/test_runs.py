@@ -303,6 +303,8 @@ async def test_what_others_have_recorded_is_looked_for_also_after_the_database_w
 async def test_a_run_is_marked_after_a_while(world, requests):
     world.runs.mark_delay = 0.001
     async with world.runs:
+        for _ in range(10):
+            await asyncio.sleep(0)  # there is nothing to mark, and that is waited for
         await requests.start()
         await requests.one_is.wait()
         assert world.executions.found["e"].status is Status.RUNNING

@@ -382,6 +382,24 @@ async def test_a_deadline_is_found_while_the_execution_is_open(store):
     assert [e.execution_id for e in await store.executions.expiring(at(99), ALL, 10)] == [later.execution_id]
 
 
+async def test_what_is_due_first_is_found_first(store):
+    """Of a backlog that is longer than a look, nothing is passed over look after look."""
+    places = (7, 5, 9)
+    waiting = {second: admission(f"wakes{second}") for second in places}
+    expiring = {second: admission(f"expires{second}", deadline=at(second)) for second in places}
+    pending = {second: admission(f"pends{second}", seconds=second) for second in places}
+    for each in (*waiting.values(), *expiring.values(), *pending.values()):
+        await store.executions.admit(each)
+    for second, each in waiting.items():
+        await store.executions.project([finished(each, status=Status.WAITING, ok=False, wake_at=at(second))])
+    for each in expiring.values():
+        await store.executions.claim(each.execution_id, 1, "r1", at(1))
+    calls = {"waking": waiting, "expiring": expiring, "unclaimed": pending}
+    for name, asked in calls.items():
+        found = await getattr(store.executions, name)(at(20), ALL, 2)
+        assert [each.execution_id for each in found] == [asked[5].execution_id, asked[7].execution_id], name
+
+
 async def test_an_intent_is_noted_under_the_current_epoch_and_marks_the_start(store):
     asked = admission()
     await store.executions.admit(asked)
@@ -503,10 +521,13 @@ async def test_the_recent_executions_of_several_workflows(store):
 async def test_all_that_is_open_is_among_the_recent_executions(store):
     running = [replace(admission("a", seconds=n), lock_key=place) for n, place in enumerate(("a", "a#1", "a#2"))]
     queued = replace(admission("a", seconds=3), lock_key="a#wait-0", queued=True)
-    for each in (*running, queued, admission("b", seconds=4)):
+    for each in (*running, queued, admission("b", seconds=4), admission("a-b", seconds=5), admission("ab", seconds=6)):
         assert await store.executions.admit(each) == Admitted(each.execution_id)
+    ids = [each.execution_id for each in (queued, *reversed(running))]
     recent = await store.executions.recent({"a": ["a", "a#1", "a#2", "a#wait-0"]}, 10)
-    assert [each.execution_id for each in recent["a"]] == [each.execution_id for each in (queued, *reversed(running))]
+    assert [each.execution_id for each in recent["a"]] == ids
+    listed = await store.executions.list(ExecutionFilter(workflow_id="a"), before=None, limit=10)
+    assert [each.execution_id for each in listed] == ids
 
 
 async def test_what_was_followed_ends_without_a_read(store, folded_end):

@@ -109,6 +109,26 @@ async def test_an_end_is_not_lost_to_what_happens_while_it_is_brought_about(real
     assert isinstance(await real.executions.admit(admission()), Admitted), "its lock is free"
 
 
+async def test_a_result_that_is_overtaken_while_it_is_written_is_turned_away(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    find = real.executions._find_live
+
+    async def find_before(ids):
+        found = await find(ids)
+        real.executions._find_live = find
+        await real.executions.reissue(asked.execution_id, 1, at(1), Restart.LOST)
+        await real.executions.claim(asked.execution_id, 2, "r2", at(2))
+        return found
+
+    await real.executions.mark_started([Started(asked.execution_id, 1, "r1", at(0))])
+    real.executions._find_live = find_before
+    assert await real.executions.project([finished(asked, status=Status.OK)]) == {asked.execution_id}
+    found = await real.executions.get(asked.execution_id)
+    assert (found.status, found.epoch, found.owner) == (Status.RUNNING, 3, "r2")
+    assert await real.executions.holder("w") == found
+
+
 async def test_intents_are_told_apart_within_one_write(store):
     """A run that goes on although another has taken over would do what must not be done twice."""
     asked = [admission(f"w{n}") for n in range(5)]

@@ -94,6 +94,8 @@ async def test_a_finished_document_is_shadowed_until_the_open_one_is_gone(real):
     result = finished(asked, status=Status.FAILED, ok=False)
     await real.executions._finished.insert_one(to_document(apply(admit(asked), result)))
     assert (await real.executions.get(asked.execution_id)).status is Status.PENDING
+    states = await real.executions.states([asked.execution_id])
+    assert states == {asked.execution_id: (1, Status.PENDING)}, "a runner would stop what it runs"
     everything = await real.executions.list(ExecutionFilter(workflow_id="w"), before=None, limit=10)
     assert [execution.status for execution in everything] == [Status.PENDING]
     assert await real.executions.list(ExecutionFilter(statuses=frozenset({Status.FAILED})), before=None, limit=10) == []
