@@ -129,6 +129,24 @@ async def test_a_result_that_is_overtaken_while_it_is_written_is_turned_away(rea
     assert await real.executions.holder("w") == found
 
 
+async def test_a_result_of_what_never_stands_still_is_not_taken_for_written(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    find, numbers = real.executions._find_live, itertools.count()
+
+    async def find_before(ids):
+        found = await find(ids)
+        await real.executions.intend(asked.execution_id, 1, f"1_{next(numbers)}", "r1", at(1))
+        return found
+
+    real.executions._find_live = find_before
+    with pytest.raises(StoreUnavailable, match="results of 1 executions not written"):
+        await real.executions.project([finished(asked)])
+    real.executions._find_live = find
+    assert await real.executions.project([finished(asked)]) == frozenset()
+    assert (await real.executions.get(asked.execution_id)).seq == 1
+
+
 async def test_intents_are_told_apart_within_one_write(store):
     """A run that goes on although another has taken over would do what must not be done twice."""
     asked = [admission(f"w{n}") for n in range(5)]
