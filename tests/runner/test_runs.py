@@ -209,6 +209,7 @@ async def test_marks_that_fail_when_partitions_move_are_written_when_the_databas
 
     async def away(marks):
         monkeypatch.setattr(world.executions, "mark_started", back)
+        await asyncio.sleep(0.05)  # until it is waited for something to mark
         raise StoreUnavailable("away")
 
     async def back(marks):
@@ -216,6 +217,7 @@ async def test_marks_that_fail_when_partitions_move_are_written_when_the_databas
         return await mark_started(marks)
 
     monkeypatch.setattr(world.executions, "mark_started", away)
+    world.runs.mark_delay = 0.02
     async with world.runs:
         await requests.start()
         await world.runs.flush_marks()
