@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import pytest
 from faust.types import TP
 
-from apps.runner.acknowledgement import OrderedAcks
+from apps.runner.acknowledgement import OrderedAcks, see_to
+from apps.runner.patience import stubbornly
 from apps.runner.positions import Positions
 from events.topics import ACTION_RESULT
+from store.interfaces import StoreUnavailable
 
 PARTITION = TP("workflow.execution", 3)
 RESULTS = TP(ACTION_RESULT.name, 3)
@@ -18,7 +20,7 @@ ASSIGNED = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 
 class Event:
     def __init__(self, offset, acked):
-        self.message = SimpleNamespace(tp=PARTITION, offset=offset)
+        self.message = SimpleNamespace(topic=PARTITION.topic, tp=PARTITION, offset=offset)
         self.ack = lambda: acked.append(offset)
 
 
@@ -68,6 +70,36 @@ def test_the_copy_of_an_earlier_request_is_not_certainly_new():
     positions.assigned({PARTITION: 5}, {PARTITION: 3}, ASSIGNED)
     assert not positions.is_new(PARTITION, 5, ASSIGNED - timedelta(seconds=1))
     assert not positions.is_new(PARTITION, 5, ASSIGNED + timedelta(seconds=0.5)), "the clocks may differ a little"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_fails_in_an_agent_is_refused_rather_than_lost_or_stuck(fails):
+    acked, refused = [], []
+    ticket = OrderedAcks().take(Event(10, acked))
+
+    async def work():
+        if fails:
+            raise ValueError("oops")
+        ticket.finish()
+
+    async def refuse(ticket, reason):
+        refused.append(reason)
+        ticket.finish()
+
+    await see_to(ticket, work(), refuse)
+    assert (acked, refused) == ([10], ["ValueError: oops"] if fails else [])
+
+
+async def test_what_is_taken_is_dealt_with_however_long_the_database_is_away(monkeypatch):
+    monkeypatch.setattr("apps.runner.patience.RETRY_DELAY", 0)
+    troubles = [StoreUnavailable("away")] * 3
+
+    async def call():
+        if troubles:
+            raise troubles.pop()
+        return "done"
+
+    assert await stubbornly(call) == "done"
 
 
 async def returns_at_once(work):

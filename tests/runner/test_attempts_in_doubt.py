@@ -210,6 +210,8 @@ async def test_no_retry_is_planned_beyond_the_deadline(world: World) -> None:
     assert "its time is over" in result.reason
     await world.attempt(Step(does="fail"), run=replace(RUN, deadline=now() + timedelta(hours=1)))
     assert world.results[-1][2] == "waiting"
+    await world.attempt(Step(does="fail"), run=replace(RUN, retries_left=0, deadline=now() + timedelta(hours=1)))
+    assert world.results[-1][2] == "failed"
     await world.attempt(Step(), run=replace(RUN, deadline=now() + timedelta(hours=1)))
     assert world.results[-1][2] == "ok"
 

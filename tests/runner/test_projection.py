@@ -134,6 +134,43 @@ async def test_what_waits_is_written_after_a_moment(executions, projection, aske
     assert (await executions.get(asked.execution_id)).seq == 2
 
 
+async def test_each_result_that_waits_is_written_in_its_turn(executions, projection, asked, other):
+    """The clock is set anew for what came later; else it would wait for ever, and its partition with it."""
+    projection.patience = 0.05
+    tickets = [Ticket(), Ticket()]
+    for each in (asked, other):
+        await executions.admit(each)
+    projection.add(tickets[0], result(asked, 0))
+    projection.patience = 0.1
+    projection.add(tickets[1], result(other, 0))
+    await asyncio.gather(*(ticket.done.wait() for ticket in tickets))
+
+
+async def test_what_is_to_be_handed_back_waits_for_all_of_its_results(executions, projection, asked, other, monkeypatch):
+    """A new epoch would turn those away that are still to be written, and repeat their actions."""
+    monkeypatch.setattr("apps.runner.projection.WRITTEN_WITHIN", 3600)
+    for each in (asked, other):
+        await executions.admit(each)
+        projection.followed.begin(admit(each))
+    seqs = {asked.execution_id: 1, other.execution_id: 2, "01900000-0000-7000-8000-000000000009": 7}
+    seen = asyncio.ensure_future(projection.see_written(seqs))
+    for execution, index in ((asked, 0), (other, 0)):
+        ticket = Ticket()
+        projection.add(ticket, result(execution, index))
+        await ticket.done.wait()
+    await asyncio.sleep(0.05)
+    assert not seen.done()
+    projection.add(Ticket(), result(other, 1))
+    await seen
+    assert projection.followed.seq(other.execution_id) == 2
+
+
+async def test_what_is_to_be_handed_back_does_not_wait_for_ever(executions, projection, asked, monkeypatch):
+    monkeypatch.setattr("apps.runner.projection.WRITTEN_WITHIN", 0.02)
+    projection.followed.begin(admit(asked))
+    await projection.see_written({asked.execution_id: 1})
+
+
 async def test_a_run_that_was_ended_meanwhile_is_turned_away(executions, projection, asked):
     await executions.admit(asked)
     projection.followed.begin(admit(asked))

@@ -466,6 +466,27 @@ async def test_listing(store):
     assert await store.executions.latest("c") is None
 
 
+async def test_listing_what_is_open_and_what_has_ended(store):
+    places = ["a", "a#1", "a#2", "a#3"]
+    pending, done, running, failed = (replace(admission("a", seconds=n), lock_key=key) for n, key in enumerate(places))
+    for each in (pending, done, running, failed):
+        await store.executions.admit(each)
+    await store.executions.mark_started([Started(running.execution_id, 1, "r1", at(9))])
+    await store.executions.project([finished(done, status=Status.OK), finished(failed, status=Status.FAILED, ok=False)])
+
+    async def listed(*statuses, limit=10, **where):
+        where["statuses"] = frozenset(statuses) if statuses else None
+        found = await store.executions.list(ExecutionFilter(workflow_id="a", **where), before=None, limit=limit)
+        return [each.execution_id for each in found]
+
+    newest_first = [each.execution_id for each in (failed, running, done, pending)]
+    assert [await listed(limit=limit) for limit in (1, 2, 3, 9)] == [newest_first[:limit] for limit in (1, 2, 3, 9)]
+    assert await listed(Status.RUNNING) == [running.execution_id]
+    assert await listed(Status.PENDING, Status.OK) == [done.execution_id, pending.execution_id]
+    assert await listed(Status.FAILED) == [failed.execution_id]
+    assert await listed(Status.FAILED, Status.OK, causes=frozenset({Cause.BACKFILL})) == []
+
+
 async def test_holders(store):
     asked = [admission(f"w{n}") for n in range(3)]
     for each in asked:

@@ -96,6 +96,7 @@ async def test_a_finished_document_is_shadowed_until_the_open_one_is_gone(real):
     assert (await real.executions.get(asked.execution_id)).status is Status.PENDING
     states = await real.executions.states([asked.execution_id])
     assert states == {asked.execution_id: (1, Status.PENDING)}, "a runner would stop what it runs"
+    assert [each.status async for each in real.executions.scan(workflow_id="w")] == [Status.PENDING]
     everything = await real.executions.list(ExecutionFilter(workflow_id="w"), before=None, limit=10)
     assert [execution.status for execution in everything] == [Status.PENDING]
     assert await real.executions.list(ExecutionFilter(statuses=frozenset({Status.FAILED})), before=None, limit=10) == []
