@@ -146,8 +146,6 @@ class MongoExecutions(ExecutionReads):
                     answers[index] = AlreadyAdmitted(holder.execution_id)
                 else:
                     answers[index] = Locked(holder.execution_id, holder.status, holder.cause is Cause.BACKFILL)
-            if not left:
-                break
         return answers
 
     async def _insert(self, admissions: Sequence[Admission]) -> Sequence[AdmissionAnswer | BaseException]:

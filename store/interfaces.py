@@ -272,7 +272,7 @@ class Executions(Protocol):
         """Return open executions with a deadline up to ``until``, soonest first."""
 
     async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
-        """Return pending executions handed out before ``before`` that no runner has started."""
+        """Return pending executions handed out before ``before`` that no runner has started, the oldest first."""
 
     async def line(self, workflow_id: str) -> Sequence[Execution]:
         """Return the queued executions of a workflow, the one that waits longest first."""

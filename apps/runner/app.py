@@ -213,8 +213,6 @@ class RunnerApp(ServiceApp):
                 # Shielded: the driver sets the result of this future when the broker answers at last.
                 await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(sent)), self.settings.runner_publish_timeout)
                 return
-            except asyncio.CancelledError:
-                raise
             except Exception as error:
                 log.warning("not published; trying again", topic=topic.get_topic_name(), error=repr(error))
                 await asyncio.sleep(RETRY_DELAY)

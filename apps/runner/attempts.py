@@ -200,8 +200,6 @@ async def _run_one(
         else:
             outcome = await run_action(action, context)
         return bounded(outcome)
-    except asyncio.CancelledError:
-        raise
     except asyncio.TimeoutError as error:
         if limit is None or not limit.expired:
             log.warning("action raised", execution_id=run.execution_id, action_id=action.action_id, error=repr(error))

@@ -121,17 +121,16 @@ class Projection(Service):
         """
         if result is None:
             self._waiting.append((ticket, None))
+        elif result.status is Status.RUNNING:
+            self._hold(ticket, result)
+            return
         else:
-            held = self._held.get(result.execution_id)
-            if result.status is Status.RUNNING and self.patience:
-                self._hold(held, ticket, result)
-                return
-            if held:
-                self._release(result.execution_id)
+            self._release(result.execution_id)
             self._waiting.append((ticket, result))
         self._arrived.set()
 
-    def _hold(self, held: list[Item] | None, ticket: Ticket, result: ActionFinished) -> None:
+    def _hold(self, ticket: Ticket, result: ActionFinished) -> None:
+        held = self._held.get(result.execution_id)
         if held is not None:
             held.append((ticket, result))
             return

@@ -54,7 +54,7 @@ class LiveRun:
     started: float = 0.0  # loop time
     mark_due: float = 0.0  # loop time
     is_over: bool = False  # it is being stopped, because somebody asked for that
-    task: "asyncio.Task[None] | None" = field(default=None)
+    task: "asyncio.Task[None]" = field(init=False)
 
 
 class Runs(Service):
@@ -77,7 +77,6 @@ class Runs(Service):
         self.max_lost_attempts = max_lost_attempts
         self.executions = executions
         self.runner = runner
-        self.limit = limit
         self.mark_delay = mark_delay
         self.hand_back = hand_back
         self.live: dict[str, LiveRun] = {}
@@ -134,7 +133,7 @@ class Runs(Service):
         try:
             await body()
         except (asyncio.CancelledError, Exception) as error:
-            if live.is_over or self.draining:
+            if live.is_over:
                 log.info("run cancelled", execution_id=live.run.execution_id, epoch=live.run.epoch)
             else:
                 # Nobody would miss it, for this process lives on: it counts as lost, like one whose runner has died. An
@@ -169,8 +168,7 @@ class Runs(Service):
 
     def _stop(self, live: LiveRun) -> None:
         live.is_over = True
-        if live.task is not None:
-            live.task.cancel()
+        live.task.cancel()
 
     async def intend(self, run: Run, key: str) -> bool:
         """Make it durable that the outcome ``key`` is about to be brought about; False where the run is not current."""
@@ -222,7 +220,7 @@ class Runs(Service):
                 self.unrecorded.recorded(execution_id)
 
     def _give_up(self, live: LiveRun, status: Status) -> None:
-        if live.task is not None and not live.task.done():
+        if not live.task.done():
             log.info(
                 "run is over; stopping it", execution_id=live.run.execution_id, epoch=live.run.epoch, status=status.value
             )
@@ -283,14 +281,14 @@ class Runs(Service):
     async def drain(self, grace: float) -> Sequence[LiveRun]:
         """Let what runs finish within ``grace`` seconds; cancel the rest, and return it to be handed back."""
         self.draining = True
-        tasks = [live.task for live in self.live.values() if live.task is not None]
+        tasks = [live.task for live in self.live.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
         left = list(self.live.values())
         for live in left:
             self._stop(live)
         if left:
-            await asyncio.wait([live.task for live in left if live.task is not None], timeout=1)
+            await asyncio.wait([live.task for live in left], timeout=1)
         return left
 
     async def hand_back_all(self, left: Sequence[LiveRun]) -> None:

@@ -185,7 +185,8 @@ class FakeExecutions:
         return sorted(found, key=lambda e: e.deadline)[:limit]
 
     async def unclaimed(self, before: datetime, shards: frozenset[int], limit: int) -> Sequence[Execution]:
-        return [e for e in self.found.values() if e.requested_at and e.requested_at < before and e.shard in shards][:limit]
+        found = [e for e in self.found.values() if e.requested_at and e.requested_at < before and e.shard in shards]
+        return sorted(found, key=lambda e: e.requested_at)[:limit]
 
     async def line(self, workflow_id: str) -> Sequence[Execution]:
         found = [e for e in self.found.values() if e.workflow_id == workflow_id and e.status is Status.QUEUED]

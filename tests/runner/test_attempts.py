@@ -84,6 +84,14 @@ async def test_an_action_with_attempts_of_its_own_counts_its_own_failures(outcom
     assert result.reason == "action log-2 failed: slow; its own 3 attempts are used up"
 
 
+async def test_the_first_failure_is_the_first_attempt(outcomes):
+    outcomes["a"] = Failed("timeout", "slow")
+    for attempts, status in ((2, "waiting"), (1, "failed")):
+        definition = workflow({"type": "log", "message": "a", "retry": {"attempts": attempts}}, retries=0)
+        (result,) = await attempt(definition, retries_left=0)
+        assert result.execution_status == status
+
+
 async def test_the_budget_counts_from_the_first_failed_attempt(outcomes):
     outcomes["a"] = Failed("timeout", "slow")
     definition = workflow({"type": "log", "message": "a"}, retry={"budget": "1h"})

@@ -13,7 +13,7 @@ from async_timeout import Timeout, timeout
 
 from actions import registry
 from actions.registry import WorkflowDefinition
-from actions.running import Context, Failed, Outcome, Resources, Succeeded
+from actions.running import Context, Delayed, Failed, Outcome, Resources, Succeeded
 from apps.runner import attempts
 from apps.runner.attempts import Run, now, run_attempt
 from domain.action import Action
@@ -137,6 +137,24 @@ async def test_the_results_of_an_attempt(world: World) -> None:
     assert world.results == [("a0", "ok", "running"), ("a1", "ok", "ok")]
 
 
+@pytest.mark.parametrize("epoch", [1, 3])
+async def test_results_are_numbered_from_one_and_the_first_run_begins_when_its_execution_did(
+    world: World, epoch: int
+) -> None:
+    """A gap would be taken for a result that went elsewhere; and the two topics tell the same instants as the document."""
+    began = now() - timedelta(seconds=5)
+    await world.attempt(Step(), Step(), run=replace(RUN, epoch=epoch, started_at=began, recorded=2))
+    first, second = (event for event in world.events if not isinstance(event, tuple))
+    assert (first.seq, second.seq) == (1, 2)
+    told = (2, began) if epoch > 1 else (None, None)
+    assert {(each.recorded, each.execution_started_at) for each in (first, second)} == {told}, "whoever folds needs it"
+    assert (first.started_at == began) == (epoch == 1)
+    assert began < second.started_at
+    instants = [instant for result in (first, second) for instant in (result.started_at, result.finished_at)]
+    assert instants == sorted(instants)
+    assert {instant.microsecond % 1000 for instant in instants} == {0}, "MongoDB keeps milliseconds"
+
+
 @pytest.mark.parametrize(
     ("does", "error_class"),
     [("fail", "connection"), ("hang", "timeout"), ("time out by itself", "timeout"), ("raise", "internal")],
@@ -162,6 +180,14 @@ async def test_whatever_an_action_answers_can_be_recorded(world: World, does: st
         else ("failed", {"too much": "too-large", "too much, and failed": "no"}.get(does, "internal"))
     )
     assert (result.status, result.error and result.error["class"]) == expected
+    assert result.output is None
+    if does == "too much, and failed":
+        assert result.error["message"] == ("no" * 10_000)[: attempts.LONGEST_TEXT]
+        assert result.logs == ["its output of 400009 bytes of JSON is more than 400000"]
+    if does == "many words":
+        *whole, cut, note = result.logs
+        assert (whole, note) == (["\0" * 10_000] * 4, "… the first 50000 characters are kept")
+        assert sum(map(len, whole)) + len(cut) <= attempts.LARGEST_LOGS
 
 
 async def test_the_results_of_an_execution_fit_into_its_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +210,24 @@ async def test_no_retry_is_planned_beyond_the_deadline(world: World) -> None:
     assert "its time is over" in result.reason
     await world.attempt(Step(does="fail"), run=replace(RUN, deadline=now() + timedelta(hours=1)))
     assert world.results[-1][2] == "waiting"
+    await world.attempt(Step(does="fail"), run=replace(RUN, retries_left=0, deadline=now() + timedelta(hours=1)))
+    assert world.results[-1][2] == "failed"
+    await world.attempt(Step(), run=replace(RUN, deadline=now() + timedelta(hours=1)))
+    assert world.results[-1][2] == "ok"
+
+
+async def test_a_kind_that_delays_what_is_not_there_ends_the_execution(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would be left to run when it is over, and nothing would tell the end."""
+    until = now() + timedelta(hours=1)
+    monkeypatch.setitem(ANSWERS, "wait", Delayed(until, logs=("waits",)))
+    await world.attempt(Step(does="wait"), Step())
+    assert (world.results, world.events[-1].wake_at) == ([("a0", "ok", "waiting")], until)
+    world.events.clear()
+    await world.attempt(Step(), Step(does="wait"))
+    assert world.results == [("a0", "ok", "running"), ("a1", "ok", "ok")]
+    assert world.events[-1].wake_at is None
 
 
 async def test_what_must_not_be_repeated_is_begun_only_after_the_intent(world: World) -> None:
@@ -260,6 +304,12 @@ async def test_what_is_in_doubt_is_not_repeated_whatever_the_policy_covers(world
 async def test_an_answer_that_came_too_late_leaves_the_outcome_unknown(world: World) -> None:
     await world.attempt(Step(does="hang", timeout="1s", onUnknown="fail"))
     assert world.results == [("a0", "unknown", "failed")]
+    result = world.events[-1]
+    assert result.error == {
+        "class": "unknown-outcome",
+        "message": "did not finish within 1s; whether it was done is not known",
+    }
+    assert result.reason == f"action a0 is in doubt: {result.error['message']}"
 
 
 @pytest.mark.parametrize(("lost", "how"), [(1, "run"), (2, "apart"), (3, "apart")])
@@ -299,5 +349,5 @@ async def test_what_crashes_apart_fails_and_is_run_apart_where_it_is_retried(wor
     )
     crashed = result_transition(result).outcome
     world.events.clear()
-    await world.attempt(Step(), run=replace(RUN, epoch=11, attempt=2, outcomes=(crashed,)))
-    assert world.events[0] == ("apart", "a0")
+    await world.attempt(Step(), Step(), run=replace(RUN, epoch=11, attempt=2, outcomes=(crashed,)))
+    assert [event for event in world.events if isinstance(event, tuple)] == [("apart", "a0"), ("run", "a1")]

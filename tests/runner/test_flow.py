@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime, timezone
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -11,6 +12,7 @@ from actions.running import Resources
 from apps.runner.attempts import Run, run_attempt
 from apps.runner.isolation import Isolation
 from events.folding import result_transition
+from store.interfaces import StoreUnavailable
 from vault.redaction import Redactor
 from vault.values import UnknownSecret
 
@@ -136,11 +138,28 @@ async def test_a_secret_that_is_gone_fails_the_step(resources):
     assert (result.error["class"], result.execution_status) == ("secret", "failed")
 
 
+async def test_secrets_that_cannot_be_read_are_asked_for_again_later(resources):
+    resources.secrets.get = AsyncMock(side_effect=StoreUnavailable("away"))
+    (result,) = await ran(resources, [{"type": "log", "message": "{{ secrets.KEY }}"}], retries=3)
+    assert (result.error["message"], result.execution_status) == ("secrets cannot be read: away", "waiting")
+
+
+async def test_secrets_are_not_told_by_logs_either(resources):
+    (result,) = await ran(resources, [{"type": "log", "message": "it is {{ secrets.KEY }}"}])
+    assert result.logs == ["it is ***"]
+
+
+async def test_a_template_that_cannot_be_rendered_fails_the_step(resources):
+    (result,) = await ran(resources, [{"type": "log", "message": "{{ 1 / input.zero }}"}], given={"zero": 0}, retries=3)
+    assert (result.error["class"], result.execution_status) == ("template", "failed")
+
+
 async def test_a_workflow_whose_last_steps_are_skipped_ends(resources):
     results = await ran(
         resources, [{"type": "log", "message": "x"}, {"type": "log", "message": "y", "if": "input.go"}], given={"go": False}
     )
     assert [(result.status, result.execution_status) for result in results] == [("ok", "running"), ("skipped", "ok")]
+    assert results[1].logs == ["skipped: input.go does not hold"]
 
 
 async def test_an_error_that_does_not_count_is_retried_before_it_is_passed_over(resources):
@@ -151,9 +170,9 @@ async def test_an_error_that_does_not_count_is_retried_before_it_is_passed_over(
     (result,) = await ran(resources, actions, retries=1)
     assert (result.execution_status, result.continued) == ("waiting", None)
     results = await ran(resources, actions, retries=0)
-    assert [(result.status, result.continued, result.execution_status) for result in results] == [
-        ("failed", True, "running"),
-        ("ok", None, "ok"),
+    assert [(result.status, result.continued, result.execution_status, result.reason) for result in results] == [
+        ("failed", True, "running", None),
+        ("ok", None, "ok", None),
     ]
 
 

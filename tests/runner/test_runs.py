@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -41,9 +42,9 @@ class World:
     async def tell_ended(self, execution):
         self.told.append((execution.status, execution.reason))
 
-    async def run(self, body, lost=0):
+    async def run(self, body, **more):
         await self.runs.slot()
-        self.runs.start_run(replace(RUN, lost=lost), body, marked=True, show=lambda: None, acknowledge=lambda: None)
+        self.runs.start_run(replace(RUN, **more), body, marked=True, show=lambda: None, acknowledge=lambda: None)
         live = self.runs.live["e"]
         await asyncio.sleep(0)
         return live
@@ -118,6 +119,7 @@ async def test_a_run_that_always_breaks_off_is_given_up(world):
 
 async def test_a_run_that_somebody_stops_is_not_handed_back(world):
     live = await world.run(asyncio.Event().wait)
+    world.runs.cancel("another")  # as most ends are: of what does not run here
     world.runs.cancel("e", below_epoch=2)
     await asyncio.sleep(0)
     assert not live.task.done(), "that end is not of this run"
@@ -126,11 +128,16 @@ async def test_a_run_that_somebody_stops_is_not_handed_back(world):
     assert world.handed_back == []
 
 
-async def test_a_run_of_an_execution_that_has_ended_is_stopped(world):
+@pytest.mark.parametrize(
+    "change",
+    [{"status": Status.CANCELLED, "epoch": 3}, {"status": Status.OK}, {"epoch": 3}],
+    ids=["cancelled", "by a result", "gone on elsewhere"],
+)
+async def test_a_run_of_an_execution_that_has_ended_is_stopped(world, change):
     live = await world.run(asyncio.Event().wait)
     await world.runs.give_up_stale([live])
     assert not live.is_over
-    world.executions.found["e"] = replace(world.executions.found["e"], status=Status.CANCELLED, epoch=3)
+    world.executions.found["e"] = replace(world.executions.found["e"], **change)
     await world.runs.give_up_stale([live])
     await asyncio.wait([live.task])
     assert world.handed_back == []
@@ -141,6 +148,7 @@ async def test_stopping_does_not_wait_for_a_kafka_that_is_away(world, monkeypatc
     await world.run(asyncio.Event().wait)
     world.kafka.clear()
     left = await world.runs.drain(0)
+    assert [live.task.done() for live in left] == [True]
     await world.runs.hand_back_all(left)
     found = world.executions.found["e"]
     assert (found.status, found.epoch, found.lost) == (Status.PENDING, 3, 0)
@@ -152,14 +160,19 @@ class Requests:
 
     def __init__(self, world):
         self.world, self.acknowledged = world, []
+        self.one_is = asyncio.Event()  # acknowledged
 
-    async def start(self, execution_id="e", body=None):
+    def acknowledge(self, execution_id):
+        self.acknowledged.append(execution_id)
+        self.one_is.set()
+
+    async def start(self, execution_id="e", body=None, show=lambda: None, **more):
         self.world.executions.found[execution_id] = admit(replace(ASKED, execution_id=execution_id, lock_key=execution_id))
         await self.world.runs.slot()
-        run = replace(RUN, execution_id=execution_id, epoch=1)
+        run = replace(RUN, execution_id=execution_id, epoch=1, **more)
         self.world.runs.start_run(
-            run, body or asyncio.Event().wait, marked=False, show=lambda: None,
-            acknowledge=lambda: self.acknowledged.append(execution_id),
+            run, body or asyncio.Event().wait, marked=False, show=show,
+            acknowledge=lambda: self.acknowledge(execution_id),
         )  # fmt: skip
         live = self.world.runs.live[execution_id]
         await asyncio.sleep(0)
@@ -196,6 +209,7 @@ async def test_marks_that_fail_when_partitions_move_are_written_when_the_databas
 
     async def away(marks):
         monkeypatch.setattr(world.executions, "mark_started", back)
+        await asyncio.sleep(0.05)  # until it is waited for something to mark
         raise StoreUnavailable("away")
 
     async def back(marks):
@@ -203,6 +217,7 @@ async def test_marks_that_fail_when_partitions_move_are_written_when_the_databas
         return await mark_started(marks)
 
     monkeypatch.setattr(world.executions, "mark_started", away)
+    world.runs.mark_delay = 0.02
     async with world.runs:
         await requests.start()
         await world.runs.flush_marks()
@@ -251,3 +266,215 @@ async def test_what_another_runner_has_recorded_is_acknowledged_in_the_end(world
     assert requests.acknowledged == ["recorded"]
     await world.runs.look_for_records(now + runs.GIVEN_UP_AFTER + 1)
     assert requests.acknowledged == ["recorded", "slow"]
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """What is done again and again is done at once."""
+    for name in ("LOOK_INTERVAL", "RETRY_DELAY", "RECORDED_WITHIN"):
+        monkeypatch.setattr(runs, name, 0.001)
+
+
+def away(executions, name, monkeypatch):
+    """Let the next call find no database."""
+    there = getattr(executions, name)
+
+    async def call(*args):
+        monkeypatch.setattr(executions, name, there)
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(executions, name, call)
+
+
+async def test_what_has_ended_is_looked_for_also_after_the_database_was_away(world, hasty, monkeypatch):
+    away(world.executions, "states", monkeypatch)
+    async with world.runs:
+        live = await world.run(asyncio.Event().wait)
+        world.executions.found["e"] = replace(world.executions.found["e"], status=Status.CANCELLED, epoch=3)
+        await asyncio.wait([live.task])
+    assert world.handed_back == []
+
+
+async def test_what_others_have_recorded_is_looked_for_also_after_the_database_was_away(world, requests, hasty, monkeypatch):
+    away(world.executions, "states", monkeypatch)
+    async with world.runs:
+        await requests.finish()
+        world.executions.found["e"] = replace(world.executions.found["e"], status=Status.OK)
+        await requests.one_is.wait()
+
+
+async def test_a_run_is_marked_after_a_while(world, requests):
+    world.runs.mark_delay = 0.001
+    async with world.runs:
+        for _ in range(10):
+            await asyncio.sleep(0)  # there is nothing to mark, and that is waited for
+        await requests.start()
+        await requests.one_is.wait()
+        assert world.executions.found["e"].status is Status.RUNNING
+
+
+async def test_a_run_is_not_marked_before_it_has_taken_a_while(world, requests):
+    world.runs.mark_delay = 3600
+    async with world.runs:
+        await requests.start()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert world.executions.found["e"].status is Status.PENDING
+
+
+async def test_what_is_over_before_its_mark_is_neither_marked_nor_shown(world, requests):
+    shown = []
+
+    async def body():
+        pass
+
+    await asyncio.wait([(await requests.start("over", body, lambda: shown.append("over"))).task])
+    end, mark_started = asyncio.Event(), world.executions.mark_started
+    live = await requests.start("e", end.wait, lambda: shown.append("e"))
+
+    async def meanwhile(marks):
+        end.set()
+        await asyncio.wait([live.task])
+        return await mark_started(marks)
+
+    world.executions.mark_started = meanwhile
+    await world.runs.flush_marks()
+    assert world.executions.found["over"].status is Status.PENDING
+    assert world.executions.found["e"].status is Status.RUNNING
+    assert shown == []
+
+
+async def test_a_run_whose_execution_was_started_elsewhere_is_stopped(world, requests):
+    """Its request came twice, or the start was taken for lost: only one of the two may go on."""
+    live = await requests.start()
+    world.executions.found["e"] = claim(admit(ASKED), 1, "r2", NOON)
+    await world.runs.flush_marks()
+    await asyncio.wait([live.task])
+    assert (live.is_over, world.handed_back, requests.acknowledged) == (True, [], ["e"])
+
+
+async def test_a_run_that_has_taken_the_place_of_another_goes_on_when_that_one_ends_or_was_not_marked(world, requests):
+    """The claim of a later request stops the run of an earlier one, which takes its time."""
+    earlier = await requests.start()
+    mark_started, later = world.executions.mark_started, []
+
+    async def meanwhile(marks):
+        world.executions.found["e"] = claim(admit(ASKED), 1, "r1", NOON)
+        world.runs.cancel("e", below_epoch=2)
+        later.append(await world.run(asyncio.Event().wait))
+        return await mark_started(marks)
+
+    world.executions.mark_started = meanwhile
+    await world.runs.flush_marks()
+    await asyncio.wait([earlier.task])
+    assert world.runs.live == {"e": later[0]}
+    assert not later[0].is_over
+    assert requests.acknowledged == ["e"]
+
+
+async def test_what_is_marked_is_acknowledged_and_shown_at_once_with_what_was_asked_before(world, requests):
+    told = []
+    await requests.start()
+    await world.runs.slot()
+    world.runs.start_run(
+        RUN, asyncio.Event().wait, marked=True, show=lambda: told.append("show"), acknowledge=lambda: told.append("ack")
+    )
+    assert sorted(told) == ["ack", "show"]
+    assert requests.acknowledged == ["e"]
+
+
+async def test_only_results_of_the_very_run_are_noted(world):
+    live = await world.run(asyncio.Event().wait)
+    assert world.runs.published("e", 1, 7) is None
+    assert world.runs.published("another", 2, 7) is None
+    assert live.published == 0
+    assert world.runs.published("e", 2, 1) is live
+    assert live.published == 1
+
+
+async def test_every_place_is_given_back_once(world):
+    for _ in range(5):
+        assert not world.runs.is_full
+        await world.runs.slot()
+    assert world.runs.is_full
+    for _ in range(5):
+        world.runs.release()
+    await asyncio.wait([(await world.run(asyncio.Event().wait)).task], timeout=0)
+    for _ in range(4):
+        await world.runs.slot()
+    assert world.runs.is_full
+    world.runs.cancel("e")
+    await world.runs.slot()
+    assert world.runs.is_full
+
+
+async def test_an_intent_is_written_when_the_database_is_back(world, hasty, monkeypatch):
+    away(world.executions, "intend", monkeypatch)
+    world.executions.found["e"] = admit(ASKED)
+    began = NOON + timedelta(seconds=1)
+    assert await world.runs.intend(replace(RUN, epoch=1, started_at=began), "1_0")
+    execution = world.executions.found["e"]
+    assert (execution.intents, execution.owner, execution.started_at) == (("1_0",), "r1", began)
+    assert not await world.runs.intend(replace(RUN, epoch=4), "1_0")
+
+
+async def test_what_finishes_within_the_grace_period_is_not_handed_back(world):
+    end = asyncio.Event()
+    live = await world.run(end.wait)
+    stopping = asyncio.ensure_future(world.runs.drain(3600))
+    await asyncio.sleep(0)
+    end.set()
+    assert await stopping == []
+    assert not live.is_over
+
+
+async def test_what_breaks_off_within_the_grace_period_is_handed_back(world):
+    end = asyncio.Event()
+
+    async def body():
+        await end.wait()
+        raise RuntimeError("oops")
+
+    await world.run(body)
+    stopping = asyncio.ensure_future(world.runs.drain(3600))
+    await asyncio.sleep(0)
+    end.set()
+    assert await stopping == []
+    assert world.handed_back == [(3, 1)]
+
+
+async def test_what_cannot_be_stopped_does_not_hold_up_the_process(world):
+    end = asyncio.Event()
+
+    async def body():
+        while not end.is_set():
+            with suppress(asyncio.CancelledError):
+                await end.wait()
+
+    live = await world.run(body)
+    assert await world.runs.drain(0) == [live]
+    end.set()
+    await asyncio.wait([live.task])
+
+
+async def test_what_cannot_be_given_up_gives_back_its_place_and_its_request(world, requests, monkeypatch):
+    away(world.executions, "end", monkeypatch)
+
+    async def body():
+        raise RuntimeError("oops")
+
+    live = await requests.start(body=body, lost=3)
+    await asyncio.wait([live.task])
+    assert live.task.exception() is None
+    assert (world.told, requests.acknowledged) == ([], ["e"])
+    assert not world.runs.live
+
+
+async def test_what_was_ended_before_it_could_be_given_up_is_told_by_whoever_ended_it(world, logs):
+    async def body():
+        world.executions.found["e"] = replace(world.executions.found["e"], status=Status.CANCELLED, epoch=3)
+        raise RuntimeError("oops")
+
+    await asyncio.wait([(await world.run(body, lost=3)).task])
+    assert world.told == []
+    assert "execution not given up" not in [entry["event"] for entry in logs]

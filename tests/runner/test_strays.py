@@ -1,14 +1,17 @@
 """What MongoDB says a runner runs, and it does not."""
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timezone
 from types import SimpleNamespace
 
 import pytest
 
+from apps.runner import strays
 from apps.runner.strays import LOOKS, Strays
 from domain.execution import Admission, Cause, Status, admit, claim
 from domain.identifiers import execution_id
+from store.interfaces import StoreUnavailable
 from tests.fakes.stores import FakeExecutions
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
@@ -60,5 +63,33 @@ async def test_what_runs_here_or_elsewhere_is_left_alone(world):
 async def test_what_moves_has_somebody_who_looks_after_it(world):
     for seq in range(LOOKS + 1):
         world.executions.found[ASKED.execution_id] = replace(world.running, seq=seq)
+        await world.strays.look()
+    assert world.handed_back == []
+
+
+async def test_results_that_could_not_be_written_while_the_database_was_away_get_their_time(world, monkeypatch):
+    """Handed back at once when it returns, what has succeeded would run again."""
+    monkeypatch.setattr(strays, "INTERVAL", 0)
+    owned, looks, handed_back = world.executions.owned, [], asyncio.Event()
+
+    async def look(shards):
+        looks.append(shards)
+        if len(looks) == LOOKS:
+            raise StoreUnavailable("away")
+        return await owned(shards)
+
+    async def hand_back(execution):
+        handed_back.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(world.executions, "owned", look)
+    async with Strays(world.executions, runs=world.runs, runner="r1", hand_back=hand_back):
+        await handed_back.wait()
+        assert len(looks) == LOOKS + LOOKS
+
+
+async def test_a_runner_that_stops_hands_back_what_it_runs_and_no_strays(world):
+    world.runs.draining = True
+    for _ in range(LOOKS + 1):
         await world.strays.look()
     assert world.handed_back == []

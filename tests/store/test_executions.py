@@ -105,6 +105,23 @@ async def test_the_same_id_is_admitted_once(store):
     )
 
 
+async def test_the_same_id_is_skipped_once(store):
+    asked = admission(lock=False)
+    answers = await asyncio.gather(*(store.executions.admit(asked) for _ in range(20)))
+    assert (answers.count(Admitted(asked.execution_id)), answers.count(AlreadyAdmitted(asked.execution_id))) == (1, 19)
+    assert await store.executions.admit(asked) == AlreadyAdmitted(asked.execution_id)
+
+
+async def test_what_is_open_is_not_recorded_as_skipped(store):
+    """Two runners may have the same record in hand; the slower one finds the lock taken, by the very same execution."""
+    asked = replace(admission(), cause=Cause.EVENT)
+    await store.executions.admit(asked)
+    skipped = replace(asked, lock_key=None, reason="busy")
+    assert await store.executions.admit(skipped) == AlreadyAdmitted(asked.execution_id)
+    again = await store.executions.reissue(asked.execution_id, 1, at(9), Restart.UNCLAIMED)
+    assert (again.status, again.epoch) == (Status.PENDING, 2), "it waits still"
+
+
 async def test_fifty_at_once_admit_one(store):
     asked = [admission("crowd") for _ in range(50)]
     answers = await asyncio.gather(*(store.executions.admit(each) for each in asked))
@@ -203,6 +220,19 @@ async def test_start_marks(store):
         "other": [theirs.execution_id],
     }
     assert await store.executions.owned(frozenset({1})) == {}
+
+
+async def test_a_start_mark_that_comes_late_undoes_nothing(store):
+    """Marked as running, nobody would wake what waits, nor look for what is published anew."""
+    waiting, anew, removed = admission("waiting"), admission("anew"), admission("removed")
+    for each in (waiting, anew):
+        await store.executions.admit(each)
+    await store.executions.project([finished(waiting, status=Status.WAITING, ok=False, wake_at=at(9))])
+    await store.executions.reissue(anew.execution_id, 1, at(2), Restart.UNCLAIMED)
+    before = [await store.executions.get(each.execution_id) for each in (waiting, anew)]
+    marks = [Started(each.execution_id, 1, "r1", at(1)) for each in (waiting, anew, removed)]
+    assert await store.executions.mark_started(marks) == {anew.execution_id, removed.execution_id}
+    assert [await store.executions.get(each.execution_id) for each in (waiting, anew)] == before
 
 
 async def test_what_is_ended_under_an_epoch_is_left_alone_under_another(store):
@@ -304,6 +334,35 @@ async def test_an_end_is_untold_until_it_is_told(store):
     assert (await store.executions.get(asked.execution_id)).status is Status.CANCELLED
 
 
+@pytest.mark.parametrize("queued", [False, True])
+async def test_what_nobody_has_begun_is_withdrawn_as_if_it_had_never_been(store, queued):
+    other, asked = admission("other"), replace(admission(), queued=queued)
+    for each in (other, asked):
+        await store.executions.admit(each)
+    assert await store.executions.withdraw(asked.execution_id)
+    assert await store.executions.get(asked.execution_id) is None
+    assert await store.executions.reissue(asked.execution_id, 1, at(9), Restart.UNCLAIMED) is None
+    assert not await store.executions.withdraw(asked.execution_id)
+    assert isinstance(await store.executions.admit(admission()), Admitted), "its lock is free"
+    assert await store.executions.get(other.execution_id) == admit(other)
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.WAITING, Status.PENDING, Status.OK])
+async def test_what_was_begun_or_published_anew_is_not_withdrawn(store, status):
+    asked = admission()
+    await store.executions.admit(asked)
+    if status is Status.PENDING:
+        await store.executions.reissue(asked.execution_id, 1, at(1), Restart.UNCLAIMED)
+    elif status is Status.RUNNING:
+        await store.executions.mark_started([Started(asked.execution_id, 1, "r1", at(1))])
+    else:
+        await store.executions.project([finished(asked, status=status, wake_at=at(9) if status is Status.WAITING else None)])
+    before = await store.executions.get(asked.execution_id)
+    assert not await store.executions.withdraw(asked.execution_id)
+    assert await store.executions.get(asked.execution_id) == before
+    assert before.status is status
+
+
 async def test_what_a_result_ended_has_been_told_by_it(store):
     asked = admission()
     await store.executions.admit(asked)
@@ -322,6 +381,24 @@ async def test_a_deadline_is_found_while_the_execution_is_open(store):
     assert await store.executions.expiring(at(8), frozenset({1}), 10) == []
     await store.executions.end(Ended(soon.execution_id, "w5", Status.FAILED, "timed out", at(5)))
     assert [e.execution_id for e in await store.executions.expiring(at(99), ALL, 10)] == [later.execution_id]
+
+
+async def test_what_is_due_first_is_found_first(store):
+    """Of a backlog that is longer than a look, nothing is passed over look after look."""
+    places = (7, 5, 9)
+    waiting = {second: admission(f"wakes{second}") for second in places}
+    expiring = {second: admission(f"expires{second}", deadline=at(second)) for second in places}
+    pending = {second: admission(f"pends{second}", seconds=second) for second in places}
+    for each in (*waiting.values(), *expiring.values(), *pending.values()):
+        await store.executions.admit(each)
+    for second, each in waiting.items():
+        await store.executions.project([finished(each, status=Status.WAITING, ok=False, wake_at=at(second))])
+    for each in expiring.values():
+        await store.executions.claim(each.execution_id, 1, "r1", at(1))
+    calls = {"waking": waiting, "expiring": expiring, "unclaimed": pending}
+    for name, asked in calls.items():
+        found = await getattr(store.executions, name)(at(20), ALL, 2)
+        assert [each.execution_id for each in found] == [asked[5].execution_id, asked[7].execution_id], name
 
 
 async def test_an_intent_is_noted_under_the_current_epoch_and_marks_the_start(store):
@@ -390,6 +467,27 @@ async def test_listing(store):
     assert await store.executions.latest("c") is None
 
 
+async def test_listing_what_is_open_and_what_has_ended(store):
+    places = ["a", "a#1", "a#2", "a#3"]
+    pending, done, running, failed = (replace(admission("a", seconds=n), lock_key=key) for n, key in enumerate(places))
+    for each in (pending, done, running, failed):
+        await store.executions.admit(each)
+    await store.executions.mark_started([Started(running.execution_id, 1, "r1", at(9))])
+    await store.executions.project([finished(done, status=Status.OK), finished(failed, status=Status.FAILED, ok=False)])
+
+    async def listed(*statuses, limit=10, **where):
+        where["statuses"] = frozenset(statuses) if statuses else None
+        found = await store.executions.list(ExecutionFilter(workflow_id="a", **where), before=None, limit=limit)
+        return [each.execution_id for each in found]
+
+    newest_first = [each.execution_id for each in (failed, running, done, pending)]
+    assert [await listed(limit=limit) for limit in (1, 2, 3, 9)] == [newest_first[:limit] for limit in (1, 2, 3, 9)]
+    assert await listed(Status.RUNNING) == [running.execution_id]
+    assert await listed(Status.PENDING, Status.OK) == [done.execution_id, pending.execution_id]
+    assert await listed(Status.FAILED) == [failed.execution_id]
+    assert await listed(Status.FAILED, Status.OK, causes=frozenset({Cause.BACKFILL})) == []
+
+
 async def test_holders(store):
     asked = [admission(f"w{n}") for n in range(3)]
     for each in asked:
@@ -448,10 +546,13 @@ async def test_the_recent_executions_of_several_workflows(store):
 async def test_all_that_is_open_is_among_the_recent_executions(store):
     running = [replace(admission("a", seconds=n), lock_key=place) for n, place in enumerate(("a", "a#1", "a#2"))]
     queued = replace(admission("a", seconds=3), lock_key="a#wait-0", queued=True)
-    for each in (*running, queued, admission("b", seconds=4)):
+    for each in (*running, queued, admission("b", seconds=4), admission("a-b", seconds=5), admission("ab", seconds=6)):
         assert await store.executions.admit(each) == Admitted(each.execution_id)
+    ids = [each.execution_id for each in (queued, *reversed(running))]
     recent = await store.executions.recent({"a": ["a", "a#1", "a#2", "a#wait-0"]}, 10)
-    assert [each.execution_id for each in recent["a"]] == [each.execution_id for each in (queued, *reversed(running))]
+    assert [each.execution_id for each in recent["a"]] == ids
+    listed = await store.executions.list(ExecutionFilter(workflow_id="a"), before=None, limit=10)
+    assert [each.execution_id for each in listed] == ids
 
 
 async def test_what_was_followed_ends_without_a_read(store, folded_end):
@@ -460,6 +561,14 @@ async def test_what_was_followed_ends_without_a_read(store, folded_end):
     assert await store.executions.get(asked.execution_id) == ended
     assert await store.executions.holder(asked.workflow_id) is None
     assert await store.executions.project(results, folded={asked.execution_id: ended}) == frozenset()
+
+
+async def test_what_was_followed_and_goes_on_stays_open(store, folded_end):
+    asked, results, _ = folded_end
+    going_on = apply(admit(asked), results[0])
+    assert await store.executions.project(results[:1], folded={asked.execution_id: going_on}) == frozenset()
+    assert await store.executions.get(asked.execution_id) == going_on
+    assert await store.executions.holder(asked.workflow_id) == going_on
 
 
 async def test_a_belief_that_is_stale_ends_nothing(store, folded_end):

@@ -88,6 +88,9 @@ async def test_a_shutdown_leaves_nobody_waiting():
     group._flushing.cancel()
     answers = await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 1)
     assert all(isinstance(answer, asyncio.CancelledError) for answer in answers)
+    writer.go.set()
+    assert await group.submit(3) == 6
+    assert writer.batches == [[1], [3]], "what nobody waits for any more is not written later"
 
 
 async def test_a_thousand_callers_share_few_writes():

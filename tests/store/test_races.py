@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from domain.execution import CLOSED, Ended, Restart, Status, admit
+from domain.execution import CLOSED, Cause, Ended, Restart, Status, admit
+from store.execution_documents import live_document
+from store.group_commit import GroupCommit
 from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter, Locked, Started, StoreUnavailable
 from tests.store.test_executions import ALL, admission, at, finished
 
@@ -50,6 +52,122 @@ async def test_winners_are_told_apart_within_one_write(store):
         await store.executions.claim(each.execution_id, 1, "other", at(1))
     answers = await asyncio.gather(*(store.executions.reissue(e.execution_id, 1, at(2), Restart.UNCLAIMED) for e in asked))
     assert [answer is None for answer in answers] == [True, False] * 10
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "another process admits it", "it has run, and its insert is repeated"])
+async def test_a_lock_whose_holder_ends_while_it_is_looked_up_is_free(real, meanwhile):
+    held, asked = admission(), replace(admission(seconds=1), cause=Cause.SCHEDULE)
+    await real.executions.admit(held)
+    holders = real.executions.holders
+
+    async def held_no_longer(keys):
+        real.executions.holders = holders
+        await real.executions.project([finished(held, status=Status.OK)])
+        if meanwhile != "nothing":
+            await real.executions._live.insert_one(live_document(admit(asked)))
+        if meanwhile.startswith("it has run"):
+            await real.executions.project([finished(asked, status=Status.OK)])
+            await real.executions._live.insert_one(live_document(admit(asked)))
+        return await holders(keys)
+
+    real.executions.holders = held_no_longer
+    answer = await real.executions.admit(asked)
+    assert answer == (Admitted if meanwhile == "nothing" else AlreadyAdmitted)(asked.execution_id)
+    holder, found = await real.executions.holder("w"), await real.executions.get(asked.execution_id)
+    if meanwhile.startswith("it has run"):
+        assert (holder, found.status) == (None, Status.OK)
+    else:
+        assert holder == found == admit(asked)
+
+
+MEANWHILE = {
+    "a mark": lambda executions, asked: executions.mark_started([Started(asked.execution_id, 1, "r1", at(1))]),
+    "an intent": lambda executions, asked: executions.intend(asked.execution_id, 1, "1_0", "r1", at(1)),
+    "a result": lambda executions, asked: executions.project([finished(asked)]),
+    "a claim": lambda executions, asked: executions.claim(asked.execution_id, 1, "r1", at(1)),
+    "a restart": lambda executions, asked: executions.reissue(asked.execution_id, 1, at(1), Restart.UNCLAIMED),
+}
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+async def test_an_end_is_not_lost_to_what_happens_while_it_is_brought_about(real, meanwhile):
+    asked = admission()
+    await real.executions.admit(asked)
+    read = real.executions._get_all
+
+    async def read_before(ids):
+        found = await read(ids)
+        real.executions._reads = GroupCommit(read)
+        await MEANWHILE[meanwhile](real.executions, asked)
+        return found
+
+    real.executions._reads = GroupCommit(read_before)
+    ended = await real.executions.end(Ended(asked.execution_id, asked.workflow_id, Status.CANCELLED, "asked", at(3)))
+    assert ended.status is Status.CANCELLED
+    assert await real.executions.get(asked.execution_id) == ended
+    assert await real.executions.untold(ALL, 10) == [ended]
+    assert isinstance(await real.executions.admit(admission()), Admitted), "its lock is free"
+
+
+async def test_a_result_that_is_overtaken_while_it_is_written_is_turned_away(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    find = real.executions._find_live
+
+    async def find_before(ids):
+        found = await find(ids)
+        real.executions._find_live = find
+        await real.executions.reissue(asked.execution_id, 1, at(1), Restart.LOST)
+        await real.executions.claim(asked.execution_id, 2, "r2", at(2))
+        return found
+
+    await real.executions.mark_started([Started(asked.execution_id, 1, "r1", at(0))])
+    real.executions._find_live = find_before
+    assert await real.executions.project([finished(asked, status=Status.OK)]) == {asked.execution_id}
+    found = await real.executions.get(asked.execution_id)
+    assert (found.status, found.epoch, found.owner) == (Status.RUNNING, 3, "r2")
+    assert await real.executions.holder("w") == found
+
+
+async def test_a_result_of_what_never_stands_still_is_not_taken_for_written(real):
+    asked = admission()
+    await real.executions.admit(asked)
+    find, numbers = real.executions._find_live, itertools.count()
+
+    async def find_before(ids):
+        found = await find(ids)
+        await real.executions.intend(asked.execution_id, 1, f"1_{next(numbers)}", "r1", at(1))
+        return found
+
+    real.executions._find_live = find_before
+    with pytest.raises(StoreUnavailable, match="results of 1 executions not written"):
+        await real.executions.project([finished(asked)])
+    real.executions._find_live = find
+    assert await real.executions.project([finished(asked)]) == frozenset()
+    assert (await real.executions.get(asked.execution_id)).seq == 1
+
+
+async def test_intents_are_told_apart_within_one_write(store):
+    """A run that goes on although another has taken over would do what must not be done twice."""
+    asked = [admission(f"w{n}") for n in range(5)]
+    for each in asked:
+        await store.executions.admit(each)
+    ours, elsewhere, waiting, over, again = asked
+    for each in (elsewhere, waiting, again):
+        assert await store.executions.intend(each.execution_id, 1, "1_0", "r1", at(1))
+    await store.executions.reissue(elsewhere.execution_id, 1, at(2), Restart.LOST)
+    taken = await store.executions.claim(elsewhere.execution_id, 2, "r2", at(3))
+    assert (taken.epoch, taken.intents) == (3, ("1_0",))
+    await store.executions.project([finished(waiting, status=Status.WAITING, ok=False, wake_at=at(9))])
+    await store.executions.end(Ended(over.execution_id, over.workflow_id, Status.CANCELLED, "asked", at(3)))
+    before = {each.execution_id: await store.executions.get(each.execution_id) for each in (elsewhere, waiting, over, again)}
+    answers = await asyncio.gather(
+        *(store.executions.intend(each.execution_id, 1, "1_0", "r1", at(4)) for each in (*asked[1:], ours))
+    )
+    assert answers == [False, False, False, True, True]
+    for execution_id, execution in before.items():
+        assert await store.executions.get(execution_id) == execution
+    assert (await store.executions.get(ours.execution_id)).intents == ("1_0",)
 
 
 class Interrupted:

@@ -57,6 +57,7 @@ async def test_a_line_is_bounded_ordered_and_left_by_one_update(store):
     assert [e.due_at for e in await store.executions.line("w")] == [at(2), at(3)]
     assert {e.due_at for e in await store.executions.queued(ALL, 9)} == {at(2), at(3)}
     assert await store.executions.queued(frozenset({1}), 9) == []
+    assert (await store.executions.line("v"), await store.executions.line("x")) == ([], [])
     assert await store.executions.reissue(asked(2).execution_id, 1, at(5), Restart.RELEASED) is None, "the place is taken"
     assert await release_next("w", executions=store.executions, now=at(5)) is None
     await end(store, 1)

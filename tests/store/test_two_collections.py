@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import pytest_asyncio
 
 from domain.execution import Cause, Ended, Restart, Status, admit, apply
 from store.execution_documents import live_document, to_document
@@ -10,6 +11,15 @@ from store.interfaces import Admitted, AlreadyAdmitted, ExecutionFilter
 from tests.store.test_executions import ALL, admission, at, finished
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def bystander(real):
+    """An execution of which nothing is asked, and that nothing befalls."""
+    asked = admission("bystander", seconds=99)
+    await real.executions.admit(asked)
+    yield
+    assert await real.executions.get(asked.execution_id) == admit(asked)
 
 
 def tick(workflow_id="w"):
@@ -57,7 +67,7 @@ async def test_what_has_finished_and_is_open_still_or_again_is_not_handed_on(rea
     await real.executions.admit(asked)
     if why is Restart.RETRY:
         await real.executions.project([finished(asked, status=Status.WAITING, ok=False)])
-    left = await real.executions._live.find_one({})
+    left = await real.executions._live.find_one({"_id": asked.execution_id})
     await real.executions.project([finished(asked, seq=2, status=Status.OK)])
     ended = await real.executions.get(asked.execution_id)
     await real.executions._live.insert_one(left)
@@ -84,7 +94,10 @@ async def test_a_finished_document_is_shadowed_until_the_open_one_is_gone(real):
     result = finished(asked, status=Status.FAILED, ok=False)
     await real.executions._finished.insert_one(to_document(apply(admit(asked), result)))
     assert (await real.executions.get(asked.execution_id)).status is Status.PENDING
-    everything = await real.executions.list(ExecutionFilter(), before=None, limit=10)
+    states = await real.executions.states([asked.execution_id])
+    assert states == {asked.execution_id: (1, Status.PENDING)}, "a runner would stop what it runs"
+    assert [each.status async for each in real.executions.scan(workflow_id="w")] == [Status.PENDING]
+    everything = await real.executions.list(ExecutionFilter(workflow_id="w"), before=None, limit=10)
     assert [execution.status for execution in everything] == [Status.PENDING]
     assert await real.executions.list(ExecutionFilter(statuses=frozenset({Status.FAILED})), before=None, limit=10) == []
     await real.executions.project([result])
@@ -122,14 +135,28 @@ async def test_what_was_ended_but_not_moved_holds_no_lock_and_is_moved_later(rea
 
 async def test_an_end_that_a_result_has_forestalled_is_never_told(real):
     """Whoever cancels marks the end, and dies; then the execution fails by itself."""
-    asked = admission()
+    other, asked = admission("other"), admission()
+    await real.executions.admit(other)
+    told_later = await real.executions.end(Ended(other.execution_id, "other", Status.CANCELLED, "asked", at(2)))
     await real.executions.admit(asked)
     before = await real.executions.get(asked.execution_id)
     await real.executions._mark_untold(apply(before, Ended("", "w", Status.CANCELLED, "asked", at(3))))
-    assert await real.executions.untold(ALL, 10) == [], "it is still open"
+    assert await real.executions.untold(ALL, 10) == [told_later], "it is still open"
+    assert await real.executions._untold.count_documents({}) == 2, "it may be about to end"
     await real.executions.project([finished(asked, status=Status.FAILED)])
-    assert await real.executions.untold(ALL, 10) == []
-    assert await real.executions._untold.count_documents({}) == 0
+    assert await real.executions.untold(ALL, 10) == [told_later]
+    assert await real.executions._untold.count_documents({}) == 1
+
+
+async def test_an_end_that_is_removed_before_it_is_told_holds_up_no_other(real):
+    """It was kept for a shorter time than the scheduler was away."""
+    asked, other = admission(), admission("other")
+    for each in (asked, other):
+        await real.executions.admit(each)
+        await real.executions.end(Ended(each.execution_id, each.workflow_id, Status.CANCELLED, "asked", at(3)))
+    await real.executions._finished.delete_one({"_id": asked.execution_id})
+    assert [each.execution_id for each in await real.executions.untold(ALL, 10)] == [other.execution_id]
+    assert await real.executions._untold.count_documents({}) == 1
 
 
 async def test_an_end_is_told_though_others_were_about_to_bring_about_theirs(real):
@@ -151,7 +178,10 @@ async def test_what_two_runners_had_in_hand_runs_though_the_slower_one_recorded_
     await real.executions._insert_into(real.executions._finished, [replace(asked, lock_key=None)], [0])
     claimed = await real.executions.claim(asked.execution_id, 1, "r1", at(9))
     assert (claimed.status, claimed.epoch) == (Status.RUNNING, 2)
-    await real.executions.project([finished(asked, epoch=2, status=Status.OK)])
+    lost = await real.executions.reissue(asked.execution_id, 2, at(10), Restart.LOST)
+    again = await real.executions.reissue(asked.execution_id, 3, at(11), Restart.UNCLAIMED)
+    assert (lost.status, again.status, again.epoch) == (Status.PENDING, Status.PENDING, 4), "it has been begun"
+    await real.executions.project([finished(asked, epoch=4, status=Status.OK)])
     assert (await real.executions.get(asked.execution_id)).status is Status.OK
 
 
@@ -167,6 +197,17 @@ async def test_what_was_recorded_as_skipped_does_not_run_when_its_insert_is_carr
     assert await real.executions.claim(asked.execution_id, 1, "r1", at(9)) is None
     assert isinstance(await real.executions.admit(admission()), Admitted), "its lock is free"
     assert await real.executions.untold(ALL, 10) == [ended], "the scheduler tells it"
+
+
+async def test_what_was_recorded_as_skipped_is_not_ended_anew_when_its_insert_is_carried_out_at_last(real):
+    asked = replace(admission(), cause=Cause.EVENT)
+    await real.executions.admit(replace(asked, lock_key=None, reason="busy"))
+    await real.executions._live.insert_one(live_document(admit(asked)))
+    assert await real.executions.end(Ended(asked.execution_id, "w", Status.CANCELLED, "asked", at(9))) is None
+    ended = await real.executions.get(asked.execution_id)
+    assert (ended.status, ended.reason) == (Status.SKIPPED, "busy")
+    assert await real.executions.untold(ALL, 10) == [ended]
+    assert isinstance(await real.executions.admit(admission()), Admitted), "its lock is free"
 
 
 async def test_a_request_of_old_does_not_find_the_repetition_that_is_about_to_be_taken_back(real):

@@ -1,7 +1,8 @@
 """Lists are read in windows that leave nothing out, and every query of a growing collection uses an index."""
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.execution import Status
-from domain.identifiers import earliest_execution_id
+from domain.identifiers import earliest_execution_id, execution_id
 from store.interfaces import AuditFilter, ExecutionFilter, WorkflowFilter
 from store.windows import backwards, forwards, windows_of_ids
 from tests.store.test_executions import admission, at, finished
@@ -146,3 +147,29 @@ async def test_what_else_grows_is_listed_by_index(real, word):
         asked_about = {name: query[name] for name in ("at", "next_run") if name in query} or query
         plan = str((await collection.find(asked_about).explain())["queryPlanner"]["winningPlan"])
         assert "IXSCAN" in plan and "COLLSCAN" not in plan, (query, plan)
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_recent_executions_are_found_however_long_ago_they_were(real):
+    """The look goes back in reaches, and begins where it found enough the last time."""
+    now = datetime.now(timezone.utc)
+    ages = [timedelta(minutes=1), timedelta(minutes=30), timedelta(hours=5), timedelta(days=3), timedelta(days=90)]
+    ids = []
+
+    async def end(age):
+        asked = admission("a")
+        ids.append(execution_id(now - age, asked.execution_id.encode()[-10:]))
+        asked = replace(asked, execution_id=ids[-1], created_at=now - age)
+        await real.executions.admit(asked)
+        await real.executions.project([finished(asked, status=Status.OK)])
+
+    async def recent(limit):
+        return [each.execution_id for each in (await real.executions.recent({"a": ["a"]}, limit))["a"]]
+
+    for age in reversed(ages):
+        await end(age)
+    for limit in (*range(1, 7), *reversed(range(1, 7))):
+        assert await recent(limit) == ids[::-1][:limit]
+    await end(timedelta(seconds=1))
+    for limit in (6, 1, 2, 7, 3):
+        assert await recent(limit) == ids[::-1][:limit]
