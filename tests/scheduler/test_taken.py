@@ -47,11 +47,25 @@ async def test_only_the_partition_that_is_behind_waits(world, scheduler):
     assert set(world.requested) == {"e2"}
 
 
-async def test_while_kafka_does_not_tell_nothing_is_published_again(world, scheduler):
+async def test_a_partition_that_has_fallen_behind_holds_up_itself_alone(world, scheduler):
+    runner = Runner(world, "r")
+    reach(world, 1000, 1000)
+    await live(world, scheduler, [runner], 20)
+    slow = world.executions.put("w", "e", requested_at=world.clock.wall())
+    fast = world.executions.put("w4", "e2", requested_at=world.clock.wall())
+    world.requests.found[slow.shard] = Reach(1001, 1000)
+    assert slow.shard != fast.shard
+    await live(world, scheduler, [runner], 24)
+    assert set(world.requested) == {"e2"}
+
+
+async def test_while_kafka_does_not_tell_nothing_is_published_again(world, scheduler, logs):
     world.executions.put("w", "e")
     world.faults.unavailable.add("requests")
     await live(world, scheduler, [Runner(world, "r")], 40)
     assert world.published.requests == []
+    assert scheduler.metrics.failed_passes._value.get() == 0, "there is nothing to look for"
+    assert len([entry for entry in logs if "kafka does not tell" in entry["event"]]) == 1, "once, not every second"
     world.faults.unavailable.clear()
     await live(world, scheduler, [Runner(world, "r")], 16)
     assert world.requested == ["e"]
