@@ -264,6 +264,14 @@ async def test_a_stream_ends_with_the_token_and_not_with_the_database(
         await asyncio.wait_for(response.content.read(), 10)
 
 
+async def test_the_same_idempotency_key_of_another_caller_is_another_key(api: Client, store: MemoryStore) -> None:
+    one, other = ({**bearer(token(store, scope)), "Idempotency-Key": "1"} for scope in (ADMIN, OPERATOR))
+    body = {"workflowId": "a", "trigger": {"type": "manual"}, "actions": [LOG]}
+    assert (await api.send("POST", "/workflows", json=body, headers=one)).status == 201
+    assert (await api.send("POST", "/workflows", json=body, headers=one)).headers["Idempotency-Replayed"] == "true"
+    (await api.send("POST", "/workflows", json=body, headers=other)).problem(409)
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [({}, "name"), ({"name": "a", "scope": "root"}, "scope"), ({"name": "a", "scope": "public"}, "scope")],
@@ -296,6 +304,23 @@ class TestBrowser:
         assert "HttpOnly" in cookies["wf_session"]
         assert all("SameSite=Strict" in each and "Path=/" in each for each in cookies.values())
         assert "HttpOnly" not in cookies["wf_csrf"]
+
+    async def test_a_key_makes_no_login_and_no_logout_a_repetition_without_cookies(
+        self, api: Client, app: WorkflowsApp, store: MemoryStore
+    ) -> None:
+        admin = bearer(token(store, ADMIN))
+        made = (await api.send("POST", "/tokens", json={"name": "for a while"}, headers=admin)).body
+        key, body = {"Idempotency-Key": "1"}, {"token": made["token"]}
+        for _ in range(2):
+            answer = await api.send("POST", "/login", json=body, headers=key)
+            assert (answer.status, len(answer.headers.getall("Set-Cookie"))) == (200, 2)
+        for _ in range(2):
+            answer = await api.send("POST", "/logout", headers={**admin, **key})
+            assert (answer.status, len(answer.headers.getall("Set-Cookie"))) == (204, 2)
+        await api.send("DELETE", f"/tokens/{made['tokenId']}", headers=admin)
+        app.gate._believed.clear()  # as after five seconds
+        (await api.send("POST", "/login", json=body, headers=key)).problem(401)
+        assert not store.idempotency.keys, "nothing about sessions is stored"
 
     async def test_reading_needs_the_cookie_and_changing_the_header_as_well(self, api: Client, store: MemoryStore) -> None:
         text = token(store, OPERATOR)
