@@ -184,24 +184,24 @@ async def test_nothing_is_asked_of_a_service_that_stops(monkeypatch: pytest.Monk
 
 def test_a_loop_that_is_blocked_is_noticed_from_outside_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(liveness_module, "LOOP_LOOK", 0.01)
-    ended, turned = threading.Event(), threading.Event()
+    ended = threading.Event()
     watch = LoopWatch(0.02, end=ended.set)
     turn = watch.turn
 
-    def noted() -> None:
-        turned.set()
-        turn()
+    async def turn_and_block() -> None:
+        turned = asyncio.Event()
 
-    monkeypatch.setattr(watch, "turn", noted)
+        def noted() -> None:
+            turned.set()
+            turn()
 
-    async def block() -> None:
+        monkeypatch.setattr(watch, "turn", noted)
         watch.start(asyncio.get_running_loop())
-        while not turned.is_set():
-            await asyncio.sleep(0)
+        await turned.wait()
         ended.clear()
         assert ended.wait(60), "nothing else turns in here"
 
-    asyncio.run(block())
+    asyncio.run(turn_and_block())
     watch.stop()
 
 
