@@ -1,5 +1,6 @@
 """Nobody is left behind: what no runner took, and what dead runners have left."""
 
+import asyncio
 import itertools
 from datetime import timedelta
 
@@ -41,6 +42,17 @@ async def live(world, scheduler, runners, seconds):
         world.clock.sleep(2)
 
 
+def slowly(operation):
+    """Have a database take its time, in which it could do much else."""
+
+    async def answer(*arguments):
+        for _ in range(50):
+            await asyncio.sleep(0)
+        return await operation(*arguments)
+
+    return answer
+
+
 async def test_what_nobody_took_is_published_again_as_the_same_attempt(world, scheduler):
     world.executions.put("w", "e", attempt=2, lost=1, epoch=5)
     await live(world, scheduler, [Runner(world, "r")], 16)
@@ -50,13 +62,14 @@ async def test_what_nobody_took_is_published_again_as_the_same_attempt(world, sc
 
 
 @pytest.mark.parametrize("releasing", [True, False], ids=["while entries are released", "in a backlog"])
-async def test_it_goes_before_what_became_due_since(world, scheduler, releasing):
+async def test_it_goes_before_what_became_due_since(world, scheduler, monkeypatch, releasing):
     """As after a take-over: the dead scheduler had admitted it already, and there are many ticks that nobody has seen."""
     world.executions.put("w", "e")
     await live(world, scheduler, [Runner(world, "r")], 12)
     for number in range(300):
         world.workflows.put(f"w{number}", next_run=at(11))
     if releasing:
+        monkeypatch.setattr(world.executions, "reissue", slowly(world.executions.reissue))
         scheduler.agenda.start()
     await scheduler.look_round(beat=99)
     await scheduler.agenda.stop()
@@ -250,10 +263,11 @@ async def test_after_an_outage_of_the_database_runners_get_time_to_say_what_they
 async def test_what_is_found_before_the_runners_could_say_what_they_run_is_left_alone(world, scheduler):
     """The pass may be the first to see that the database is back."""
     runner = Runner(world, "r")
-    world.executions.put("w", "e")
+    world.executions.put("w", "e", requested_at=at(-5))
     await live(world, scheduler, [runner], 4)
     world.faults.unavailable = {"runners"}
-    await live(world, scheduler, [runner], 8)
+    await live(world, scheduler, [runner], 6)
+    assert scheduler.orphans.watch.anyone_alive(world.clock.monotonic())
     world.faults.unavailable = set()
     await scheduler.passes.look_ahead()
     await scheduler.release()
