@@ -304,6 +304,24 @@ class TestBrowser:
         assert "HttpOnly" in cookies["wf_session"]
         assert all("SameSite=Strict" in each and "Path=/" in each for each in cookies.values())
         assert "HttpOnly" not in cookies["wf_csrf"]
+        assert all("Max-Age=43200" in each for each in cookies.values())
+
+    @pytest.mark.parametrize(("scheme", "is_secure"), [("https", True), ("http", False), (None, False)])
+    async def test_cookies_behind_a_proxy_that_ends_encryption_are_sent_over_nothing_else(
+        self, api: Client, store: MemoryStore, scheme: str | None, is_secure: bool
+    ) -> None:
+        headers = {"X-Forwarded-Proto": scheme} if scheme else {}
+        answer = await api.send("POST", "/login", json={"token": token(store, OPERATOR)}, headers=headers)
+        assert [each for each in answer.headers.getall("Set-Cookie") if ("Secure" in each) is not is_secure] == []
+
+    async def test_a_form_with_a_wrong_token_is_shown_again(self, api: Client) -> None:
+        form = aiohttp.FormData({"token": "wf_0000000000000000_" + "a" * 43, "next": "/executions"})
+        async with api.session.post(api.server.make_url("/login"), data=form, allow_redirects=False) as response:
+            page = await response.text()
+            assert (response.status, response.content_type) == (401, "text/html")
+            assert "Set-Cookie" not in response.headers
+            assert "unknown, revoked or expired" in page
+            assert 'value="/executions"' in page
 
     async def test_a_key_makes_no_login_and_no_logout_a_repetition_without_cookies(
         self, api: Client, app: WorkflowsApp, store: MemoryStore
@@ -340,7 +358,22 @@ class TestBrowser:
 
     @pytest.mark.parametrize(
         ("target", "location"),
-        [("/executions?x=1", "/executions?x=1"), ("//evil.example", "/"), ("https://evil.example", "/"), ("/\\evil", "/")],
+        [
+            ("/executions?x=1", "/executions?x=1"),
+            ("/", "/"),
+            ("", "/"),
+            ("//evil.example", "/"),
+            ("///evil.example", "/"),
+            ("https://evil.example", "/"),
+            ("https:evil", "/"),
+            ("javascript:alert(1)", "/"),
+            ("/\\evil", "/"),
+            ("\\/evil", "/"),
+            ("executions", "/"),
+            ("/\t/evil.example", "/"),
+            ("/a\r\nSet-Cookie: x=1", "/"),
+            ("//[evil", "/"),
+        ],
     )
     async def test_the_form_leads_back_and_never_elsewhere(
         self, api: Client, store: MemoryStore, target: str, location: str
