@@ -415,12 +415,16 @@ async def test_a_service_that_reads_nothing_itself_goes_on_with_another_kafka(se
 async def test_the_looks_go_on_whatever_befalls_one(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
     service.app.settings.liveness_interval = 0
     service.liveness.progress.look({("settle", None): 0}, service.now)
+    watched: list[str] = []
+    loop_watch = SimpleNamespace(start=lambda loop: watched.append("start"), stop=lambda: watched.append("stop"))
+    monkeypatch.setattr(service.liveness, "loop_watch", loop_watch)
     befalls = iter([KafkaConnectionError(), OSError("refused"), asyncio.TimeoutError(), RuntimeError("nobody foresaw it")])
     all_over = asyncio.Event()
     window = []
 
     async def look() -> None:
         window.append(bool(service.liveness.progress._since))
+        service.liveness.progress.look({("settle", None): 0}, service.now)
         error = next(befalls, None)
         if error is None:
             all_over.set()
@@ -432,4 +436,5 @@ async def test_the_looks_go_on_whatever_befalls_one(monkeypatch: pytest.MonkeyPa
     await service.liveness.start()
     await all_over.wait()
     await service.liveness.stop()
-    assert window == [True, False, False, False, False], "while Kafka is away nothing could have been done"
+    assert window == [True, False, False, False, True], "while Kafka is away nothing could have been done"
+    assert watched == ["start", "stop"]
