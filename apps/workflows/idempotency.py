@@ -82,9 +82,6 @@ async def once(
         # Whoever came before may have started what this one was refused.
         await _let_go(keys, key, claim, is_unused=claim.first_at == now and problems.is_refusal(error))
         raise
-    if response.status >= 400:
-        await _let_go(keys, key, claim, is_unused=True)
-        return response
     headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     body = response.body if isinstance(response.body, bytes) else b""
     try:

@@ -41,8 +41,8 @@ Every address under `/v1` also stands without that prefix, as long as version 1 
 `application/problem+json` (RFC 9457) and name each field that is wrong. Lists are read page by page: give `nextCursor`
 as `cursor`. Every answer carries `X-Request-Id`; the service's log names the same id.
 
-Every POST takes an `Idempotency-Key`: repeated with the same key and body within a day, it is done once and answered the
-same.
+Every POST takes an `Idempotency-Key`, but for those of tokens and logins and those that change nothing: repeated with the
+same key and body within a day, it is done once and answered the same.
 """
 
 
@@ -158,7 +158,7 @@ def _query(schema: Schema) -> Iterable[Schema]:
 
 
 def _headers(method: str, operation: Operation) -> Iterable[Schema]:
-    if method == "POST" and operation.takes_key and operation.scope is not Scope.PUBLIC:
+    if method == "POST" and operation.takes_key:
         yield _header(
             "Idempotency-Key",
             "Makes a repetition of this request harmless; a new key (such as a UUID) for each new intent.",
@@ -206,7 +206,7 @@ def _refusals(method: str, operation: Operation, refs: Mapping[Any, Schema]) -> 
         refusals += [errors.BadRequest, errors.BodyTooLarge, errors.NotJson, errors.UnknownEncoding]
     if operation.is_conditional:
         refusals.append(errors.PreconditionFailed)
-    if method == "POST" and operation.takes_key and operation.scope is not Scope.PUBLIC:
+    if method == "POST" and operation.takes_key:
         refusals += [errors.KeyInUse, errors.KeyReused]
     if operation.scope is not Scope.PUBLIC:
         refusals += [access.NotAuthenticated, access.NotAllowed]

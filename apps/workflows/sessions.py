@@ -61,6 +61,7 @@ class Login(Resource):
             lets_parameters_be=True,  # the page sends its form to its own address
             body=LoginBody,
             refusals=(NotAuthenticated,),
+            takes_key=False,  # a kept answer would lack the cookies, and outlive the token
             is_routine=True,
         ),
     }
@@ -138,6 +139,7 @@ class Logout(Resource):
             "Log out",
             {204: Answer("The cookies are removed.", content_type=None)},
             tag="access",
+            takes_key=False,  # as above
             is_routine=True,
         )
     }

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from apps.admission import Opened, admit_under
+from apps.admission import Opened, admit_under, release_next
 from domain.execution import Admission, Cause, Execution, Status, admit
 from domain.overlap import Overlap
 from store.interfaces import AlreadyAdmitted, Locked
@@ -41,6 +41,18 @@ class World:
 
         setattr(self.executions, call, late)
 
+    def after(self, call: str, do) -> None:
+        """Have something happen right after a call of the store, once."""
+        proper = getattr(self.executions, call)
+
+        async def early(*args, **more):
+            setattr(self.executions, call, proper)
+            answer = await proper(*args, **more)
+            do()
+            return answer
+
+        setattr(self.executions, call, early)
+
     async def ask(self, policy: str, most: int | None = None):
         async def tell_ended(execution: Execution) -> None:
             self.told.append(execution.execution_id)
@@ -68,6 +80,21 @@ async def test_what_has_ended_long_ago_makes_no_room_for_its_repetition(world, p
     world.put("holder", "w")
     assert await world.ask(policy, 1) == AlreadyAdmitted("e")
     assert world.executions.found["holder"].status is Status.PENDING
+    assert world.told == []
+
+
+@pytest.mark.parametrize("policy", ["skip", "queue", "cancel-running", "allow"])
+async def test_a_repetition_whose_insert_meets_the_lock_before_its_own_id_is_told_as_one(world, policy):
+    """A database names one of the indexes that an insert hurts, not all of them."""
+    world.put("e", None, status=Status.OK)
+    world.put("holder", "w", status=Status.RUNNING)
+
+    async def lock_first(admission):
+        return Locked("holder", Status.RUNNING)
+
+    world.executions.admit = lock_first
+    assert await world.ask(policy, 1) == AlreadyAdmitted("e")
+    assert world.executions.found["holder"].status is Status.RUNNING
     assert world.told == []
 
 
@@ -127,3 +154,33 @@ async def test_any_place_that_is_free_is_taken(world):
     answer = await world.ask("allow", 3)
     assert isinstance(answer, Opened)
     assert answer.execution.lock_key == "w#1"
+
+
+async def test_where_one_place_is_taken_meanwhile_the_next_is_asked_for(world):
+    world.put("holder", "w")
+    world.after("holders", lambda: world.put("faster", "w#1"))
+    answer = await world.ask("allow", 3)
+    assert isinstance(answer, Opened)
+    assert answer.execution.lock_key == "w#2"
+
+
+async def test_a_full_line_in_front_of_which_the_place_has_just_become_free_takes_no_more(world):
+    world.put("first", "w#wait-0", status=Status.QUEUED)
+    assert await world.ask("queue", 1) == Locked("", Status.QUEUED)
+    assert "e" not in world.executions.found
+
+
+async def test_where_the_first_of_a_line_is_cancelled_meanwhile_the_next_is_released(world):
+    for number, name in enumerate(["a", "b"]):
+        world.put(name, f"w#wait-{number}", status=Status.QUEUED)
+    world.after("line", lambda: world.end("a"))
+    released = await release_next("w", executions=world.executions, now=T0)
+    assert released is not None
+    assert (released.execution_id, released.lock_key) == ("b", "w")
+    assert await release_next("w", executions=world.executions, now=T0) is None
+
+
+async def test_where_all_of_a_line_are_cancelled_meanwhile_nobody_is_released(world):
+    world.put("a", "w#wait-0", status=Status.QUEUED)
+    world.after("line", lambda: world.end("a"))
+    assert await release_next("w", executions=world.executions, now=T0) is None

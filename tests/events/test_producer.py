@@ -4,9 +4,10 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from faust.transport.drivers import aiokafka as driver
 
 from events import producer
-from events.producer import APART, gather_company
+from events.producer import APART, Producer, gather_company
 
 NODE = 1
 
@@ -28,6 +29,15 @@ def sender(monkeypatch):
     found = SimpleNamespace(_in_flight={NODE}, _muted_partitions={0}, _message_accumulator=waiting, answered=answered)
     gather_company(found)
     return found
+
+
+def test_every_producer_of_the_services_gathers_company(monkeypatch):
+    made = SimpleNamespace(_sender=SimpleNamespace())
+    monkeypatch.setattr(driver.Producer, "_new_producer", lambda *_: made)
+    for transactional_id in (None, "id"):
+        made._sender._send_produce_req = None
+        assert Producer.__new__(Producer)._new_producer(transactional_id) is made
+        assert made._sender._send_produce_req is not None
 
 
 async def test_a_lone_record_never_waits(sender):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
 from faust.transport.consumer import Consumer as FaustConsumer
 
 from events.transport import Consumer, ConsumerThread
@@ -90,3 +91,57 @@ async def test_where_no_record_is_the_reading_goes_on(reading):
     assert await read() == [3]
     assert await read() == [6]
     assert log.went_back == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("sought", "is_acknowledged", "went_back", "found"),
+    [
+        (None, True, [0], []),
+        (1, True, [1], []),
+        (2, True, [3], [2]),
+        (None, False, [], [2, 4]),
+    ],
+    ids=["to the beginning", "to what is committed", "to what comes first", "in a changelog, which has holes"],
+)
+async def test_what_comes_first_is_what_was_sought(reading, monkeypatch, sought, is_acknowledged, went_back, found):
+    log, read = reading
+
+    async def seek(self):
+        self._read_offset = {A: sought}
+
+    monkeypatch.setattr(FaustConsumer, "perform_seek", seek)
+    monkeypatch.setattr(Consumer, "stop_flow", lambda self: None)
+    log.consumer.app = SimpleNamespace(topics=SimpleNamespace(acks_enabled_for=lambda topic: is_acknowledged))
+    await log.consumer.perform_seek()
+    log.offsets = [2, 4]
+    assert await read() == found
+    assert log.went_back == went_back
+
+
+async def test_what_was_passed_over_in_one_partition_holds_up_no_other(monkeypatch):
+    consumer = Consumer.__new__(Consumer)
+    consumer._next, consumer._holes = {A: 0, B: 0}, {}
+    consumer._thread = log = Log(consumer, [])
+
+    async def getmany(_, timeout):
+        for tp, offset in ((A, 2), (A, 3), (B, 0), (A, 4), (B, 1)):
+            yield tp, SimpleNamespace(tp=tp, offset=offset)
+
+    monkeypatch.setattr(FaustConsumer, "getmany", getmany)
+    assert [(tp, message.offset) async for tp, message in consumer.getmany(1.0)] == [(B, 0), (B, 1)]
+    assert log.went_back == [0]
+
+
+@pytest.mark.parametrize("is_assigned", [True, False], ids=["that is ours", "that was taken away meanwhile"])
+async def test_a_partition_is_read_again_from_an_offset(is_assigned):
+    kafka, thread = Kafka(), ConsumerThread.__new__(ConsumerThread)
+
+    def seek(tp, offset):
+        if not is_assigned:
+            raise IllegalStateError(f"no {tp}")
+        kafka.sought[tp] = offset
+
+    kafka.seek = seek
+    thread._consumer = kafka
+    await thread._go_back(A, 7)
+    assert kafka.sought == ({A: 7} if is_assigned else {})

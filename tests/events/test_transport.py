@@ -9,7 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import CommitFailedError, NodeNotReadyError
+from aiokafka.errors import CommitFailedError, IllegalGenerationError, NodeNotReadyError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
@@ -90,6 +90,18 @@ async def test_an_event_of_an_earlier_generation_is_not_acknowledged(waiting):
     assert (waiting._unacked_messages, told) == (set(), [])
 
 
+async def test_one_of_this_generation_is(waiting, monkeypatch):
+    told, acknowledged = [], []
+    waiting.app = SimpleNamespace(
+        consumer_generation_id=2, sensors=SimpleNamespace(on_message_out=lambda *arguments: told.append(arguments))
+    )
+    monkeypatch.setattr(driver.Consumer, "ack", lambda self, message: acknowledged.append(message) or True)
+    message = Mock(generation_id=2)
+    waiting._unacked_messages = {message}
+    assert waiting.ack(message) is True
+    assert (acknowledged, told) == ([message], [(message.tp, message.offset, message)])
+
+
 async def test_each_rebalance_begins_a_generation_of_its_own(waiting):
     """A broker whose data are gone counts from one again: what is of the old one must not seem to be of the new one."""
     told = []
@@ -134,6 +146,29 @@ async def test_nothing_is_committed_by_who_is_no_member_of_the_group(generation,
     with pytest.raises(CommitFailedError, match="already rebalanced"):  # by this Faust tells that it is no failure
         await coordinator.commit_offsets(assignment, {"a": 1})
     assert sent.await_count == 2
+
+
+async def test_what_is_started_is_a_consumer_that_does_all_of_this(monkeypatch):
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", AsyncMock())
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda *_: SimpleNamespace())
+    thread = ConsumerThread.__new__(ConsumerThread)
+    thread.app, thread.consumer = SimpleNamespace(fetch_wait_ms=30), SimpleNamespace(_active_partitions=None)
+    thread._consumer = consumer = thread._create_worker_consumer(None)
+    read, changelog = TopicPartition("requests", 0), TopicPartition("changelog", 0)
+    fetcher = Fetcher.__new__(Fetcher)
+    fetcher._records, fetcher._fetch_max_wait_ms = {read: "to be consumed"}, consumer._fetch_max_wait_ms
+    waits = []
+    fetcher._get_actions_per_node = lambda assignment: waits.append(fetcher._fetch_max_wait_ms)
+    coordinator = GroupCoordinator.__new__(GroupCoordinator)
+    coordinator.generation, coordinator._do_commit_offsets = -1, AsyncMock()
+    consumer._fetcher, consumer._coordinator = fetcher, coordinator
+    await thread.on_start()
+    for active in (None, {read}, {changelog}):
+        thread.consumer._active_partitions = active
+        fetcher._get_actions_per_node("assignment")
+    assert waits == [30, 30, IDLE_WAIT_MS]
+    with pytest.raises(IllegalGenerationError):
+        await coordinator._do_commit_offsets(SimpleNamespace(active=True), {"a": 1})
 
 
 async def test_an_idle_consumer_waits_longer_at_the_broker():

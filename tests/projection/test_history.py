@@ -121,6 +121,17 @@ def test_one_that_another_runner_had_skipped_is_told_by_what_it_did():
     assert differences(told.execution, life.document) == []
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (1, 1, 0)], ids=["first", "last", "after an end told twice"])
+def test_one_that_another_runner_had_skipped_and_that_was_cancelled_is_cancelled(order):
+    life = Life(Random(1), "w")
+    life.publish_request()
+    cancelled = apply(life.document, Ended(life.document.execution_id, "w", Status.CANCELLED, "asked", START))
+    ends = (_skipped(life), ended_record(cancelled))
+    told = fold([*life.records, *(ends[number] for number in order)])
+    assert told.complete
+    assert told.execution == cancelled
+
+
 @pytest.mark.parametrize("is_requested", [False, True])
 def test_one_that_was_skipped_and_is_skipped_again_stays_skipped(is_requested):
     """Its insert was carried out long after it had been recorded as skipped; or else two had the same record in hand."""

@@ -14,6 +14,16 @@ from tests.scheduler.memory import START, Clock
 ALL = frozenset(range(8))
 
 
+async def no_time():
+    pass
+
+
+async def turns():
+    """Have the loop turn as often as anything here takes that waits for nothing else."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 class Done:
     """Notes what was released."""
 
@@ -81,8 +91,8 @@ async def test_entries_are_released_in_the_order_of_their_instants_and_never_ear
     ],
 )
 async def test_of_two_entries_of_one_key_the_newer_stays(agenda, done, first, second, armed):
-    agenda.arm(done.entry("w", first[1], revision=first[0]))
-    agenda.arm(done.entry("w", second[1], revision=second[0]))
+    assert agenda.arm(done.entry("w", first[1], revision=first[0]))
+    assert agenda.arm(done.entry("w", second[1], revision=second[0])) is (armed != first)
     left = agenda.armed(("tick", "w"))
     assert (left.revision, (left.due - START).total_seconds()) == armed
     assert len(agenda) == 1
@@ -91,7 +101,9 @@ async def test_of_two_entries_of_one_key_the_newer_stays(agenda, done, first, se
 async def test_a_replaced_entry_is_not_released(agenda, clock, done):
     agenda.arm(done.entry("w", 1, revision=1))
     agenda.arm(done.entry("w", 2, revision=2))
-    clock.sleep(3)
+    clock.sleep(1)
+    assert agenda.release() == 0, "nor what has replaced it, at the instant of the other"
+    clock.sleep(1)
     assert agenda.release() == 1
     await agenda.settle()
     assert done.names == ["w"]
@@ -162,10 +174,14 @@ async def test_the_end_of_entries_can_be_waited_for_but_not_longer_than_that(age
     agenda.start()
     await agenda.finish([("tick", "a")], 0.01)
     assert done.names == ["a"]
-    waiting = asyncio.ensure_future(agenda.finish([("tick", "a"), ("tick", "unknown")], 10))
-    await asyncio.sleep(0)
+    agenda.arm(replace(done.entry("b", 0), act=no_time))
+    waiting = asyncio.ensure_future(agenda.finish([("tick", "a"), ("tick", "b"), ("tick", "unknown")], 600))
+    await turns()
+    assert agenda.in_flight == 1
     assert not waiting.done()
     done.gate.set()
+    await turns()
+    assert waiting.done()
     await waiting
     assert agenda.in_flight == 0
     await agenda.stop()
@@ -180,6 +196,38 @@ async def test_disarmed_entries_are_forgotten(agenda, clock, done):
     agenda.release()
     await agenda.settle()
     assert done.names == ["b"]
+
+
+async def test_what_is_armed_next_is_told_whatever_was_forgotten_or_replaced_before_it(agenda, done):
+    for number in range(3):
+        agenda.arm(done.entry(f"gone {number}", 1))
+    agenda.arm(done.entry("w", 1, revision=1))
+    agenda.arm(done.entry("w", 2, revision=2))
+    for number in range(3):
+        agenda.disarm(("tick", f"gone {number}"))
+    assert agenda.next_due == START + timedelta(seconds=2)
+
+
+async def test_what_is_disarmed_while_the_one_before_of_its_key_is_in_flight_is_forgotten_too(agenda, done):
+    done.gate = asyncio.Event()
+    agenda.arm(done.entry("w", -1))
+    agenda.release()
+    agenda.arm(done.entry("w", 0))
+    agenda.release()
+    agenda.disarm(("tick", "w"))
+    done.gate.set()
+    await agenda.settle()
+    assert done.names == ["w"]
+
+
+async def test_what_is_promised_is_done_here_though_its_shard_is_somebody_elses_by_now(agenda, done):
+    publish = replace(done.entry("before", 0, kind="publish", shard=1), promised=True)
+    assert agenda.arm(publish)
+    agenda.assign(frozenset({2}))
+    assert agenda.arm(replace(done.entry("after", 0, kind="publish", shard=1), promised=True))
+    agenda.release()
+    await agenda.settle()
+    assert done.names == ["before", "after"]
 
 
 async def test_a_revoked_shard_takes_its_entries_with_it_even_those_that_wait_for_a_place(agenda, clock, done):
@@ -252,21 +300,24 @@ async def test_the_wall_clock_stepping_forth_is_noticed_by_the_running_agenda(mo
     await agenda.stop()
 
 
-async def test_the_running_agenda_wakes_for_an_entry_armed_ahead_of_the_others():
+async def test_the_running_agenda_wakes_for_an_entry_armed_ahead_of_the_others_and_for_the_one_after(monkeypatch):
+    monkeypatch.setattr(agenda_module, "RECHECK", 3600)
     late = []
     agenda = Agenda(wall_clock, on_release=lambda entry, lateness: late.append(lateness))
     agenda.assign(ALL)
     agenda.start()
-    reached = asyncio.Event()
-
-    async def act():
-        reached.set()
-
+    reached = {name: asyncio.Event() for name in ("soon", "next")}
     now = wall_clock()
-    agenda.arm(Entry(("tick", "later"), "later", 0, now + timedelta(hours=1), act))
-    agenda.arm(Entry(("tick", "soon"), "soon", 0, now + timedelta(milliseconds=30), act))
-    await asyncio.wait_for(reached.wait(), 10)
-    assert late[0] >= timedelta(0)
+    agenda.arm(Entry(("tick", "later"), "later", 0, now + timedelta(hours=1), no_time))
+    for name, after in (("soon", 30), ("next", 60)):
+
+        async def act(name=name):
+            reached[name].set()
+
+        agenda.arm(Entry(("tick", name), name, 0, now + timedelta(milliseconds=after), act))
+    for event in reached.values():
+        await asyncio.wait_for(event.wait(), 60)
+    assert min(late) >= timedelta(0)
     assert len(agenda) == 1
     await agenda.stop()
     assert len(agenda) == 0
@@ -287,7 +338,10 @@ async def test_stopping_lets_what_is_in_flight_finish_and_cancels_what_hangs(age
 
 
 async def test_many_replacements_do_not_pile_up(agenda, done):
+    agenda.arm(done.entry("late", 7200))
+    agenda.arm(done.entry("soon", 10))
     for number in range(5000):
         agenda.arm(done.entry("w", 3600, revision=number))
-    assert len(agenda) == 1
+    assert len(agenda) == 3
     assert len(agenda._heap) < 1100
+    assert agenda.next_due == START + timedelta(seconds=10)

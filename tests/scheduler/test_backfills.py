@@ -14,7 +14,7 @@ from domain.backfill import BackfillStatus
 from domain.execution import Cause, Ended, Status
 from domain.identifiers import execution_id, tick_execution_id
 from domain.trigger import dues, next_due
-from store.interfaces import Heartbeat
+from store.interfaces import Heartbeat, Locked, StoreUnavailable
 from tests.scheduler.conftest import Scheduler, World
 from tests.scheduler.memory import START, Crash
 
@@ -81,6 +81,13 @@ def finish_at_once(world):
     world.published.request = request
 
 
+async def between_passes(world, scheduler, seconds, step=0.25):
+    """Let time pass in which what is armed is released, and nothing is read."""
+    for _ in range(round(seconds / step)):
+        await scheduler.release()
+        world.clock.sleep(step)
+
+
 async def test_each_tick_of_the_range_runs_once_oldest_first(world, scheduler):
     finish_at_once(world)
     stored(world, version=3)
@@ -112,6 +119,10 @@ async def test_what_the_schedule_has_fired_is_not_run_again_and_a_second_backfil
     await scheduler.run(5)
     assert len(world.requested) == 6
     assert (world.backfills.kept[again].status, world.backfills.kept[again].started) == (BackfillStatus.DONE, 0)
+    again = await ask(world, 40, 70)
+    await scheduler.run(5)
+    counted = world.backfills.kept[again]
+    assert (counted.started, counted.already_run, counted.ok) == (0, 3, 0), "nor what another backfill has run"
 
 
 async def test_it_keeps_to_its_rate(world, scheduler):
@@ -138,6 +149,25 @@ async def test_the_next_one_begins_when_the_one_before_has_ended(world, schedule
     assert (done.status, done.ok, done.failed) == (BackfillStatus.DONE, 1, 1)
 
 
+async def test_it_waits_for_no_pass(world, scheduler):
+    finish_at_once(world)
+    stored(world)
+    made = await ask(world, 100, 200)
+    await scheduler.passes.look_ahead()
+    await between_passes(world, scheduler, 2, step=0.05)
+    assert (world.backfills.kept[made].status, world.backfills.kept[made].ok) == (BackfillStatus.DONE, 10)
+
+
+async def test_it_sees_an_execution_end_long_before_the_next_one_is_due_by_its_rate(world, scheduler):
+    stored(world)
+    made = await ask(world, 100, 120, rate="1/h")
+    await scheduler.passes.look_ahead()
+    await between_passes(world, scheduler, 3)
+    world.executions.finish(tick(100))
+    await between_passes(world, scheduler, 3)
+    assert (world.backfills.kept[made].ok, world.requested) == (1, [tick(100)])
+
+
 async def test_it_waits_for_whatever_is_open(world, scheduler):
     finish_at_once(world)
     stored(world)
@@ -146,8 +176,42 @@ async def test_it_waits_for_whatever_is_open(world, scheduler):
     await scheduler.run(10)
     assert world.requested == []
     world.executions.finish("by-hand")
-    await scheduler.run(3)
+    await between_passes(world, scheduler, 3)
     assert world.requested == [tick(100)]
+
+
+async def test_a_place_that_is_taken_before_it_could_be_is_asked_for_again(world, scheduler, monkeypatch):
+    stored(world)
+    await ask(world, 100, 110)
+    admit = world.executions.admit
+
+    async def faster(admission):
+        monkeypatch.setattr(world.executions, "admit", admit)
+        return Locked("faster", Status.RUNNING)
+
+    monkeypatch.setattr(world.executions, "admit", faster)
+    await scheduler.passes.look_ahead()
+    await between_passes(world, scheduler, 3)
+    assert world.requested == [tick(100)]
+
+
+async def test_ticks_that_have_run_already_are_passed_over_many_at_a_time(world, scheduler, monkeypatch):
+    finish_at_once(world)
+    stored(world, at_second=4000)
+    for second in range(100, 3000, 10):
+        world.executions.put("w", tick(second), cause=Cause.SCHEDULE, lock_key=None, status=Status.OK)
+    made = await ask(world, 100, 3010)
+    save, saves = world.backfills.save, []
+
+    async def counted(changed):
+        saves.append(changed)
+        return await save(changed)
+
+    monkeypatch.setattr(world.backfills, "save", counted)
+    await scheduler.run(3)
+    done = world.backfills.kept[made]
+    assert (done.status, done.already_run, world.requested) == (BackfillStatus.DONE, 290, [tick(3000)])
+    assert len(saves) < 15
 
 
 # -- beside the live schedule ------------------------------------------------------------------------------------------
@@ -164,11 +228,25 @@ async def test_a_live_tick_waits_for_the_execution_of_a_backfill_and_goes_before
     assert world.executions.found[tick(100)].status is Status.PENDING, "nothing cancels it"
     assert world.workflows.heads["w"].unfired is None
     world.executions.finish(tick(100))
-    await scheduler.run(2, step=0.25, every=60)
+    await between_passes(world, scheduler, 2)
     assert world.requested == [tick(100), tick(1010)]
     world.executions.finish(tick(1010))
-    await scheduler.run(2, step=0.25, every=60)
+    await between_passes(world, scheduler, 2)
     assert world.requested == [tick(100), tick(1010), tick(110)]
+
+
+async def test_a_live_tick_that_cannot_be_released_yet_is_not_overtaken(world, scheduler):
+    stored(world, next_run=at(1010))
+    await ask(world, 100, 120)
+    await scheduler.run(15)
+    assert world.executions.found[tick(1010)].status is Status.QUEUED
+    world.executions.finish(tick(100))
+    world.faults.unavailable = {"reissue"}
+    await between_passes(world, scheduler, 3)
+    assert world.requested == [tick(100)]
+    world.faults.unavailable = set()
+    await between_passes(world, scheduler, 3)
+    assert world.requested == [tick(100), tick(1010)]
 
 
 async def test_what_finds_another_one_queued_behind_a_backfill_is_skipped(world, scheduler):
@@ -193,6 +271,13 @@ async def test_where_several_may_run_the_first_place_is_left_to_the_schedule(wor
     world.executions.finish(tick(110))
     await scheduler.run(3)
     assert world.requested[3:] == [tick(120)]
+
+
+async def test_no_more_of_its_executions_are_open_at_once_than_it_was_asked_for(world, scheduler):
+    stored(world, definition=definition({"policy": "allow", "max": 3}))
+    await ask(world, 100, 150, atOnce=1)
+    await scheduler.run(8)
+    assert world.requested == [tick(100)]
 
 
 async def test_a_schedule_that_never_rests_lets_a_backfill_in_between_two_ticks(world, scheduler):
@@ -260,6 +345,28 @@ async def test_two_schedulers_at_one_backfill_run_each_tick_once(world, schedule
     assert (done.status, done.started, done.already_run, done.ok) == (BackfillStatus.DONE, 20, 0, 20)
 
 
+@pytest.mark.parametrize("nth", range(1, 7))
+async def test_whoever_finds_that_somebody_else_has_moved_it_leaves_it_alone(world, scheduler, monkeypatch, nth):
+    finish_at_once(world)
+    stored(world)
+    world.executions.put("w", tick(110), cause=Cause.SCHEDULE, lock_key=None, status=Status.OK)
+    made = await ask(world, 100, 140)
+    save, saves = world.backfills.save, itertools.count(1)
+
+    async def late(changed):
+        if next(saves) == nth:
+            kept = world.backfills.kept[made]
+            world.backfills.kept[made] = replace(kept, revision=kept.revision + 1)
+        return await save(changed)
+
+    monkeypatch.setattr(world.backfills, "save", late)
+    await scheduler.run(20)
+    assert next(saves) > nth
+    done = world.backfills.kept[made]
+    assert (done.status, done.started, done.already_run, done.ok) == (BackfillStatus.DONE, 3, 1, 3)
+    assert world.requested == [tick(100), tick(120), tick(130)]
+
+
 async def test_only_the_owner_of_the_shard_works_at_it(world, scheduler, another):
     finish_at_once(world)
     workflow = stored(world)
@@ -286,6 +393,34 @@ async def test_a_database_outage_leaves_it_to_a_later_pass(world, scheduler, nam
     await scheduler.run(10)
     assert world.backfills.kept[made].status is BackfillStatus.DONE
     assert set(world.requested) <= set(world.executions.found) == {tick(100), tick(110)}
+
+
+async def test_one_that_is_told_of_while_the_database_is_away_is_found_by_the_next_pass(world, scheduler, monkeypatch):
+    finish_at_once(world)
+    workflow = stored(world)
+    await ask(world, 100, 110)
+
+    async def away(workflow_id):
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(world.backfills, "running", away)
+    scheduler.backfills.announce("w", workflow.shard)
+    await scheduler.release()
+    assert world.requested == []
+    await scheduler.run(3)
+    assert world.requested == [tick(100)]
+
+
+async def test_one_that_has_ended_before_its_turn_came_is_let_be(world, scheduler):
+    workflow = stored(world)
+    made = await ask(world, 100, 110)
+    await cancel(world, made)
+    scheduler.backfills.announce("w", workflow.shard)
+    await scheduler.release()
+    await scheduler.backfills.step(made)
+    world.backfills.kept.clear()  # after its retention
+    await scheduler.backfills.step(made)
+    assert world.requested == []
 
 
 # -- its end -----------------------------------------------------------------------------------------------------------

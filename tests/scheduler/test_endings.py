@@ -101,6 +101,17 @@ async def test_a_deadline_that_fell_into_an_outage_is_kept_afterwards(world, sch
     assert world.executions.found["e"].reason == "timed out after 2s"
 
 
+async def test_a_deadline_at_which_the_database_is_away_is_kept_afterwards(world, scheduler):
+    limited(world, "2s")
+    world.executions.put("w", "e", deadline=at(2))
+    world.faults.unavailable = {"end"}
+    await live(world, scheduler, 6)
+    assert world.executions.found["e"].status.is_open
+    world.faults.unavailable = set()
+    await live(world, scheduler, 6)
+    assert world.executions.found["e"].reason == "timed out after 2s"
+
+
 async def test_an_end_that_kafka_did_not_take_is_told_when_it_is_back(world, scheduler):
     world.executions.put("w", "e")
     await world.executions.end(Ended("e", "w", Status.CANCELLED, "cancelled", at(0)))

@@ -1,5 +1,6 @@
 """Nobody is left behind: what no runner took, and what dead runners have left."""
 
+import asyncio
 import itertools
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ from apps.scheduler.taken import Reach
 from domain.execution import Cause, Parent, Status
 from events.topics import partition_of
 from store.interfaces import Heartbeat
-from tests.scheduler.memory import START
+from tests.scheduler.memory import ALL_SHARDS, START
 
 
 def at(seconds):
@@ -41,6 +42,17 @@ async def live(world, scheduler, runners, seconds):
         world.clock.sleep(2)
 
 
+def slowly(operation):
+    """Have a database take its time, in which it could do much else."""
+
+    async def answer(*arguments):
+        for _ in range(50):
+            await asyncio.sleep(0)
+        return await operation(*arguments)
+
+    return answer
+
+
 async def test_what_nobody_took_is_published_again_as_the_same_attempt(world, scheduler):
     world.executions.put("w", "e", attempt=2, lost=1, epoch=5)
     await live(world, scheduler, [Runner(world, "r")], 16)
@@ -58,13 +70,14 @@ async def test_what_an_action_has_triggered_and_nobody_published_is_published_wi
 
 
 @pytest.mark.parametrize("releasing", [True, False], ids=["while entries are released", "in a backlog"])
-async def test_it_goes_before_what_became_due_since(world, scheduler, releasing):
+async def test_it_goes_before_what_became_due_since(world, scheduler, monkeypatch, releasing):
     """As after a take-over: the dead scheduler had admitted it already, and there are many ticks that nobody has seen."""
     world.executions.put("w", "e")
     await live(world, scheduler, [Runner(world, "r")], 12)
     for number in range(300):
         world.workflows.put(f"w{number}", next_run=at(11))
     if releasing:
+        monkeypatch.setattr(world.executions, "reissue", slowly(world.executions.reissue))
         scheduler.agenda.start()
     await scheduler.look_round(beat=99)
     await scheduler.agenda.stop()
@@ -74,12 +87,45 @@ async def test_it_goes_before_what_became_due_since(world, scheduler, releasing)
 
 async def test_it_is_found_behind_the_backlog_of_another_shard(world, scheduler):
     """More wait their turn there than are looked at in one pass, and all of them were asked for before."""
+    await live(world, scheduler, [Runner(world, "r")], 4)
     world.requests.found[partition_of("busy")] = Reach(200, 0)
     for number in range(200):
-        world.executions.put("busy", f"b{number}", lock_key=f"busy#{number}")
+        world.executions.put("busy", f"b{number}", lock_key=f"busy#{number}", requested_at=at(4))
     quiet = next(name for name in map(str, itertools.count()) if partition_of(name) != partition_of("busy"))
-    world.executions.put(quiet, "e", requested_at=at(1))
+    world.executions.put(quiet, "e", requested_at=at(5))
     await live(world, scheduler, [Runner(world, "r")], 20)
+    assert world.requested == ["e"]
+
+
+async def test_it_is_found_behind_those_that_are_left_alone_for_now(world, scheduler):
+    runner = Runner(world, "r")
+    for number in range(100):
+        world.executions.put("w", f"e{number}", lock_key=f"w#{number}")
+    await live(world, scheduler, [runner], 40)
+    assert len(world.requested) == 200
+    world.executions.put("late", "late", requested_at=world.clock.wall())
+    await live(world, scheduler, [runner], 16)
+    assert world.requested[200:] == ["late"]
+
+
+async def test_it_is_published_at_once_by_whoever_takes_over(world, scheduler):
+    """Also before its first look at the runners has become a second one: the one that died may have been about to."""
+    scheduler.agenda.assign(frozenset())
+    world.executions.put("w", "e")
+    await live(world, scheduler, [Runner(world, "r")], 30)
+    assert world.requested == []
+    scheduler.agenda.assign(ALL_SHARDS)
+    await scheduler.look_round(beat=99)
+    assert world.requested == ["e"]
+
+
+async def test_while_the_database_fails_it_waits_and_is_published_afterwards(world, scheduler):
+    world.executions.put("w", "e")
+    world.faults.unavailable = {"reissue"}
+    await live(world, scheduler, [Runner(world, "r")], 20)
+    assert world.requested == []
+    world.faults.unavailable = set()
+    await live(world, scheduler, [Runner(world, "r")], 6)
     assert world.requested == ["e"]
 
 
@@ -89,7 +135,20 @@ async def test_it_is_left_alone_for_longer_each_time(world, scheduler):
     at_seconds = [(request.requested_at - START).total_seconds() for request in world.published.requests]
     gaps = [later - earlier for earlier, later in itertools.pairwise(at_seconds)]
     assert len(at_seconds) == 5
+    assert at_seconds[0] >= 10
     assert all(later >= 1.8 * earlier for earlier, later in itertools.pairwise(gaps)), gaps
+
+
+async def test_taken_in_the_end_and_lost_once_more_it_is_looked_for_as_soon_as_any_other(world, scheduler):
+    runner = Runner(world, "r")
+    world.executions.put("w", "e")
+    await live(world, scheduler, [runner], 400)
+    world.executions.put("w", "e", status=Status.RUNNING, owner="r", epoch=9)
+    await live(world, scheduler, [runner], 2000)
+    world.published.requests.clear()
+    world.executions.put("w", "e", epoch=10, requested_at=world.clock.wall())
+    await live(world, scheduler, [runner], 40)
+    assert len(world.published.requests) == 2
 
 
 async def test_while_no_runner_lives_nothing_is_published_again(world, scheduler):
@@ -136,6 +195,9 @@ async def test_what_a_dead_runner_left_starts_anew_and_its_heartbeat_goes(world,
     assert scheduler.restarts("lost") == 1
     await live(world, scheduler, [dead, alive], 6)
     assert list(world.runners.beats) == ["alive"]
+    world.executions.calls.clear()
+    await live(world, scheduler, [dead, alive], 20)
+    assert world.executions.calls.count("owned") <= 4, "a runner that is gone for good is looked for no more"
 
 
 async def test_an_owner_without_any_heartbeat_is_dead_once_missed_for_long_enough(world, scheduler):
@@ -143,6 +205,14 @@ async def test_an_owner_without_any_heartbeat_is_dead_once_missed_for_long_enoug
     await live(world, scheduler, [Runner(world, "r")], 10)
     assert world.published.requests == []
     await live(world, scheduler, [Runner(world, "r")], 8)
+    assert world.requested == ["e"]
+
+
+async def test_an_owner_without_any_heartbeat_is_missed_while_all_others_are_well(world, scheduler):
+    runner = Runner(world, "r")
+    await live(world, scheduler, [runner], 20)
+    world.executions.put("w", "e", status=Status.RUNNING, owner="ghost")
+    await live(world, scheduler, [runner], 24)
     assert world.requested == ["e"]
 
 
@@ -196,3 +266,17 @@ async def test_after_an_outage_of_the_database_runners_get_time_to_say_what_they
     assert len(world.published.requests) == published
     await live(world, scheduler, [runner], 60)
     assert len(world.published.requests) > published
+
+
+async def test_what_is_found_before_the_runners_could_say_what_they_run_is_left_alone(world, scheduler):
+    """The pass may be the first to see that the database is back."""
+    runner = Runner(world, "r")
+    world.executions.put("w", "e", requested_at=at(-5))
+    await live(world, scheduler, [runner], 4)
+    world.faults.unavailable = {"runners"}
+    await live(world, scheduler, [runner], 6)
+    assert scheduler.orphans.watch.anyone_alive(world.clock.monotonic())
+    world.faults.unavailable = set()
+    await scheduler.passes.look_ahead()
+    await scheduler.release()
+    assert world.published.requests == []

@@ -23,3 +23,12 @@ def test_a_runner_is_judged_by_its_beats(looks, expected):
         watch.look([Heartbeat("r", beat)] if beat is not None else [], now)
     assert watch.is_dead("r", looks[-1][0]) is expected
     assert not watch.is_dead("unknown", looks[-1][0])
+
+
+def test_an_owner_that_nobody_has_ever_heard_of_is_nobody_who_could_take_a_request() -> None:
+    watch = Watch(stale_after=10, interval=2)
+    watch.expect(["ghost"], 0)
+    assert not watch.anyone_alive(0)
+    watch.look([Heartbeat("runner", 1)], 1)
+    assert watch.anyone_alive(10.9)
+    assert not watch.anyone_alive(11)

@@ -265,6 +265,14 @@ async def test_a_stream_ends_with_the_token_and_not_with_the_database(
         await asyncio.wait_for(response.content.read(), 10)
 
 
+async def test_the_same_idempotency_key_of_another_caller_is_another_key(api: Client, store: MemoryStore) -> None:
+    one, other = ({**bearer(token(store, scope)), "Idempotency-Key": "1"} for scope in (ADMIN, OPERATOR))
+    body = {"workflowId": "a", "trigger": {"type": "manual"}, "actions": [LOG]}
+    assert (await api.send("POST", "/workflows", json=body, headers=one)).status == 201
+    assert (await api.send("POST", "/workflows", json=body, headers=one)).headers["Idempotency-Replayed"] == "true"
+    (await api.send("POST", "/workflows", json=body, headers=other)).problem(409)
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [({}, "name"), ({"name": "a", "scope": "root"}, "scope"), ({"name": "a", "scope": "public"}, "scope")],
@@ -297,6 +305,41 @@ class TestBrowser:
         assert "HttpOnly" in cookies["wf_session"]
         assert all("SameSite=Strict" in each and "Path=/" in each for each in cookies.values())
         assert "HttpOnly" not in cookies["wf_csrf"]
+        assert all("Max-Age=43200" in each for each in cookies.values())
+
+    @pytest.mark.parametrize(("scheme", "is_secure"), [("https", True), ("http", False), (None, False)])
+    async def test_cookies_behind_a_proxy_that_ends_encryption_are_sent_over_nothing_else(
+        self, api: Client, store: MemoryStore, scheme: str | None, is_secure: bool
+    ) -> None:
+        headers = {"X-Forwarded-Proto": scheme} if scheme else {}
+        answer = await api.send("POST", "/login", json={"token": token(store, OPERATOR)}, headers=headers)
+        assert [each for each in answer.headers.getall("Set-Cookie") if ("Secure" in each) is not is_secure] == []
+
+    async def test_a_form_with_a_wrong_token_is_shown_again(self, api: Client) -> None:
+        form = aiohttp.FormData({"token": "wf_0000000000000000_" + "a" * 43, "next": "/executions"})
+        async with api.session.post(api.server.make_url("/login"), data=form, allow_redirects=False) as response:
+            page = await response.text()
+            assert (response.status, response.content_type) == (401, "text/html")
+            assert "Set-Cookie" not in response.headers
+            assert "unknown, revoked or expired" in page
+            assert 'value="/executions"' in page
+
+    async def test_a_key_makes_no_login_and_no_logout_a_repetition_without_cookies(
+        self, api: Client, app: WorkflowsApp, store: MemoryStore
+    ) -> None:
+        admin = bearer(token(store, ADMIN))
+        made = (await api.send("POST", "/tokens", json={"name": "for a while"}, headers=admin)).body
+        key, body = {"Idempotency-Key": "1"}, {"token": made["token"]}
+        for _ in range(2):
+            answer = await api.send("POST", "/login", json=body, headers=key)
+            assert (answer.status, len(answer.headers.getall("Set-Cookie"))) == (200, 2)
+        for _ in range(2):
+            answer = await api.send("POST", "/logout", headers={**admin, **key})
+            assert (answer.status, len(answer.headers.getall("Set-Cookie"))) == (204, 2)
+        await api.send("DELETE", f"/tokens/{made['tokenId']}", headers=admin)
+        app.gate._believed.clear()  # as after five seconds
+        (await api.send("POST", "/login", json=body, headers=key)).problem(401)
+        assert not store.idempotency.keys, "nothing about sessions is stored"
 
     async def test_reading_needs_the_cookie_and_changing_the_header_as_well(self, api: Client, store: MemoryStore) -> None:
         text = token(store, OPERATOR)
@@ -316,7 +359,22 @@ class TestBrowser:
 
     @pytest.mark.parametrize(
         ("target", "location"),
-        [("/executions?x=1", "/executions?x=1"), ("//evil.example", "/"), ("https://evil.example", "/"), ("/\\evil", "/")],
+        [
+            ("/executions?x=1", "/executions?x=1"),
+            ("/", "/"),
+            ("", "/"),
+            ("//evil.example", "/"),
+            ("///evil.example", "/"),
+            ("https://evil.example", "/"),
+            ("https:evil", "/"),
+            ("javascript:alert(1)", "/"),
+            ("/\\evil", "/"),
+            ("\\/evil", "/"),
+            ("executions", "/"),
+            ("/\t/evil.example", "/"),
+            ("/a\r\nSet-Cookie: x=1", "/"),
+            ("//[evil", "/"),
+        ],
     )
     async def test_the_form_leads_back_and_never_elsewhere(
         self, api: Client, store: MemoryStore, target: str, location: str

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from apps.workflows.app import WorkflowsApp
-from domain.execution import ActionFinished, ActionOutcome, Ended, Execution, Status
+from domain.execution import ActionFinished, ActionOutcome, Admission, Ended, Execution, Status
 from domain.instants import written
 from events.records import ExecutionRequest
+from store.interfaces import StoreUnavailable
 from tests.workflows.client import LOG, Client
 from tests.workflows.clock import START, Clock
 from tests.workflows.fake_topic import FakeTopic
@@ -59,6 +60,32 @@ async def test_a_crash_before_the_answer_is_kept_starts_nothing_twice(
     again = await api.send("POST", f"/executions/{origin}/{what}", headers=headers)
     assert again.body == first.body
     assert len(store.executions.documents) == len(requests.sent) == 2
+
+
+@pytest.mark.parametrize("what", ["retry", "run-again"])
+async def test_what_is_repeated_has_the_input_of_its_origin_and_all_of_its_time(
+    api: Client, store: MemoryStore, clock: Clock, what: str
+) -> None:
+    """However long before it was accepted its key was seen first."""
+    await api.create("w", timeout="1m")
+    origin = (await api.send("POST", "/workflows/w/trigger", json={"input": {"x": 1}})).body["executionId"]
+    finish(store, origin, "failed")
+    admit, asked = store.executions.admit, []
+
+    async def away(admission: Admission) -> None:
+        asked.append(admission)
+        raise StoreUnavailable("connection refused")
+
+    headers = {"Idempotency-Key": "again"}
+    store.executions.admit = away
+    (await api.send("POST", f"/executions/{origin}/{what}", headers=headers)).problem(503)
+    store.executions.admit = admit
+    clock.move(3600)
+    started = (await api.send("POST", f"/executions/{origin}/{what}", headers=headers)).body["executionId"]
+    execution = store.executions.documents[started]
+    assert (execution.input, execution.deadline) == ({"x": 1}, clock.now + timedelta(minutes=1))
+    assert execution.requested_at == clock.now, "or it would count as lost on its way to a runner"
+    assert [(admission.execution_id, admission.is_unique) for admission in asked] == [(started, False)]
 
 
 @pytest.mark.parametrize("what", ["retry", "run-again"])

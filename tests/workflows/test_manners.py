@@ -66,6 +66,43 @@ class TestIdempotencyKey:
         )
         assert (await api.send("POST", "/workflows/a/trigger", headers=KEY)).status == 202
 
+    async def test_what_was_refused_may_be_mended(self, api: Client) -> None:
+        (await api.send("POST", "/workflows", json={**BODY, "actions": []}, headers=KEY)).problem(400)
+        assert (await api.send("POST", "/workflows", json=BODY, headers=KEY)).status == 201
+
+    async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
+        self, api: Client, store: MemoryStore, clock: Clock
+    ) -> None:
+        await api.create("a")
+        keep = store.idempotency.keep
+
+        async def away(*_: Any) -> None:
+            raise StoreUnavailable("connection refused")
+
+        store.idempotency.keep = away  # type: ignore[method-assign]
+        first = await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        assert first.status == 202
+        store.idempotency.keep = keep  # type: ignore[method-assign]
+        clock.move(31)
+        again = await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        assert again.body == first.body
+        assert len(store.executions.documents) == 1
+
+    @pytest.mark.parametrize("step", ["release", "leave"])
+    async def test_a_key_that_cannot_be_let_go_hides_no_refusal(self, api: Client, store: MemoryStore, step: str) -> None:
+        await api.create("a")
+        if step == "release":
+            await api.trigger("a")
+
+        async def away(*_: Any) -> None:
+            raise StoreUnavailable("the second failure")
+
+        setattr(store.idempotency, step, away)
+        if step == "leave":
+            store.executions.admit = away
+        answer = await api.send("POST", "/workflows/a/trigger", headers=KEY)
+        answer.problem(409 if step == "release" else 503)
+
     async def test_at_the_same_time(self, api: Client, store: MemoryStore) -> None:
         await api.create("a")
         answers = await asyncio.gather(*(api.send("POST", "/workflows/a/trigger", headers=KEY) for _ in range(5)))
