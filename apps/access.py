@@ -226,6 +226,8 @@ class Gate:
         at = self._monotonic()
         if at - self._noted.get(token_id, float("-inf")) < USE_NOTED_EVERY:
             return
+        if len(self._noted) >= _MOST_REMEMBERED:  # some make a token for every job
+            self._noted.clear()
         self._noted[token_id] = at
         task = asyncio.get_running_loop().create_task(self._write_use(token_id))
         self._notes.add(task)

@@ -16,6 +16,10 @@ from vault.redaction import KNOWN
 _LIBRARIES = ("aiokafka", "asyncio", "faust", "mode", "pymongo", "aiohttp")
 _REPETITIVE: Final = "aiokafka"
 _REPEATED_AFTER: Final = 10.0  # seconds
+# What every first start has it say: Kafka makes the topic of the groups' offsets when somebody asks for it first.
+_AT_FIRST: Final = frozenset({"Group Coordinator Request failed: %s", "Marking the coordinator dead (node %s)for group %s."})
+# It warns of timers that take longer than their interval, as any does now and then; what is late is in the metrics.
+_TIMERS: Final = "mode.timers"
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -34,6 +38,7 @@ class Repetitions(logging.Filter):
 
     While Kafka is away it says a few things ten to forty times a second each, in which what others have to say would drown.
     Two lines are the same where their logger and message are, before anything is filled in: there are few of those.
+    What is no fault at a start is said when it goes on for as long.
     """
 
     def __init__(self) -> None:
@@ -45,7 +50,8 @@ class Repetitions(logging.Filter):
         if record.name.partition(".")[0] != _REPETITIVE:
             return True
         same = (record.name, str(record.msg))
-        said_at, left_out = self._said.get(same, (-math.inf, 0))
+        unsaid = record.created if record.msg in _AT_FIRST else -math.inf
+        said_at, left_out = self._said.get(same, (unsaid, 0))
         if 0 <= record.created - said_at < _REPEATED_AFTER:  # the clock may have been set back
             self._said[same] = (said_at, left_out + 1)
             return False
@@ -104,7 +110,10 @@ def logging_config(service: str, settings: ServiceSettings) -> dict[str, Any]:
                 "filters": [] if level == "DEBUG" else ["repetitions"],
             }
         },
-        "loggers": {name: {"level": library_level} for name in _LIBRARIES},
+        "loggers": {
+            **{name: {"level": library_level} for name in _LIBRARIES},
+            _TIMERS: {"level": "INFO" if level == "DEBUG" else "ERROR"},
+        },
         "root": {"level": level, "handlers": ["default"]},
     }
 

@@ -41,6 +41,7 @@ _RECENT_REACHES: Sequence[timedelta | None] = (
     timedelta(days=8),
     None,
 )
+_MOST_REACHES = 10_000  # workflows come and go, and what is forgotten of one costs a query or two
 
 
 class ExecutionReads:
@@ -171,6 +172,8 @@ class ExecutionReads:
             if len(found) >= limit:
                 break
             high = low
+        if len(self._reaches) >= _MOST_REACHES:
+            self._reaches.clear()
         self._reaches[workflow_id] = _reach_of(found[-1].execution_id if len(found) >= limit else "", now)
         return found
 

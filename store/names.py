@@ -29,13 +29,14 @@ class Names:
         self._read = read
         self._clock = clock
         self._ids: list[str] | None = None
-        self._added: set[str] = set()  # since the reading began
+        self._added: set[str] = set()  # since the reading began that is under way
         self._good_until = 0.0
         self._reading: asyncio.Task[None] | None = None
 
     def add(self, workflow_id: str) -> None:
         """Note an id that has just come to be one of them."""
-        self._added.add(workflow_id)
+        if self._is_reading:
+            self._added.add(workflow_id)
         if self._ids is not None:
             place = bisect_left(self._ids, workflow_id)
             if self._ids[place : place + 1] != [workflow_id]:
@@ -47,11 +48,15 @@ class Names:
         Raises:
             StoreUnavailable: they have never been read, and cannot be.
         """
-        if self._clock() >= self._good_until and (self._reading is None or self._reading.done()):
+        if self._clock() >= self._good_until and not self._is_reading:
             self._reading = asyncio.get_running_loop().create_task(self._refresh(is_first=self._ids is None))
         if self._ids is None and self._reading is not None:
             await asyncio.shield(self._reading)
         return self._ids or []
+
+    @property
+    def _is_reading(self) -> bool:
+        return self._reading is not None and not self._reading.done()
 
     async def _refresh(self, *, is_first: bool) -> None:
         begun = self._clock()

@@ -25,6 +25,7 @@ import base64
 import html
 import json
 import re
+import time
 import urllib.parse
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,6 +40,8 @@ from domain.excerpts import CUT
 SHORTEST: Final = 4
 UNMISTAKABLE: Final = 8
 HIDDEN: Final = "***"
+FORMER: Final = 200  # values, or lines of one, that are known for as long as it takes after they were replaced or deleted
+RUNS_HOLD: Final = 3600.0  # seconds for which every value is known after that
 _LARGEST_PATTERN: Final = 100_000  # characters; RE2 gives up on what is much larger
 _LONGEST_LOOK: Final = 1000  # characters at the end of a cut text in which the beginning of a value is looked for
 _SHORT_ESCAPES: Final = {'"': '"', "'": "'", "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
@@ -159,18 +162,30 @@ def _lines(value: str) -> Iterator[str]:
 class Redactor:
     """Replaces known values by asterisks. Costs next to nothing while no value is known."""
 
-    def __init__(self) -> None:
-        self._values: set[str] = set()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._values: dict[str, float] = {}  # when it was a value last, the former ones first
         self._deciphered: list[str] = []  # the forms without escapes, sorted
         self._patterns: list[Any] = []
         self._beginnings: list[Any] = []
 
-    def know(self, values: Iterable[str]) -> None:
-        """Know these values from now on, for good: what runs may still hold one that was replaced or deleted since."""
-        new = {line for value in values if is_recognisable(value) for line in _lines(value)} - self._values
-        if not new:
+    def know(self, values: Iterable[str], *, are_all: bool = False) -> None:
+        """Know these values from now on, and for long: what runs may still hold one that was replaced or deleted since.
+
+        Where they are all that there are now, the others are former ones, and of these the oldest are forgotten at last:
+        each takes memory, and time whenever a value is added, and some secrets are set anew every few minutes.
+        """
+        now = self._clock()
+        lines = {line for value in values if is_recognisable(value) for line in _lines(value)}
+        known = {line: at for line, at in self._values.items() if line not in lines} | dict.fromkeys(lines, now)
+        if are_all:
+            for line in [*known][: max(0, len(known) - len(lines) - FORMER)]:
+                if now - known[line] > RUNS_HOLD:
+                    del known[line]
+        is_same = known.keys() == self._values.keys()
+        self._values = known
+        if is_same:
             return
-        self._values |= new
         forms = {form for value in self._values for form in _forms(value) if len(form) >= SHORTEST}
         alone = set(filter(_is_mistakable, self._values))
         # The longer ones first: a short value at one place with the beginning of a long one must not leave the rest of it.
@@ -183,6 +198,8 @@ class Redactor:
             *_compiled({value[:SHORTEST] for value in alone}, before=_BEFORE),
         ]
         self._deciphered = sorted({_deciphered(form) for form in forms})
+        # RE2's module keeps the last 128 expressions, those of the last 30 values that were added: megabytes each.
+        re2.purge()
 
     @property
     def values(self) -> frozenset[str]:

@@ -150,6 +150,10 @@ class Values:
             raise UnusableSecret(name, self._unusable[name]) if name in self._unusable else UnknownSecret(name)
         return value
 
+    def learn(self, value: str) -> None:
+        """Know a value that is about to be stored, so that it is kept out of what is said of that."""
+        self.redactor.know([*self._values.values(), value], are_all=True)
+
     async def names(self) -> frozenset[str]:
         """Return the names of all secrets that can be used.
 
@@ -227,7 +231,7 @@ class Values:
     def _combine(self) -> None:
         found = {**self._opened, **self._mounted}
         self._values = {name: value for name, value in found.items() if is_recognisable(value)}
-        self.redactor.know(self._values.values())
+        self.redactor.know(self._values.values(), are_all=True)
         unusable = {name: why for name, why in self._locked.items() if name not in found}
         unusable |= dict.fromkeys(found.keys() - self._values.keys(), TOO_SHORT)
         for name in sorted(unusable.keys() - self._unusable.keys()):

@@ -53,6 +53,7 @@ class Results:
         elif isinstance(record, ExecutionEnded):
             # Not one of a later epoch: two runners may have had the same record in hand, and one of them skipped it.
             self.runs.cancel(record.execution_id, below_epoch=record.epoch)
+            self.projection.followed.forget(record.execution_id)  # no result will end it
             self._show(record.workflow_id, lambda: self._forget(record.workflow_id, record.execution_id))
             await self.announce_end(record.workflow_id, record.version)
             self.projection.add(ticket, None)

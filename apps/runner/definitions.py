@@ -15,6 +15,7 @@ from actions.registry import WorkflowDefinition
 from store.interfaces import Workflow, Workflows
 
 CAPACITY = 10_000
+MOST_CHARACTERS = 10_000_000  # characters of JSON of all of them; each takes up to 70 bytes once the templates are compiled
 SMALL = 3_000  # characters of JSON; more than two tenths of a second is not spent on the templates in them
 
 
@@ -46,15 +47,17 @@ class Definitions:
 
     def __init__(self, workflows: Workflows) -> None:
         self._workflows = workflows
-        self._cache: OrderedDict[tuple[str, int], WorkflowDefinition] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int], tuple[WorkflowDefinition, int]] = OrderedDict()  # with its characters
+        self._characters = 0
         self._preparing = asyncio.Lock()
 
     def cached(self, workflow_id: str, version: int) -> WorkflowDefinition | None:
         """Return the definition if it is in the cache."""
-        definition = self._cache.get((workflow_id, version))
-        if definition is not None:
-            self._cache.move_to_end((workflow_id, version))
-        return definition
+        found = self._cache.get((workflow_id, version))
+        if found is None:
+            return None
+        self._cache.move_to_end((workflow_id, version))
+        return found[0]
 
     async def get(self, workflow_id: str, version: int) -> WorkflowDefinition:
         """Return one version of a definition.
@@ -87,17 +90,19 @@ class Definitions:
             definition = WorkflowDefinition.from_document(dict(document))
         except ValidationError as error:
             raise UnreadableVersion(workflow_id, version, error) from error
-        if len(definition.model_dump_json()) <= SMALL:
-            return self._put(workflow_id, version, definition)
-        async with self._preparing:
-            prepared = self.cached(workflow_id, version)  # by whoever asked first
-            if prepared is not None:
-                return prepared
-            await asyncio.to_thread(definition.prepare)
-            return self._put(workflow_id, version, definition)
-
-    def _put(self, workflow_id: str, version: int, definition: WorkflowDefinition) -> WorkflowDefinition:
-        self._cache[workflow_id, version] = definition
-        if len(self._cache) > CAPACITY:
-            self._cache.popitem(last=False)
+        characters = len(definition.model_dump_json())
+        if characters > SMALL:
+            async with self._preparing:
+                prepared = self.cached(workflow_id, version)  # by whoever asked first
+                if prepared is not None:
+                    return prepared
+                await asyncio.to_thread(definition.prepare)
+        self._put((workflow_id, version), definition, characters)
         return definition
+
+    def _put(self, key: tuple[str, int], definition: WorkflowDefinition, characters: int) -> None:
+        self._characters += characters - self._cache.get(key, (definition, 0))[1]
+        self._cache[key] = definition, characters
+        while len(self._cache) > CAPACITY or (self._characters > MOST_CHARACTERS and len(self._cache) > 1):
+            _, (_, forgotten) = self._cache.popitem(last=False)
+            self._characters -= forgotten

@@ -317,7 +317,7 @@ class Ticks:
             return False
         withdrawn = await self._executions.withdraw(execution.execution_id)
         if withdrawn:
-            log.warning("tick withdrawn: it was passed over meanwhile", execution_id=execution.execution_id)
+            log.info("tick withdrawn: it was passed over meanwhile", execution_id=execution.execution_id)
         return withdrawn
 
     async def _is_passed_over(self, workflow_id: str, tick: datetime) -> bool:

@@ -50,6 +50,7 @@ class System:
             )
         except (StoreUnavailable, asyncio.TimeoutError):
             return {"database": "unreachable", "runners": None, "scheduler": None}
+        self._beats = {each.runner: self._beat(each) for each in heartbeats}
         overdue = [each for each in (due, *(found.wake_at for found in waking)) if each is not None and each <= now]
         late = max(((now - each).total_seconds() for each in overdue), default=0.0)
         return {
@@ -58,13 +59,14 @@ class System:
             "scheduler": {"latenessSeconds": round(late, 3)},
         }
 
-    def _runner(self, heartbeat: Heartbeat) -> dict[str, Any]:
+    def _beat(self, heartbeat: Heartbeat) -> tuple[int, float, bool]:
         at = self._clock()
         beat, since, changed = self._beats.get(heartbeat.runner, (heartbeat.beat, at, False))
-        if beat != heartbeat.beat:
-            since, changed = at, True
-        self._beats[heartbeat.runner] = (heartbeat.beat, since, changed)
-        silent = at - since
+        return (beat, since, changed) if beat == heartbeat.beat else (heartbeat.beat, at, True)
+
+    def _runner(self, heartbeat: Heartbeat) -> dict[str, Any]:
+        _, since, changed = self._beats[heartbeat.runner]
+        silent = self._clock() - since
         started_at = heartbeat.info.get("started_at")
         return {
             "runner": heartbeat.runner,

@@ -105,6 +105,29 @@ def test_what_aiokafka_says_again_and_again_while_kafka_is_away_is_told_once_in_
     assert [len(each) for each in told[2:]] == [25, 25], "held back as well"
 
 
+def test_what_every_first_start_has_aiokafka_say_is_told_when_it_goes_on() -> None:
+    template = "Group Coordinator Request failed: %s"
+
+    def wait_for_a_coordinator(logger: logging.Logger) -> None:
+        for second in range(0, 11, 5):
+            logger.handle(record_of("aiokafka.consumer.group_coordinator", 1000.0 + second, template, f"after {second} s"))
+
+    (line,) = map(json.loads, lines_of("json", wait_for_a_coordinator))
+    assert (line["event"], line["left_out"]) == ("Group Coordinator Request failed: after 10 s", 2)
+
+
+@pytest.mark.parametrize(("level", "said"), [("info", []), ("debug", ["Timer look is overlapping"])])
+def test_a_timer_that_takes_its_time_is_no_fault(level: Literal["info", "debug"], said: list[str]) -> None:
+    configured = logging_config("runner", ServiceSettings(log_level=level))["loggers"]["mode.timers"]["level"]
+    told = [text for severity, text in [("WARNING", "Timer look is overlapping")] if at_least(severity, configured)]
+    assert told == said
+
+
+def at_least(severity: str, level: str) -> bool:
+    severities = logging.getLevelNamesMapping()
+    return severities[severity] >= severities[level]
+
+
 def test_a_clock_that_is_set_back_silences_nobody() -> None:
     def say(logger: logging.Logger) -> None:
         for created in (1000.0, 10.0, 12.0):

@@ -3,14 +3,18 @@
 import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
+from apps.runner.agents import Results
 from apps.runner.metrics import Metrics
+from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
 from domain.execution import ActionFinished, ActionOutcome, Admission, Cause, Ended, Status, admit, apply
+from events.records import ExecutionEnded
 from store.interfaces import StoreUnavailable, Unstorable
 from tests.fakes.stores import FakeExecutions
 
@@ -326,3 +330,28 @@ def test_only_so_many_are_followed_and_the_oldest_is_forgotten(asked, other, mon
     assert followed.seq(asked.execution_id) == 0
     followed.begin(admit(other))
     assert (followed.seq(asked.execution_id), followed.seq(other.execution_id)) == (None, 0)
+
+
+async def test_what_no_result_ends_is_followed_no_longer(projection, asked):
+    """Cancelled while it runs, say: it would stay in memory with all that its steps have answered."""
+    told = []
+
+    async def announce_end(workflow_id, version):
+        told.append(workflow_id)
+
+    results = Results(
+        tables=SimpleNamespace(busy={}, retries={}),
+        projection=projection,
+        runs=SimpleNamespace(cancel=lambda *_, **__: None),
+        positions=Positions(session_timeout=10),
+        refuse=None,
+        announce_end=announce_end,
+    )
+    projection.followed.begin(admit(asked))
+    ended = ExecutionEnded(
+        workflow_id="w", execution_id=asked.execution_id, ended="cancelled", at=AT, reason="no need", version=1, epoch=1
+    )
+    event = SimpleNamespace(value=ended, message=SimpleNamespace(tp=("results", 0), offset=0), ack=lambda: None)
+    await results.take(event)
+    assert told == ["w"]
+    assert projection.followed.seq(asked.execution_id) is None

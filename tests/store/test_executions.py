@@ -24,6 +24,7 @@ from domain.execution import (
     carry_over,
 )
 from domain.identifiers import execution_id
+from store import execution_reads
 from store.interfaces import Admitted, AlreadyAdmitted, Backlog, ExecutionFilter, Locked, Started, Unstorable
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -541,6 +542,13 @@ async def test_the_recent_executions_of_several_workflows(store):
     assert [each.status for each in recent["a"]] == [Status.PENDING, Status.OK, Status.OK]
     assert all(not each.results for each in recent["a"])
     assert list(recent["b"]) == []
+
+
+async def test_workflows_that_come_and_go_do_not_fill_the_memory_of_those_who_list_them(store, monkeypatch):
+    monkeypatch.setattr(execution_reads, "_MOST_REACHES", 3)
+    for number in range(10):
+        assert await store.executions.recent({f"job-{number}": [f"job-{number}"]}, 3) == {f"job-{number}": []}
+    assert len(getattr(store.executions, "_reaches", ())) <= 3  # the fake has none
 
 
 async def test_all_that_is_open_is_among_the_recent_executions(store):

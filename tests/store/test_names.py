@@ -124,3 +124,10 @@ async def test_without_the_database_the_ids_stay_as_they_were_and_the_first_read
     assert list(await names.current()) == ["a"]
     await names._reading
     assert list(await names.current()) == ["a"]
+
+
+async def test_what_nobody_lists_does_not_fill_the_memory(clock):
+    names = Names(Source(clock), clock)
+    for number in range(100):
+        names.add(f"job-{number}")
+    assert names._ids is None and not names._added

@@ -1,4 +1,5 @@
 import base64
+import gc
 import html
 import json
 import re
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.excerpts import CUT, excerpt
 from tests.cost import cpu_seconds
-from vault.redaction import HIDDEN, Redactor, is_recognisable
+from vault.redaction import FORMER, HIDDEN, RUNS_HOLD, Redactor, is_recognisable
 
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=4, max_size=40).filter(
     lambda value: len(value.strip()) >= 4 and "*" not in value and value == value.strip() and len(value.splitlines()) == 1
@@ -152,6 +153,37 @@ def test_of_two_values_at_one_place_the_longer_is_taken_out():
     redactor = knowing("abcd")
     redactor.know(["efgh"])
     assert redactor.text("abcd efgh") == "*** ***", "what was known stays known"
+
+
+class TestSecretsThatAreSetAnewAgainAndAgain:
+    @pytest.fixture
+    def clock(self):
+        return iter(range(10**9)).__next__  # a second from one look to the next
+
+    def test_the_last_former_values_are_known_and_the_oldest_are_not(self, clock):
+        redactor = Redactor(clock)
+        for number in range(FORMER + 10):
+            redactor.know(["steady-value", f"token-{number}-"], are_all=True)
+        assert redactor.text("token-0- token-1-") == "*** ***", "a run may still hold it"
+        for _ in range(int(RUNS_HOLD)):
+            redactor.know(["steady-value", f"token-{FORMER + 9}-"], are_all=True)
+        assert redactor.text("token-8-, token-9-, steady-value, token-209-") == "token-8-, ***, ***, ***"
+        assert len(redactor.values) == FORMER + 2
+
+    def test_what_is_gone_all_at_once_is_known_until_no_run_holds_it(self, clock):
+        redactor = Redactor(clock)
+        many = [f"token-{number}-" for number in range(FORMER + 10)]
+        redactor.know(many, are_all=True)
+        redactor.know([], are_all=True)
+        assert redactor.text(" ".join(many)) == " ".join([HIDDEN] * len(many))
+
+    def test_no_expressions_of_earlier_values_stay_in_memory(self):
+        redactor = Redactor()
+        for number in range(20):
+            redactor.know([f"tracked-{number}-value"], are_all=True)
+        made = type(redactor._patterns[0])
+        alive = [each for each in gc.get_objects() if type(each) is made and "tracked" in str(each.pattern)]
+        assert len(alive) == len(redactor._patterns)
 
 
 @pytest.mark.parametrize(("value", "recognisable"), [("abc", False), ("abcd", True), ("  ab  ", False), ("a\nb\nc", True)])

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
+from apps import access
 from apps.runner.app import create_app as create_runner
 from apps.runner.settings import RunnerSettings
 from apps.scheduler.app import create_app as create_scheduler
@@ -492,3 +493,15 @@ async def test_last_use_is_written_once_a_minute(api: Client, app: WorkflowsApp,
     assert used.last_used_at == START
     assert timedelta(0) == used.last_used_at - START
     assert len(app.gate._noted) == 1
+
+
+async def test_a_token_for_every_job_does_not_fill_the_memory(
+    api: Client, app: WorkflowsApp, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "_MOST_REMEMBERED", 3)
+    for number in range(10):
+        text, made = make(TokenBody(name="job", scope=VIEWER), now=START, entropy=(b"job-%d" % number).ljust(40, b"x"))
+        store.tokens.documents[made.token_id] = made
+        assert (await api.send("GET", "/session", headers=bearer(text))).status == 200
+    assert len(app.gate._noted) <= 3
+    assert [each.last_used_at for each in store.tokens.documents.values()] == [START] * 10

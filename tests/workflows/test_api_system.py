@@ -34,6 +34,18 @@ async def test_what_is_known(app: WorkflowsApp, api: Client, store: MemoryStore,
     assert (await api.get("/system")).body["runners"][0]["status"] == "silent"
 
 
+async def test_a_runner_that_is_gone_is_forgotten(app: WorkflowsApp, api: Client, store: MemoryStore) -> None:
+    monotonic = Clock()
+    app.system = System(kafka, timeout=1, clock=lambda: monotonic.now.timestamp())
+    await store.runners.beat(Heartbeat("r1", 1, {}))
+    await api.get("/system")
+    await store.runners.remove("r1")
+    assert (await api.get("/system")).body["runners"] == []
+    monotonic.move(60)
+    await store.runners.beat(Heartbeat("r1", 1, {}))
+    assert [(each["status"], each["silentSeconds"]) for each in (await api.get("/system")).body["runners"]] == [("seen", 0)]
+
+
 async def test_it_answers_while_everything_else_is_away(app: WorkflowsApp, api: Client, store: MemoryStore) -> None:
     app.system = System(away, timeout=1, clock=lambda: 0.0)
     store.network.down = True

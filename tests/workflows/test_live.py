@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
+from structlog.typing import EventDict
 
 from apps.workflows.app import WorkflowsApp
 from apps.workflows.live import QUEUE, LiveFeed, Watcher
@@ -151,3 +154,43 @@ async def test_the_stream_tells_numbers_beyond_64_bits(app: WorkflowsApp, api: C
 
 async def test_a_wrong_filter_is_named(api: Client) -> None:
     assert (await api.get("/events/stream?workflowId=a%20b&executionId=7")).fields() == ["workflowId", "executionId"]
+
+
+class Slow(LiveFeed):
+    """Lets nobody watch before ``begin`` is set."""
+
+    def __init__(self, consumer: FakeConsumer) -> None:
+        super().__init__(consumer)
+        self.asked, self.begin, self.left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def watch(self, *what: str | None) -> AsyncIterator[Watcher]:
+        self.asked.set()
+        await self.begin.wait()
+        try:
+            async with super().watch(*what) as watcher:
+                yield watcher
+        finally:
+            self.left.set()
+
+
+async def test_who_hangs_up_before_the_answer_has_begun_is_no_fault_of_the_service(
+    app: WorkflowsApp, consumer: FakeConsumer, logs: list[EventDict]
+) -> None:
+    app.live = feed = Slow(consumer)
+    server = web.AppRunner(app.web.web_app)  # a test server's handlers are cancelled when their clients go
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    _, writer = await asyncio.open_connection(*server.addresses[0][:2])
+    writer.write(b"GET /v1/events/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    await asyncio.wait_for(feed.asked.wait(), 10)
+    writer.transport.abort()
+    assert server.server is not None
+    (connection,) = server.server.connections
+    while connection.transport is not None:  # noqa: ASYNC110 - aiohttp tells nobody of it
+        await asyncio.sleep(0.001)
+    feed.begin.set()
+    await asyncio.wait_for(feed.left.wait(), 10)
+    await feed.close()
+    await server.cleanup()
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []

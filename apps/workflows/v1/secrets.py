@@ -97,7 +97,7 @@ class OneSecret(Resource):
         if errors or not isinstance(value, str):
             raise BadRequest("The secret is not valid.", errors)
         now = self.app.clock()
-        self.app.secrets.redactor.know([value])
+        self.app.secrets.learn(value)
         try:
             sealed = self._ring().seal(name, value)
         except VaultError as error:

@@ -58,8 +58,8 @@ class Stream(Resource):
         )
         feed = self.app.live
         async with feed.watch(query.workflow_id, query.execution_id, request.headers.get("Last-Event-ID")) as watcher:
-            await response.prepare(request)
             try:
+                await response.prepare(request)
                 await response.write(f"retry: {RECONNECT_AFTER}\n\n".encode())
                 if feed.positioned.is_set():
                     await response.write(f"event: hello\nid: {feed.id_of(None)}\ndata: {{}}\n\n".encode())
