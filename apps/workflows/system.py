@@ -6,7 +6,7 @@ scheduler's lateness is that of the work it has not released yet: the earliest t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -50,14 +50,18 @@ class System:
             )
         except (StoreUnavailable, asyncio.TimeoutError):
             return {"database": "unreachable", "runners": None, "scheduler": None}
-        self._beats = {each.runner: self._beat(each) for each in heartbeats}
         overdue = [each for each in (due, *(found.wake_at for found in waking)) if each is not None and each <= now]
         late = max(((now - each).total_seconds() for each in overdue), default=0.0)
         return {
             "database": "ok",
-            "runners": [self._runner(heartbeat) for heartbeat in heartbeats],
+            "runners": self.runners(heartbeats),
             "scheduler": {"latenessSeconds": round(late, 3)},
         }
+
+    def runners(self, heartbeats: Sequence[Heartbeat]) -> list[dict[str, Any]]:
+        """Return what is to be told of the runners, and remember how they beat."""
+        self._beats = {each.runner: self._beat(each) for each in heartbeats}
+        return [self._runner(heartbeat) for heartbeat in heartbeats]
 
     def _beat(self, heartbeat: Heartbeat) -> tuple[int, float, bool]:
         at = self._clock()

@@ -229,6 +229,12 @@ async def test_what_triggers_others_goes_on_in_a_process_of_its_own_and_starts_n
     await api.create(child, [http(target, f"{child}?hold=1")], overlap={"policy": "allow", "max": 2}, retries=5)
     parent = await api.trigger(workflow_id)
     await arrived(target, child, times=2)
+
+    async def is_marked():
+        return (await api.execution(parent))["status"] == "running"
+
+    # Before that nobody knows that it was begun, and the next runner begins it as if for the first time.
+    await until(is_marked, "it is known to run")
     stack.children["runner"].kill(signal.SIGKILL)
 
     async def apart():

@@ -80,7 +80,9 @@ def test_a_mixture_of_ways_is_recognised(value, data):
     assert knowing(value).text(f"<{''.join(written)}>") == f"<{HIDDEN}>"
     whole = data.draw(st.integers(4, len(value)))
     cut = "".join(written[:whole]) + "".join(written[whole:])[: data.draw(st.integers(0, 5))]
-    assert knowing(value).cut(f"<{cut}") == f"<{HIDDEN}"
+    # Where a value ends in "&", all of it is in what ends in "&a", cut out of "&amp;": the rest is of no value.
+    rest = written[-1][1:] if written[-1].startswith(value[-1]) else ""
+    assert knowing(value).cut(f"<{cut}") in {f"<{HIDDEN}{rest[:length]}" for length in range(len(rest) + 1)}
 
 
 @given(SECRETS.filter(lambda value: len(value) >= 6), st.binary(max_size=9), st.binary(max_size=9))

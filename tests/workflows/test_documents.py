@@ -152,7 +152,7 @@ def test_the_state_of_the_system_is_documented(app: WorkflowsApp) -> None:
         "consumers": {"runner": {"state": "Stable", "members": [{"id": "a", "host": "b"}], "lag": {"t": 1}}},
         "deadLetters": 1,
     }
-    runners = [app.system._runner(Heartbeat("vm-7", 1, info)), app.system._runner(Heartbeat("vm-8", 1, {}))]
+    runners = app.system.runners([Heartbeat("vm-7", 1, info), Heartbeat("vm-8", 1, {})])
     found = {"now": representations.instant(START), "database": "ok", "kafka": "ok", **kafka, "runners": runners}
     answers.SystemShown.model_validate({**found, "scheduler": {"latenessSeconds": 0.1}})
 
