@@ -4,7 +4,7 @@ import pytest
 
 from store.interfaces import StoreUnavailable
 from vault.keys import KeyRing, KeySource, new_key
-from vault.redaction import FORMER, Redactor
+from vault.redaction import Redactor
 from vault.values import FRESH_FOR, KEPT_FOR, UnknownSecret, UnusableSecret, Values
 
 
@@ -61,18 +61,19 @@ async def test_a_secret_set_a_moment_ago_is_found_and_a_deleted_one_is_not(value
     assert values.redactor.text("it was late-value") == "it was ***", "what runs may still hold it"
 
 
-async def test_a_secret_that_is_set_anew_for_long_does_not_fill_the_memory(tmp_path, stored):
-    key, clock = new_key(), iter(range(0, 10**9, 60)).__next__
+async def test_a_secret_that_is_set_anew_for_long_does_not_fill_the_memory(tmp_path, stored, monkeypatch):
+    monkeypatch.setattr("vault.redaction.FORMER", 20)
+    key, clock = new_key(), iter(range(0, 10**9, 600)).__next__
     stored.ring = KeyRing.parse(key, "test")
     values = Values(
         environment={}, directory=tmp_path, keys=KeySource(key, None), stored=stored.all, redactor=Redactor(clock)
     )
-    for number in range(FORMER + 100):
+    for number in range(60):
         values.learn(f"token-{number}-")
         stored.found["TOKEN"] = f"token-{number}-"
         await values.names()
-    assert len(values.redactor.values) <= FORMER + 1
-    assert values.redactor.text("token-298- token-299-") == "*** ***"
+    assert len(values.redactor.values) <= 21
+    assert values.redactor.text("token-58- token-59-") == "*** ***"
 
 
 async def test_what_cannot_be_decrypted_is_not_there(values, stored):
