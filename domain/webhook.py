@@ -35,6 +35,7 @@ class NotProven(DomainError):
 class _InHeader(Model):
     """The proof is in one header."""
 
+    type: str  # each kind has its own; declared here so that it comes first wherever a webhook is shown
     header: HeaderName = Field(description="Where the proof is, as in X-Hub-Signature-256 or X-Gitlab-Token.")
     prefix: str = Field(
         default="",
