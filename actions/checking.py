@@ -30,6 +30,11 @@ _TRIGGER = ("cause", "dueAt", "createdAt")
 _EXECUTION = ("id", "workflowId", "version", "attempt", "createdAt", "dueAt", "status", "failure")
 _ACTION = ("status", "attempt", "output", "logs", "error")
 
+_NO_PLACE_FOR_SECRETS: Final[Mapping[type[Action], str]] = {
+    SetAction: "later steps would see *** for secret {secret}; use it in the step that needs it",
+    TriggerWorkflowAction: "secret {secret} would stand in the history of what is triggered, for all to read; use it in the"
+    " step of that workflow that needs it",
+}
 COMPARED: Final = 100  # error classes of one definition: 15,000, as many as it can name, take 2 s
 
 Problem = tuple[str, str]
@@ -101,20 +106,10 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
         if isinstance(action, DelayAction) and _outlasts_its_timeout(action):
             found.append((f"{place}.timeout", f"does not end a delay, and is shorter than {action.duration}; leave it out"))
         if isinstance(action, TriggerWorkflowAction):
-            found += [
-                (
-                    f"{place}.{shown(path)}",
-                    f"secret {name} would stand in the history of what is triggered, for all to read;"
-                    " use it in the step of that workflow that needs it",
-                )
-                for path, name in definition.prepared[index].secrets_written()
-            ]
             found += [(f"{place}.workflowId", wrong) for wrong in _wrong_with_itself(definition, action)]
-        if isinstance(action, SetAction):
-            found += [
-                (f"{place}.{shown(path)}", f"later steps would see *** for secret {name}; use it in the step that needs it")
-                for path, name in definition.prepared[index].secrets_written()
-            ]
+        if (why := _NO_PLACE_FOR_SECRETS.get(type(action))) is not None:
+            written = definition.prepared[index].secrets_written()
+            found += [(f"{place}.{shown(path)}", why.format(secret=name)) for path, name in written]
     for place, word in islice(_private_errors(definition), COMPARED):
         extends = any(word.startswith(f"{known}-") for known in ERROR_CLASSES)
         near = difflib.get_close_matches(word, ERROR_CLASSES, n=1, cutoff=0.9 if extends else 0.8)
