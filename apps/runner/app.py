@@ -30,6 +30,7 @@ from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
 from apps.runner.runs import Runs
 from apps.runner.settings import RunnerSettings
+from apps.runner.startable import Starter
 from apps.runner.strays import Strays
 from apps.runner.tables import Tables
 from apps.secret_values import secret_values
@@ -114,14 +115,15 @@ class RunnerApp(ServiceApp):
         )
         self.secrets = secret_values(settings, self.store.secrets.all)
         self.definitions = Definitions(self.store.workflows)
-        self.children = Children(
+        starter = Starter(
             executions=self.store.executions,
             workflows=self.store.workflows,
             definitions=self.definitions,
             hand_out=self._hand_out,
             tell_ended=self._tell_ended,
         )
-        self.http = Http(settings, secrets=self.secrets, send=self._send, trigger=self.children.trigger, beacon=self.beacon)
+        trigger = Children(starter).trigger
+        self.http = Http(settings, secrets=self.secrets, send=self._send, trigger=trigger, beacon=self.beacon)
         self.positions = Positions(session_timeout=settings.kafka_session_timeout)
         self.pulse = Pulse(self.positions, beacon=self.beacon)
         self.runs = Runs(
@@ -166,13 +168,7 @@ class RunnerApp(ServiceApp):
             positions=self.positions,
             followed=self.followed,
             tables=self.tables_of_runner,
-            foreign=ForeignRequests(
-                executions=self.store.executions,
-                workflows=self.store.workflows,
-                definitions=self.definitions,
-                hand_out=self._hand_out,
-                tell_ended=self._tell_ended,
-            ),
+            foreign=ForeignRequests(starter),
             dead_letter=self.event_topics.dead_letter,
             publish_result=self._publish_result,
             resources=self.http.resources,

@@ -1,30 +1,30 @@
 """Children: the executions that actions trigger (``trigger-workflow``).
 
 Life cycle: what an earlier attempt has started is looked up by its ids, which derive from the execution, the action and a
-number; of what is left, all inputs are checked before the first is admitted; each is admitted under the overlap policy of
-its workflow, exactly as the API does it, and published. Whoever does it again, another runner or a zombie, derives the same
-ids, and is told that they are there. What was admitted and not published, the scheduler publishes.
+number; of what is left, all inputs are checked before the first is admitted; then for each the workflow is read, and it is
+admitted under its overlap policy and published, exactly as the API does it. Whoever does it again, another runner or a
+zombie, derives the same ids, and is told that they are there. What was admitted and not published, the scheduler publishes.
 
 Where the policy gives no place, the action waits for one and asks again: nothing is recorded as skipped, for whoever has a
 list to work off wants all of it. It does not wait for what will not come: for its own end.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
 
 from actions.running import Child, Context, NotTriggered
-from apps.admission import Opened, admit_under
-from apps.runner.attempts import now
-from apps.runner.definitions import Definitions, UnreadableVersion
+from apps.admission import Opened
+from apps.runner.definitions import UnreadableVersion
 from apps.runner.patience import stubbornly
-from apps.runner.startable import NotStartable, Startable, startable
-from domain.execution import Cause, Execution, Parent, Status
+from apps.runner.startable import NotStartable, Startable, Starter
+from domain.execution import Cause, Parent, Status
 from domain.identifiers import triggered_execution_id
 from domain.inputs import BadInput
-from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflows
+from store.interfaces import AlreadyAdmitted, Locked
 
 log = structlog.get_logger(__name__)
 
@@ -36,21 +36,9 @@ _LONGEST_PAUSE: Final = 1.0
 class Children:
     """Triggers workflows on behalf of actions."""
 
-    def __init__(
-        self,
-        *,
-        executions: Executions,
-        workflows: Workflows,
-        definitions: Definitions,
-        hand_out: Callable[[Execution], Awaitable[None]],
-        tell_ended: Callable[[Execution], Awaitable[None]],
-    ) -> None:
-        """Prepare; ``hand_out`` publishes the request of an execution, ``tell_ended`` the end of one."""
-        self.executions = executions
-        self.workflows = workflows
-        self.definitions = definitions
-        self.hand_out = hand_out
-        self.tell_ended = tell_ended
+    def __init__(self, starter: Starter) -> None:
+        self.starter = starter
+        self.executions = starter.executions
 
     async def trigger(
         self, context: Context, workflow_id: str, inputs: Sequence[Mapping[str, Any]], within: float
@@ -63,15 +51,18 @@ class Children:
         children = {execution_id: Child(execution_id, status) for execution_id, (_, status) in states.items()}
         left = [number for number, execution_id in enumerate(ids) if execution_id not in children]
         if left:
-            target = await self._target(context, workflow_id, {number: inputs[number] for number in left})
+            await self._target(context, workflow_id, {number: inputs[number] for number in left})
             for number in left:
                 if number != left[0] and loop.time() >= until:
                     message = "a longer timeout lets it start more at once"
                     raise NotTriggered("timeout", message, done=len(children))
                 try:
-                    children[ids[number]] = await self._start(context, target, ids[number], inputs[number], until)
-                except _Refused as error:
-                    raise NotTriggered(error.error_class, str(error), done=len(children)) from None
+                    children[ids[number]] = await self._start(
+                        context, workflow_id, ids[number], {number: inputs[number]}, until
+                    )
+                except NotTriggered as error:
+                    error.done = len(children)
+                    raise
         return [children[execution_id] for execution_id in ids]
 
     async def _target(self, context: Context, workflow_id: str, inputs: Mapping[int, Mapping[str, Any]]) -> Startable:
@@ -81,7 +72,7 @@ class Children:
             NotTriggered: one of them cannot.
         """
         try:
-            target = await startable(workflow_id, self.workflows, self.definitions)
+            target = await self.starter.find(workflow_id)
         except NotStartable as error:
             raise NotTriggered("not-startable", str(error)) from None
         except UnreadableVersion as error:
@@ -101,30 +92,24 @@ class Children:
         return target
 
     async def _start(
-        self, context: Context, target: Startable, execution_id: str, given: Mapping[str, Any], until: float
+        self, context: Context, workflow_id: str, execution_id: str, numbered: Mapping[int, Mapping[str, Any]], until: float
     ) -> Child:
+        """Start one, whose input is ``numbered``; under what the workflow is by then, for waiting may take long."""
+        (given,) = numbered.values()
         parent = Parent(context.execution_id, context.workflow_id, context.action_id)
         pause = _FIRST_PAUSE
         while True:
-            answer = await stubbornly(
-                lambda: admit_under(
-                    target.definition.overlap,
-                    target.admission(execution_id, Cause.WORKFLOW, given, now(), triggered_by=parent),
-                    executions=self.executions,
-                    tell_ended=self.tell_ended,
-                    now=now(),
-                )
-            )
+            target = await self._target(context, workflow_id, numbered)
+            asked = partial(target.admission, execution_id, Cause.WORKFLOW, given, triggered_by=parent)
+            answer = await self.starter.admit(target, asked)
             if isinstance(answer, Opened):
-                if answer.publish is not None:
-                    await self.hand_out(answer.publish)
                 return Child(execution_id, answer.execution.status)
             if isinstance(answer, AlreadyAdmitted):
                 found = await stubbornly(lambda: self.executions.get(execution_id))
                 log.info("child was admitted before", execution_id=execution_id)
                 return Child(execution_id, Status.PENDING if found is None else found.status)
             if _is_behind_itself(answer, target, context):
-                raise _Refused(
+                raise NotTriggered(
                     "not-startable",
                     f"workflow {context.workflow_id} triggers itself and would wait for its own end{target.limit};"
                     " choose queue with room for all, or allow",
@@ -132,17 +117,9 @@ class Children:
             left = until - asyncio.get_running_loop().time()
             if left <= 0:
                 holder = f"execution {answer.execution_id} is open" if answer.execution_id else "others come first"
-                raise _Refused("busy", f"workflow {target.workflow.workflow_id} is busy: {holder}{target.limit}")
+                raise NotTriggered("busy", f"workflow {workflow_id} is busy: {holder}{target.limit}")
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-class _Refused(Exception):
-    """One was not started."""
-
-    def __init__(self, error_class: str, message: str) -> None:
-        super().__init__(message)
-        self.error_class = error_class
 
 
 def _is_behind_itself(refusal: Locked, target: Startable, context: Context) -> bool:

@@ -5,24 +5,21 @@ does it; the original is acknowledged when the insert is durable. A replay deriv
 workflow is busy, its overlap policy decides, and what is refused is recorded as a skipped execution.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 
 import structlog
 from faust.types import Message
 
-from apps.admission import admit_under
 from apps.runner.attempts import now
-from apps.runner.definitions import Definitions
 from apps.runner.patience import stubbornly
-from apps.runner.startable import NotStartable, Startable, startable
-from domain.execution import Admission, Cause, Execution, Status, admit
+from apps.runner.startable import NotStartable, Startable, Starter
+from domain.execution import Admission, Cause, Status, admit
 from domain.identifiers import is_execution_id, record_execution_id
 from domain.instants import from_millis
 from events.records import ExecutionRequest
 from events.wire import passed_over
-from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked, Workflows
+from store.interfaces import Admitted, AlreadyAdmitted, Locked
 
 log = structlog.get_logger(__name__)
 
@@ -53,21 +50,10 @@ def execution_id_of(message: Message, request: ExecutionRequest) -> str:
 class ForeignRequests:
     """Admits them."""
 
-    def __init__(
-        self,
-        *,
-        executions: Executions,
-        workflows: Workflows,
-        definitions: Definitions,
-        hand_out: Callable[[Execution], Awaitable[None]],
-        tell_ended: Callable[[Execution], Awaitable[None]],
-    ) -> None:
-        """Prepare; ``hand_out`` publishes the request of an execution, ``tell_ended`` the end of one."""
-        self.executions = executions
-        self.workflows = workflows
-        self.definitions = definitions
-        self.hand_out = hand_out
-        self.tell_ended = tell_ended
+    def __init__(self, starter: Starter) -> None:
+        self.starter = starter
+        self.executions = starter.executions
+        self.tell_ended = starter.tell_ended
 
     async def admit(self, request: ExecutionRequest, execution_id: str, asked_at: datetime) -> None:
         """Admit what is asked for, or record it as skipped; returns when that is durable and published.
@@ -75,7 +61,7 @@ class ForeignRequests:
         Raises:
             NotStartable, UnreadableVersion, BadInput: nothing can be started by it.
         """
-        target = await startable(request.workflow_id, self.workflows, self.definitions)
+        target = await self.starter.find(request.workflow_id)
         target.check(request.input or {})
         admission = target.admission(execution_id, Cause.EVENT, request.input or {}, now(), asked_at=asked_at)
         # A producer that sends again what it is not sure of gives the same id. Admission would refuse it as well, but only
@@ -95,16 +81,11 @@ class ForeignRequests:
         return found is not None
 
     async def _admit(self, admission: Admission, target: Startable) -> None:
-        overlap = target.definition.overlap
-        answer = await stubbornly(
-            lambda: admit_under(overlap, admission, executions=self.executions, tell_ended=self.tell_ended, now=now())
-        )
+        answer = await self.starter.admit(target, lambda _: admission)
         if isinstance(answer, AlreadyAdmitted):
             await self._tell_again(admission)
         elif isinstance(answer, Locked):
             await self._skip(admission, answer.execution_id, target)
-        elif answer.publish is not None:
-            await self.hand_out(answer.publish)
 
     async def _skip(self, admission: Admission, holder: str, target: Startable) -> None:
         skipped = replace(admission, reason=f"skipped: execution {holder} was still open{target.limit}")

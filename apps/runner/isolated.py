@@ -25,6 +25,7 @@ from apps.runner.children import Children
 from apps.runner.definitions import Definitions
 from apps.runner.isolation import framed, receive
 from apps.runner.settings import RunnerSettings
+from apps.runner.startable import Starter
 from apps.secret_values import secret_values
 from domain.execution import Execution
 from events.folding import ended_record, request_record
@@ -40,17 +41,18 @@ class Own:
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
         self._store = store_of(settings, user="runner")
+        starter = Starter(
+            executions=self._store.executions,
+            workflows=self._store.workflows,
+            definitions=Definitions(self._store.workflows),
+            hand_out=self._hand_out,
+            tell_ended=self._tell_ended,
+        )
         self.resources = Resources(
             http=Connections(settings.http()),
             secrets=secret_values(settings, self._store.secrets.all),
             send=self._send,
-            trigger=Children(
-                executions=self._store.executions,
-                workflows=self._store.workflows,
-                definitions=Definitions(self._store.workflows),
-                hand_out=self._hand_out,
-                tell_ended=self._tell_ended,
-            ).trigger,
+            trigger=Children(starter).trigger,
             publish_own_topics=settings.publish_own_topics,
         )
 

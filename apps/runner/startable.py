@@ -1,18 +1,20 @@
 """What a runner may start on behalf of others: of records that nobody has admitted, of actions that trigger workflows."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from actions.registry import WorkflowDefinition
+from apps.admission import Opened, admit_under
+from apps.runner.attempts import now
 from apps.runner.definitions import Definitions
 from apps.runner.patience import stubbornly
-from domain.execution import Admission, Cause, Parent, deadline_of
+from domain.execution import Admission, Cause, Execution, Parent, deadline_of
 from domain.inputs import check_input
 from domain.trigger import allows_manual
 from events.topics import partition_of
-from store.interfaces import Workflow, Workflows
+from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflow, Workflows
 
 
 class NotStartable(Exception):
@@ -71,21 +73,55 @@ class Startable:
         return f", and at most {overlap.bound} may {doing}" if doing else ""
 
 
-async def startable(workflow_id: str, workflows: Workflows, definitions: Definitions) -> Startable:
-    """Return a workflow that may be started by others than its schedule.
+class Starter:
+    """Starts executions on behalf of others, exactly as the API does it for those who ask there."""
 
-    Raises:
-        NotStartable: it may not, or there is none.
-        UnreadableVersion: its definition cannot be read here.
-    """
-    workflow = await stubbornly(lambda: workflows.get(workflow_id))
-    if workflow is None:
-        raise NotStartable(f"workflow {workflow_id} does not exist; create it first, then start it again")
-    if workflow.archived_at is not None:
-        raise NotStartable(f"workflow {workflow_id} is archived; store it again first, then start it again")
-    definition = await definitions.of(workflow)
-    if not allows_manual(definition.trigger):
-        raise NotStartable(
-            f'workflow {workflow_id} runs on schedule; set "allowManual": true in its trigger to start it otherwise as well'
+    def __init__(
+        self,
+        *,
+        executions: Executions,
+        workflows: Workflows,
+        definitions: Definitions,
+        hand_out: Callable[[Execution], Awaitable[None]],
+        tell_ended: Callable[[Execution], Awaitable[None]],
+    ) -> None:
+        """Prepare; ``hand_out`` publishes the request of an execution, ``tell_ended`` the end of one."""
+        self.executions = executions
+        self.workflows = workflows
+        self.definitions = definitions
+        self.hand_out = hand_out
+        self.tell_ended = tell_ended
+
+    async def find(self, workflow_id: str) -> Startable:
+        """Return a workflow that may be started by others than its schedule.
+
+        Raises:
+            NotStartable: it may not, or there is none.
+            UnreadableVersion: its definition cannot be read here.
+        """
+        workflow = await stubbornly(lambda: self.workflows.get(workflow_id))
+        if workflow is None:
+            raise NotStartable(f"workflow {workflow_id} does not exist; create it first, then start it again")
+        if workflow.archived_at is not None:
+            raise NotStartable(f"workflow {workflow_id} is archived; store it again first, then start it again")
+        definition = await self.definitions.of(workflow)
+        if not allows_manual(definition.trigger):
+            raise NotStartable(
+                f'workflow {workflow_id} runs on schedule; set "allowManual": true in its trigger to start it otherwise as'
+                " well"
+            )
+        return Startable(workflow, definition)
+
+    async def admit(self, target: Startable, asked: Callable[[datetime], Admission]) -> Opened | AlreadyAdmitted | Locked:
+        """Admit what is ``asked`` for at an instant under the overlap policy, and publish what may run by that."""
+        answer = await stubbornly(lambda: self._admit(target, asked, now()))
+        if isinstance(answer, Opened) and answer.publish is not None:
+            await self.hand_out(answer.publish)
+        return answer
+
+    async def _admit(
+        self, target: Startable, asked: Callable[[datetime], Admission], at: datetime
+    ) -> Opened | AlreadyAdmitted | Locked:
+        return await admit_under(
+            target.definition.overlap, asked(at), executions=self.executions, tell_ended=self.tell_ended, now=at
         )
-    return Startable(workflow, definition)

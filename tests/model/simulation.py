@@ -26,7 +26,7 @@ from pymongo.errors import AutoReconnect, BulkWriteError
 from actions.delay import DelayAction
 from actions.registry import WorkflowDefinition
 from actions.running import Delayed, Failed, Resources, Succeeded
-from apps.runner import attempts, foreign, intake, positions, runs, strays
+from apps.runner import attempts, foreign, intake, positions, runs, startable, strays
 from apps.runner.agents import Results
 from apps.runner.definitions import Definitions
 from apps.runner.metrics import Metrics as RunnerMetrics
@@ -577,11 +577,13 @@ class Runner(Process):
             followed=self.followed,
             tables=tables,
             foreign=foreign.ForeignRequests(
-                executions=executions,
-                workflows=workflows,
-                definitions=known,
-                hand_out=self._hand_back,
-                tell_ended=self._tell_ended,
+                startable.Starter(
+                    executions=executions,
+                    workflows=workflows,
+                    definitions=known,
+                    hand_out=self._hand_back,
+                    tell_ended=self._tell_ended,
+                )
             ),
             dead_letter="dead",  # type: ignore[arg-type]
             publish_result=self._publish_result,
@@ -963,7 +965,7 @@ def on_virtual_time(world: World) -> Any:
     patches = ExitStack()
     # The repository asks for less or more, depending on how long ago something was.
     patches.enter_context(patch.object(execution_reads, "datetime", Datetime))
-    for module in (attempts, foreign, intake, runs, strays):
+    for module in (attempts, foreign, intake, runs, startable, strays):
         patches.enter_context(patch.object(module, "now", clock))
     patches.enter_context(patch.object(attempts, "run_action", world.act))
     patches.enter_context(patch.object(positions, "time", SimpleNamespace(monotonic=world.loop.time)))

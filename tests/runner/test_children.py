@@ -10,10 +10,11 @@ from actions.registry import WorkflowDefinition
 from actions.running import Context, NotTriggered, Resources
 from apps.runner.children import Children
 from apps.runner.definitions import Definitions
+from apps.runner.startable import Starter
 from domain.execution import Admission, Cause, Ended, Parent, Status, admit
 from domain.identifiers import asked_at
 from domain.instants import MILLISECOND
-from store.interfaces import StoreUnavailable, Workflow
+from store.interfaces import Locked, StoreUnavailable, Workflow
 from tests.fakes.stores import FakeExecutions, FakeWorkflows
 
 T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -30,13 +31,14 @@ class World:
         self.handed_out = []
         self.has_handed_out = asyncio.Event()
         self.ended = []
-        self.children = Children(
+        starter = Starter(
             executions=self.executions,
             workflows=self.workflows,
             definitions=Definitions(self.workflows),
             hand_out=self.hand_out,
             tell_ended=self.tell_ended,
         )
+        self.children = Children(starter)
         self.context = Context(PARENT, "parent", "start", 1, 1, Resources(http=None), T0)
 
     async def hand_out(self, execution):
@@ -146,6 +148,31 @@ async def test_what_finds_no_place_waits_for_one(world):
     children = await starting
     assert [each.execution_id for each in world.handed_out] == [each.execution_id for each in children]
     assert not [each for each in world.of_child if each.status is Status.SKIPPED]
+
+
+async def test_what_waits_for_its_place_is_started_under_what_the_workflow_is_by_then(world):
+    await world.define("child")
+    refused, ask = asyncio.Event(), world.executions.admit
+
+    async def admitting(asked):
+        answer = await ask(asked)
+        if isinstance(answer, Locked):
+            refused.set()
+        return answer
+
+    world.executions.admit = admitting
+    starting = asyncio.ensure_future(world.trigger({"n": 0}, {"n": 1}, {"n": 2}))
+    await refused.wait()
+    await world.workflows.replace(replace(await world.workflows.get("child"), version=2))
+    refused.clear()
+    await world.end(world.handed_out[0].execution_id)
+    await refused.wait()
+    assert [each.version for each in world.handed_out] == [1, 2]
+    await world.workflows.archive(await world.workflows.get("child"), T0)
+    await world.end(world.handed_out[1].execution_id)
+    with pytest.raises(NotTriggered, match="child is archived") as raised:
+        await starting
+    assert (raised.value.error_class, raised.value.done, len(world.of_child)) == ("not-startable", 2, 2)
 
 
 async def test_a_queue_takes_what_it_has_room_for(world):
