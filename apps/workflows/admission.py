@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 from apps.admission import Opened, admit_under
-from apps.workflows.definitions import current_workflow
 from apps.workflows.errors import InProgress, NotTriggeredByHand
 from apps.workflows.holding import trigger_of
 from apps.workflows.publishing import Publish
@@ -21,13 +20,12 @@ from domain.inputs import check_input
 from domain.overlap import Overlap
 from domain.trigger import allows_manual
 from events.folding import ended_record, request_record
-from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflow, Workflows
+from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflow
 
 
 async def trigger(
-    workflow_id: str,
+    workflow: Workflow,
     *,
-    workflows: Workflows,
     executions: Executions,
     publish: Publish,
     publish_end: Publish,
@@ -38,24 +36,22 @@ async def trigger(
     given: Mapping[str, Any] | None = None,
     cause: Cause = Cause.MANUAL,
 ) -> Execution:
-    """Start one execution of a workflow, or queue it, and return it.
+    """Start one execution of a workflow that was read just now, or queue it, and return it.
 
     Its id is made of ``asked_at`` and ``entropy`` (10 bytes); it is unique where nobody can have asked with the same ones
     before. What was asked for again and again until it was accepted has all of its time from ``now`` on.
 
     Raises:
-        UnknownWorkflow: there is none, or it is archived.
         BadInput: ``given`` cannot be carried, or does not obey the workflow's schema.
         NotTriggeredByHand: it runs on its schedule alone.
         InProgress: an execution of it is open, and its overlap policy gives this one no place.
         StoreUnavailable: whether the execution exists is not known; if it does, it will run.
     """
-    workflow = await current_workflow(workflow_id, workflows)
     check_startable(workflow, given or {})
     definition = workflow.definition
     admission = Admission(
         execution_id=execution_id(asked_at, entropy),
-        workflow_id=workflow_id,
+        workflow_id=workflow.workflow_id,
         version=workflow.version,
         cause=cause,
         created_at=asked_at,

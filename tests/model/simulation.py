@@ -883,8 +883,7 @@ class Api(Process):
         world = self.world
         try:
             execution = await admission.trigger(
-                workflow_id,
-                workflows=Facade(self, world.workflows),
+                await definitions.current_workflow(workflow_id, Facade(self, world.workflows)),
                 executions=world.executions_of(self),
                 publish=self._publisher(EXECUTION.name),
                 publish_end=self._publisher(ACTION_RESULT.name),

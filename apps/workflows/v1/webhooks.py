@@ -4,7 +4,6 @@ What it sends becomes the input: its body, its headers without those that prove 
 that names its deliveries starts one execution with each, however often it sends it, as with an ``Idempotency-Key``.
 """
 
-import os
 from typing import Any, ClassVar, Final
 
 import structlog
@@ -12,7 +11,7 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from apps.operations import Operation
-from apps.workflows import admission, idempotency
+from apps.workflows import idempotency
 from apps.workflows.bodies import listed, read_bytes, read_payload
 from apps.workflows.errors import (
     InProgress,
@@ -24,7 +23,7 @@ from apps.workflows.errors import (
     WebhookNotProven,
     WebhookNotReady,
 )
-from apps.workflows.v1.workflows import TRIGGERED, check_id, triggered
+from apps.workflows.v1.workflows import TRIGGERED, check_id, start
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.execution import Cause
@@ -73,26 +72,15 @@ class WorkflowWebhook(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Start one execution with what was sent."""
         check_id(workflow_id)
-        webhook = await self._webhook(workflow_id)
+        workflow = await self.app.store.workflows.get(workflow_id)
+        document = None if workflow is None or workflow.archived_at is not None else workflow.definition.get("webhook")
+        if workflow is None or document is None:
+            raise UnknownWebhook(workflow_id)
+        webhook = _WEBHOOK.validate_python(document, by_alias=False, by_name=True)
         await self._check(webhook, workflow_id, request)
 
         async def carry_out() -> web.Response:
-            now = self.app.clock()
-            asked_at, entropy, is_unique = idempotency.asked(request, now, os.urandom(10))
-            execution = await admission.trigger(
-                workflow_id,
-                workflows=self.app.store.workflows,
-                executions=self.app.store.executions,
-                publish=self.app.request_execution,
-                publish_end=self.app.announce_end,
-                asked_at=asked_at,
-                entropy=entropy,
-                is_unique=is_unique,
-                now=now,
-                given=await _input(webhook, request),
-                cause=Cause.WEBHOOK,
-            )
-            return triggered(self, execution)
+            return await start(self, request, workflow, await _input(webhook, request), Cause.WEBHOOK)
 
         header = webhook.delivery_header
         if header is None or header not in request.headers:
@@ -100,13 +88,6 @@ class WorkflowWebhook(Resource):
         return await idempotency.once(
             request, carry_out, header=header, keys=self.app.store.idempotency, now=self.app.clock()
         )
-
-    async def _webhook(self, workflow_id: str) -> Webhook:
-        workflow = await self.app.store.workflows.get(workflow_id)
-        document = None if workflow is None or workflow.archived_at is not None else workflow.definition.get("webhook")
-        if document is None:
-            raise UnknownWebhook(workflow_id)
-        return _WEBHOOK.validate_python(document, by_alias=False, by_name=True)
 
     async def _check(self, webhook: Webhook, workflow_id: str, request: web.Request) -> None:
         try:

@@ -27,7 +27,7 @@ from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import execution_address
 from apps.workflows.views import Resource
 from domain.access import Scope
-from domain.execution import Execution, Status
+from domain.execution import Cause, Execution, Status
 from domain.identifiers import WORKFLOW_ID_PATTERN, WORKFLOW_ID_RULE, execution_id, is_workflow_id
 from domain.inputs import BadInput
 from domain.model import Model
@@ -234,21 +234,8 @@ class WorkflowTrigger(Resource):
         check_id(workflow_id)
         body = await read_object(request, optional=True)
         given = _read_members(body, "input").get("input", {})
-        now = self.app.clock()
-        asked_at, entropy, is_unique = idempotency.asked(request, now, os.urandom(10))
-        execution = await admission.trigger(
-            workflow_id,
-            workflows=self.app.store.workflows,
-            executions=self.app.store.executions,
-            publish=self.app.request_execution,
-            publish_end=self.app.announce_end,
-            asked_at=asked_at,
-            entropy=entropy,
-            is_unique=is_unique,
-            now=now,
-            given=given,
-        )
-        return triggered(self, execution)
+        workflow = await definitions.current_workflow(workflow_id, self.app.store.workflows)
+        return await start(self, request, workflow, given, Cause.MANUAL)
 
 
 class WorkflowDryRun(Resource):
@@ -330,8 +317,24 @@ def _read_members(body: dict[str, Any], *names: str) -> dict[str, dict[str, Any]
     return body
 
 
-def triggered(view: Resource, execution: Execution) -> web.Response:
-    """Return the answer to whoever has started an execution."""
+async def start(
+    view: Resource, request: web.Request, workflow: Workflow, given: Mapping[str, Any], cause: Cause
+) -> web.Response:
+    """Start one execution of a workflow that was read just now, and return what whoever asks is told."""
+    app, now = view.app, view.app.clock()
+    asked_at, entropy, is_unique = idempotency.asked(request, now, os.urandom(10))
+    execution = await admission.trigger(
+        workflow,
+        executions=app.store.executions,
+        publish=app.request_execution,
+        publish_end=app.announce_end,
+        asked_at=asked_at,
+        entropy=entropy,
+        is_unique=is_unique,
+        now=now,
+        given=given,
+        cause=cause,
+    )
     return view.answer(
         {
             "status": "workflow queued" if execution.status is Status.QUEUED else "workflow triggered",
