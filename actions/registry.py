@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
-from actions import delay, fail, http_request, log, plugins, publish, trigger_workflow
+from actions import delay, fail, http_request, log, plugins, publish, trigger_workflow, wait_for_signal
 from actions import set as set_values
 from actions.delay import DelayAction
 from actions.fail import FailAction
@@ -19,6 +19,7 @@ from actions.running import Context, Outcome
 from actions.set import SetAction
 from actions.steps import Step
 from actions.trigger_workflow import TriggerWorkflowAction
+from actions.wait_for_signal import WaitForSignalAction
 from domain.action import Action
 from domain.definition import Definition
 from domain.flow import following
@@ -32,6 +33,7 @@ KINDS: dict[type[Action], Run] = {
     DelayAction: delay.run,
     FailAction: fail.run,
     TriggerWorkflowAction: trigger_workflow.run,
+    WaitForSignalAction: wait_for_signal.run,
 }
 KINDS |= plugins.load(PluginSettings().action_plugins, KINDS)
 
@@ -53,6 +55,23 @@ class WorkflowDefinition(Definition[AnyAction]):
                 message = "is a delay with nothing after it; remove it, or add a step"
                 raise PydanticCustomError("last", message, {"field": f"{name}[{position}]"})
         return self
+
+    @model_validator(mode="after")
+    def _signals_are_for_one_step(self) -> Self:
+        seen: set[str] = set()
+        for index, action in enumerate(self.steps):
+            if isinstance(action, WaitForSignalAction):
+                if action.name in seen:
+                    name, position = self.plan.list_of(index)
+                    message = f"another step waits for signal {action.name!r} already; name this one otherwise"
+                    raise PydanticCustomError("signal", message, {"field": f"{name}[{position}].signal"})
+                seen.add(action.name)
+        return self
+
+    @property
+    def signals(self) -> dict[str, WaitForSignalAction]:
+        """The steps that wait for a signal, by its name."""
+        return {action.name: action for action in self.steps if isinstance(action, WaitForSignalAction)}
 
     @cached_property
     def prepared(self) -> tuple[Step, ...]:

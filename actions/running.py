@@ -9,6 +9,7 @@ from actions.http.connections import Connections
 from domain.execution import Status
 from domain.instants import EPOCH
 from domain.retry import Failure
+from domain.signal import Signal
 from vault.values import NoSecrets, SecretValues
 
 Send = Callable[[str, bytes | None, bytes, Sequence[tuple[str, bytes]]], Awaitable[tuple[int, int]]]
@@ -19,7 +20,7 @@ ERROR_CLASSES: Final = (
     "timeout", "timeout-connect", "timeout-first-byte", "timeout-idle", "timeout-total",
     "status", "disconnected", "bad-response", "too-many-redirects", "insecure-redirect", "bad-redirect", "body-decode",
     "assertion", "connection", "refused", "internal", "template", "secret", "bad-input", "fail", "too-large", "crashed",
-    "unknown-outcome", "busy", "not-startable",
+    "unknown-outcome", "busy", "not-startable", "no-signal",
 )  # fmt: skip
 """How what is built in fails; private kinds may have classes of their own."""
 
@@ -58,6 +59,10 @@ class Trigger(Protocol):
         """
 
 
+Signalled = Callable[[str, str], Awaitable[Signal | None]]
+"""Returns what an execution was told under a name; None where nobody has sent that."""
+
+
 @dataclass(frozen=True)
 class Resources:
     """What the runner shares among all executions."""
@@ -66,6 +71,7 @@ class Resources:
     secrets: SecretValues = field(default_factory=NoSecrets)
     send: Send | None = None
     trigger: Trigger | None = None
+    signalled: Signalled | None = None
     publish_own_topics: bool = False  # whether messages may go to the topics of this system
 
 
@@ -80,6 +86,7 @@ class Context:
     epoch: int
     resources: Resources
     created_at: datetime = EPOCH  # of the execution: when it was asked for
+    has_waited: bool = False  # this very attempt has answered with Awaiting before, and its execution has gone on since
 
     async def secret(self, name: str) -> str:
         """Return the value of a secret.
@@ -143,4 +150,13 @@ class Delayed:
     output: dict[str, Any] | None = None
 
 
-Outcome = Succeeded | Failed | Skipped | Delayed
+@dataclass(frozen=True)
+class Awaiting:
+    """The action goes on when it is signalled, or at ``until``."""
+
+    until: datetime
+    logs: tuple[str, ...] = ()
+    output: dict[str, Any] | None = None
+
+
+Outcome = Succeeded | Failed | Skipped | Delayed | Awaiting

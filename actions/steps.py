@@ -15,7 +15,7 @@ from templates.template import RENDERED, Reference, Template
 
 # Never templates: they name the step, or are expressions of their own.
 _FREE = frozenset({"json", "form", "values", "value", "headers", "query", "input", "forEach"})
-_LITERAL = frozenset({"type", "actionId", "if", "retry"})
+_LITERAL = frozenset({"type", "actionId", "if", "retry", "signal", "payloadSchema"})
 
 
 class Step:

@@ -4,7 +4,7 @@ Life cycle::
 
     admitted ─> pending ─> running ─┬─> ok | failed | cancelled          terminal: never left again
                    ▲                │
-                   └──── waiting <──┘   a retry or a delay is due at ``wake_at``
+                   └──── waiting <──┘   a retry or a delay is due at ``wake_at``, or a signal is waited for until then
     queued ─> pending                   waits until the open execution of its workflow has ended (overlap policy queue)
     skipped                             asked for while another execution of the workflow was open; terminal from the start
 
@@ -56,6 +56,9 @@ TERMINAL = frozenset(Status) - OPEN
 FAILURES = frozenset({"failed", "unknown"})
 """Statuses of an action that did not do its work, as far as anybody knows."""
 
+AWAITING = "waiting"
+"""Status of an action that is to go on when it is signalled, or when its time is over."""
+
 CLOSED = 2**31 - 1
 """Sequence number of a terminal execution: the fence alone keeps every result out."""
 
@@ -77,9 +80,9 @@ class Cause(str, Enum):
     WORKFLOW = "workflow"  # an action of another execution
 
 
-def outcome_key(attempt: int, index: int) -> str:
-    """Return the name of one attempt of the action at ``index``."""
-    return f"{attempt}_{index}"
+def outcome_key(attempt: int, index: int, status: str = "") -> str:
+    """Return the name of one attempt of the action at ``index``; that it waits has a name of its own, beside its end."""
+    return f"{attempt}_{index}w" if status == AWAITING else f"{attempt}_{index}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,9 @@ class ActionOutcome:
     action_id: str
     index: int
     attempt: int
-    status: str  # ok, failed, skipped (its condition did not hold) or unknown (its runner died before it could tell)
+    # ok, failed, skipped (its condition did not hold), unknown (its runner died before it could tell), or waiting: the same
+    # attempt of the action goes on, and has an outcome besides.
+    status: str
     started_at: datetime
     finished_at: datetime
     logs: tuple[str, ...] = ()
@@ -101,7 +106,17 @@ class ActionOutcome:
     @property
     def key(self) -> str:
         """The place of this outcome among the execution's results; writing it twice is writing it once."""
-        return outcome_key(self.attempt, self.index)
+        return outcome_key(self.attempt, self.index, self.status)
+
+    @property
+    def place(self) -> tuple[int, int, bool]:
+        """Where it stands in the order in which actions are run."""
+        return (self.attempt, self.index, self.status != AWAITING)
+
+    @property
+    def is_wait(self) -> bool:
+        """Whether an execution that waits after this one does so because the action asked for it, not to try it again."""
+        return self.status in ("ok", AWAITING)
 
     @property
     def resume_index(self) -> int:
@@ -109,6 +124,15 @@ class ActionOutcome:
         if self.next_index is not None:
             return self.next_index
         return self.index + (self.status in ("ok", "skipped") or self.continued)
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """What an execution waits for."""
+
+    signal: str
+    action_id: str
+    until: datetime | None
 
 
 @dataclass(frozen=True)
@@ -174,7 +198,7 @@ class Restart(str, Enum):
     """Why an execution is handed to the runners again."""
 
     RETRY = "retry"  # its wait is over: a new attempt
-    WOKEN = "woken"  # its delay is over: the same attempt goes on
+    WOKEN = "woken"  # its delay is over, or what it waits for is there: the same attempt goes on
     UNCLAIMED = "unclaimed"  # no runner had started it: still the same attempt
     LOST = "lost"  # its runner died: the same attempt, and one more loss in a row
     RELEASED = "released"  # it was queued, and the workflow is free: the first attempt
@@ -281,7 +305,7 @@ class Execution:
     @property
     def ordered_results(self) -> list[ActionOutcome]:
         """Every attempt of every action, in the order they were run."""
-        return sorted(self.results.values(), key=lambda outcome: (outcome.attempt, outcome.index))
+        return sorted(self.results.values(), key=lambda outcome: outcome.place)
 
     @property
     def failures(self) -> dict[int, "Failures"]:
@@ -299,7 +323,7 @@ class Execution:
     @property
     def last_outcome(self) -> ActionOutcome | None:
         """What was recorded last; positions rise within an attempt."""
-        return max(self.results.values(), key=lambda outcome: (outcome.attempt, outcome.index), default=None)
+        return max(self.results.values(), key=lambda outcome: outcome.place, default=None)
 
     @property
     def resume_index(self) -> int:
@@ -311,7 +335,15 @@ class Execution:
     def is_delayed(self) -> bool:
         """Whether it waits because a step asked for it, rather than to retry a step that failed."""
         last = self.last_outcome
-        return self.status is Status.WAITING and last is not None and last.status == "ok"
+        return self.status is Status.WAITING and last is not None and last.is_wait
+
+    @property
+    def awaited(self) -> Awaited | None:
+        """The signal that it waits for."""
+        last = self.last_outcome
+        if self.status is not Status.WAITING or last is None or last.status != AWAITING:
+            return None
+        return Awaited(str((last.output or {}).get("signal")), last.action_id, self.wake_at)
 
     @property
     def in_doubt(self) -> frozenset[int]:

@@ -60,7 +60,7 @@ def failed_for_good(outcome: ActionOutcome) -> bool:
 def failure(outcomes: Iterable[ActionOutcome]) -> ActionOutcome | None:
     """Return the first outcome that makes the execution fail."""
     fatal = [outcome for outcome in outcomes if failed_for_good(outcome)]
-    return min(fatal, key=lambda outcome: (outcome.attempt, outcome.index), default=None)
+    return min(fatal, key=lambda outcome: outcome.place, default=None)
 
 
 def status_after(plan: Plan, next_index: int, *, failed: bool) -> Status:

@@ -1,4 +1,4 @@
-"""The input of an execution: a JSON object, and the JSON Schema that a workflow may ask it to obey.
+"""What an execution is given, its input or a signal: a JSON object, and the JSON Schema that it may be asked to obey.
 
 Draft 2020-12, checked by a library whose regular expressions take linear time. A schema is refused where checking by it
 might not end soon or reach elsewhere: references lead within the schema, and not round in circles.
@@ -29,7 +29,7 @@ class BadSchema(DomainError):
 
 
 class BadInput(DomainError):
-    """The input cannot be carried, or does not obey its workflow's schema."""
+    """What is given cannot be carried, or does not obey its schema."""
 
     def __init__(self, problems: "list[InputProblem]") -> None:
         super().__init__("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
@@ -70,15 +70,15 @@ class InputSchema:
             message = getattr(error, "message", str(error))
             raise BadSchema(excerpt(f"{where}: {message}" if where else message, _LONGEST_MESSAGE)) from None
 
-    def check(self, given: Mapping[str, Any]) -> None:
-        """Check input.
+    def check(self, given: Mapping[str, Any], name: str = "input") -> None:
+        """Check input, which users know by a ``name``.
 
         Raises:
             BadInput: it does not obey the schema.
         """
         problems = []
         for error in self._validator.iter_errors(dict(given)):
-            path = "input" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
+            path = name + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
             problems.append(InputProblem(excerpt(path, _LONGEST_MESSAGE), excerpt(error.message, _LONGEST_MESSAGE)))
             if len(problems) == MOST_PROBLEMS:
                 break
@@ -86,19 +86,21 @@ class InputSchema:
             raise BadInput(problems)
 
 
-def check_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None) -> None:
-    """Check the input of an execution: how large it is, its numbers and its text, and what its workflow asks of it.
+def check_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None, name: str = "input") -> None:
+    """Check what an execution is given: how large it is, its numbers and its text, and what its workflow asks of it.
+
+    ``name`` is the field in which users give it.
 
     Raises:
         BadInput: records and answers cannot carry it, or it does not obey the schema.
     """
     if len(json.dumps(given).encode()) > LARGEST_INPUT:
-        raise BadInput([InputProblem("input", f"must be at most {LARGEST_INPUT} bytes of JSON; send a reference instead")])
+        raise BadInput([InputProblem(name, f"must be at most {LARGEST_INPUT} bytes of JSON; send a reference instead")])
     odd = itertools.islice(odd_values(given), MOST_PROBLEMS)
-    if problems := [InputProblem(excerpt(f"input.{path}", _LONGEST_MESSAGE), message) for path, message in odd]:
+    if problems := [InputProblem(excerpt(f"{name}.{path}", _LONGEST_MESSAGE), message) for path, message in odd]:
         raise BadInput(problems)
     if schema is not None:
-        _known(json.dumps(schema)).check(given)
+        _known(json.dumps(schema)).check(given, name)
 
 
 @lru_cache(maxsize=1000)

@@ -101,7 +101,7 @@ class ActionResult(Event, namespace="workflow.ActionResult"):
     attempt: int
     action_id: str
     index: int  # position of the action, from 0
-    status: str  # of the action: ok, failed, skipped or unknown
+    status: str  # of the action: ok, failed, skipped, unknown, or waiting, which is followed by another one
     execution_status: str  # running, waiting, ok or failed
     retries_left: int
     total_actions: int
@@ -150,7 +150,7 @@ class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):
 
 
 class WakeUp(Event, namespace="workflow.WakeUp"):
-    """Tells the scheduler that an execution waits for an instant (a retry after its backoff, a delay); key: workflow_id."""
+    """Tells the scheduler that an execution waits for an instant (a retry, a delay, a signal); key: workflow_id."""
 
     workflow_id: str
     execution_id: str

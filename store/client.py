@@ -22,6 +22,7 @@ from store.occurrences import MongoOccurrences
 from store.retention import MongoRetention
 from store.runners import MongoRunners
 from store.secrets import MongoSecrets
+from store.signals import MongoSignals
 from store.tokens import MongoTokens
 from store.workflows import MongoWorkflows
 
@@ -42,6 +43,7 @@ class MongoStore:
     occurrences: MongoOccurrences
     backfills: MongoBackfills
     secrets: MongoSecrets
+    signals: MongoSignals
 
     def __init__(
         self,
@@ -93,6 +95,7 @@ class MongoStore:
         self.occurrences = MongoOccurrences(self._database.occurrences)
         self.backfills = MongoBackfills(self._database.backfills)
         self.secrets = MongoSecrets(self._database.secrets)
+        self.signals = MongoSignals(self._database.signals)
 
     def _observe(self, kind: str, size: int) -> None:
         self.observe_batches(kind, size)
@@ -131,6 +134,7 @@ class MongoStore:
                 ("backfills", "finished_at", ledger),  # which those that are running do not have
                 ("audit", "at", audit),
                 ("idempotency_keys", "claimed_at", KEPT),
+                ("signals", "heeded_at", executions),  # which those that may still be waited for do not have
             )
         ]
 
@@ -157,5 +161,6 @@ class MongoStore:
             self.backfills,
             self.audit,
             self.idempotency,
+            self.signals,
         ):
             yield from repository.indexes()

@@ -14,6 +14,7 @@ from domain.access import Token
 from domain.backfill import Backfill
 from domain.execution import ActionFinished, Admission, Cause, Ended, Execution, Restart, Status
 from domain.occurrence import Unfired
+from domain.signal import Signal
 from vault.keys import Sealed
 
 
@@ -380,6 +381,28 @@ class Backfills(Protocol):
 
     async def covering(self, workflow_id: str, first: datetime, last: datetime) -> Sequence[Backfill]:
         """Return those of a workflow whose range has instants in [first, last]."""
+
+
+class Signals(Protocol):
+    """What executions are told; a signal is *unheeded* until its execution has gone on because of it, or has ended."""
+
+    async def put(self, signal: Signal) -> Signal:
+        """Keep a signal, unheeded; return what is kept under its execution and name: another one, where that was first."""
+
+    async def get(self, execution_id: str, name: str) -> Signal | None:
+        """Return a signal, heeded or not."""
+
+    async def unheeded(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Signal]:
+        """Return unheeded signals that are to be looked at by ``until``, the one that waits longest first.
+
+        At first that is when they are sent.
+        """
+
+    async def look_again(self, execution_id: str, name: str, at: datetime) -> None:
+        """Say when an unheeded signal is to be looked at again."""
+
+    async def heed(self, execution_id: str, name: str, at: datetime) -> None:
+        """Note that a signal is heeded."""
 
 
 class Runners(Protocol):

@@ -91,7 +91,7 @@ class Results:
                 since=result.outcome.finished_at,
                 wake_at=result.wake_at,
             )
-            if result.outcome.status != "ok":  # else it is a delay
+            if not result.outcome.is_wait:
                 self.tables.retries[workflow_id] = result.outcome.attempt
         elif result.status is not Status.RUNNING:
             self._forget(workflow_id, result.execution_id)

@@ -14,7 +14,7 @@ from mode import Service
 from prometheus_client import CollectorRegistry
 
 from actions.http.connections import Connections
-from actions.running import Resources, Send, Trigger
+from actions.running import Resources, Send, Signalled, Trigger
 from apps import health
 from apps.runner import agents, commands, views
 from apps.runner.attempts import now
@@ -25,7 +25,7 @@ from apps.runner.heartbeat import Heartbeats
 from apps.runner.intake import Intake
 from apps.runner.isolation import Isolation
 from apps.runner.metrics import Metrics
-from apps.runner.patience import RETRY_DELAY
+from apps.runner.patience import RETRY_DELAY, stubbornly
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
 from apps.runner.runs import Runs
@@ -36,11 +36,14 @@ from apps.runner.tables import Tables
 from apps.secret_values import secret_values
 from apps.service import ServiceApp
 from apps.settings import read
-from domain.execution import ActionFinished, Execution
+from apps.signalling import Waker
+from domain.execution import AWAITING, ActionFinished, Execution
+from domain.signal import Signal
 from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE, partition_of
 from events.transport import Consumer
+from store.interfaces import StoreUnavailable
 from vault.values import SecretValues
 
 log = structlog.get_logger(__name__)
@@ -60,7 +63,14 @@ class Http(Service):
     """The pooled HTTP connections that all actions share."""
 
     def __init__(
-        self, settings: RunnerSettings, *, secrets: SecretValues, send: Send, trigger: Trigger, **kwargs: Any
+        self,
+        settings: RunnerSettings,
+        *,
+        secrets: SecretValues,
+        send: Send,
+        trigger: Trigger,
+        signalled: Signalled,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.connections = Connections(settings.http())
@@ -69,6 +79,7 @@ class Http(Service):
             secrets=secrets,
             send=send,
             trigger=trigger,
+            signalled=signalled,
             publish_own_topics=settings.publish_own_topics,
         )
 
@@ -123,7 +134,15 @@ class RunnerApp(ServiceApp):
             tell_ended=self._tell_ended,
         )
         trigger = Children(starter).trigger
-        self.http = Http(settings, secrets=self.secrets, send=self._send, trigger=trigger, beacon=self.beacon)
+        self.waker = Waker(executions=self.store.executions, signals=self.store.signals, hand_out=self._hand_out)
+        self.http = Http(
+            settings,
+            secrets=self.secrets,
+            send=self._send,
+            trigger=trigger,
+            signalled=self._signalled,
+            beacon=self.beacon,
+        )
         self.positions = Positions(session_timeout=settings.kafka_session_timeout)
         self.pulse = Pulse(self.positions, beacon=self.beacon)
         self.runs = Runs(
@@ -232,7 +251,23 @@ class RunnerApp(ServiceApp):
     async def _tell_ended(self, execution: Execution) -> None:
         await self.publish(self.event_topics.action_result, execution.workflow_id, ended_record(execution))
 
+    async def _signalled(self, execution_id: str, name: str) -> Signal | None:
+        return await stubbornly(lambda: self.store.signals.get(execution_id, name))
+
+    async def _wake_if_signalled(self, execution_id: str, name: str) -> None:
+        """Look for a signal that came between the step's own look and the record that it waits."""
+        try:
+            if await self.store.signals.get(execution_id, name) is not None:
+                await self.waker.wake(execution_id, name, now())
+        except StoreUnavailable as error:
+            log.warning("signal left to the scheduler", execution_id=execution_id, signal=name, error=str(error))
+        except Exception:  # it would end the whole worker
+            log.exception("signal left to the scheduler", execution_id=execution_id, signal=name)
+
     async def _announce(self, result: ActionFinished) -> None:
+        if result.outcome.status == AWAITING:
+            # Not awaited: the results of everybody else wait for this one to be told.
+            self.add_future(self._wake_if_signalled(result.execution_id, str((result.outcome.output or {}).get("signal"))))
         if result.wake_at is not None:
             await self._tell_scheduler(
                 result.workflow_id,
@@ -241,7 +276,7 @@ class RunnerApp(ServiceApp):
                     execution_id=result.execution_id,
                     epoch=result.epoch,
                     wake_at=result.wake_at,
-                    delay=result.outcome.status == "ok" or None,
+                    delay=result.outcome.is_wait or None,
                 ),
             )
         else:

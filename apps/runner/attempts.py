@@ -1,8 +1,9 @@
 """Runs one attempt: the steps from where the execution stands, in the order that :mod:`domain.flow` gives them.
 
 Every action ends in one ``ActionResult``, acknowledged by the broker before the next action starts; the last one says what
-the execution is from then on. A failed attempt decides here, at once, whether and when it is retried; waiting for it is the
-scheduler's work. A run that learns that its epoch is no longer the current one is cancelled and publishes nothing more.
+the execution is from then on. An action that waits for a signal has another one before, which says that. A failed attempt
+decides here, at once, whether and when it is retried; waiting for it is the scheduler's work. A run that learns that its
+epoch is no longer the current one is cancelled and publishes nothing more.
 
 An action that must not be repeated blindly (``onUnknown: fail``, or ``retryUnsafe: false`` where it is not idempotent) is
 begun only when MongoDB knows of the intent. Should the runner die before the result is recorded, the next run finds the
@@ -26,13 +27,13 @@ import structlog
 from async_timeout import Timeout, timeout
 
 from actions.registry import WorkflowDefinition, run_action
-from actions.running import Context, Delayed, Failed, Outcome, Resources, Skipped, Succeeded
+from actions.running import Awaiting, Context, Delayed, Failed, Outcome, Resources, Skipped, Succeeded
 from actions.steps import Step
 from apps.runner.data import execution_data
 from apps.runner.isolation import CRASHED, Isolation
 from domain.action import Action
 from domain.durations import parse_duration
-from domain.execution import ActionOutcome, Failures, Status, outcome_key
+from domain.execution import AWAITING, ActionOutcome, Failures, Status, outcome_key
 from domain.flow import failure, following, status_after
 from domain.instants import EPOCH
 from domain.retry import NoRetry, RetryDecision, decide_retry
@@ -123,7 +124,7 @@ async def run_attempt(
         else:
             # Also the actions that follow: whether a result of this run is recorded before its runner dies is not known.
             is_suspect = run.lost >= isolation.after or _has_crashed(index, outcomes)
-            outcome = await _run_one(run, step, resources, outcomes, isolation if is_suspect else None)
+            outcome = await _run_one(run, index, step, resources, outcomes, isolation if is_suspect else None)
             if isinstance(outcome, Failed) and _fails_in_doubt(action) and _is_in_doubt(outcome):
                 outcome = replace(
                     outcome, error_class=UNKNOWN_OUTCOME, message=f"{outcome.message}; whether it was done is not known"
@@ -170,7 +171,12 @@ def _has_crashed(index: int, outcomes: Sequence[ActionOutcome]) -> bool:
 
 
 async def _run_one(
-    run: Run, step: Step, resources: Resources, outcomes: Sequence[ActionOutcome], isolation: Isolation | None
+    run: Run,
+    index: int,
+    step: Step,
+    resources: Resources,
+    outcomes: Sequence[ActionOutcome],
+    isolation: Isolation | None,
 ) -> Outcome:
     action = step.action
     context = Context(
@@ -181,6 +187,7 @@ async def _run_one(
         epoch=run.epoch,
         resources=resources,
         created_at=run.created_at or EPOCH,
+        has_waited=any(each.key == outcome_key(run.attempt, index, AWAITING) for each in outcomes),
     )
     limit: Timeout | None = None
     try:
@@ -313,7 +320,7 @@ def _result(
     retries_left, wake_at, reason, next_index = run.retries_left, None, None, None
     error = outcome.error if isinstance(outcome, Failed) else None
     decision: RetryDecision | NoRetry | None = None
-    outcome_status = "skipped" if isinstance(outcome, Skipped) else "ok"
+    outcome_status = {Skipped: "skipped", Awaiting: AWAITING}.get(type(outcome), "ok")
     if isinstance(outcome, Failed):
         unknown = outcome.error_class == UNKNOWN_OUTCOME
         outcome_status = "unknown" if unknown else "failed"
@@ -337,6 +344,8 @@ def _result(
     continued = isinstance(decision, NoRetry) and bool(action.continue_on_error)
     if isinstance(decision, RetryDecision):
         status, retries_left, wake_at = Status.WAITING, decision.retries_left, decision.at
+    elif isinstance(outcome, Awaiting):
+        status, wake_at, reason = Status.WAITING, outcome.until, f"action {action.action_id}: {outcome.logs[0]}"
     else:
         failed = error is not None and not continued
         first = failure(outcomes)

@@ -35,7 +35,7 @@ def execution_data(
     outcomes: Iterable[ActionOutcome],
 ) -> dict[str, Any]:
     """Return all roots but ``secrets``; of an action that was attempted more than once, the last attempt counts."""
-    outcomes = sorted(outcomes, key=lambda outcome: (outcome.attempt, outcome.index))
+    outcomes = sorted(outcomes, key=lambda outcome: outcome.place)
     failed = failure(outcomes)
     return {
         "input": dict(given),

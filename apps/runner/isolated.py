@@ -53,6 +53,7 @@ class Own:
             secrets=secret_values(settings, self._store.secrets.all),
             send=self._send,
             trigger=Children(starter).trigger,
+            signalled=self._store.signals.get,
             publish_own_topics=settings.publish_own_topics,
         )
 

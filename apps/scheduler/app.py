@@ -25,12 +25,14 @@ from apps.scheduler.publishing import KafkaPublisher
 from apps.scheduler.retention import Retention
 from apps.scheduler.retries import Retries
 from apps.scheduler.settings import SchedulerSettings
+from apps.scheduler.signals import Unheeded
 from apps.scheduler.skew import Skew
 from apps.scheduler.taken import KafkaRequestLog, Taken
 from apps.scheduler.ticks import KIND as TICK
 from apps.scheduler.ticks import Ticks
 from apps.service import ServiceApp
 from apps.settings import read
+from apps.signalling import Waker
 from events.dead_letters import send_dead_letter
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_SCHEDULERS, SCHEDULE
 
@@ -89,6 +91,13 @@ class SchedulerApp(ServiceApp):
             page=settings.scheduler_page,
             metrics=self.scheduler_metrics,
         )
+        signals = Unheeded(
+            signals=self.store.signals,
+            waker=Waker(executions=self.store.executions, signals=self.store.signals, hand_out=publisher.request),
+            agenda=self.agenda,
+            clock=wall_clock,
+            page=settings.scheduler_page,
+        )
         line = Line(
             executions=self.store.executions,
             publisher=publisher,
@@ -143,6 +152,7 @@ class SchedulerApp(ServiceApp):
             agenda=self.agenda,
             ticks=ticks,
             retries=retries,
+            signals=signals,
             line=line,
             backfills=backfills,
             orphans=orphans,

@@ -18,6 +18,7 @@ from apps.scheduler.line import Line
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.retries import Retries
+from apps.scheduler.signals import Unheeded
 from apps.scheduler.skew import Skew
 from apps.scheduler.taken import Taken
 from apps.scheduler.ticks import Ticks
@@ -35,6 +36,7 @@ class Passes:
         agenda: Agenda,
         ticks: Ticks,
         retries: Retries,
+        signals: Unheeded,
         line: Line,
         backfills: Backfills,
         orphans: Orphans,
@@ -48,6 +50,7 @@ class Passes:
         self._agenda = agenda
         self._ticks = ticks
         self._retries = retries
+        self._signals = signals
         self._line = line
         self._backfills = backfills
         self._orphans = orphans
@@ -71,6 +74,7 @@ class Passes:
             await self._attempt("unclaimed", self._orphans.read_unclaimed)
             await self._attempt("ticks", self._ticks.read)
             await self._attempt("retries", self._retries.read)
+            await self._attempt("signals", self._signals.read)
             await self._attempt("line", self._line.read)
             await self._attempt("backfills", self._backfills.read)
             await self._attempt("deadlines", self._endings.read_deadlines)

@@ -21,6 +21,7 @@ from domain.execution import (
 )
 from domain.identifiers import earliest_execution_id
 from domain.occurrence import Unfired
+from domain.signal import Signal
 from store.interfaces import (
     AdmissionAnswer,
     Admitted,
@@ -333,6 +334,35 @@ class FakeOccurrences:
             each for each in self.ranges.values() if each.workflow_id == workflow_id and (not before or each.first < before)
         ]
         return sorted(found, key=lambda each: each.first, reverse=True)[:limit]
+
+
+class FakeSignals:
+    """See :class:`store.interfaces.Signals`."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], Signal] = {}
+        self.look_at: dict[tuple[str, str], datetime] = {}  # of the unheeded ones
+
+    async def put(self, signal: Signal) -> Signal:
+        key = (signal.execution_id, signal.name)
+        if key not in self.kept:
+            self.kept[key] = signal
+            self.look_at[key] = signal.at
+        return self.kept[key]
+
+    async def get(self, execution_id: str, name: str) -> Signal | None:
+        return self.kept.get((execution_id, name))
+
+    async def unheeded(self, until: datetime, shards: frozenset[int], limit: int) -> Sequence[Signal]:
+        due = sorted((at, key) for key, at in self.look_at.items() if at <= until and self.kept[key].shard in shards)
+        return [self.kept[key] for _, key in due[:limit]]
+
+    async def look_again(self, execution_id: str, name: str, at: datetime) -> None:
+        if (execution_id, name) in self.look_at:
+            self.look_at[execution_id, name] = at
+
+    async def heed(self, execution_id: str, name: str, at: datetime) -> None:
+        self.look_at.pop((execution_id, name), None)
 
 
 class FakeRunners:

@@ -16,11 +16,13 @@ from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
 from apps.scheduler.retries import Retries
+from apps.scheduler.signals import Unheeded
 from apps.scheduler.skew import Skew
 from apps.scheduler.taken import Taken
 from apps.scheduler.ticks import Ticks
+from apps.signalling import Waker
 from store.interfaces import Heartbeat
-from tests.fakes.stores import FakeOccurrences
+from tests.fakes.stores import FakeOccurrences, FakeSignals
 from tests.scheduler.memory import ALL_SHARDS, Clock, Executions, Faults, Published, Requests, Runners, Workflows
 from tests.scheduler.memory import Backfills as StoredBackfills
 
@@ -36,6 +38,7 @@ class World:
         self.runners = Runners(self.faults)
         self.occurrences = FakeOccurrences()
         self.backfills = StoredBackfills(self.faults)
+        self.signals = FakeSignals()
         self.published = Published(self.faults)
         self.requests = Requests(self.faults)
 
@@ -79,6 +82,13 @@ class Scheduler:
             **shared,
         )
         self.retries = Retries(executions=world.executions, lookahead=timedelta(seconds=8.5), page=100, **shared)
+        self.signals = Unheeded(
+            signals=world.signals,
+            waker=Waker(executions=world.executions, signals=world.signals, hand_out=world.published.request),
+            agenda=self.agenda,
+            clock=clock or world.clock.wall,
+            page=100,
+        )
         self.line = Line(executions=world.executions, page=100, **shared)
         self.backfills = Backfills(
             backfills=world.backfills,
@@ -119,6 +129,7 @@ class Scheduler:
             agenda=self.agenda,
             ticks=self.ticks,
             retries=self.retries,
+            signals=self.signals,
             line=self.line,
             backfills=self.backfills,
             orphans=self.orphans,

@@ -13,7 +13,7 @@ from apps.standalone.mongodb import MongoDB
 from apps.standalone.ports import free_port
 from store.client import MongoStore
 from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
-from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeSignals, FakeWorkflows
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -44,6 +44,7 @@ def fake():
         runners=FakeRunners(),
         occurrences=FakeOccurrences(),
         backfills=FakeBackfills(),
+        signals=FakeSignals(),
         tokens=FakeTokens(),
         audit=FakeAudit(),
         idempotency=FakeIdempotency(),

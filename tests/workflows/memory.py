@@ -8,7 +8,7 @@ from typing import Any
 from domain.execution import Execution, Transition, apply, claim
 from store.interfaces import StoreUnavailable, Workflow
 from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
-from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeSignals, FakeWorkflows
 
 
 class Network:
@@ -81,6 +81,7 @@ class MemoryStore:
         self.idempotency = FakeIdempotency(self.network.cross)
         self.occurrences: Any = FakeOccurrences()
         self.backfills: Any = FakeBackfills()
+        self.signals: Any = Remote(FakeSignals(), self.network)
         self.runners: Any = Remote(FakeRunners(), self.network)
 
     async def ping(self) -> None:
