@@ -11,7 +11,7 @@ from datetime import datetime
 import structlog
 
 from domain.execution import Execution, Restart
-from store.interfaces import Executions, Signals
+from store.interfaces import Executions, Signals, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +25,16 @@ class Waker:
         self._executions = executions
         self._signals = signals
         self._hand_out = hand_out
+
+    async def wake_if_signalled(self, execution_id: str, name: str, at: datetime) -> None:
+        """Wake an execution that has just come to wait, where its signal is there already. Never raises."""
+        try:
+            if await self._signals.get(execution_id, name) is not None:
+                await self.wake(execution_id, name, at)
+        except StoreUnavailable as error:
+            log.warning("signal left to the scheduler", execution_id=execution_id, signal=name, error=str(error))
+        except Exception:
+            log.exception("signal left to the scheduler", execution_id=execution_id, signal=name)
 
     async def wake(self, execution_id: str, name: str, at: datetime) -> Execution | None:
         """Wake an execution where it waits for a signal that was stored; return what it is then, None where there is none.

@@ -114,6 +114,11 @@ class ActionOutcome:
         return (self.attempt, self.index, self.status != AWAITING)
 
     @property
+    def signal(self) -> str:
+        """The name of the signal that the action waits for."""
+        return str((self.output or {}).get("signal"))
+
+    @property
     def is_wait(self) -> bool:
         """Whether an execution that waits after this one does so because the action asked for it, not to try it again."""
         return self.status in ("ok", AWAITING)
@@ -343,7 +348,7 @@ class Execution:
         last = self.last_outcome
         if self.status is not Status.WAITING or last is None or last.status != AWAITING:
             return None
-        return Awaited(str((last.output or {}).get("signal")), last.action_id, self.wake_at)
+        return Awaited(last.signal, last.action_id, self.wake_at)
 
     @property
     def in_doubt(self) -> frozenset[int]:

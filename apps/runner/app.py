@@ -43,7 +43,6 @@ from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE, partition_of
 from events.transport import Consumer
-from store.interfaces import StoreUnavailable
 from vault.values import SecretValues
 
 log = structlog.get_logger(__name__)
@@ -254,20 +253,10 @@ class RunnerApp(ServiceApp):
     async def _signalled(self, execution_id: str, name: str) -> Signal | None:
         return await stubbornly(lambda: self.store.signals.get(execution_id, name))
 
-    async def _wake_if_signalled(self, execution_id: str, name: str) -> None:
-        """Look for a signal that came between the step's own look and the record that it waits."""
-        try:
-            if await self.store.signals.get(execution_id, name) is not None:
-                await self.waker.wake(execution_id, name, now())
-        except StoreUnavailable as error:
-            log.warning("signal left to the scheduler", execution_id=execution_id, signal=name, error=str(error))
-        except Exception:  # it would end the whole worker
-            log.exception("signal left to the scheduler", execution_id=execution_id, signal=name)
-
     async def _announce(self, result: ActionFinished) -> None:
         if result.outcome.status == AWAITING:
-            # Not awaited: the results of everybody else wait for this one to be told.
-            self.add_future(self._wake_if_signalled(result.execution_id, str((result.outcome.output or {}).get("signal"))))
+            # The signal may have come between the step's look for it and this record. Not awaited: others wait to be told.
+            self.add_future(self.waker.wake_if_signalled(result.execution_id, result.outcome.signal, now()))
         if result.wake_at is not None:
             await self._tell_scheduler(
                 result.workflow_id,
