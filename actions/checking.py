@@ -161,6 +161,8 @@ def _wrong_with_itself(definition: WorkflowDefinition, action: TriggerWorkflowAc
         yield 'is this workflow, which runs on schedule alone; set "allowManual": true in its trigger'
     if definition.overlap.policy == "cancel-running":
         yield "is this workflow, which would cancel itself (overlap policy cancel-running); choose queue or allow"
+    elif definition.overlap.policy == "queue" and action.wait_for_end is not None:
+        yield "is this workflow, whose next execution waits for the end of this one; choose allow, or leave out waitForEnd"
     elif definition.overlap.policy != "queue" and definition.overlap.bound == 1:
         yield "is this workflow, which would wait for its own end; choose queue, or allow with a max above 1"
 

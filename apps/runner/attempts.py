@@ -166,6 +166,11 @@ def _unknown() -> Failed:
     )
 
 
+def _waited(run: Run, index: int, outcomes: Sequence[ActionOutcome]) -> Mapping[str, Any] | None:
+    waits = [each for each in outcomes if (each.attempt, each.index, each.status) == (run.attempt, index, AWAITING)]
+    return waits[-1].output or {} if waits else None
+
+
 def _has_crashed(index: int, outcomes: Sequence[ActionOutcome]) -> bool:
     return any(each.index == index and (each.error or {}).get("class") == CRASHED for each in outcomes)
 
@@ -187,7 +192,7 @@ async def _run_one(
         epoch=run.epoch,
         resources=resources,
         created_at=run.created_at or EPOCH,
-        has_waited=any(each.key == outcome_key(run.attempt, index, AWAITING) for each in outcomes),
+        waited=_waited(run, index, outcomes),
     )
     limit: Timeout | None = None
     try:

@@ -193,6 +193,12 @@ PERIODIC = {"type": "periodic", "interval": "1m"}
             "would wait for its own end",
         ),
         (
+            "to wait for what waits for it",
+            {"overlap": "queue", "actions": [{"type": "trigger-workflow", "workflowId": "w", "waitForEnd": "1h"}]},
+            "actions[0].workflowId",
+            "waits for the end of this one; choose allow, or leave out waitForEnd",
+        ),
+        (
             "to cancel itself",
             {"overlap": "cancel-running", "actions": [{"type": "trigger-workflow", "workflowId": "w"}]},
             "actions[0].workflowId",

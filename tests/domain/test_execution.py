@@ -128,7 +128,7 @@ def test_what_waits_for_a_signal_goes_on_in_the_same_attempt_at_the_same_action(
     waits = finished(0, Status.WAITING, wake_at=at(9))
     waits = replace(waits, outcome=replace(waits.outcome, status="waiting", output={"signal": "go"}))
     waiting = apply(admitted(), waits)
-    assert waiting.awaited == Awaited("go", waits.outcome.action_id, at(9))
+    assert waiting.awaited == Awaited(waits.outcome.action_id, at(9), signal="go")
     assert apply(waiting, Reissued("e", "w", epoch=2, at=at(3), why=Restart.RETRY)) == waiting
     woken = apply(waiting, Reissued("e", "w", epoch=2, at=at(3), why=Restart.WOKEN))
     assert (woken.attempt, woken.resume_index, woken.awaited, woken.failures) == (1, 0, None, {})

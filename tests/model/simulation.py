@@ -23,13 +23,15 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 from pymongo.errors import AutoReconnect, BulkWriteError
 
-from actions import wait_for_signal
+from actions import trigger_workflow, wait_for_signal
 from actions.delay import DelayAction
 from actions.registry import WorkflowDefinition
 from actions.running import Delayed, Failed, Resources, Succeeded
+from actions.trigger_workflow import TriggerWorkflowAction
 from actions.wait_for_signal import WaitForSignalAction
 from apps.runner import attempts, foreign, intake, positions, runs, startable, strays
 from apps.runner.agents import Results
+from apps.runner.children import Children
 from apps.runner.definitions import Definitions
 from apps.runner.metrics import Metrics as RunnerMetrics
 from apps.runner.patience import stubbornly
@@ -47,7 +49,7 @@ from apps.scheduler.signals import Unheeded
 from apps.scheduler.skew import Skew
 from apps.scheduler.taken import LogUnavailable, Reach, Taken
 from apps.scheduler.ticks import Ticks
-from apps.signalling import Waker
+from apps.waking import Waker
 from apps.workflows import admission, cancellation, definitions
 from apps.workflows import backfills as asking
 from apps.workflows.errors import AlreadyFinished, BackfillEnded, BackfillInProgress, InProgress, UnknownWorkflow
@@ -501,6 +503,9 @@ class World:
     async def _act(self, action: Any, context: Any, runner: "Runner", apart: bool) -> Any:
         if isinstance(action, DelayAction):
             return Delayed(self.now + timedelta(seconds=2), logs=("waits",))
+        if isinstance(action, TriggerWorkflowAction):
+            resources = Resources(http=None, trigger=runner.children.trigger, ends=runner.children.ends)  # type: ignore[arg-type]
+            return await trigger_workflow.run(action, replace(context, resources=resources))
         if isinstance(action, WaitForSignalAction):
             signals = Facade(runner, self.signals)
             signalled = lambda execution_id, name: stubbornly(lambda: signals.get(execution_id, name))  # noqa: E731
@@ -580,6 +585,14 @@ class Runner(Process):
         )
         self.waker = Waker(executions=executions, signals=Facade(self, world.signals), hand_out=self._hand_back)
         known = Definitions(workflows)
+        starter = startable.Starter(
+            executions=executions,
+            workflows=workflows,
+            definitions=known,
+            hand_out=self._hand_back,
+            tell_ended=self._tell_ended,
+        )
+        self.children = Children(starter)
         self.secrets = Resources(http=None).secrets  # type: ignore[arg-type]
         self.intake = intake.Intake(
             runner=self.name,
@@ -589,15 +602,7 @@ class Runner(Process):
             positions=self.positions,
             followed=self.followed,
             tables=tables,
-            foreign=foreign.ForeignRequests(
-                startable.Starter(
-                    executions=executions,
-                    workflows=workflows,
-                    definitions=known,
-                    hand_out=self._hand_back,
-                    tell_ended=self._tell_ended,
-                )
-            ),
+            foreign=foreign.ForeignRequests(starter),
             dead_letter="dead",  # type: ignore[arg-type]
             publish_result=self._publish_result,
             resources=lambda: self,
@@ -647,15 +652,17 @@ class Runner(Process):
     async def _tell_ended(self, execution: Execution) -> None:
         await self.publish(ACTION_RESULT.name, execution.workflow_id, ended_record(execution))
 
-    async def _announce_end(self, workflow_id: str, version: int) -> None:
+    async def _announce_end(self, workflow_id: str, version: int, parent: Any) -> None:
+        if parent is not None:
+            self.spawn(self.waker.wake_parent(parent, self.world.now))
         for scheduler in self.world.listening:
             scheduler.line.announce(workflow_id, partition_of(workflow_id))
 
-    async def _announce(self, result: Any) -> None:
+    async def _announce(self, result: Any, parent: Any) -> None:
         if result.outcome.status == AWAITING:
-            self.spawn(self.waker.wake_if_signalled(result.execution_id, result.outcome.signal, self.world.now))
+            self.spawn(self.waker.look_again(result.execution_id, self.world.now))
         if result.status is not Status.WAITING:
-            await self._announce_end(result.workflow_id, result.version)
+            await self._announce_end(result.workflow_id, result.version, parent)
             return
         for scheduler in self.world.listening:
             scheduler.retries.announce(
@@ -1000,7 +1007,7 @@ def on_virtual_time(world: World) -> Any:
 
     patches = ExitStack()
     # The repository asks for less or more, depending on how long ago something was.
-    for module in (execution_reads, wait_for_signal):
+    for module in (execution_reads, trigger_workflow, wait_for_signal):
         patches.enter_context(patch.object(module, "datetime", Datetime))
     for module in (attempts, foreign, intake, runs, startable, strays):
         patches.enter_context(patch.object(module, "now", clock))

@@ -31,6 +31,8 @@ WORKFLOWS = {
         "actions": [LOG, {"type": "http-request", "url": "http://a", "method": "POST", "onUnknown": "fail"}, LOG]
     },
     "signalled": {"actions": [LOG, {"type": "wait-for-signal", "signal": "go", "within": "20s"}, LOG]},
+    "child": {"overlap": {"policy": "allow", "max": 4}},
+    "parent": {"actions": [LOG, {"type": "trigger-workflow", "workflowId": "child", "waitForEnd": "2m"}, LOG]},
     "hasty": {"timeout": "4s"},
     "poison": {"actions": [LOG, {"type": "log", "message": "poison"}]},
     "periodic": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}},
@@ -275,6 +277,9 @@ class Protocol(RuleBasedStateMachine):
         assert self.world.promised <= set(found)
         for execution_id, at in self.world.signalled.items():
             self._heeded(found[execution_id], at)
+        for execution in found.values():
+            if execution.workflow_id == "parent":
+                self._followed_up(execution.execution_id, found)
         for execution_id in self.world.cancelled:
             assert found[execution_id].status is Status.CANCELLED
         assert not any(each.workflow_id == "poison" and each.status is Status.OK for each in found.values())
@@ -286,6 +291,15 @@ class Protocol(RuleBasedStateMachine):
         if not self.world.wipes:
             self._fold()
         self.world.judge_rest()
+
+    def _followed_up(self, parent, found):
+        """What an execution has triggered has ended before it goes on, and well, where it goes on well."""
+        children = [each for each in found.values() if each.triggered_by and each.triggered_by.execution_id == parent]
+        assert len(children) <= 1, children
+        for outcome in found[parent].results.values():
+            if outcome.index == 1 and outcome.status == "ok":
+                assert children[0].status is Status.OK
+                assert children[0].finished_at <= outcome.finished_at
 
     def _heeded(self, execution, at):
         """What was signalled does not wait in vain."""

@@ -9,7 +9,7 @@ from actions.running import Resources
 from apps.runner.attempts import run_attempt
 from apps.runner.intake import run_of
 from apps.runner.isolation import Isolation
-from apps.signalling import Waker
+from apps.waking import Waker
 from domain.execution import Admission, Cause, Reissued, Restart, Status, admit, apply
 from domain.signal import Signal
 from events.folding import result_transition
@@ -156,10 +156,10 @@ async def test_it_is_woken_once_and_by_its_own_signal():
 
 async def test_a_signal_between_the_look_and_the_record_that_it_waits_is_seen_to():
     world = World(WAIT)
-    await world.waker.wake_if_signalled(EXECUTION, "approve", T0)
+    await world.waker.look_again(EXECUTION, T0)
     await world.run()
     await world.send()
-    await world.waker.wake_if_signalled(EXECUTION, "approve", T0)
+    await world.waker.look_again(EXECUTION, T0)
     assert [each.execution_id for each in world.handed_out] == [EXECUTION]
 
 
@@ -171,7 +171,7 @@ async def test_the_look_after_the_record_never_raises(error):
         raise error
 
     world.signals.get = fail
-    await world.waker.wake_if_signalled(EXECUTION, "approve", T0)
+    await world.waker.look_again(EXECUTION, T0)
 
 
 async def test_a_wait_by_a_template_is_bounded():
