@@ -29,11 +29,12 @@ class BadSchema(DomainError):
 
 
 class BadInput(DomainError):
-    """What is given cannot be carried, or does not obey its schema."""
+    """What is given, in the field ``name``, cannot be carried, or does not obey its schema."""
 
-    def __init__(self, problems: "list[InputProblem]") -> None:
+    def __init__(self, problems: "list[InputProblem]", name: str = "input") -> None:
         super().__init__("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
         self.problems = problems
+        self.name = name
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class InputSchema:
             if len(problems) == MOST_PROBLEMS:
                 break
         if problems:
-            raise BadInput(problems)
+            raise BadInput(problems, name)
 
 
 def check_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None, name: str = "input") -> None:
@@ -95,10 +96,12 @@ def check_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None, name
         BadInput: records and answers cannot carry it, or it does not obey the schema.
     """
     if len(json.dumps(given).encode()) > LARGEST_INPUT:
-        raise BadInput([InputProblem(name, f"must be at most {LARGEST_INPUT} bytes of JSON; send a reference instead")])
+        raise BadInput(
+            [InputProblem(name, f"must be at most {LARGEST_INPUT} bytes of JSON; send a reference instead")], name
+        )
     odd = itertools.islice(odd_values(given), MOST_PROBLEMS)
     if problems := [InputProblem(excerpt(f"{name}.{path}", _LONGEST_MESSAGE), message) for path, message in odd]:
-        raise BadInput(problems)
+        raise BadInput(problems, name)
     if schema is not None:
         _known(json.dumps(schema)).check(given, name)
 

@@ -79,9 +79,11 @@ class ExecutionSummary(Shown):
     attempt: int
     retries_left: int
     deadline: datetime | None = Field(description="When its timeout is over.")
-    next_attempt_at: datetime | None = Field(description="When the retry or delay that it waits for is due.")
+    next_attempt_at: datetime | None = Field(
+        description="When the retry or delay that it waits for is due, or until when it waits for a signal."
+    )
     resumed_at: datetime | None = Field(
-        description="When its last wait, for a retry or in a delay, was over; of open executions alone."
+        description="When its last wait, for a retry, in a delay or for a signal, was over; of open executions alone."
     )
     last_failed_action: str | None
     reason: str | None = Field(description="Why it ended, or was skipped.")
@@ -109,8 +111,9 @@ class Outcome(Shown):
     index: int = Field(
         description="From 0, through actions, then onFailure, then finally: what is below totalActions is of actions."
     )
-    status: Literal["ok", "failed", "skipped", "unknown"] = Field(
-        description="skipped: its condition did not hold; unknown: its runner died before it could tell."
+    status: Literal["ok", "failed", "skipped", "unknown", "waiting"] = Field(
+        description="skipped: its condition did not hold; unknown: its runner died before it could tell; waiting: it"
+        " waits for a signal, and what came of that is told by another outcome of the same attempt."
     )
     logs: list[str]
     started_at: datetime
@@ -132,8 +135,16 @@ class CurrentStep(Shown):
     action_id: str
 
 
+class WaitingFor(Shown):
+    """The signal that an execution waits for; POST /executions/{id}/signals/{signal} sends it."""
+
+    signal: str
+    action_id: str
+    until: datetime | None = Field(description="When the step fails for want of it.")
+
+
 class RestartShown(Shown):
-    """An execution was handed to the runners again, for another reason than a retry or a delay, and went on with a step.
+    """An execution was handed to the runners again, for another reason than the end of a wait, and went on with a step.
 
     What it was interrupted in may have been done, and is done again under the same Idempotency-Key.
     """
@@ -172,6 +183,7 @@ class ExecutionInFull(ExecutionSummary):
     current_step: CurrentStep | None = Field(
         description="The step that it runs, or unless it is running the one that it begins or goes on with; null at the end."
     )
+    waiting_for: WaitingFor | None = Field(description="Null unless it waits for a signal.")
     cut_off: CutOff | None = Field(
         default=None, description="Only where it was cancelled, timed out or given up while a runner was at a step."
     )
@@ -297,9 +309,7 @@ class Occurrence(Shown):
     execution_id: ExecutionId | None = Field(default=None, description="Only of a tick that was fired.")
     status: ShownStatus | None = Field(default=None, description="Only of a tick that was fired.")
     started_at: datetime | None = Field(default=None, description="Only of a tick that was fired.")
-    next_attempt_at: datetime | None = Field(
-        default=None, description="When the retry or delay that it waits for is due; only of a tick that was fired."
-    )
+    next_attempt_at: datetime | None = Field(default=None, description="As of the execution; only of a tick that was fired.")
     cause: str | None = Field(
         default=None, description="schedule, or backfill: it was made up for later; only of a tick that was fired."
     )
@@ -400,6 +410,19 @@ class Triggered(Shown):
     status: Literal["workflow triggered", "workflow queued"]
     execution_id: ExecutionId
     origin_id: ExecutionId | None = Field(default=None, description="The execution that is repeated.")
+
+
+class Signalled(Shown):
+    """The signal is kept."""
+
+    status: Literal["signal accepted"]
+    execution_id: ExecutionId
+    signal: str
+    at: datetime = Field(description="When it was sent first.")
+    sender: str = Field(description="Name of the token that sent it first; anonymous without authentication.")
+    goes_on: bool = Field(
+        description="Whether the execution had come to the step that waits for it, and goes on; else it is kept until then."
+    )
 
 
 class ProblemField(Shown):

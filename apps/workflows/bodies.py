@@ -46,6 +46,20 @@ async def read_object(request: web.Request, *, optional: bool = False) -> dict[s
     return value
 
 
+async def read_members(request: web.Request, *names: str, mend: str) -> dict[str, dict[str, Any]]:
+    """Return the objects of these names in the body; none must be there. ``mend`` says what to do about any other.
+
+    Raises:
+        BadRequest: names what is unknown or no object; see also :func:`read_object`.
+    """
+    body = await read_object(request, optional=True)
+    found = [FieldError(name[:100], f"is not known here; {mend}") for name in body if name not in names]
+    found += [FieldError(name, "must be an object") for name in names if name in body and not isinstance(body[name], dict)]
+    if found:
+        raise BadRequest("The body is not valid.", found)
+    return body
+
+
 async def read_model(model: type[M], request: web.Request, *, what: str = "body", optional: bool = False) -> M:
     """Return the body as a ``model``, which the caller calls ``what``; see :func:`read_object`.
 

@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from apps.workflows import representations
-from domain.execution import Status
+from domain.execution import AWAITING, Awaited, Status
 from domain.instants import instant
 from events.records import ActionResult, Event, ExecutionEnded, ExecutionRequest, WakeUp, WorkflowChanged
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, SCHEDULE
@@ -87,6 +87,9 @@ def _requested(event: ExecutionRequest) -> tuple[str, dict[str, Any]] | None:
 
 
 def _result(event: ActionResult) -> dict[str, Any]:
+    awaited = None
+    if event.status == AWAITING:
+        awaited = Awaited(str((event.output or {}).get("signal")), event.action_id, event.wake_at and instant(event.wake_at))
     return {
         "status": Status(event.execution_status).shown,
         "version": event.version,
@@ -94,6 +97,7 @@ def _result(event: ActionResult) -> dict[str, Any]:
         "retriesLeft": event.retries_left,
         "totalActions": event.total_actions,
         "nextAttemptAt": _instant(event.wake_at),
+        "waitingFor": awaited and representations.waiting_for(awaited),
         "reason": _short(event.reason),
         "epoch": event.epoch,
         "action": {

@@ -59,6 +59,9 @@ KINDS: dict[type, Kind] = {
     errors.KafkaUnavailable: Kind(503, "kafka-unavailable", "Kafka unavailable"),
     LettersUnreadable: Kind(503, "kafka-unavailable", "Kafka unavailable"),
     errors.AlreadyFinished: Kind(409, "execution-finished", "Execution finished"),
+    errors.UnknownSignal: Kind(404, "unknown-signal", "Unknown signal"),
+    errors.SignalTooLate: Kind(409, "signal-too-late", "Too late for this signal"),
+    errors.SignalSentBefore: Kind(409, "signal-sent-before", "Signal sent before"),
     errors.InProgress: Kind(409, "workflow-in-progress", "Workflow in progress"),
     WorkflowExists: Kind(409, "workflow-exists", "Workflow exists"),
     VersionConflict: Kind(409, "version-conflict", "Changed in the meantime"),
@@ -127,7 +130,7 @@ def _members(kind: Kind, error: Exception) -> dict[str, Any]:
         if len(error.errors) > SHOWN_ERRORS:
             members["detail"] += f" The first {SHOWN_ERRORS} of {len(error.errors)} errors are shown."
     elif isinstance(error, BadInput):
-        members["detail"] = "The input is not valid."
+        members["detail"] = f"The {error.name} is not valid."
         members["errors"] = [{"field": problem.path, "message": problem.message} for problem in error.problems]
     elif isinstance(error, errors.InProgress):
         # The one problem whose "status" is the words that this route has always answered. RFC 9457 (3.1) lets it be:

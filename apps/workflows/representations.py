@@ -11,7 +11,7 @@ from apps.workflows.holding import trigger_of
 from domain import flow
 from domain.access import Token
 from domain.backfill import Backfill
-from domain.execution import CARRIED, ActionOutcome, Execution, Parent, Restarted, Status
+from domain.execution import CARRIED, ActionOutcome, Awaited, Execution, Parent, Restarted, Status
 from domain.instants import MILLISECOND, written
 from domain.occurrence import Unfired
 from domain.retry import RetryPolicy
@@ -152,9 +152,15 @@ def execution_in_full(found: Execution, definition: Mapping[str, Any] | None) ->
         "epoch": found.epoch,
         **({"restarts": [_restart(each) for each in found.restarts]} if found.restarts else {}),
         "currentStep": _next_step(found, definition) if found.status.is_open else None,
+        "waitingFor": None if found.awaited is None else waiting_for(found.awaited),
         **_cut_off(found, definition),
         "executedActions": [_outcome(outcome) for outcome in found.ordered_results],
     }
+
+
+def waiting_for(awaited: Awaited) -> dict[str, Any]:
+    """Return what an execution waits for."""
+    return {"signal": awaited.signal, "actionId": awaited.action_id, "until": instant(awaited.until)}
 
 
 def stands_at_a_step(found: Execution) -> bool:

@@ -64,6 +64,7 @@ ROUTES = {
         "GET /executions": VIEWER,
         "GET /executions/{execution_id}": VIEWER,
         "POST /executions/{execution_id}/cancel": OPERATOR,
+        "POST /executions/{execution_id}/signals/{name}": OPERATOR,
         "GET /dead-letters": VIEWER,
         "GET /dead-letters/{letter_id}": VIEWER,
         "POST /dead-letters/{letter_id}/resend": OPERATOR,
@@ -451,6 +452,20 @@ async def test_a_service_does_not_serve_everybody_by_accident(
     else:
         with pytest.raises(Exposed, match="AUTH=tokens"):
             await app.on_first_start()
+
+
+async def test_a_signal_says_who_sent_it(api: Client, store: MemoryStore) -> None:
+    operator = bearer(token(store, OPERATOR))
+    wait = {"type": "wait-for-signal", "actionId": "approve"}
+    body = {"workflowId": "a", "trigger": {"type": "manual"}, "actions": [wait]}
+    await api.send("POST", "/workflows", json=body, headers=operator)
+    started = (await api.send("POST", "/workflows/a/trigger", headers=operator)).body["executionId"]
+    path = f"/executions/{started}/signals/approve"
+    assert (await api.send("POST", path, headers=operator)).body["sender"] == "operator"
+    admin = bearer(token(store, ADMIN))
+    assert (await api.send("POST", path, headers=admin)).body["sender"] == "operator"  # who sent it first
+    (entry,) = (await api.send("GET", "/audit?operation=signalExecution", headers=admin)).body["items"]
+    assert (entry["who"], entry["path"]) == ("operator", path)
 
 
 async def test_every_change_is_in_the_audit_log(api: Client, store: MemoryStore, clock: Clock) -> None:

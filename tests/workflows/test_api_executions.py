@@ -75,6 +75,7 @@ async def test_a_new_execution(api: Client) -> None:
         "totalActions": 2,
         "epoch": 1,
         "currentStep": {"list": "actions", "position": 1, "actionId": "log-1"},
+        "waitingFor": None,
         "executedActions": [],
     }
 

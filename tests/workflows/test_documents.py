@@ -135,7 +135,7 @@ async def test_the_schema_for_editors_takes_short_and_long_forms(api: Client, tr
     Draft202012Validator(schema).validate({"workflowId": "a", "trigger": trigger, "actions": [LOG], **more})
 
 
-@pytest.mark.parametrize("status", ["ok", "failed", "skipped", "unknown"])
+@pytest.mark.parametrize("status", ["ok", "failed", "skipped", "unknown", "waiting"])
 @pytest.mark.parametrize("attempt", [CARRIED, 1])
 def test_the_outcome_of_an_action_is_documented(status: str, attempt: int) -> None:
     error = {"class": "timeout", "message": "none within 30 s"} if status in FAILURES else None

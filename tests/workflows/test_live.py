@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -66,6 +67,18 @@ async def test_watchers_are_told_what_they_watch(feed: LiveFeed, consumer: FakeC
         ]
         assert [each.execution_id for each in await told(one_workflow, 2)] == [ONE, None]
         assert [each.workflow_id for each in await told(one_execution, 1)] == ["other"]
+
+
+async def test_what_waits_for_a_signal_says_so(feed: LiveFeed, consumer: FakeConsumer) -> None:
+    async with feed.watch() as watcher:
+        output = {"signal": "approved", "until": "2026-01-31T13:00:00.000Z"}
+        until = START + timedelta(hours=1)
+        consumer.give("workflow.action-result", result().derive(status="waiting", output=output, error=None, wake_at=until))
+        consumer.give("workflow.action-result", result())
+        waiting, failed = await told(watcher, 2)
+    awaited = {"signal": "approved", "actionId": "call", "until": "2026-01-31T13:00:00.000Z"}
+    assert (waiting.data["status"], waiting.data["waitingFor"]) == ("pending", awaited)
+    assert failed.data["waitingFor"] is None
 
 
 async def test_what_is_malformed_or_not_admitted_is_passed_over(feed: LiveFeed, consumer: FakeConsumer) -> None:

@@ -168,7 +168,7 @@ class OneExecution(Resource):
 
     async def get(self, request: web.Request, execution_id: str) -> web.Response:
         """Return an execution with what its actions did."""
-        _check_id(execution_id)
+        check_id(execution_id)
         query = read_query(OneExecutionQuery, request)
         found = await ended(
             execution_id,
@@ -208,7 +208,7 @@ class ExecutionCancel(Resource):
 
     async def post(self, request: web.Request, execution_id: str) -> web.Response:
         """End an open execution at once; a run of it is stopped within two seconds."""
-        _check_id(execution_id)
+        check_id(execution_id)
         given = await read_model(Cancellation, request, optional=True)
         cancelled = await cancellation.cancel(
             execution_id,
@@ -229,7 +229,7 @@ class Repetition(Resource):
 
     async def post(self, request: web.Request, execution_id: str) -> web.Response:
         """Start a new execution that names this one as its origin."""
-        _check_id(execution_id)
+        check_id(execution_id)
         unknown = await read_object(request, optional=True)
         if unknown:
             raise BadRequest(
@@ -308,7 +308,8 @@ class ExecutionRunAgain(Repetition):
 VIEWS: Final[tuple[Any, ...]] = (Executions, OneExecution, ExecutionCancel, ExecutionRetry, ExecutionRunAgain)
 
 
-def _check_id(execution_id: str) -> None:
+def check_id(execution_id: str) -> None:
+    """Raise BadRequest where the id in the address is none."""
     if not is_execution_id(execution_id):
         raise BadRequest("The address is not valid.", [FieldError("executionId", EXECUTION_ID_RULE)])
 

@@ -13,7 +13,7 @@ from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
 from apps.workflows import admission, answers, auditing, cursors, definitions, idempotency, representations
-from apps.workflows.bodies import read_object
+from apps.workflows.bodies import read_members, read_object
 from apps.workflows.errors import (
     BadRequest,
     FieldError,
@@ -38,6 +38,8 @@ _LOCATION: Final = {"Location": "Where it is found."}
 ETAG: Final = {"ETag": "Its version, for If-Match."}
 TRIGGERED: Final = Answer("It is accepted and will run.", answers.Triggered, headers=_LOCATION)
 _EXAMPLE: Final = {"workflowId": "hello", "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "hello"}]}
+# Most who meet this have sent the input itself.
+_INPUT_MEND: Final = 'what the workflow is to get goes into input, as in {"input": {"name": "Ada"}}'
 
 if TYPE_CHECKING:
     from apps.workflows.app import WorkflowsApp
@@ -232,8 +234,7 @@ class WorkflowTrigger(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Start one execution."""
         check_id(workflow_id)
-        body = await read_object(request, optional=True)
-        given = _read_members(body, "input").get("input", {})
+        given = (await read_members(request, "input", mend=_INPUT_MEND)).get("input", {})
         workflow = await definitions.current_workflow(workflow_id, self.app.store.workflows)
         return await start(self, request, workflow, given, Cause.MANUAL)
 
@@ -259,7 +260,7 @@ class WorkflowDryRun(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Render and check everything, and send nothing."""
         check_id(workflow_id)
-        members = _read_members(await read_object(request, optional=True), "input", "actions")
+        members = await read_members(request, "input", "actions", mend=_INPUT_MEND)
         answers = members.get("actions", {})
         stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
         definition = WorkflowDefinition.from_document(dict(stored.definition))
@@ -304,17 +305,6 @@ async def as_definition(body: dict[str, Any], app: "WorkflowsApp") -> WorkflowDe
 async def _surroundings(definition: WorkflowDefinition, app: "WorkflowsApp") -> Surroundings:
     secrets = await app.secrets.names() if uses_secrets(definition) else frozenset()
     return Surroundings(secrets, app.secrets.unusable, app.settings.publish_own_topics)
-
-
-def _read_members(body: dict[str, Any], *names: str) -> dict[str, dict[str, Any]]:
-    """Return the members of a body, which must be objects of these names."""
-    # Most who meet this have sent the input itself.
-    mend = 'is not known here; what the workflow is to get goes into input, as in {"input": {"name": "Ada"}}'
-    found = [FieldError(name[:100], mend) for name in body if name not in names]
-    found += [FieldError(name, "must be an object") for name in names if name in body and not isinstance(body[name], dict)]
-    if found:
-        raise BadRequest("The body is not valid.", found)
-    return body
 
 
 async def start(
