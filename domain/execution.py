@@ -116,6 +116,15 @@ class ActionOutcome:
         return (self.attempt, self.index, self.status != AWAITING, self.finished_at)
 
     @property
+    def awaited(self) -> "Awaited | None":
+        """What the action waits for; None where it does not."""
+        if self.status != AWAITING:
+            return None
+        said = self.output or {}
+        until = read_written(said["until"]) if "until" in said else None
+        return Awaited(self.action_id, until, said.get("signal"), tuple(said.get("executionIds", ())))
+
+    @property
     def is_wait(self) -> bool:
         """Whether an execution that waits after this one does so because the action asked for it, not to try it again."""
         return self.status in ("ok", AWAITING)
@@ -344,11 +353,7 @@ class Execution:
     def awaited(self) -> Awaited | None:
         """What it waits for, besides time."""
         last = self.last_outcome
-        if self.status is not Status.WAITING or last is None or last.status != AWAITING:
-            return None
-        said = last.output or {}
-        until = read_written(said["until"]) if "until" in said else self.wake_at
-        return Awaited(last.action_id, until, said.get("signal"), tuple(said.get("executionIds", ())))
+        return None if self.status is not Status.WAITING or last is None else last.awaited
 
     @property
     def in_doubt(self) -> frozenset[int]:

@@ -305,7 +305,8 @@ def _redact(result: ActionResult, redactor: Redactor) -> None:
         # Its class was not cut, and others decide by it.
         error_class = redactor.text(result.error["class"])
         result.error = {name: redactor.value(text) for name, text in result.error.items()} | {"class": error_class}
-    result.output = redactor.data(result.output)
+    if result.status != AWAITING:  # whose output names what is waited for, by which it is woken, and nothing of anybody's
+        result.output = redactor.data(result.output)
     result.reason = redactor.value(result.reason)
 
 

@@ -126,7 +126,8 @@ def test_what_waits_for_a_retry_cannot_be_woken_and_what_is_delayed_cannot_be_re
 
 def test_what_waits_for_a_signal_goes_on_in_the_same_attempt_at_the_same_action():
     waits = finished(0, Status.WAITING, wake_at=at(9))
-    waits = replace(waits, outcome=replace(waits.outcome, status="waiting", output={"signal": "go"}))
+    said = {"signal": "go", "until": "2026-01-01T00:00:09.000Z"}
+    waits = replace(waits, outcome=replace(waits.outcome, status="waiting", output=said))
     waiting = apply(admitted(), waits)
     assert waiting.awaited == Awaited(waits.outcome.action_id, at(9), signal="go")
     assert apply(waiting, Reissued("e", "w", epoch=2, at=at(3), why=Restart.RETRY)) == waiting
