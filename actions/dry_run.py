@@ -15,6 +15,7 @@ from actions.registry import WorkflowDefinition
 from actions.set import SetAction
 from actions.steps import Step
 from actions.trigger_workflow import TriggerWorkflowAction
+from actions.wait_for_signal import WaitForSignalAction
 from domain.action import Action
 from domain.execution import FAILURES
 from domain.inputs import BadInput, check_input
@@ -140,7 +141,7 @@ class _Course:
             made["output"] = answer["output"]
             if answer["status"] in FAILURES and place == "actions" and not step.action.continue_on_error:
                 self._fail(action_id, answer)
-        return {**made, "result": "would run"}
+        return {**made, "result": "would wait" if isinstance(rendered, WaitForSignalAction) else "would run"}
 
     def _answer(self, action_id: str, rendered: Action, *, certain: bool) -> dict[str, Any] | None:
         if action_id in self.answers:

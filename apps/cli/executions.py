@@ -93,7 +93,10 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         return
     present = output.now()
     state = output.status(found.get("status"))
-    if found.get("nextAttemptAt"):
+    awaited = output.members(found, "waitingFor")
+    if awaited:
+        state.append(f", {waiting_words(awaited, present)}", "none")
+    elif found.get("nextAttemptAt"):
         words = "goes on" if is_delayed(found) else "next attempt"
         state.append(f", {words} {output.relative(found['nextAttemptAt'], present)}", "none")
     pairs: list[tuple[str, Any]] = [
@@ -103,8 +106,10 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
     ]
     step = step_words(found, "currentStep")
     if step:
-        pairs.append(("At" if found.get("status") == "running" else "Next", step))
-    if found.get("reason"):
+        pairs.append(("At" if awaited or found.get("status") == "running" else "Next", step))
+    if awaited:
+        pairs.append(("Until", output.exact(awaited.get("until"), present)))
+    elif found.get("reason"):
         pairs.append(("Reason", str(found["reason"])))
     if found.get("originId"):
         pairs.append(("Repeats", str(found["originId"])))
@@ -146,6 +151,8 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         output.render(output.styled(f"\nAttempt {output.printable(found.get('attempt'))}, {wait} later", "bold"))
         output.render(output.styled("  ").append_text(output.status(found.get("status"))))
     output.line(f"\n{_succeeded(found)} of {found.get('totalActions', '-')} actions succeeded.")
+    if awaited:
+        output.note(how_to_signal(found))
 
 
 def events(found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -153,7 +160,12 @@ def events(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Where it was ended in a step, that comes last."""
     every = [*(found.get("restarts") or ()), *(found.get("executedActions") or ())]
-    every.sort(key=lambda event: (event.get("attempt", 0), event.get("index", 0)))
+    ends = {_place(each): each for each in every if is_outcome(each) and not is_waiting(each)}
+    # Of one attempt of one action: what interrupted it, and since when it waited, as they came; then its end.
+    every.sort(
+        key=lambda each: (*_place(each), each is ends.get(_place(each)), str(each.get("at") or each.get("finishedAt")))
+    )
+    every = [{**each, "over": ends.get(_place(each), {}).get("startedAt")} if is_waiting(each) else each for each in every]
     step = step_words(found, "cutOff")
     if step:
         cut = {"why": "cut-off", "step": step, "since": found["cutOff"].get("since"), "at": found.get("finishedAt")}
@@ -164,6 +176,26 @@ def events(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 def is_outcome(event: Mapping[str, Any]) -> bool:
     """Tell whether an event is what an attempt of an action did, rather than a restart."""
     return "why" not in event
+
+
+def is_waiting(event: Mapping[str, Any]) -> bool:
+    """Tell whether an event is that an action waits for a signal; what comes of that is another one."""
+    return bool(event.get("status") == "waiting")
+
+
+def waiting_words(awaited: Mapping[str, Any], present: datetime) -> str:
+    """Return what an execution waits for, and how long it will."""
+    gives_up = output.relative(awaited.get("until"), present)
+    return f"waits for signal {awaited.get('signal', '?')}" + (f", gives up {gives_up}" if gives_up.startswith("in") else "")
+
+
+def how_to_signal(found: Mapping[str, Any]) -> str:
+    """Return how to send what an execution waits for."""
+    return f"Send it: wf signal {found.get('executionId')} {output.members(found, 'waitingFor').get('signal')}"
+
+
+def _place(event: Mapping[str, Any]) -> tuple[int, int]:
+    return event.get("attempt", 0), event.get("index", 0)
 
 
 def _began(event: Mapping[str, Any]) -> Any:
@@ -266,6 +298,8 @@ def _prefix(event: Mapping[str, Any], *, with_attempt: bool) -> str:
 def _show_outcome(outcome: Mapping[str, Any], *, with_attempt: bool) -> None:
     """Write what one attempt of an action did."""
     took = output.length(outcome.get("startedAt"), outcome.get("finishedAt"))
+    if is_waiting(outcome):
+        took = f"for {output.length(outcome.get('finishedAt'), outcome['over'])}" if outcome.get("over") else ""
     head = output.styled(_prefix(outcome, with_attempt=with_attempt))
     head.append_text(output.status(outcome.get("status")))
     output.render(head.append(f"  {output.printable(outcome.get('actionId', '-'))}", "bold").append(f"  {took}", "dim"))

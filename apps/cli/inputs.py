@@ -1,6 +1,7 @@
-"""JSON objects on the command line: written out, or in a file."""
+"""JSON objects on the command line: written out, in a file, or on standard input."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,13 @@ from domain.json_values import integer, key_given_twice
 
 Input = Annotated[
     str | None,
-    typer.Option("--input", "-i", metavar="JSON", show_default=False, help="The input: a JSON object, or @FILE with one."),
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="JSON",
+        show_default=False,
+        help="The input: a JSON object, @FILE with one, or - to read it.",
+    ),
 ]
 
 
@@ -24,7 +31,7 @@ def read_json_object(text: str | None, option: str) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        written = Path(text[1:]).read_text() if text.startswith("@") else text
+        written = sys.stdin.read() if text == "-" else Path(text[1:]).read_text() if text.startswith("@") else text
         value = json.loads(written, object_pairs_hook=_object, parse_int=integer)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

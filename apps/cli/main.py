@@ -22,6 +22,7 @@ from apps.cli import (
     projection,
     schedules,
     secrets,
+    signals,
     tokens,
     trigger,
     versions,
@@ -210,6 +211,15 @@ app.command(
     rich_help_panel=EXECUTIONS,
     epilog=examples("wf cancel 01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f", 'wf cancel ID --reason "wrong month"'),
 )(executions.cancel)
+app.command(
+    "signal",
+    rich_help_panel=EXECUTIONS,
+    epilog=examples(
+        "wf signal 01985a3e-7c1b-7d2e-8f00-3b1a2c4d5e6f approved",
+        """wf signal ID approved --payload '{"by": "Ada"}'""",
+        "jq -n '{rows: 7}' | wf signal ID done --payload -",
+    ),
+)(signals.signal)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=EXECUTIONS)
 app.command("verify", rich_help_panel=SERVICE, epilog=examples("wf verify", "wf verify --workflow nightly --json"))(
     projection.verify

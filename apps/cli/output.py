@@ -34,6 +34,7 @@ STYLES = {
     "busy": "cyan",
     "running": "cyan",
     "pending": "yellow",
+    "waiting": "yellow",
     "skipped": "yellow",
     "idle": "dim",
     "unchanged": "dim",

@@ -9,7 +9,19 @@ import typer
 from apps.cli import output, waiting
 from apps.cli.client import Client
 from apps.cli.errors import ExitCode
-from apps.cli.executions import OPEN, events, is_delayed, is_outcome, show_event, show_execution, step_words, unknown
+from apps.cli.executions import (
+    OPEN,
+    events,
+    how_to_signal,
+    is_delayed,
+    is_outcome,
+    is_waiting,
+    show_event,
+    show_execution,
+    step_words,
+    unknown,
+    waiting_words,
+)
 from apps.cli.options import Format
 
 QUEUED = "It is queued: it runs when the execution that is open has ended."
@@ -65,7 +77,7 @@ def see_through(client: Client, answer: dict[str, Any], done: str, how: Patience
 
 def follow(client: Client, execution_id: str, form: Format, *, timeout: float | None = None) -> dict[str, Any]:
     """Write each result once, as it comes, and return the execution when it has ended."""
-    shown: set[tuple[Any, Any]] = set()
+    shown: set[tuple[Any, ...]] = set()
     for found in states(client, execution_id, timeout=timeout):
         show_new(found, shown, form)
     if form is Format.TABLE:
@@ -73,15 +85,17 @@ def follow(client: Client, execution_id: str, form: Format, *, timeout: float | 
     return found
 
 
-def show_new(found: dict[str, Any], shown: set[tuple[Any, Any]], form: Format) -> None:
+def show_new(found: dict[str, Any], shown: set[tuple[Any, ...]], form: Format) -> None:
     """Write the results of an execution that are not among those ``shown``."""
     for event in events(found):
-        key = (event.get("attempt"), event.get("actionId") or event.get("at"))
+        key = (event.get("attempt"), event.get("actionId") or event.get("at"), is_waiting(event))
         if key in shown:
             continue
         shown.add(key)
         if form is Format.TABLE:
             show_event(event, with_attempt=True)
+            if is_waiting(event) and found.get("waitingFor"):
+                output.note(how_to_signal(found))
         elif is_outcome(event):
             output.item(event, form)
 
@@ -108,6 +122,9 @@ def states(client: Client, execution_id: str, *, timeout: float | None = None) -
 
 def _state(found: dict[str, Any]) -> str:
     """Return where an open execution stands, in a few words."""
+    awaited = output.members(found, "waitingFor")
+    if awaited:
+        return waiting_words(awaited, output.now())
     if found.get("nextAttemptAt"):
         failed = found.get("lastFailedAction")
         due = output.relative(found["nextAttemptAt"], output.now())

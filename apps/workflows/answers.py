@@ -560,7 +560,9 @@ class DryStep(Shown):
     list: Literal["actions", "onFailure", "finally"] = Field(description="Where it stands in the definition.")
     action_id: str
     type: str
-    result: Literal["would run", "skipped", "error"]
+    result: Literal["would run", "would wait", "skipped", "not reached", "error"] = Field(
+        description="would wait: for a signal; not reached: a step before it fails, by what it is taken to have answered."
+    )
     if_: bool | None = Field(
         default=None, alias="if", description="Whether its condition holds; null where that depends on what is not known."
     )

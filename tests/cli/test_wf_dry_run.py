@@ -83,6 +83,20 @@ async def test_what_an_action_is_taken_to_have_answered_is_used(wf: Run, file: P
     assert found["told"]["rendered"]["message"] == "7"
 
 
+async def test_a_step_would_wait_for_its_signal_and_is_taken_to_have_been_told(wf: Run) -> None:
+    definition = """\
+workflowId: order
+trigger: {type: manual}
+actions:
+  - {type: wait-for-signal, actionId: approve, signal: approved, within: 2d}
+  - {type: log, actionId: told, message: "by {{ actions.approve.output.payload.by }}"}
+"""
+    answers = '{"approve": {"output": {"payload": {"by": "Ada"}}}}'
+    found = await steps(wf, "-", "--actions", answers, stdin=definition)
+    assert (found["approve"]["result"], found["approve"]["rendered"]["signal"]) == ("would wait", "approved")
+    assert found["told"]["rendered"]["message"] == "by Ada"
+
+
 async def test_a_failure_that_is_assumed_leads_to_the_handlers(wf: Run, file: Path) -> None:
     answers = '{"call": {"status": "failed", "error": {"class": "status", "message": "answered 500"}}}'
     found = await steps(wf, file, "--input", '{"name": "Ada"}', "--actions", answers)

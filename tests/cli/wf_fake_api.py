@@ -63,6 +63,7 @@ class FakeApi:
         self.occurrences: dict[str, Json] = {}
         self.backfills: list[Json] = []  # newest first
         self.bodies: list[Json] = []  # of the backfills that were asked for
+        self.signals: list[Json] = []  # that were sent
         self.to_run = 3  # ticks that a backfill would run
         self.secrets: dict[str, Json] = {}  # as they are listed, and their value
         self.requests: list[str] = []
@@ -128,6 +129,7 @@ class FakeApi:
                 web.get("/v1/executions/{id}", self._execution),
                 web.post("/v1/executions/{id}/retry", self._repeat),
                 web.post("/v1/executions/{id}/run-again", self._repeat),
+                web.post("/v1/executions/{id}/signals/{name}", self._signal),
                 web.get("/v1/workflows/{id}/versions", self._versions),
                 web.get("/v1/workflows/{id}/versions/{version}", self._version),
                 web.post("/v1/workflows/{id}/rollback", self._roll_back),
@@ -142,6 +144,15 @@ class FakeApi:
             ]
         )
         return app
+
+    async def _signal(self, request: web.Request) -> web.Response:
+        found = self.executions.get(request.match_info["id"])
+        if found is None:
+            return problem(404, "unknown-execution", "Unknown execution", "None.")
+        name, body = request.match_info["name"], await request.json() if request.body_exists else {}
+        self.signals.append({"name": name, **body})
+        goes_on = (found.get("waitingFor") or {}).get("signal") == name
+        return web.json_response({"status": "signal accepted", "signal": name, "goesOn": goes_on}, status=202)
 
     def _fixed(self, value: Callable[[], Json]) -> Callable[[web.Request], Any]:
         async def answer(request: web.Request) -> web.Response:
