@@ -17,6 +17,7 @@ from actions.running import ERROR_CLASSES
 from actions.set import SetAction
 from actions.steps import Step, named_secrets
 from actions.trigger_workflow import TriggerWorkflowAction
+from actions.wait_for_signal import WaitForSignalAction
 from domain.action import Action
 from domain.cron import overlong_step
 from domain.durations import BadDuration, parse_duration
@@ -105,6 +106,8 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
         place = f"{name}[{position}]"
         if isinstance(action, DelayAction) and _outlasts_its_timeout(action):
             found.append((f"{place}.timeout", f"does not end a delay, and is shorter than {action.duration}; leave it out"))
+        if isinstance(action, WaitForSignalAction) and action.timeout != Action().timeout:
+            found.append((f"{place}.timeout", f"does not end the wait for a signal; write within: {action.timeout} instead"))
         if isinstance(action, TriggerWorkflowAction):
             found += [(f"{place}.workflowId", wrong) for wrong in _wrong_with_itself(definition, action)]
         if (why := _NO_PLACE_FOR_SECRETS.get(type(action))) is not None:
@@ -158,6 +161,8 @@ def _wrong_with_itself(definition: WorkflowDefinition, action: TriggerWorkflowAc
         yield 'is this workflow, which runs on schedule alone; set "allowManual": true in its trigger'
     if definition.overlap.policy == "cancel-running":
         yield "is this workflow, which would cancel itself (overlap policy cancel-running); choose queue or allow"
+    elif definition.overlap.policy == "queue" and action.wait_for_end is not None:
+        yield "is this workflow, whose next execution waits for the end of this one; choose allow, or leave out waitForEnd"
     elif definition.overlap.policy != "queue" and definition.overlap.bound == 1:
         yield "is this workflow, which would wait for its own end; choose queue, or allow with a max above 1"
 

@@ -20,7 +20,7 @@ ERROR_CLASSES: Final = (
     "timeout", "timeout-connect", "timeout-first-byte", "timeout-idle", "timeout-total",
     "status", "disconnected", "bad-response", "too-many-redirects", "insecure-redirect", "bad-redirect", "body-decode",
     "assertion", "connection", "refused", "internal", "template", "secret", "bad-input", "fail", "too-large", "crashed",
-    "unknown-outcome", "busy", "not-startable", "no-signal",
+    "unknown-outcome", "busy", "not-startable", "no-signal", "not-ended", "child-failed",
 )  # fmt: skip
 """How what is built in fails; private kinds may have classes of their own."""
 
@@ -59,6 +59,19 @@ class Trigger(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class ChildEnd:
+    """How an execution has ended that an action has triggered."""
+
+    execution_id: str
+    status: str  # ok, failed, cancelled, or gone, where it has been removed since
+    reason: str | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)  # the output of its last action that succeeded
+
+
+Ends = Callable[[Sequence[str]], Awaitable[list[ChildEnd] | None]]
+"""Returns how executions have ended, in order; None where one of them has not."""
+
 Signalled = Callable[[str, str], Awaitable[Signal | None]]
 """Returns what an execution was told under a name; None where nobody has sent that."""
 
@@ -71,6 +84,7 @@ class Resources:
     secrets: SecretValues = field(default_factory=NoSecrets)
     send: Send | None = None
     trigger: Trigger | None = None
+    ends: Ends | None = None
     signalled: Signalled | None = None
     publish_own_topics: bool = False  # whether messages may go to the topics of this system
 
@@ -86,7 +100,7 @@ class Context:
     epoch: int
     resources: Resources
     created_at: datetime = EPOCH  # of the execution: when it was asked for
-    has_waited: bool = False  # this very attempt has answered with Awaiting before, and its execution has gone on since
+    waited: Mapping[str, Any] | None = None  # the output with which this very attempt has answered Awaiting before
 
     async def secret(self, name: str) -> str:
         """Return the value of a secret.
@@ -152,7 +166,10 @@ class Delayed:
 
 @dataclass(frozen=True)
 class Awaiting:
-    """The action goes on when it is signalled, or at ``until``."""
+    """The action is run once more, in the same attempt, when what it waits for is there, or at ``until``.
+
+    What that is its output says: the name of a ``signal``, or ``executionIds``, all of which are to have ended.
+    """
 
     until: datetime
     logs: tuple[str, ...] = ()

@@ -1,22 +1,34 @@
-"""``trigger-workflow``: starts another workflow, once or once for each element of a list, and does not wait for its end.
+"""``trigger-workflow``: starts another workflow, once or once for each element of a list, and may wait for its end.
 
 The runner admits what is started like everything else (:mod:`apps.runner.children`), under ids that derive from the
 execution and the action: done again, it finds what it has started before. While the overlap policy gives no place it waits
 for one, as long as its ``timeout`` allows; nothing is recorded as skipped.
+
+With ``waitForEnd`` the execution waits in the database without a runner, as within a delay, until everything that was
+started has ended. The runner that writes the end of a child wakes its parent (:mod:`apps.waking`), and the action, run once
+more in the same attempt, looks what has become of them. Should a crash keep a runner from that, the action goes on by itself
+after a while, looks, and waits on.
 """
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, WithJsonSchema
 
-from actions.running import Child, Context, Failed, NotTriggered, Outcome, Succeeded
+from actions.running import Awaiting, Child, ChildEnd, Context, Failed, NotTriggered, Outcome, Succeeded
 from domain.action import Action
-from domain.durations import parse_duration
+from domain.durations import Duration, parse_duration
 from domain.execution import Status
 from domain.identifiers import WORKFLOW_ID_RULE, is_workflow_id
+from domain.instants import instant, read_written, written
 from templates.template import RENDERED, is_open
 
 MOST: Final = 1_000
+_TOLD: Final = 3  # of those that did not succeed
+# After how long it looks again what nobody has told it: at first, and at most.
+_FIRST_LOOK: Final = timedelta(seconds=30)
+_LAST_LOOK: Final = timedelta(minutes=5)
 ITEM: Final = "item"
 _NO_LIST: Final = 'must be a list, or one expression that makes one, as in "{{ actions.list.output.json.items }}"'
 _TOO_LONG: Final = f"must hold at most {MOST:,} elements; trigger a workflow that does it for a part of them"
@@ -70,7 +82,7 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 class TriggerWorkflowAction(Action):
-    """Starts another workflow, once or for each element of a list, and does not wait for its end."""
+    """Starts another workflow, once or for each element of a list."""
 
     type: Literal["trigger-workflow"]
     workflow_id: Annotated[str, Field(max_length=1000), AfterValidator(_workflow)] = Field(
@@ -83,6 +95,12 @@ class TriggerWorkflowAction(Action):
         default=None,
         json_schema_extra=_without_default,
         description=f"It is started once for each element, in order, with that as input.{ITEM}; at most {MOST:,} of them.",
+    )
+
+    wait_for_end: Duration | None = Field(
+        default=None,
+        description="Wait until all that was started has ended, so long at most: the step fails where it has not, or where "
+        "any of it did not succeed.",
     )
 
     @property
@@ -111,7 +129,9 @@ class TriggerWorkflowAction(Action):
 
 
 async def run(action: TriggerWorkflowAction, context: Context) -> Outcome:
-    """Start them."""
+    """Start them, and look what has become of them where that is waited for."""
+    if context.waited is not None:
+        return await _wait(action, context, context.waited)
     if context.resources.trigger is None:
         return Failed("internal", "this runner cannot trigger workflows")
     try:
@@ -126,6 +146,11 @@ async def run(action: TriggerWorkflowAction, context: Context) -> Outcome:
         done = f"{error.done} of {len(inputs)} triggered; " if action.is_list and error.done else ""
         patience = f"; gave up after {action.timeout}" if error.error_class in ("busy", "timeout") else ""
         return Failed(error.error_class, f"{done}{where}{error}{patience}")
+    if action.wait_for_end is not None:
+        now = instant(datetime.now(timezone.utc))
+        until = now + parse_duration(action.wait_for_end)
+        ids = [child.execution_id for child in children]
+        return await _wait(action, context, {"executionIds": ids, "since": written(now), "until": written(until)})
     if action.is_list:
         ids = [child.execution_id for child in children]
         output = {"workflowId": action.workflow_id, "executionIds": ids, "count": len(ids)}
@@ -136,6 +161,43 @@ async def run(action: TriggerWorkflowAction, context: Context) -> Outcome:
         logs=(f"{action.workflow_id}: {verb} {child.execution_id}",),
         output={"workflowId": action.workflow_id, "executionId": child.execution_id, "status": child.status.shown},
     )
+
+
+async def _wait(action: TriggerWorkflowAction, context: Context, waited: Mapping[str, Any]) -> Outcome:
+    """Answer what has become of what was started, or wait on."""
+    if context.resources.ends is None:
+        return Failed("internal", "this runner cannot look after other executions")
+    ids = list(waited["executionIds"])
+    ends = await context.resources.ends(ids)
+    if ends is not None:
+        return _ended(action, ends)
+    now, since, until = instant(datetime.now(timezone.utc)), read_written(waited["since"]), read_written(waited["until"])
+    if now >= until:
+        output = {"workflowId": action.workflow_id, "executionIds": ids}
+        return Failed("not-ended", f"not all has ended within {action.wait_for_end}", output=output)
+    look = min(max((now - since) / 2, _FIRST_LOOK), _LAST_LOOK)
+    what = f"the end of {ids[0]}" if len(ids) == 1 else f"the end of {len(ids)} executions"
+    return Awaiting(
+        min(until, instant(now + look)),
+        logs=(f"{action.workflow_id}: waits for {what} until {waited['until']}",),
+        output={"workflowId": action.workflow_id, **waited},
+    )
+
+
+def _ended(action: TriggerWorkflowAction, ends: Sequence[ChildEnd]) -> Outcome:
+    ids, statuses = [end.execution_id for end in ends], [end.status for end in ends]
+    results = [dict(end.result) for end in ends]
+    output: dict[str, Any] = {"workflowId": action.workflow_id}
+    if action.is_list:
+        output |= {"executionIds": ids, "count": len(ids), "statuses": statuses, "results": results}
+    else:
+        output |= {"executionId": ids[0], "status": statuses[0], "result": results[0]}
+    bad = [end for end in ends if end.status != Status.OK.value]
+    if not bad:
+        return Succeeded(logs=(f"{action.workflow_id}: {len(ends)} ended ok",), output=output)
+    told = "; ".join(f"{end.execution_id} {end.status}" + (f": {end.reason}" if end.reason else "") for end in bad[:_TOLD])
+    more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
+    return Failed("child-failed", f"{len(bad)} of {len(ends)} did not succeed: {told}{more}", output=output)
 
 
 def _counted(children: list[Child]) -> str:

@@ -70,7 +70,7 @@ async def run(action: WaitForSignalAction, context: Context) -> Outcome:
     if signal is not None:
         output = {"signal": signal.name, "payload": dict(signal.payload), "at": written(signal.at), "sender": signal.sender}
         return Succeeded(logs=(f"signal {signal.name} from {signal.sender}",), output=output)
-    if context.has_waited:
+    if context.waited is not None:
         return Failed("no-signal", f"signal {action.name} did not come within {action.within}")
     until = instant(datetime.now(timezone.utc)) + within
     return Awaiting(

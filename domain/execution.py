@@ -4,7 +4,7 @@ Life cycle::
 
     admitted ─> pending ─> running ─┬─> ok | failed | cancelled          terminal: never left again
                    ▲                │
-                   └──── waiting <──┘   a retry or a delay is due at ``wake_at``, or a signal is waited for until then
+                   └──── waiting <──┘   a retry or a delay is due at ``wake_at``, or something is waited for until then
     queued ─> pending                   waits until the open execution of its workflow has ended (overlap policy queue)
     skipped                             asked for while another execution of the workflow was open; terminal from the start
 
@@ -24,7 +24,7 @@ from typing import Any
 
 from domain.durations import parse_duration
 from domain.errors import DomainError
-from domain.instants import written
+from domain.instants import read_written, to_millis, written
 
 
 class Status(str, Enum):
@@ -57,7 +57,7 @@ FAILURES = frozenset({"failed", "unknown"})
 """Statuses of an action that did not do its work, as far as anybody knows."""
 
 AWAITING = "waiting"
-"""Status of an action that is to go on when it is signalled, or when its time is over."""
+"""Status of an action that is to go on when what it waits for is there, or when its time is over."""
 
 CLOSED = 2**31 - 1
 """Sequence number of a terminal execution: the fence alone keeps every result out."""
@@ -80,9 +80,9 @@ class Cause(str, Enum):
     WORKFLOW = "workflow"  # an action of another execution
 
 
-def outcome_key(attempt: int, index: int, status: str = "") -> str:
-    """Return the name of one attempt of the action at ``index``; that it waits has a name of its own, beside its end."""
-    return f"{attempt}_{index}w" if status == AWAITING else f"{attempt}_{index}"
+def outcome_key(attempt: int, index: int) -> str:
+    """Return the name of one attempt of the action at ``index``."""
+    return f"{attempt}_{index}"
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,23 @@ class ActionOutcome:
     @property
     def key(self) -> str:
         """The place of this outcome among the execution's results; writing it twice is writing it once."""
-        return outcome_key(self.attempt, self.index, self.status)
+        key = outcome_key(self.attempt, self.index)
+        # It has an end besides, and may have waited more than once before that.
+        return f"{key}w{to_millis(self.finished_at)}" if self.status == AWAITING else key
 
     @property
-    def place(self) -> tuple[int, int, bool]:
+    def place(self) -> tuple[int, int, bool, datetime]:
         """Where it stands in the order in which actions are run."""
-        return (self.attempt, self.index, self.status != AWAITING)
+        return (self.attempt, self.index, self.status != AWAITING, self.finished_at)
+
+    @property
+    def awaited(self) -> "Awaited | None":
+        """What the action waits for; None where it does not."""
+        if self.status != AWAITING:
+            return None
+        said = self.output or {}
+        until = read_written(said["until"]) if "until" in said else None
+        return Awaited(self.action_id, until, said.get("signal"), tuple(said.get("executionIds", ())))
 
     @property
     def is_wait(self) -> bool:
@@ -128,11 +139,12 @@ class ActionOutcome:
 
 @dataclass(frozen=True)
 class Awaited:
-    """What an execution waits for."""
+    """What an execution waits for: a signal, or the end of executions that it has triggered."""
 
-    signal: str
     action_id: str
-    until: datetime | None
+    until: datetime | None  # then it goes on anyway
+    signal: str | None = None
+    execution_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -339,11 +351,9 @@ class Execution:
 
     @property
     def awaited(self) -> Awaited | None:
-        """The signal that it waits for."""
+        """What it waits for, besides time."""
         last = self.last_outcome
-        if self.status is not Status.WAITING or last is None or last.status != AWAITING:
-            return None
-        return Awaited(str((last.output or {}).get("signal")), last.action_id, self.wake_at)
+        return None if self.status is not Status.WAITING or last is None else last.awaited
 
     @property
     def in_doubt(self) -> frozenset[int]:

@@ -44,6 +44,11 @@ def written(value: datetime) -> str:
     return f"{value.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
+def read_written(text: str) -> datetime:
+    """Return the instant that :func:`written` has written."""
+    return datetime.fromisoformat(f"{text[:-1]}+00:00")  # which takes Z from Python 3.11 on only
+
+
 INSTANT_RULE: Final = "must be an instant such as 2026-01-31T12:00:00Z"
 LATEST: Final = datetime(2200, 1, 1, tzinfo=timezone.utc)
 

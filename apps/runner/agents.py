@@ -13,8 +13,8 @@ from apps.runner.positions import Positions
 from apps.runner.projection import Projection
 from apps.runner.runs import Runs
 from apps.runner.tables import Busy, Tables
-from domain.execution import ActionFinished, Status
-from events.folding import result_transition
+from domain.execution import ActionFinished, Parent, Status
+from events.folding import parent_of, result_transition
 from events.records import ActionResult, ExecutionEnded
 from events.topics import ACTION_RESULT, EXECUTION
 from events.wire import Malformed
@@ -33,7 +33,7 @@ class Results:
         runs: Runs,
         positions: Positions,
         refuse: Refuse,
-        announce_end: Callable[[str, int], Awaitable[None]],
+        announce_end: Callable[[str, int, Parent | None], Awaitable[None]],
     ) -> None:
         self.tables = tables
         self.projection = projection
@@ -55,7 +55,7 @@ class Results:
             self.runs.cancel(record.execution_id, below_epoch=record.epoch)
             self.projection.followed.forget(record.execution_id)  # no result will end it
             self._show(record.workflow_id, lambda: self._forget(record.workflow_id, record.execution_id))
-            await self.announce_end(record.workflow_id, record.version)
+            await self.announce_end(record.workflow_id, record.version, parent_of(record))
             self.projection.add(ticket, None)
         elif isinstance(record, ActionResult):
             try:

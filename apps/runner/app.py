@@ -14,7 +14,7 @@ from mode import Service
 from prometheus_client import CollectorRegistry
 
 from actions.http.connections import Connections
-from actions.running import Resources, Send, Signalled, Trigger
+from actions.running import Resources, Send, Signalled
 from apps import health
 from apps.runner import agents, commands, views
 from apps.runner.attempts import now
@@ -36,14 +36,13 @@ from apps.runner.tables import Tables
 from apps.secret_values import secret_values
 from apps.service import ServiceApp
 from apps.settings import read
-from apps.signalling import Waker
-from domain.execution import AWAITING, ActionFinished, Execution
+from apps.waking import Waker
+from domain.execution import AWAITING, ActionFinished, Execution, Parent
 from domain.signal import Signal
 from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE, partition_of
 from events.transport import Consumer
-from store.interfaces import StoreUnavailable
 from vault.values import SecretValues
 
 log = structlog.get_logger(__name__)
@@ -68,7 +67,7 @@ class Http(Service):
         *,
         secrets: SecretValues,
         send: Send,
-        trigger: Trigger,
+        children: Children,
         signalled: Signalled,
         **kwargs: Any,
     ) -> None:
@@ -78,7 +77,8 @@ class Http(Service):
             http=self.connections,
             secrets=secrets,
             send=send,
-            trigger=trigger,
+            trigger=children.trigger,
+            ends=children.ends,
             signalled=signalled,
             publish_own_topics=settings.publish_own_topics,
         )
@@ -133,13 +133,12 @@ class RunnerApp(ServiceApp):
             hand_out=self._hand_out,
             tell_ended=self._tell_ended,
         )
-        trigger = Children(starter).trigger
         self.waker = Waker(executions=self.store.executions, signals=self.store.signals, hand_out=self._hand_out)
         self.http = Http(
             settings,
             secrets=self.secrets,
             send=self._send,
-            trigger=trigger,
+            children=Children(starter),
             signalled=self._signalled,
             beacon=self.beacon,
         )
@@ -254,20 +253,10 @@ class RunnerApp(ServiceApp):
     async def _signalled(self, execution_id: str, name: str) -> Signal | None:
         return await stubbornly(lambda: self.store.signals.get(execution_id, name))
 
-    async def _wake_if_signalled(self, execution_id: str, name: str) -> None:
-        """Look for a signal that came between the step's own look and the record that it waits."""
-        try:
-            if await self.store.signals.get(execution_id, name) is not None:
-                await self.waker.wake(execution_id, name, now())
-        except StoreUnavailable as error:
-            log.warning("signal left to the scheduler", execution_id=execution_id, signal=name, error=str(error))
-        except Exception:  # it would end the whole worker
-            log.exception("signal left to the scheduler", execution_id=execution_id, signal=name)
-
-    async def _announce(self, result: ActionFinished) -> None:
+    async def _announce(self, result: ActionFinished, parent: Parent | None) -> None:
         if result.outcome.status == AWAITING:
-            # Not awaited: the results of everybody else wait for this one to be told.
-            self.add_future(self._wake_if_signalled(result.execution_id, str((result.outcome.output or {}).get("signal"))))
+            # It may have come between the step's look for it and this record. Not awaited here: others wait to be told.
+            self.add_future(self.waker.look_again(result.execution_id, now()))
         if result.wake_at is not None:
             await self._tell_scheduler(
                 result.workflow_id,
@@ -280,10 +269,15 @@ class RunnerApp(ServiceApp):
                 ),
             )
         else:
-            await self._announce_end(result.workflow_id, result.version)
+            await self._announce_end(result.workflow_id, result.version, parent)
 
-    async def _announce_end(self, workflow_id: str, version: int) -> None:
-        """Tell the scheduler that a place is free, where others may be queued for it; its pass finds what is not told."""
+    async def _announce_end(self, workflow_id: str, version: int, parent: Parent | None) -> None:
+        """Tell whoever may wait for an end: the execution that has triggered the one that has ended, and the scheduler.
+
+        That hears of it where others may be queued for the place; its pass finds what is not told.
+        """
+        if parent is not None:
+            self.add_future(self.waker.wake_parent(parent, now()))
         definition = self.definitions.cached(workflow_id, version)
         if definition is not None and definition.overlap.policy == "queue":
             await self._tell_scheduler(workflow_id, HolderEnded(workflow_id=workflow_id))

@@ -166,6 +166,11 @@ def _unknown() -> Failed:
     )
 
 
+def _waited(run: Run, index: int, outcomes: Sequence[ActionOutcome]) -> Mapping[str, Any] | None:
+    waits = [each for each in outcomes if (each.attempt, each.index, each.status) == (run.attempt, index, AWAITING)]
+    return waits[-1].output or {} if waits else None
+
+
 def _has_crashed(index: int, outcomes: Sequence[ActionOutcome]) -> bool:
     return any(each.index == index and (each.error or {}).get("class") == CRASHED for each in outcomes)
 
@@ -187,7 +192,7 @@ async def _run_one(
         epoch=run.epoch,
         resources=resources,
         created_at=run.created_at or EPOCH,
-        has_waited=any(each.key == outcome_key(run.attempt, index, AWAITING) for each in outcomes),
+        waited=_waited(run, index, outcomes),
     )
     limit: Timeout | None = None
     try:
@@ -300,7 +305,8 @@ def _redact(result: ActionResult, redactor: Redactor) -> None:
         # Its class was not cut, and others decide by it.
         error_class = redactor.text(result.error["class"])
         result.error = {name: redactor.value(text) for name, text in result.error.items()} | {"class": error_class}
-    result.output = redactor.data(result.output)
+    if result.status != AWAITING:  # whose output names what is waited for, by which it is woken, and nothing of anybody's
+        result.output = redactor.data(result.output)
     result.reason = redactor.value(result.reason)
 
 

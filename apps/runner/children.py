@@ -16,12 +16,13 @@ from typing import Any, Final
 
 import structlog
 
-from actions.running import Child, Context, NotTriggered
+from actions.running import Child, ChildEnd, Context, NotTriggered
 from apps.admission import Opened
 from apps.runner.definitions import UnreadableVersion
 from apps.runner.patience import stubbornly
 from apps.runner.startable import NotStartable, Startable, Starter
-from domain.execution import Cause, Parent, Status
+from apps.waking import have_ended
+from domain.execution import Cause, Execution, Parent, Status
 from domain.identifiers import triggered_execution_id
 from domain.inputs import BadInput
 from store.interfaces import AlreadyAdmitted, Locked
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 # Seconds until a busy workflow is asked for a place again: at first, and at most.
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 1.0
+_READ_AT_ONCE: Final = 32  # executions, whose results may be large
 
 
 class Children:
@@ -64,6 +66,17 @@ class Children:
                     error.done = len(children)
                     raise
         return [children[execution_id] for execution_id in ids]
+
+    async def ends(self, ids: Sequence[str]) -> list[ChildEnd] | None:
+        """Return how executions have ended; see :data:`actions.running.Ends`."""
+        if not await stubbornly(lambda: have_ended(ids, self.executions)):
+            return None
+        ends: list[ChildEnd] = []
+        for start in range(0, len(ids), _READ_AT_ONCE):
+            some = ids[start : start + _READ_AT_ONCE]
+            found = await asyncio.gather(*(stubbornly(partial(self.executions.get, each)) for each in some))
+            ends += map(_end_of, some, found)
+        return ends
 
     async def _target(self, context: Context, workflow_id: str, inputs: Mapping[int, Mapping[str, Any]]) -> Startable:
         """Return the workflow, where each of the inputs can be started.
@@ -120,6 +133,14 @@ class Children:
                 raise NotTriggered("busy", f"workflow {workflow_id} is busy: {holder}{target.limit}")
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _end_of(execution_id: str, found: Execution | None) -> ChildEnd:
+    if found is None:
+        return ChildEnd(execution_id, "gone", "its retention is over")
+    done = (each for each in reversed(found.ordered_results) if each.index < found.total_actions and each.status == "ok")
+    last = next(done, None)
+    return ChildEnd(execution_id, found.status.shown, found.reason, dict((last and last.output) or {}))
 
 
 def _is_behind_itself(refusal: Locked, target: Startable, context: Context) -> bool:

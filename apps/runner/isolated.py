@@ -48,11 +48,13 @@ class Own:
             hand_out=self._hand_out,
             tell_ended=self._tell_ended,
         )
+        children = Children(starter)
         self.resources = Resources(
             http=Connections(settings.http()),
             secrets=secret_values(settings, self._store.secrets.all),
             send=self._send,
-            trigger=Children(starter).trigger,
+            trigger=children.trigger,
+            ends=children.ends,
             signalled=self._store.signals.get,
             publish_own_topics=settings.publish_own_topics,
         )

@@ -32,7 +32,7 @@ from apps.scheduler.ticks import KIND as TICK
 from apps.scheduler.ticks import Ticks
 from apps.service import ServiceApp
 from apps.settings import read
-from apps.signalling import Waker
+from apps.waking import Waker
 from events.dead_letters import send_dead_letter
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_SCHEDULERS, SCHEDULE
 

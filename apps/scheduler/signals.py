@@ -1,4 +1,4 @@
-"""Signals that nobody has heeded: the safety net below :mod:`apps.signalling`.
+"""Signals that nobody has heeded: the safety net below :mod:`apps.waking`.
 
 Whoever sends a signal wakes its execution at once. A pass looks only at what is left for longer: sent early, or by somebody
 who died before he could wake it. An execution that does not wait for its signal yet is looked at again later.
@@ -9,7 +9,7 @@ from typing import Final
 
 from apps.scheduler.agenda import Agenda
 from apps.scheduler.clock import Clock
-from apps.signalling import Waker
+from apps.waking import Waker
 from domain.instants import instant
 from store.interfaces import Signals
 

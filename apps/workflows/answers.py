@@ -80,10 +80,10 @@ class ExecutionSummary(Shown):
     retries_left: int
     deadline: datetime | None = Field(description="When its timeout is over.")
     next_attempt_at: datetime | None = Field(
-        description="When the retry or delay that it waits for is due, or until when it waits for a signal."
+        description="When the retry or delay that it waits for is due, or it looks at the latest for what it waits for."
     )
     resumed_at: datetime | None = Field(
-        description="When its last wait, for a retry, in a delay or for a signal, was over; of open executions alone."
+        description="When its last wait, for a retry, in a delay or for something else, was over; of open executions alone."
     )
     last_failed_action: str | None
     reason: str | None = Field(description="Why it ended, or was skipped.")
@@ -112,8 +112,8 @@ class Outcome(Shown):
         description="From 0, through actions, then onFailure, then finally: what is below totalActions is of actions."
     )
     status: Literal["ok", "failed", "skipped", "unknown", "waiting"] = Field(
-        description="skipped: its condition did not hold; unknown: its runner died before it could tell; waiting: it"
-        " waits for a signal, and what came of that is told by another outcome of the same attempt."
+        description="skipped: its condition did not hold; unknown: its runner died before it could tell; waiting: it waits"
+        " for a signal or the end of others, and what came of that is told by another outcome of the same attempt."
     )
     logs: list[str]
     started_at: datetime
@@ -136,9 +136,10 @@ class CurrentStep(Shown):
 
 
 class WaitingFor(Shown):
-    """The signal that an execution waits for; POST /executions/{id}/signals/{signal} sends it."""
+    """What an execution waits for, besides time."""
 
-    signal: str
+    signal: str | None = Field(description="What POST /executions/{id}/signals/{signal} sends; null where it is none.")
+    executions: int | None = Field(description="Of how many that it has triggered the end is waited for; null of a signal.")
     action_id: str
     until: datetime | None = Field(description="When the step fails for want of it.")
 
@@ -183,7 +184,7 @@ class ExecutionInFull(ExecutionSummary):
     current_step: CurrentStep | None = Field(
         description="The step that it runs, or unless it is running the one that it begins or goes on with; null at the end."
     )
-    waiting_for: WaitingFor | None = Field(description="Null unless it waits for a signal.")
+    waiting_for: WaitingFor | None = Field(description="Null unless it waits for a signal or for what it has triggered.")
     cut_off: CutOff | None = Field(
         default=None, description="Only where it was cancelled, timed out or given up while a runner was at a step."
     )

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from domain.execution import Status
-from domain.instants import written
 from domain.overlap import Overlap
 
 
@@ -91,36 +89,6 @@ class AlreadyFinished(ApiError):
         super().__init__(f"Execution {execution_id} has ended already: it is {status.shown}.")
         self.execution_id = execution_id
         self.status = status
-
-
-class UnknownSignal(ApiError):
-    """No step of the definition that the execution runs waits for a signal of that name."""
-
-    def __init__(self, workflow_id: str, version: int, name: str, known: Sequence[str]) -> None:
-        there_are = f"its steps wait for {', '.join(known)}" if known else "it has no step of type wait-for-signal"
-        super().__init__(f"Workflow {workflow_id}, version {version}, has no signal {name}; {there_are}.")
-        self.known = known
-
-
-class SignalTooLate(ApiError):
-    """The execution has gone past the step that waits for the signal; ``status`` is what became of that, if it was run."""
-
-    def __init__(self, execution_id: str, name: str, action_id: str, status: str | None) -> None:
-        mend = f"; when it has ended, POST /executions/{execution_id}/retry waits anew" if status == "failed" else ""
-        super().__init__(
-            f"Execution {execution_id} has gone past step {action_id} ({status or 'not run'}), "
-            f"so that nothing waits for signal {name} any more{mend}."
-        )
-
-
-class SignalSentBefore(ApiError):
-    """The execution was told something else under that name."""
-
-    def __init__(self, execution_id: str, name: str, at: datetime, sender: str) -> None:
-        super().__init__(
-            f"Signal {name} was sent to execution {execution_id} before, at {written(at)} by {sender}, with another "
-            "payload; that one counts. Send the same to be told so, or nothing."
-        )
 
 
 class UnknownVersion(ApiError):

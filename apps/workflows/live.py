@@ -21,8 +21,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from apps.workflows import representations
-from domain.execution import AWAITING, Awaited, Status
+from domain.execution import AWAITING, Status
 from domain.instants import instant
+from events.folding import result_transition
 from events.records import ActionResult, Event, ExecutionEnded, ExecutionRequest, WakeUp, WorkflowChanged
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, SCHEDULE
 from events.wire import Decoder, Malformed
@@ -87,9 +88,7 @@ def _requested(event: ExecutionRequest) -> tuple[str, dict[str, Any]] | None:
 
 
 def _result(event: ActionResult) -> dict[str, Any]:
-    awaited = None
-    if event.status == AWAITING:
-        awaited = Awaited(str((event.output or {}).get("signal")), event.action_id, event.wake_at and instant(event.wake_at))
+    awaited = result_transition(event).outcome.awaited if event.status == AWAITING else None
     return {
         "status": Status(event.execution_status).shown,
         "version": event.version,

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from apps import access
+from apps.signals import SignalSentBefore, SignalTooLate, UnknownSignal
 from apps.workflows import errors, representations, request_ids
 from domain.inputs import BadInput
 from events.letter_box import LettersUnreadable
@@ -59,9 +60,9 @@ KINDS: dict[type, Kind] = {
     errors.KafkaUnavailable: Kind(503, "kafka-unavailable", "Kafka unavailable"),
     LettersUnreadable: Kind(503, "kafka-unavailable", "Kafka unavailable"),
     errors.AlreadyFinished: Kind(409, "execution-finished", "Execution finished"),
-    errors.UnknownSignal: Kind(404, "unknown-signal", "Unknown signal"),
-    errors.SignalTooLate: Kind(409, "signal-too-late", "Too late for this signal"),
-    errors.SignalSentBefore: Kind(409, "signal-sent-before", "Signal sent before"),
+    UnknownSignal: Kind(404, "unknown-signal", "Unknown signal"),
+    SignalTooLate: Kind(409, "signal-too-late", "Too late for this signal"),
+    SignalSentBefore: Kind(409, "signal-sent-before", "Signal sent before"),
     errors.InProgress: Kind(409, "workflow-in-progress", "Workflow in progress"),
     WorkflowExists: Kind(409, "workflow-exists", "Workflow exists"),
     VersionConflict: Kind(409, "version-conflict", "Changed in the meantime"),

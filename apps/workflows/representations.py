@@ -160,7 +160,12 @@ def execution_in_full(found: Execution, definition: Mapping[str, Any] | None) ->
 
 def waiting_for(awaited: Awaited) -> dict[str, Any]:
     """Return what an execution waits for."""
-    return {"signal": awaited.signal, "actionId": awaited.action_id, "until": instant(awaited.until)}
+    return {
+        "signal": awaited.signal,
+        "executions": None if awaited.signal is not None else len(awaited.execution_ids),
+        "actionId": awaited.action_id,
+        "until": instant(awaited.until),
+    }
 
 
 def stands_at_a_step(found: Execution) -> bool:

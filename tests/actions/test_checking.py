@@ -151,6 +151,12 @@ PERIODIC = {"type": "periodic", "interval": "1m"}
             "leave it out",
         ),
         (
+            "timeout of a wait for a signal",
+            {"actions": [{"type": "wait-for-signal", "timeout": "2h"}]},
+            "actions[0].timeout",
+            "write within: 2h instead",
+        ),
+        (
             "a secret for later",
             {"actions": [{"type": "set", "values": {"a": 1, "b": [{"c": "{{ secrets.TOKEN }}"}]}}]},
             "actions[0].values.b[0].c",
@@ -185,6 +191,12 @@ PERIODIC = {"type": "periodic", "interval": "1m"}
             {"overlap": {"policy": "allow", "max": 1}, "actions": [{"type": "trigger-workflow", "workflowId": "w"}]},
             "actions[0].workflowId",
             "would wait for its own end",
+        ),
+        (
+            "to wait for what waits for it",
+            {"overlap": "queue", "actions": [{"type": "trigger-workflow", "workflowId": "w", "waitForEnd": "1h"}]},
+            "actions[0].workflowId",
+            "waits for the end of this one; choose allow, or leave out waitForEnd",
         ),
         (
             "to cancel itself",
@@ -232,6 +244,7 @@ def test_of_as_many_error_classes_as_can_be_named_a_part_is_looked_at():
         ("max of all", {"trigger": PERIODIC | {"misfire": {"policy": "all", "max": 5}}}),
         ("max as it is shown", {"trigger": PERIODIC | {"misfire": {"policy": "last", "window": "5m"}}}),
         ("timeout as it is shown", {"actions": [{"type": "delay", "duration": "1h"}, say("x")]}),
+        ("timeout of a wait as it is shown", {"actions": [{"type": "wait-for-signal"}]}),
         ("delay by a template", {"actions": [{"type": "delay", "duration": "{{ input.x }}", "timeout": "2s"}, say("x")]}),
         ("what is made of a secret", {"actions": [{"type": "set", "values": {"a": "{{ (secrets.TOKEN ~ 1) | sha256 }}"}}]}),
         ("what is in a secret", {"actions": [{"type": "set", "values": {"a": "{{ (secrets.TOKEN | fromjson).user }}"}}]}),
@@ -393,10 +406,13 @@ NAMES = [
     "method",
     "json",
     "continueOnError",
+    "signal",
+    "within",
+    "payloadSchema",
 ]
 ACTIONS = st.builds(
     lambda kind, fields: {**fields, "type": kind},
-    st.sampled_from(["log", "set", "fail", "publish", "delay", "http-request"]),
+    st.sampled_from(["log", "set", "fail", "publish", "delay", "http-request", "wait-for-signal"]),
     st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=5),
 )
 SOUND = st.one_of(

@@ -1,13 +1,16 @@
 """``trigger-workflow`` with the runner replaced by a function."""
 
+from datetime import datetime, timedelta, timezone
+
 import pytest
 from pydantic import ValidationError
 
 from actions.checking import Surroundings
 from actions.dry_run import dry_run
 from actions.registry import WorkflowDefinition, run_action
-from actions.running import Child, Context, NotTriggered, Resources, Succeeded
+from actions.running import Awaiting, Child, ChildEnd, Context, NotTriggered, Resources, Succeeded
 from domain.execution import Status
+from domain.instants import read_written, written
 
 EXECUTION = {"id": "e", "workflowId": "w", "version": 1, "attempt": 1, "createdAt": None, "dueAt": None, "status": "ok"}
 
@@ -181,3 +184,97 @@ def test_a_dry_run_tells_what_is_not_known_or_no_list(value, valid, unknown):
     assert (found["valid"], step.get("unknown"), "triggers" in step) == (valid, unknown, False)
     if not valid:
         assert found["errors"] == [{"field": "actions[1].forEach", "message": step["error"].partition(": ")[2]}]
+
+
+async def wait(ends, waited=None, **fields):
+    """Run an action that waits for what it starts; ``ends`` is how that has ended, None: not yet."""
+    asked = []
+
+    async def start(context, workflow_id, inputs, within):
+        asked.append(workflow_id)
+        return [Child(f"c{number}", Status.PENDING) for number in range(len(inputs))]
+
+    async def look(ids):
+        return None if ends is None else [ends[execution_id] for execution_id in ids]
+
+    (step,) = defined(waitForEnd="2h", **fields).prepared
+    resources = Resources(http=None, trigger=start, ends=look)
+    context = Context("e", "w", "start", attempt=1, epoch=1, resources=resources, waited=waited)
+    outcome = await run_action(step.render({"input": {}, "actions": {}}), context)
+    return outcome, asked
+
+
+def ended(number, status="ok", reason=None, **result):
+    return ChildEnd(f"c{number}", status, reason, result)
+
+
+def written_ago(**ago):
+    return written(datetime.now(timezone.utc) - timedelta(**ago))
+
+
+async def test_what_was_started_is_waited_for_without_a_runner():
+    outcome, asked = await wait(None, forEach=[1, 2])
+    assert isinstance(outcome, Awaiting)
+    assert asked == ["other"]
+    since, until = read_written(outcome.output["since"]), read_written(outcome.output["until"])
+    assert until - since == timedelta(hours=2)
+    assert outcome.output | {"since": "", "until": ""} == {
+        "workflowId": "other", "executionIds": ["c0", "c1"], "since": "", "until": "",
+    }  # fmt: skip
+    assert outcome.logs == (f"other: waits for the end of 2 executions until {outcome.output['until']}",)
+    assert outcome.until - since == timedelta(seconds=30), "it looks again by itself"
+
+
+@pytest.mark.parametrize(
+    ("ago", "looks_after"),
+    [({"seconds": 50}, 30), ({"minutes": 3}, 90), ({"hours": 1}, 300)],
+    ids=["soon", "later", "at last"],
+)
+async def test_the_longer_it_waits_the_seldomer_it_looks(ago, looks_after):
+    waited = {"executionIds": ["c0"], "since": written_ago(**ago), "until": written_ago(hours=-1)}
+    outcome, asked = await wait(None, waited)
+    assert asked == [], "what was started is not started again, whatever is still known of it"
+    wait_for = (outcome.until - datetime.now(timezone.utc)).total_seconds()
+    assert looks_after - 5 < wait_for < looks_after + 5
+    assert outcome.output == {"workflowId": "other", **waited}
+    assert "waits for the end of c0 until" in outcome.logs[0]
+
+
+async def test_it_looks_a_last_time_when_its_time_is_over():
+    waited = {"executionIds": ["c0"], "since": written_ago(hours=2), "until": written_ago(seconds=-9)}
+    outcome, _ = await wait(None, waited)
+    assert outcome.until == read_written(waited["until"])
+    waited["until"] = written_ago(seconds=1)
+    outcome, _ = await wait(None, waited)
+    assert (outcome.error_class, outcome.message) == ("not-ended", "not all has ended within 2h")
+    assert outcome.output == {"workflowId": "other", "executionIds": ["c0"]}
+    outcome, _ = await wait({"c0": ended(0)}, waited)
+    assert isinstance(outcome, Succeeded)
+
+
+async def test_it_answers_with_what_came_of_it():
+    outcome, _ = await wait({"c0": ended(0, total=3)})
+    assert outcome == Succeeded(
+        logs=("other: 1 ended ok",),
+        output={"workflowId": "other", "executionId": "c0", "status": "ok", "result": {"total": 3}},
+    )
+    waited = {"executionIds": ["c0", "c1"], "since": written_ago(hours=1), "until": written_ago(hours=-1)}
+    outcome, _ = await wait({"c0": ended(0, a=1), "c1": ended(1)}, waited, forEach=[1, 2])
+    assert outcome.output == {
+        "workflowId": "other", "executionIds": ["c0", "c1"], "count": 2, "statuses": ["ok", "ok"],
+        "results": [{"a": 1}, {}],
+    }  # fmt: skip
+    outcome, _ = await wait({}, forEach=[])
+    assert outcome.output == {"workflowId": "other", "executionIds": [], "count": 0, "statuses": [], "results": []}
+
+
+async def test_what_did_not_succeed_fails_it_and_is_told():
+    outcome, _ = await wait({"c0": ended(0, "failed", "action a failed: no")})
+    assert (outcome.error_class, outcome.message) == (
+        "child-failed", "1 of 1 did not succeed: c0 failed: action a failed: no",
+    )  # fmt: skip
+    assert outcome.output == {"workflowId": "other", "executionId": "c0", "status": "failed", "result": {}}
+    ends = {f"c{number}": ended(number, "cancelled" if number else "ok") for number in range(6)}
+    outcome, _ = await wait(ends, forEach=list(range(6)))
+    assert outcome.message == "5 of 6 did not succeed: c1 cancelled; c2 cancelled; c3 cancelled; and 2 more"
+    assert outcome.output["statuses"] == ["ok", *["cancelled"] * 5]

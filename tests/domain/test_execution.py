@@ -14,6 +14,7 @@ from domain.execution import (
     ActionFinished,
     ActionOutcome,
     Admission,
+    Awaited,
     Cause,
     Ended,
     Failures,
@@ -121,6 +122,28 @@ def test_what_waits_for_a_retry_cannot_be_woken_and_what_is_delayed_cannot_be_re
     delayed = apply(admitted(), finished(0, Status.WAITING, wake_at=at(9)))
     assert apply(delayed, Reissued("e", "w", epoch=2, at=at(9), why=Restart.RETRY)) == delayed
     assert apply(delayed, Reissued("e", "w", epoch=2, at=at(9), why=Restart.WOKEN)).attempt == 1
+
+
+def test_what_waits_for_a_signal_goes_on_in_the_same_attempt_at_the_same_action():
+    waits = finished(0, Status.WAITING, wake_at=at(9))
+    said = {"signal": "go", "until": "2026-01-01T00:00:09.000Z"}
+    waits = replace(waits, outcome=replace(waits.outcome, status="waiting", output=said))
+    waiting = apply(admitted(), waits)
+    assert waiting.awaited == Awaited(waits.outcome.action_id, at(9), signal="go")
+    assert apply(waiting, Reissued("e", "w", epoch=2, at=at(3), why=Restart.RETRY)) == waiting
+    woken = apply(waiting, Reissued("e", "w", epoch=2, at=at(3), why=Restart.WOKEN))
+    assert (woken.attempt, woken.resume_index, woken.awaited, woken.failures) == (1, 0, None, {})
+    done = apply(claim(woken, 2, "r", at(3)), finished(0, Status.RUNNING, epoch=3))
+    assert [each.status for each in done.ordered_results] == ["waiting", "ok"], "both are kept"
+    assert (done.resume_index, done.last_outcome.status) == (1, "ok")
+    again = apply(done, finished(1, Status.FAILED, epoch=3, seq=2, ok=False))
+    assert [each.status for each in carry_over(again).values()] == ["ok"]
+
+
+def test_an_execution_that_was_ended_while_it_waited_waits_anew():
+    waits = finished(0, Status.WAITING, wake_at=at(9))
+    waiting = apply(admitted(), replace(waits, outcome=replace(waits.outcome, status="waiting", output={"signal": "go"})))
+    assert carry_over(apply(waiting, Ended("e", "w", Status.CANCELLED, "stop", at(1)))) == {}
 
 
 def test_what_was_interrupted_is_told_and_retries_and_delays_are_not():

@@ -1,6 +1,5 @@
 """Workflows that trigger others, on the real stack."""
 
-import asyncio
 import signal
 
 import pytest
@@ -76,6 +75,63 @@ async def test_one_is_triggered_and_not_waited_for(api, target, workflow_id):
     assert (await api.finished(child_id))["status"] == "ok"
 
 
+async def test_one_is_waited_for_and_its_result_used(stack, api, target, workflow_id):
+    child = f"{workflow_id}-child"
+    result = {"type": "set", "values": {"double": "{{ input.number * 2 }}"}}
+    await api.create(child, [asks(target, child), result], backoff={"base": "1s", "jitter": "none"})
+    await api.create(
+        workflow_id,
+        [
+            {
+                "type": "trigger-workflow", "actionId": "call", "workflowId": child, "waitForEnd": "5m",
+                "input": {"number": "{{ input.number }}", "item": "a?hold=1"},
+            },
+            {"type": "log", "message": "it is {{ actions.call.output.result.double }}"},
+        ],
+    )  # fmt: skip
+    parent = await trigger(api, workflow_id, number=21)
+
+    async def waits():
+        found = await api.execution(parent)
+        return found if found["status"] == "pending" and found["executedActions"] else None
+
+    waiting = await until(waits, "it waits")
+    (begun,) = waiting["executedActions"]
+    assert (begun["status"], begun["output"]["executionIds"]) == (
+        "waiting",
+        [(await api.executions(child))[0]["executionId"]],
+    )
+    target.release.set()
+    execution = await api.finished(parent)
+    assert (execution["status"], execution["attempt"]) == ("ok", 1)
+    assert [each["status"] for each in execution["executedActions"]] == ["waiting", "ok", "ok"]
+    assert execution["executedActions"][-1]["logs"] == ["it is 42"]
+
+    settings = ServiceSettings(kafka_bootstrap=stack.kafka_bootstrap, mongodb_url=stack.mongodb_url)
+    report = await session.verify(session.Target(settings, workflow_id), Bars(), keep=10)
+    assert (report.clean, report.differing, report.uncovered) == (1, 0, 0), report.findings
+
+
+async def test_one_that_is_cancelled_fails_what_waits_for_it(api, target, workflow_id):
+    child = f"{workflow_id}-child"
+    await api.create(child, [asks(target, child)])
+    await api.create(
+        workflow_id, [{"type": "trigger-workflow", "workflowId": child, "waitForEnd": "5m", "input": {"item": "a?hold=1"}}]
+    )
+    parent = await trigger(api, workflow_id)
+
+    async def begun():
+        return await api.executions(child)
+
+    (found,) = await until(begun, "the child is started")
+    assert (await api.call("POST", f"/executions/{found['executionId']}/cancel"))[0] == 200
+    execution = await api.finished(parent)
+    assert execution["status"] == "failed"
+    error = execution["executedActions"][-1]["error"]
+    assert error["class"] == "child-failed"
+    assert error["message"] == f"1 of 1 did not succeed: {found['executionId']} cancelled: cancelled by hand"
+
+
 async def test_a_busy_workflow_fails_the_action_which_is_tried_again_and_finds_what_it_has_started(api, target, workflow_id):
     child = f"{workflow_id}-child"
     await api.create(child, [asks(target, f"{child}")])
@@ -119,7 +175,7 @@ async def test_a_workflow_that_starts_itself_for_the_next_page_runs_to_the_last(
 
 async def test_a_runner_that_is_killed_amid_a_list_starts_nothing_twice(stack, api, target, workflow_id):
     child = f"{workflow_id}-child"
-    await api.create(workflow_id, [{**PER_ITEM, "workflowId": child}])
+    await api.create(workflow_id, [{**PER_ITEM, "workflowId": child, "waitForEnd": "5m"}])
     await api.create(child, [asks(target, child)], overlap={"policy": "allow", "max": 5}, retries=5)
     parent = await trigger(api, workflow_id, numbers=list(range(MANY)))
 
@@ -131,9 +187,10 @@ async def test_a_runner_that_is_killed_amid_a_list_starts_nothing_twice(stack, a
     execution = await api.finished(parent)
     assert execution["status"] == "ok", execution
     assert [each["why"] for each in execution["restarts"]] == ["lost"]
-    (done,) = execution["executedActions"]
-    found = await all_ended(api, child, MANY)
-    await asyncio.gather(*(api.finished(each["executionId"]) for each in found))
+    done = execution["executedActions"][-1]
+    assert done["output"]["statuses"] == ["ok"] * MANY, "it has waited for all of them"
+    found = await api.executions(child)
+    assert all(each["finishedAt"] <= execution["finishedAt"] for each in found)
     assert [each["executionId"] for each in reversed(found)] == done["output"]["executionIds"]
     assert len({each["executionId"] for each in found}) == MANY
     assert {each["status"] for each in found} == {"ok"}

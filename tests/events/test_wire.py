@@ -105,6 +105,13 @@ RECORDS: dict[str, Event] = {
         action_id="call", index=0, status="failed", execution_status="running", retries_left=3, total_actions=2,
         started_at=NOON, finished_at=NOON, error={"class": "fail", "message": "no"}, kind="fail", next_index=2,
     ),
+    "action-result-of-a-wait": ActionResult(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, seq=1, version=2, runner="host-1-ab", attempt=1,
+        action_id="approve", kind="wait-for-signal", index=0, status="waiting", execution_status="waiting", retries_left=3,
+        total_actions=2, started_at=NOON, finished_at=NOON, wake_at=NOON, reason="action approve: waits",
+        logs=["waits for signal approve until 2026-11-24T12:00:00.123Z"],
+        output={"signal": "approve", "until": "2026-11-24T12:00:00.123Z"},
+    ),
     "action-result-that-does-not-count": ActionResult(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, seq=1, version=2, runner="host-1-ab", attempt=1,
         action_id="call", index=0, status="failed", execution_status="running", retries_left=3, total_actions=2,

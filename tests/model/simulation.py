@@ -12,7 +12,7 @@ import selectors
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from random import Random
 from types import SimpleNamespace
@@ -23,13 +23,18 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 from pymongo.errors import AutoReconnect, BulkWriteError
 
+from actions import trigger_workflow, wait_for_signal
 from actions.delay import DelayAction
 from actions.registry import WorkflowDefinition
 from actions.running import Delayed, Failed, Resources, Succeeded
+from actions.trigger_workflow import TriggerWorkflowAction
+from actions.wait_for_signal import WaitForSignalAction
 from apps.runner import attempts, foreign, intake, positions, runs, startable, strays
 from apps.runner.agents import Results
+from apps.runner.children import Children
 from apps.runner.definitions import Definitions
 from apps.runner.metrics import Metrics as RunnerMetrics
+from apps.runner.patience import stubbornly
 from apps.runner.projection import Followed, Projection
 from apps.scheduler.agenda import Agenda
 from apps.scheduler.backfills import Backfills
@@ -40,15 +45,18 @@ from apps.scheduler.metrics import Metrics
 from apps.scheduler.orphans import Orphans
 from apps.scheduler.passes import Passes
 from apps.scheduler.retries import Retries
+from apps.scheduler.signals import Unheeded
 from apps.scheduler.skew import Skew
 from apps.scheduler.taken import LogUnavailable, Reach, Taken
 from apps.scheduler.ticks import Ticks
+from apps.waking import Waker
 from apps.workflows import admission, cancellation, definitions
 from apps.workflows import backfills as asking
 from apps.workflows.errors import AlreadyFinished, BackfillEnded, BackfillInProgress, InProgress, UnknownWorkflow
-from domain.execution import TERMINAL, Execution, Restart, Status
+from domain.execution import AWAITING, TERMINAL, Execution, Restart, Status
 from domain.identifiers import execution_id as new_id
 from domain.instants import instant
+from domain.signal import Signal
 from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, ExecutionRequest
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
@@ -57,7 +65,7 @@ from store import execution_reads
 from store.execution_documents import from_document
 from store.executions import MongoExecutions
 from store.interfaces import Heartbeat, StoreUnavailable, Workflow
-from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeWorkflows
+from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeSignals, FakeWorkflows
 from tests.model.database import Collection, Document, View
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
@@ -234,6 +242,8 @@ class World:
         self.runners_store = FakeRunners()
         self.occurrences = FakeOccurrences()
         self.backfills = FakeBackfills()
+        self.signals = FakeSignals()
+        self.signalled: dict[str, datetime] = {}  # when the answer came
         self.log: dict[TP, list[tuple[bytes, float]]] = defaultdict(list)
         self.wipes = 0  # how often the log lost something
         # Or down: no answers; doubtful: answers are lost at times; full: writes are refused at times; late: some writes are
@@ -486,13 +496,20 @@ class World:
             self.unrepeatable.add(begun)
         self.running[context.execution_id, runner.name] = runner
         try:
-            return await self._act(action, runner, apart)
+            return await self._act(action, context, runner, apart)
         finally:
             self.running.pop((context.execution_id, runner.name), None)
 
-    async def _act(self, action: Any, runner: "Runner", apart: bool) -> Any:
+    async def _act(self, action: Any, context: Any, runner: "Runner", apart: bool) -> Any:
         if isinstance(action, DelayAction):
             return Delayed(self.now + timedelta(seconds=2), logs=("waits",))
+        if isinstance(action, TriggerWorkflowAction):
+            resources = Resources(http=None, trigger=runner.children.trigger, ends=runner.children.ends)  # type: ignore[arg-type]
+            return await trigger_workflow.run(action, replace(context, resources=resources))
+        if isinstance(action, WaitForSignalAction):
+            signals = Facade(runner, self.signals)
+            signalled = lambda execution_id, name: stubbornly(lambda: signals.get(execution_id, name))  # noqa: E731
+            return await wait_for_signal.run(action, replace(context, resources=Resources(http=None, signalled=signalled)))  # type: ignore[arg-type]
         if getattr(action, "message", "") == "poison":
             if apart:
                 return Failed("crashed", "exit status 1")
@@ -566,7 +583,16 @@ class Runner(Process):
             metrics=metrics,
             patience=0.1,
         )
+        self.waker = Waker(executions=executions, signals=Facade(self, world.signals), hand_out=self._hand_back)
         known = Definitions(workflows)
+        starter = startable.Starter(
+            executions=executions,
+            workflows=workflows,
+            definitions=known,
+            hand_out=self._hand_back,
+            tell_ended=self._tell_ended,
+        )
+        self.children = Children(starter)
         self.secrets = Resources(http=None).secrets  # type: ignore[arg-type]
         self.intake = intake.Intake(
             runner=self.name,
@@ -576,15 +602,7 @@ class Runner(Process):
             positions=self.positions,
             followed=self.followed,
             tables=tables,
-            foreign=foreign.ForeignRequests(
-                startable.Starter(
-                    executions=executions,
-                    workflows=workflows,
-                    definitions=known,
-                    hand_out=self._hand_back,
-                    tell_ended=self._tell_ended,
-                )
-            ),
+            foreign=foreign.ForeignRequests(starter),
             dead_letter="dead",  # type: ignore[arg-type]
             publish_result=self._publish_result,
             resources=lambda: self,
@@ -634,13 +652,17 @@ class Runner(Process):
     async def _tell_ended(self, execution: Execution) -> None:
         await self.publish(ACTION_RESULT.name, execution.workflow_id, ended_record(execution))
 
-    async def _announce_end(self, workflow_id: str, version: int) -> None:
+    async def _announce_end(self, workflow_id: str, version: int, parent: Any) -> None:
+        if parent is not None:
+            self.spawn(self.waker.wake_parent(parent, self.world.now))
         for scheduler in self.world.listening:
             scheduler.line.announce(workflow_id, partition_of(workflow_id))
 
-    async def _announce(self, result: Any) -> None:
+    async def _announce(self, result: Any, parent: Any) -> None:
+        if result.outcome.status == AWAITING:
+            self.spawn(self.waker.look_again(result.execution_id, self.world.now))
         if result.status is not Status.WAITING:
-            await self._announce_end(result.workflow_id, result.version)
+            await self._announce_end(result.workflow_id, result.version, parent)
             return
         for scheduler in self.world.listening:
             scheduler.retries.announce(
@@ -649,7 +671,7 @@ class Runner(Process):
                 partition_of(result.workflow_id),
                 result.epoch,
                 result.wake_at,
-                Restart.WOKEN if result.outcome.status == "ok" else Restart.RETRY,
+                Restart.WOKEN if result.outcome.is_wait else Restart.RETRY,
             )
 
     async def stop(self) -> None:
@@ -790,6 +812,8 @@ class Scheduler(Process):
             **shared,
         )
         self.retries = Retries(executions=executions, lookahead=lookahead, page=100, **shared)
+        signals = Facade(self, world.signals)
+        waker = Waker(executions=executions, signals=signals, hand_out=self.request)
         self.line = Line(executions=executions, page=100, **shared)
         endings = Endings(executions=executions, workflows=workflows, lookahead=lookahead, page=100, **shared)
         taken = Taken(self, clock=clock, republish_after=REPUBLISH)
@@ -812,6 +836,7 @@ class Scheduler(Process):
             agenda=self.agenda,
             ticks=ticks,
             retries=self.retries,
+            signals=Unheeded(signals=signals, waker=waker, agenda=self.agenda, clock=clock, page=100),
             line=self.line,
             backfills=Backfills(
                 backfills=Facade(self, world.backfills),
@@ -910,6 +935,25 @@ class Api(Process):
             return
         world.cancelled.add(execution_id)
 
+    async def signal(self, execution_id: str, name: str) -> None:
+        world = self.world
+        signals = Facade(self, world.signals)
+        publish = self._publisher(EXECUTION.name)
+        found = world.execution(execution_id)
+        assert found is not None
+        waker = Waker(
+            executions=world.executions_of(self),
+            signals=signals,
+            hand_out=lambda woken: publish(woken.workflow_id, request_record(woken)),
+        )
+        try:
+            await signals.put(Signal(execution_id, name, {}, world.now, self.name, found.shard))
+            # From here on it is promised, whatever becomes of the caller.
+            world.signalled.setdefault(execution_id, world.now)
+            await waker.wake(execution_id, name, world.now)
+        except StoreUnavailable:
+            return
+
     async def backfill(self, workflow_id: str, seconds: float) -> None:
         world = self.world
         executions, backfills = world.executions_of(self), Facade(self, world.backfills)
@@ -963,7 +1007,8 @@ def on_virtual_time(world: World) -> Any:
 
     patches = ExitStack()
     # The repository asks for less or more, depending on how long ago something was.
-    patches.enter_context(patch.object(execution_reads, "datetime", Datetime))
+    for module in (execution_reads, trigger_workflow, wait_for_signal):
+        patches.enter_context(patch.object(module, "datetime", Datetime))
     for module in (attempts, foreign, intake, runs, startable, strays):
         patches.enter_context(patch.object(module, "now", clock))
     patches.enter_context(patch.object(attempts, "run_action", world.act))

@@ -30,6 +30,9 @@ WORKFLOWS = {
     "unrepeatable": {
         "actions": [LOG, {"type": "http-request", "url": "http://a", "method": "POST", "onUnknown": "fail"}, LOG]
     },
+    "signalled": {"actions": [LOG, {"type": "wait-for-signal", "signal": "go", "within": "20s"}, LOG]},
+    "child": {"overlap": {"policy": "allow", "max": 4}},
+    "parent": {"actions": [LOG, {"type": "trigger-workflow", "workflowId": "child", "waitForEnd": "2m"}, LOG]},
     "hasty": {"timeout": "4s"},
     "poison": {"actions": [LOG, {"type": "log", "message": "poison"}]},
     "periodic": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}},
@@ -90,6 +93,8 @@ class Protocol(RuleBasedStateMachine):
             await asyncio.sleep(random.expovariate(self.load))
             if random.random() < 0.15 and self._open():
                 self.cancel(random.choice(self._open()), random.choice((None, random.randint(1, 8))))
+            elif random.random() < 0.2 and self._open("signalled"):
+                self.signal(random.choice(self._open("signalled")), random.choice((None, random.randint(1, 8))))
             elif random.random() < 0.2:
                 self.publish_straight(random.choice(MANUAL), random.randint(1, 2), random.random() < 0.5)
             elif random.random() < 0.05:
@@ -103,8 +108,14 @@ class Protocol(RuleBasedStateMachine):
             else:
                 self.trigger(random.choice(HARMLESS), random.choice((None, random.randint(1, 8))))
 
-    def _open(self):
-        return [each.execution_id for each in self.world.everything.values() if each.status.is_open]
+    def _open(self, workflow_id=None):
+        found = (each for each in self.world.everything.values() if each.status.is_open)
+        return [each.execution_id for each in found if workflow_id in (None, each.workflow_id)]
+
+    def signal(self, execution_id, fuse):
+        api = Api(self.world, self.world.name("api"))
+        api.fuse = fuse
+        self._spawn(api.signal(execution_id, "go"))
 
     def trigger(self, workflow_id, fuse):
         api = Api(self.world, self.world.name("api"))
@@ -264,6 +275,11 @@ class Protocol(RuleBasedStateMachine):
         left = [execution for execution in found.values() if execution.status.is_open]
         assert not left, f"never ended: {left}"
         assert self.world.promised <= set(found)
+        for execution_id, at in self.world.signalled.items():
+            self._heeded(found[execution_id], at)
+        for execution in found.values():
+            if execution.workflow_id == "parent":
+                self._followed_up(execution.execution_id, found)
         for execution_id in self.world.cancelled:
             assert found[execution_id].status is Status.CANCELLED
         assert not any(each.workflow_id == "poison" and each.status is Status.OK for each in found.values())
@@ -275,6 +291,21 @@ class Protocol(RuleBasedStateMachine):
         if not self.world.wipes:
             self._fold()
         self.world.judge_rest()
+
+    def _followed_up(self, parent, found):
+        """What an execution has triggered has ended before it goes on, and well, where it goes on well."""
+        children = [each for each in found.values() if each.triggered_by and each.triggered_by.execution_id == parent]
+        assert len(children) <= 1, children
+        for outcome in found[parent].results.values():
+            if outcome.index == 1 and outcome.status == "ok":
+                assert children[0].status is Status.OK
+                assert children[0].finished_at <= outcome.finished_at
+
+    def _heeded(self, execution, at):
+        """What was signalled does not wait in vain."""
+        waits = [each for each in execution.results.values() if each.index == 1 and each.status != "waiting"]
+        late = [each for each in waits if each.status == "failed" and each.started_at > at]
+        assert not late, f"{execution} was signalled at {at}"
 
     def _tell_of_every_tick(self, workflow_id):
         """Every tick up to the last that was judged has one disposition."""

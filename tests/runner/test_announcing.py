@@ -37,5 +37,5 @@ def schedule(monkeypatch):
 async def test_what_cannot_be_announced_is_left_to_the_next_pass(schedule, wakes_at, told):
     outcome = ActionOutcome("a", 0, 1, "failed", NOON, NOON)
     status = Status.WAITING if wakes_at else Status.FAILED
-    await app._announce(ActionFinished("e", "w", 1, 1, outcome, status, 0, wake_at=wakes_at))
+    await app._announce(ActionFinished("e", "w", 1, 1, outcome, status, 0, wake_at=wakes_at), None)
     assert schedule.asked == [("w", told)]

@@ -11,11 +11,12 @@ from actions.running import Context, NotTriggered, Resources
 from apps.runner.children import Children
 from apps.runner.definitions import Definitions
 from apps.runner.startable import Starter
-from domain.execution import Admission, Cause, Ended, Parent, Status, admit
+from apps.waking import Waker
+from domain.execution import AWAITING, ActionOutcome, Admission, Cause, Ended, Parent, Status, admit
 from domain.identifiers import asked_at
 from domain.instants import MILLISECOND
 from store.interfaces import Locked, StoreUnavailable, Workflow
-from tests.fakes.stores import FakeExecutions, FakeWorkflows
+from tests.fakes.stores import FakeExecutions, FakeSignals, FakeWorkflows
 
 T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PARENT = "019ab5d0-0000-7000-8000-000000000001"
@@ -284,3 +285,71 @@ async def test_one_bad_input_starts_nothing(world, word, bad, said):
 
 async def test_nothing_to_start_asks_nobody(world):
     assert await world.trigger(to="absent") == []
+
+
+def outcome(index, status="ok", attempt=1, **output):
+    return ActionOutcome(f"a{index}", index, attempt, status, T0, T0, output=output or None)
+
+
+async def end_with(world, execution_id, status, *outcomes, total=2):
+    found = world.executions.found[execution_id]
+    world.executions.found[execution_id] = replace(
+        found, status=status, total_actions=total, results={each.key: each for each in outcomes}, reason=f"it {status.value}"
+    )
+
+
+async def test_how_children_have_ended_is_known_when_all_have(world):
+    await world.define("child", overlap={"policy": "allow", "max": 50})
+    ids = [each.execution_id for each in await world.trigger(*({"n": number} for number in range(40)))]
+    for execution_id in ids[1:]:
+        await end_with(world, execution_id, Status.OK, outcome(0, a=1), outcome(1, b=2), outcome(2, c="of a handler"))
+    assert await world.children.ends(ids) is None
+    await end_with(world, ids[0], Status.FAILED, outcome(0, a=1), outcome(1, "failed", b=2))
+    ends = await world.children.ends(ids)
+    assert [each.execution_id for each in ends] == ids
+    assert (ends[0].status, ends[0].reason, ends[0].result) == ("failed", "it failed", {"a": 1})
+    assert {(each.status, tuple(each.result.items())) for each in ends[1:]} == {("ok", (("b", 2),))}
+    del world.executions.found[ids[7]]
+    gone = (await world.children.ends(ids))[7]
+    assert (gone.status, gone.result) == ("gone", {})
+    assert await world.children.ends([]) == []
+
+
+async def test_what_is_open_among_the_last_is_seen_without_a_look_at_the_others(world):
+    """Each end of a thousand would look for all of them."""
+    await world.define("child", overlap={"policy": "allow", "max": 100})
+    ids = [each.execution_id for each in await world.trigger(*({"n": number} for number in range(100)))]
+    looks = []
+    states = world.executions.states
+
+    async def counted(some):
+        looks.append(len(some))
+        return await states(some)
+
+    world.executions.states = counted
+    assert await world.children.ends(ids) is None
+    assert looks == [32]
+
+
+async def test_the_end_of_the_last_child_wakes_its_parent_once(world):
+    await world.define("child", overlap={"policy": "allow", "max": 2})
+    ids = [each.execution_id for each in await world.trigger({"n": 1}, {"n": 2})]
+    waits = ActionOutcome("start", 0, 1, AWAITING, T0, T0, output={"executionIds": ids})
+    asked = admit(Admission(PARENT, "parent", 1, Cause.MANUAL, T0, 0, 1, 0, lock_key="parent"))
+    world.executions.found[PARENT] = replace(asked, status=Status.WAITING, wake_at=T0, results={waits.key: waits})
+    woken = []
+
+    async def hand_out(execution):
+        woken.append((execution.execution_id, execution.status, execution.attempt))
+
+    waker = Waker(executions=world.executions, signals=FakeSignals(), hand_out=hand_out)
+    parent = Parent(PARENT, "parent", "start")
+    await world.end(ids[0])
+    await waker.wake_parent(parent, T0)
+    assert woken == []
+    await world.end(ids[1])
+    await waker.wake_parent(replace(parent, action_id="other"), T0)
+    assert woken == [], "it waits in another action"
+    for _ in range(2):
+        await waker.wake_parent(parent, T0)
+    assert woken == [(PARENT, Status.PENDING, 1)]

@@ -13,7 +13,7 @@ from apps.runner.agents import Results
 from apps.runner.metrics import Metrics
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
-from domain.execution import ActionFinished, ActionOutcome, Admission, Cause, Ended, Status, admit, apply
+from domain.execution import ActionFinished, ActionOutcome, Admission, Cause, Ended, Parent, Status, admit, apply
 from events.records import ExecutionEnded
 from store.interfaces import StoreUnavailable, Unstorable
 from tests.fakes.stores import FakeExecutions
@@ -74,10 +74,11 @@ def executions():
 
 @pytest_asyncio.fixture
 async def projection(executions):
-    announced, recorded, letters = [], [], []
+    announced, parents, recorded, letters = [], [], [], []
 
-    async def announce(result):
+    async def announce(result, parent):
         announced.append(result)
+        parents.append(parent)
 
     async def refuse(ticket, reason):
         letters.append(reason)
@@ -88,6 +89,7 @@ async def projection(executions):
         metrics=Metrics(CollectorRegistry()), patience=3600,
     )  # fmt: skip
     projection.announced, projection.told_recorded, projection.letters = announced, recorded, letters
+    projection.parents = parents
     async with projection:
         yield projection
 
@@ -336,8 +338,8 @@ async def test_what_no_result_ends_is_followed_no_longer(projection, asked):
     """Cancelled while it runs, say: it would stay in memory with all that its steps have answered."""
     told = []
 
-    async def announce_end(workflow_id, version):
-        told.append(workflow_id)
+    async def announce_end(workflow_id, version, parent):
+        told.append((workflow_id, parent))
 
     results = Results(
         tables=SimpleNamespace(busy={}, retries={}),
@@ -349,9 +351,10 @@ async def test_what_no_result_ends_is_followed_no_longer(projection, asked):
     )
     projection.followed.begin(admit(asked))
     ended = ExecutionEnded(
-        workflow_id="w", execution_id=asked.execution_id, ended="cancelled", at=AT, reason="no need", version=1, epoch=1
-    )
+        workflow_id="w", execution_id=asked.execution_id, ended="cancelled", at=AT, reason="no need", version=1, epoch=1,
+        triggered_by={"execution_id": "p", "workflow_id": "v", "action_id": "call"},
+    )  # fmt: skip
     event = SimpleNamespace(value=ended, message=SimpleNamespace(tp=("results", 0), offset=0), ack=lambda: None)
     await results.take(event)
-    assert told == ["w"]
+    assert told == [("w", Parent("p", "v", "call"))]
     assert projection.followed.seq(asked.execution_id) is None

@@ -20,7 +20,7 @@ from apps.scheduler.signals import Unheeded
 from apps.scheduler.skew import Skew
 from apps.scheduler.taken import Taken
 from apps.scheduler.ticks import Ticks
-from apps.signalling import Waker
+from apps.waking import Waker
 from store.interfaces import Heartbeat
 from tests.fakes.stores import FakeOccurrences, FakeSignals
 from tests.scheduler.memory import ALL_SHARDS, Clock, Executions, Faults, Published, Requests, Runners, Workflows

@@ -61,7 +61,7 @@ async def test_what_waits_for_it_goes_on(api: Client, store: MemoryStore, reques
     execution_id = await waiting(api, store)
     shown = (await api.get(f"/executions/{execution_id}")).body
     assert (shown["status"], shown["nextAttemptAt"]) == ("pending", "2026-02-01T12:00:00.000Z")
-    awaited = {"signal": "approved", "actionId": "approve", "until": "2026-02-01T12:00:00.000Z"}
+    awaited = {"signal": "approved", "executions": None, "actionId": "approve", "until": "2026-02-01T12:00:00.000Z"}
     assert shown["waitingFor"] == awaited
     assert [outcome["status"] for outcome in shown["executedActions"]] == ["waiting"]
     clock.move(5)
@@ -182,7 +182,7 @@ async def test_what_has_ended_is_told_nothing(api: Client, store: MemoryStore) -
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [("failed", "retry waits anew"), ("skipped", "(skipped), so that nothing waits")]
+    ("status", "words"), [("failed", "a retry waits anew"), ("skipped", "(skipped), so that nothing waits")]
 )
 async def test_it_is_too_late_when_the_step_is_over(api: Client, store: MemoryStore, status: str, words: str) -> None:
     execution_id = await started(api, store, onFailure=[LOG])

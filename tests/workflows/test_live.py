@@ -76,7 +76,7 @@ async def test_what_waits_for_a_signal_says_so(feed: LiveFeed, consumer: FakeCon
         consumer.give("workflow.action-result", result().derive(status="waiting", output=output, error=None, wake_at=until))
         consumer.give("workflow.action-result", result())
         waiting, failed = await told(watcher, 2)
-    awaited = {"signal": "approved", "actionId": "call", "until": "2026-01-31T13:00:00.000Z"}
+    awaited = {"signal": "approved", "executions": None, "actionId": "call", "until": "2026-01-31T13:00:00.000Z"}
     assert (waiting.data["status"], waiting.data["waitingFor"]) == ("pending", awaited)
     assert failed.data["waitingFor"] is None
 

@@ -6,19 +6,18 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 from pydantic import Field
 
+from actions.registry import WorkflowDefinition
+from apps import signals
 from apps.access import principal_of
 from apps.operations import Answer, Operation
-from apps.signalling import Waker
-from apps.workflows import answers, auditing, representations, signals
+from apps.waking import Waker
+from apps.workflows import answers, auditing, representations
 from apps.workflows.bodies import read_members
 from apps.workflows.errors import (
     AlreadyFinished,
     BadRequest,
     FieldError,
-    SignalSentBefore,
-    SignalTooLate,
     UnknownExecution,
-    UnknownSignal,
     UnknownVersion,
 )
 from apps.workflows.v1.executions import check_id
@@ -28,6 +27,7 @@ from domain.execution import Execution
 from domain.identifiers import ACTION_ID_PATTERN
 from domain.inputs import BadInput
 from domain.model import Model
+from domain.signal import Signal
 from events.folding import request_record
 
 _NAME: Final = re.compile(ACTION_ID_PATTERN)
@@ -63,10 +63,10 @@ class ExecutionSignal(Resource):
                 BadInput,
                 UnknownExecution,
                 UnknownVersion,
-                UnknownSignal,
+                signals.UnknownSignal,
                 AlreadyFinished,
-                SignalTooLate,
-                SignalSentBefore,
+                signals.SignalTooLate,
+                signals.SignalSentBefore,
             ),
         )
     }
@@ -79,17 +79,19 @@ class ExecutionSignal(Resource):
             raise BadRequest("The address is not valid.", [FieldError("name", rule)])
         payload = (await read_members(request, "payload", mend=_MEND)).get("payload", {})
         store = self.app.store
-        sent = await signals.send(
-            execution_id,
-            name,
-            payload,
-            sender=principal_of(request).name,
-            executions=store.executions,
-            workflows=store.workflows,
-            signals=store.signals,
-            waker=Waker(executions=store.executions, signals=store.signals, hand_out=self._hand_out),
-            now=self.app.clock(),
-        )
+        found = await store.executions.get(execution_id)
+        if found is None:
+            raise UnknownExecution(execution_id)
+        document = await store.workflows.get_version(found.workflow_id, found.version)
+        if document is None:
+            raise UnknownVersion(found.workflow_id, found.version)
+        signal = Signal(execution_id, name, payload, self.app.clock(), principal_of(request).name, found.shard)
+        waker = Waker(executions=store.executions, signals=store.signals, hand_out=self._hand_out)
+        definition = WorkflowDefinition.from_document(dict(document))
+        try:
+            sent = await signals.send(signal, found, definition, signals=store.signals, waker=waker)
+        except signals.HasEnded as error:
+            raise AlreadyFinished(execution_id, error.status) from None
         if not sent.is_new:
             auditing.spare(request)
         return self.answer(

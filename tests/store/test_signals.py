@@ -1,0 +1,75 @@
+"""The contract of signals, kept by the fake and by MongoDB alike."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from domain.signal import Signal
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
+ALL = frozenset(range(8))
+
+
+def at(seconds):
+    return T0 + timedelta(seconds=seconds)
+
+
+def signal(number=1, name="approved", **fields):
+    given = {"payload": {"by.whom": "me", "$n": [1, None]}, "at": at(number), "sender": "ops", "shard": 3, **fields}
+    return Signal(f"019ab5d0-0000-7000-8000-00000000000{number}", name, **given)
+
+
+async def unheeded(store, until, shards=ALL, limit=10):
+    return [(each.execution_id[-1], each.name) for each in await store.signals.unheeded(at(until), shards, limit)]
+
+
+async def test_it_is_kept_as_it_was_given(store):
+    sent = signal()
+    assert await store.signals.put(sent) == sent
+    assert await store.signals.get(sent.execution_id, "approved") == sent
+    assert await store.signals.get(sent.execution_id, "other") is None
+    assert await store.signals.get(signal(2).execution_id, "approved") is None
+
+
+async def test_of_those_of_one_name_the_first_is_kept(store):
+    first, other = signal(), signal(payload={"no": True}, at=at(5))
+    answers = await asyncio.gather(store.signals.put(first), store.signals.put(other))
+    kept = await store.signals.get(first.execution_id, "approved")
+    assert answers == [kept, kept]
+    assert kept in (first, other)
+    assert await store.signals.put(replace(first, name="also")) == replace(first, name="also")
+
+
+async def test_those_that_nobody_has_heeded_are_found_until_they_are(store):
+    for each in (signal(2), signal(1), signal(3), signal(4, shard=5), signal(1, "also", at=at(9))):
+        await store.signals.put(each)
+    assert await unheeded(store, 3) == [("1", "approved"), ("2", "approved"), ("3", "approved")]
+    assert await unheeded(store, 9, limit=2) == [("1", "approved"), ("2", "approved")]
+    assert await unheeded(store, 9, frozenset({5})) == [("4", "approved")]
+    await store.signals.look_again(signal(1).execution_id, "approved", at(7))
+    assert await unheeded(store, 9, frozenset({3})) == [
+        ("2", "approved"), ("3", "approved"), ("1", "approved"), ("1", "also"),
+    ]  # fmt: skip
+    await store.signals.heed(signal(2).execution_id, "approved", at(8))
+    await store.signals.look_again(signal(2).execution_id, "approved", at(8))
+    assert await unheeded(store, 9, frozenset({3})) == [("3", "approved"), ("1", "approved"), ("1", "also")]
+    assert await store.signals.get(signal(2).execution_id, "approved") == signal(2), "heeded, it is there all the same"
+
+
+async def test_those_that_are_heeded_are_removed_when_their_retention_is_over(real):
+    for number in (1, 2, 3):
+        await real.signals.put(signal(number))
+    await real.signals.heed(signal(1).execution_id, "approved", at(10))
+    await real.signals.heed(signal(2).execution_id, "approved", at(10) + timedelta(days=2))
+    (retention,) = [
+        each
+        for each in real.retentions(executions=timedelta(days=1), ledger=timedelta(days=1), audit=timedelta(days=1))
+        if each.name == "signals"
+    ]
+    assert sum([removed async for removed in retention.sweep(at(11) + timedelta(days=1))]) == 1
+    left = [await real.signals.get(signal(number).execution_id, "approved") for number in (1, 2, 3)]
+    assert left == [None, signal(2), signal(3)]
