@@ -89,6 +89,18 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     input: Optional[dict[str, Any]] = None  # what the actions' templates see as input
 
 
+class ExecutionSignal(Event, namespace="workflow.ExecutionSignal"):
+    """Tells an execution what a step of it waits for (``wait-for-signal``); key: workflow_id.
+
+    Published by anybody; the services send signals without it.
+    """
+
+    workflow_id: str
+    execution_id: str
+    signal: str  # its name
+    payload: Optional[dict[str, Any]] = None  # what later steps see of it
+
+
 class ActionResult(Event, namespace="workflow.ActionResult"):
     """What one attempt of one action did, and what the execution is from now on; key: workflow_id."""
 

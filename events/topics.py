@@ -20,6 +20,7 @@ from events.records import (
     Event,
     ExecutionEnded,
     ExecutionRequest,
+    ExecutionSignal,
     HolderEnded,
     WakeUp,
     WorkflowChanged,
@@ -65,6 +66,11 @@ ACTION_RESULT: Final = TopicSpec(
     (ActionResult, ExecutionEnded),
     "What each action did, and ends without a result; consumed by the runners.",
 )
+SIGNAL: Final = TopicSpec(
+    "workflow.signal",
+    (ExecutionSignal,),
+    "What others tell executions that wait for it; consumed by the runners.",
+)
 SCHEDULE: Final = TopicSpec(
     "workflow.schedule",
     (WakeUp, WorkflowChanged, HolderEnded, BackfillAsked),
@@ -79,13 +85,13 @@ DEAD_LETTER: Final = TopicSpec(
     retention=lambda retentions: retentions.dead_letters,
     is_large=True,
 )
-ALL: Final = (EXECUTION, ACTION_RESULT, SCHEDULE, DEAD_LETTER)
+ALL: Final = (EXECUTION, SIGNAL, ACTION_RESULT, SCHEDULE, DEAD_LETTER)
 
 GROUP_OF_RUNNERS: Final = "runner"
 GROUP_OF_SCHEDULERS: Final = "scheduler"
 #: What each service consumes, under a consumer group of its name.
 CONSUMED: Final[Mapping[str, tuple[TopicSpec, ...]]] = {
-    GROUP_OF_RUNNERS: (EXECUTION, ACTION_RESULT),
+    GROUP_OF_RUNNERS: (EXECUTION, SIGNAL, ACTION_RESULT),
     GROUP_OF_SCHEDULERS: (SCHEDULE,),
 }
 

@@ -12,11 +12,12 @@ from apps.runner.intake import Intake
 from apps.runner.positions import Positions
 from apps.runner.projection import Projection
 from apps.runner.runs import Runs
+from apps.runner.signals import ForeignSignals
 from apps.runner.tables import Busy, Tables
 from domain.execution import ActionFinished, Parent, Status
 from events.folding import parent_of, result_transition
 from events.records import ActionResult, ExecutionEnded
-from events.topics import ACTION_RESULT, EXECUTION
+from events.topics import ACTION_RESULT, EXECUTION, SIGNAL
 from events.wire import Malformed
 
 log = structlog.get_logger(__name__)
@@ -104,7 +105,7 @@ class Results:
             self.tables.retries.pop(workflow_id)
 
 
-def install(app: faust.App, intake: Intake, results: Results) -> None:
+def install(app: faust.App, intake: Intake, signals: ForeignSignals, results: Results) -> None:
     """Make the agents of ``app``."""
 
     @app.agent(EXECUTION.bind(app), name="execution_requests")
@@ -112,6 +113,12 @@ def install(app: faust.App, intake: Intake, results: Results) -> None:
         """Starts an execution for each request, unless it is stale, overlapping or malformed."""
         async for event in stream.noack().events():
             await intake.take(event)
+
+    @app.agent(SIGNAL.bind(app), name="execution_signals")
+    async def execution_signals(stream: Any) -> None:
+        """Keeps what executions are told, and wakes those that wait for it."""
+        async for event in stream.noack().events():
+            await signals.take(event)
 
     @app.agent(ACTION_RESULT.bind(app), name="action_results")
     async def action_results(stream: Any) -> None:

@@ -30,6 +30,7 @@ from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
 from apps.runner.runs import Runs
 from apps.runner.settings import RunnerSettings
+from apps.runner.signals import ForeignSignals
 from apps.runner.startable import Starter
 from apps.runner.strays import Strays
 from apps.runner.tables import Tables
@@ -194,6 +195,13 @@ class RunnerApp(ServiceApp):
             republish_after=settings.republish_after,
             metrics=self.metrics,
         )
+        self.foreign_signals = ForeignSignals(
+            executions=self.store.executions,
+            definitions=self.definitions,
+            signals=self.store.signals,
+            waker=self.waker,
+            refuse=self.intake.refuse,
+        )
         self.results = agents.Results(
             tables=self.tables_of_runner,
             projection=self.projection,
@@ -202,7 +210,7 @@ class RunnerApp(ServiceApp):
             refuse=self.intake.refuse,
             announce_end=self._announce_end,
         )
-        agents.install(self, self.intake, self.results)
+        agents.install(self, self.intake, self.foreign_signals, self.results)
         views.install(self)
         commands.install(self)
         health.install(self, registry)
@@ -300,6 +308,7 @@ class RunnerApp(ServiceApp):
     async def _leave_partitions(self, app: Any, revoked: set[TP], **_: Any) -> None:
         self.positions.revoked(revoked)
         self.intake.acks.forget(revoked)
+        self.foreign_signals.acks.forget(revoked)
         self.results.acks.forget(revoked)
         self.projection.hurry()
         await self.runs.flush_marks()

@@ -23,7 +23,7 @@ from apps.workflows.settings import WorkflowsSettings
 from apps.workflows.system import System
 from domain.instants import instant
 from events.letter_box import LetterBox
-from events.topics import ACTION_RESULT, EXECUTION, SCHEDULE
+from events.topics import ACTION_RESULT, EXECUTION, SCHEDULE, SIGNAL
 from store.client import MongoStore
 
 
@@ -82,7 +82,7 @@ class WorkflowsApp(ServiceApp):
         self.letter_box = LetterBox(self.kafka)
         self.resend = {
             spec.name: Publisher(spec.bind(self), settings.workflows_publish_timeout)
-            for spec in (EXECUTION, ACTION_RESULT, SCHEDULE)
+            for spec in (EXECUTION, SIGNAL, ACTION_RESULT, SCHEDULE)
         }
         self.live = LiveFeed(self._new_live_consumer)
         self.system = System(lambda: kafka_state.look(self.kafka), timeout=settings.mongodb_timeout, clock=time.monotonic)

@@ -4,7 +4,7 @@ from typing import Any
 
 from apps.workflows.openapi import service_version, untitled
 from events.retentions import Retentions
-from events.topics import ALL, EXECUTION, PARTITIONS, TopicSpec
+from events.topics import ALL, EXECUTION, PARTITIONS, SIGNAL, TopicSpec
 from events.wire import json_schema
 
 _DESCRIPTION = """\
@@ -55,6 +55,11 @@ def document(retentions: Retentions) -> dict[str, Any]:
                 "action": "receive",
                 "channel": {"$ref": f"#/channels/{_key(EXECUTION)}"},
                 "summary": "Any producer may start a workflow.",
+            },
+            "signal-an-execution": {
+                "action": "receive",
+                "channel": {"$ref": f"#/channels/{_key(SIGNAL)}"},
+                "summary": "Any producer may tell an execution what a step of it waits for.",
             },
         },
         "components": {"messages": messages, "schemas": schemas},

@@ -13,6 +13,7 @@ from events.records import (
     Event,
     ExecutionEnded,
     ExecutionRequest,
+    ExecutionSignal,
     HolderEnded,
     ParentRecord,
     RestartRecord,
@@ -93,6 +94,10 @@ RECORDS: dict[str, Event] = {
     "execution-request-with-input": ExecutionRequest(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="manual", attempt=1, retries_left=3,
         total_actions=2, created_at=NOON, requested_at=NOON, deadline=NOON, input={"n": 1, "text": "é", "list": [None, {}]},
+    ),
+    "execution-signal": ExecutionSignal(workflow_id="w", execution_id=EXECUTION_ID, signal="approved"),
+    "execution-signal-with-payload": ExecutionSignal(
+        workflow_id="w", execution_id=EXECUTION_ID, signal="approved", payload={"by": "Ada", "list": [None, {}]}
     ),
     "action-result-with-output": ActionResult(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, seq=1, version=2, runner="host-1-ab", attempt=1,
