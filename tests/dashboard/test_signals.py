@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.dashboard.test_execution import log, step
+from tests.dashboard.test_execution import call, log, step
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -41,3 +41,19 @@ async def test_what_is_waited_for_is_sent(refused_page, stack, api, workflow_id)
         await expect(page.get_by_role("img", name=re.compile("begin, .*; Waited .*; approve, attempt 1"))).to_be_visible()
         await expect(page.get_by_role("button", name="Send signal…")).to_have_count(0)
         await page.reload()
+
+
+async def test_the_end_of_what_was_triggered_is_waited_for(page, stack, api, target, workflow_id):
+    child = f"{workflow_id}-child"
+    await api.create(child, [call("held", target, workflow_id, "?hold=1")])
+    each = {"type": "trigger-workflow", "actionId": "each", "workflowId": child, "waitForEnd": "1h"}
+    await api.create(workflow_id, [each])
+    execution_id = await api.trigger(workflow_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await expect(page.locator(".banner strong")).to_have_text("Waits for the end of 1 execution")
+    await expect(page.locator(".wait .children a")).to_have_count(1)
+    await expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    await expect(page.get_by_role("button", name="Send signal…")).to_have_count(0)
+    target.release.set()
+    await expect(page.get_by_role("status").get_by_text("Succeeded")).to_be_visible()
+    await expect(page.locator(".wait")).to_contain_text("for the end of what each had triggered")

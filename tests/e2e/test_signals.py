@@ -39,7 +39,8 @@ async def test_what_comes_with_a_signal_is_used_by_the_next_step(stack, api, wor
     execution_id = await api.trigger(workflow_id)
     execution = await awaiting(api, execution_id)
     assert (execution["status"], execution["currentStep"]["actionId"]) == ("pending", "approve")
-    assert execution["waitingFor"] == {"signal": "approved", "actionId": "approve", "until": execution["nextAttemptAt"]}
+    awaited = {"signal": "approved", "executions": None, "actionId": "approve", "until": execution["nextAttemptAt"]}
+    assert execution["waitingFor"] == awaited
     assert (await signal(api, execution_id, "approved", BY_ADA))["goesOn"] is True
     execution = await api.finished(execution_id)
     assert (execution["status"], execution["attempt"], execution["waitingFor"]) == ("ok", 1, None)

@@ -10,7 +10,7 @@ import { duration, shortly, time, took, zone } from "../time.js";
 import { attempt, badge, button, CAUSES, copier, crumbs, heading, isAwaited, isOpen, kindOf, loading, other, plural, sign, toast, trouble } from "../ui.js";
 import { signalWith } from "./input.js";
 import { lane } from "./lane.js";
-import { step } from "./outcome.js";
+import { children, step } from "./outcome.js";
 import { stepsOf, whyAgain } from "./plan.js";
 
 export function execution(root, id) {
@@ -123,7 +123,7 @@ export function execution(root, id) {
   function actions(found) {
     if (!may("operator")) return null;
     const more = { disabled: state.busy || found.unconfirmed };
-    const waits = found.waitingFor ? button("Send signal…", tell, { kind: "primary", disabled: state.busy, key: "signal" }) : null;
+    const waits = found.waitingFor?.signal ? button("Send signal…", tell, { kind: "primary", disabled: state.busy, key: "signal" }) : null;
     if (isOpen(found)) return h("div", { class: "actions" }, waits, button("Cancel", cancel, { kind: "danger", disabled: state.busy, key: "cancel" }));
     if (state.isArchived) return null;
     const failed = found.status !== "ok" && found.status !== "skipped";
@@ -137,7 +137,10 @@ export function execution(root, id) {
   /** The newest outcome, in the order in which they came. */
   const newest = (found) => found.executedActions.at(-1) ?? null;
 
-  /** Whether an outcome is that a step waits for a signal; what comes of that is another one of the same attempt. */
+  /** What it waits for, in words. */
+  const awaitedWords = ({ signal, executions }) => (signal ? `Waits for signal ${signal}` : `Waits for the end of ${plural(executions, "execution")}`);
+
+  /** Whether an outcome is that a step waits for something; what comes of that is another one of the same attempt. */
   const isWaiting = (outcome) => outcome.status === "waiting";
 
   /** Whether it waits because a delay says so, not because something failed. */
@@ -170,7 +173,7 @@ export function execution(root, id) {
       case "queued": return ["", "Waits to be run", found.status === "queued" ? "Another execution of this workflow is open; this one is next in line when that has ended." : "It is accepted and handed to the runners."];
       case "running": return ["accent", underWay(found), `Attempt ${found.attempt}; what it does appears below.`];
       case "waiting": {
-        if (found.waitingFor) return ["warn", ["Waits for signal ", found.waitingFor.signal], [found.waitingFor.actionId, " gives up ", time(found.waitingFor.until, "until"), ", ", shortly(found.waitingFor.until), "."]];
+        if (found.waitingFor) return ["warn", awaitedWords(found.waitingFor), [found.waitingFor.actionId, " gives up ", time(found.waitingFor.until, "until"), ", ", shortly(found.waitingFor.until), "."]];
         if (isDelayed(found)) return ["warn", ["Goes on ", time(found.nextAttemptAt, "until")], [newest(found).actionId, " waits until ", shortly(found.nextAttemptAt), "."]];
         return ["warn", ["Next attempt ", time(found.nextAttemptAt, "until"), afterIt(found)], found.reason];
       }
@@ -222,6 +225,8 @@ export function execution(root, id) {
     const groups = new Map();
     for (const each of found.executedActions) {
       if (!groups.has(each.attempt)) groups.set(each.attempt, []);
+      // A step that looks from time to time for what it waits for has one wait all the same.
+      if (isWaiting(each) && groups.get(each.attempt).at(-1)?.actionId === each.actionId) continue;
       groups.get(each.attempt).push({ ...each, isDelay: isWaiting(each) || (state.steps.get(each.actionId)?.type === "delay" && each.status === "ok"), began: restartsAt(found, each).find((other) => other.since)?.since ?? each.startedAt });
     }
     return [...groups].sort(([one], [another]) => one - another);
@@ -253,7 +258,11 @@ export function execution(root, id) {
 
   const because = (failed, before) => h("span", { class: "quiet" }, failed?.error ? `because ${failed.actionId} failed. ${whyAgain(state.definition, failed, before) ?? ""}` : "before it was taken up again");
 
-  const asSaid = (each) => h("span", { class: "quiet" }, isWaiting(each) ? `for signal ${each.output?.signal ?? state.steps.get(each.actionId)?.signal ?? each.actionId}` : `as ${each.actionId} says`);
+  function asSaid(each) {
+    const known = state.steps.get(each.actionId);
+    const what = known?.type === "trigger-workflow" ? `the end of what ${each.actionId} had triggered` : `signal ${known?.signal ?? each.actionId}`;
+    return h("span", { class: "quiet" }, isWaiting(each) ? `for ${what}` : `as ${each.actionId} says`);
+  }
 
   /** A wait of so many milliseconds that is over. */
   const passed = (key, ms, why) => waited(key, h("span", null, `Waited ${duration(ms)}`), why);
@@ -262,7 +271,7 @@ export function execution(root, id) {
   function lastWait(found, before) {
     const last = before.at(-1);
     if (kindOf(found) === "waiting") {
-      if (found.waitingFor) return waited("wait-now", h("span", null, "Waits for signal ", found.waitingFor.signal), h("span", { class: "quiet" }, found.waitingFor.actionId, " gives up ", time(found.waitingFor.until, "until")));
+      if (found.waitingFor) return waited("wait-now", h("span", null, awaitedWords(found.waitingFor)), h("span", { class: "quiet" }, found.waitingFor.actionId, " gives up ", time(found.waitingFor.until, "until")), last?.output?.executionIds ? children(last.output) : null);
       return isDelayed(found)
         ? waited("wait-now", h("span", null, "Goes on ", time(found.nextAttemptAt, "until")), asSaid(last))
         : waited("wait-now", h("span", null, `Attempt ${found.attempt + 1} `, time(found.nextAttemptAt, "until")), last?.error ? because(last, before) : null);
