@@ -41,6 +41,7 @@ class Evidence:
     anchors: Mapping[str, datetime]
     unfired: Mapping[str, Sequence[Unfired]]  # workflow -> the ledger of its ticks that were not fired
     not_idle: Sequence[str]  # workflows that hold a lock
+    told: Mapping[str, float] = field(default_factory=dict)  # execution -> when its signal was accepted
 
 
 @dataclass
@@ -68,6 +69,8 @@ def judge(seen: Evidence) -> Judgement:
     _none_ran_in_parallel(seen, judgement)
     _requests_are_repeated_only_when_interrupted(seen, judgement)
     _every_tick_has_one_disposition(seen, judgement)
+    _what_was_told_went_on(seen, judgement)
+    _parents_waited_for_their_children(seen, judgement)
     for workflow_id in seen.not_idle:
         judgement.add("no lock is left", "", f"workflow {workflow_id} is not idle")
     _measure_recovery(seen, judgement)
@@ -195,6 +198,32 @@ def _every_tick_has_one_disposition(seen: Evidence, judgement: Judgement) -> Non
                     rule, "", f"{workflow_id}: {due.isoformat()} has {found} dispositions: {fired}; {told or 'nothing'}"
                 )
             due += interval
+
+
+def _what_was_told_went_on(seen: Evidence, judgement: Judgement) -> None:
+    for execution_id in seen.told:
+        execution = seen.executions.get(execution_id)
+        if execution is not None and any(
+            (each.error or {}).get("class") == "no-signal" for each in execution.ordered_results
+        ):
+            judgement.add("what was signalled goes on", execution_id, "it has waited in vain")
+
+
+def _parents_waited_for_their_children(seen: Evidence, judgement: Judgement) -> None:
+    rule = "an action that waits for what it has triggered is done when that has ended, which was started once"
+    children: dict[tuple[str, str], list[Execution]] = defaultdict(list)
+    for execution in seen.executions.values():
+        if execution.triggered_by is not None:
+            children[execution.triggered_by.execution_id, execution.triggered_by.action_id].append(execution)
+    for (parent_id, action_id), found in children.items():
+        if len(found) > 1:
+            judgement.add(rule, parent_id, f"{action_id} has started {len(found)}")
+        parent = seen.executions.get(parent_id)
+        for outcome in parent.ordered_results if parent is not None else ():
+            finished_at = found[0].finished_at
+            done = outcome.action_id == action_id and outcome.status == "ok"
+            if done and (found[0].status is not Status.OK or finished_at is None or finished_at > outcome.finished_at):
+                judgement.add(rule, parent_id, f"{action_id} is ok, and {found[0].execution_id} was {found[0].status.value}")
 
 
 def _measure_recovery(seen: Evidence, judgement: Judgement) -> None:

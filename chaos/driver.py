@@ -119,6 +119,7 @@ async def _run_on(stack: Stack, receiver: Receiver, planned: Sequence[Fault], *,
         await store.stop()
     seen = Evidence(
         accepted=load.accepted,
+        told=load.told,
         requests=receiver.requests,
         faults=faults.happened,
         executions=executions,

@@ -15,12 +15,13 @@ from aiokafka.errors import KafkaError
 
 from domain.identifiers import execution_id
 from domain.instants import from_millis
-from events.topics import EXECUTION
+from events.topics import EXECUTION, SIGNAL
 
-MANUAL, DIRECT = 10, 4
+MANUAL, DIRECT, TOLD, PARENTS = 10, 4, 2, 2
 INTERVALS = ("1s", "2s", "3s", "5s")
 BACKOFF = {"base": "1s", "cap": "1s"}
 KINDS = (("quick", "slow"), ("flaky", "quick"), ("quick", "flaky", "slow"), ("quick",))
+WAIT = {"type": "wait-for-signal", "actionId": "wait", "signal": "go", "within": "30m"}
 _ANSWER_WITHIN = aiohttp.ClientTimeout(total=15)
 
 
@@ -46,6 +47,8 @@ class Load:
     accepted: list[Accepted] = field(default_factory=list)
     workflows: list[str] = field(default_factory=list)
     periodic: dict[str, float] = field(default_factory=dict)  # workflow -> interval in seconds
+    told: dict[str, float] = field(default_factory=dict)  # execution -> when its signal was accepted
+    _to_tell: dict[str, str] = field(default_factory=dict)  # execution -> workflow
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -56,23 +59,36 @@ class Load:
             for number, interval in enumerate(INTERVALS):
                 workflow_id = await self._create(session, "periodic", number, {"type": "periodic", "interval": interval})
                 self.periodic[workflow_id] = float(interval[:-1])
+            told = [await self._create(session, "told", number, {"type": "manual"}, WAIT) for number in range(TOLD)]
+            parents = []
+            for number in range(PARENTS):
+                child = await self._create(session, "child", number, {"type": "manual"})
+                call = {"type": "trigger-workflow", "actionId": "call", "workflowId": child, "waitForEnd": "30m"}
+                parents.append(await self._create(session, "parent", number, {"type": "manual"}, call))
         for workflow_id in manual:
             self._begin(self._trigger_again_and_again(workflow_id, Random(self.random.random())))
         self._begin(self._publish_again_and_again(direct, Random(self.random.random())))
+        for workflow_id in (*told, *parents):
+            self._begin(self._trigger_again_and_again(workflow_id, Random(self.random.random())))
+        self._begin(self._tell_again_and_again(Random(self.random.random())))
 
     async def stop(self) -> None:
-        """Start nothing more; periodic workflows are archived, or they would never be idle."""
+        """Start nothing more; periodic workflows are archived, or they would never be idle, and what waits is told."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         async with aiohttp.ClientSession() as session:
             for workflow_id in self.periodic:
                 await _until_answered(session, "DELETE", f"{self.api_url}/workflows/{workflow_id}", {204, 404})
+            for execution_id in list(self._to_tell):
+                await self._tell(session, execution_id)
 
     def _begin(self, work: Awaitable[None]) -> None:
         self._tasks.append(asyncio.ensure_future(work))
 
-    async def _create(self, session: aiohttp.ClientSession, sort: str, number: int, trigger: dict[str, Any]) -> str:
+    async def _create(
+        self, session: aiohttp.ClientSession, sort: str, number: int, trigger: dict[str, Any], first: Any = None
+    ) -> str:
         workflow_id = f"{self.prefix}-{sort}-{number}"
         kinds = KINDS[number % len(KINDS)]
         actions = [
@@ -82,6 +98,8 @@ class Load:
             }
             for place, kind in enumerate(kinds, start=1)
         ]  # fmt: skip
+        if first is not None:
+            actions.insert(0, first)
         body = {"workflowId": workflow_id, "trigger": trigger, "actions": actions, "retries": 5, "backoff": BACKOFF}
         await _until_answered(session, "POST", f"{self.api_url}/workflows", {201, 409}, body)
         self.workflows.append(workflow_id)
@@ -95,9 +113,36 @@ class Load:
                         answer = await response.json(content_type=None)
                         if response.status == 202:
                             self.accepted.append(Accepted(answer["executionId"], workflow_id, time.time(), "manual"))
+                            if "-told-" in workflow_id:
+                                self._to_tell[answer["executionId"]] = workflow_id
                 except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError):
                     pass  # nobody was told anything, so nothing was promised
                 await asyncio.sleep(random.uniform(0.2, 1.5))
+
+    async def _tell_again_and_again(self, random: Random) -> None:
+        """Signal what may wait for it: at once or after a while, over Kafka as well at times, and for certain over HTTP."""
+        async with aiohttp.ClientSession() as session:
+            while True:
+                await asyncio.sleep(random.uniform(0.1, 1.5))
+                for execution_id, workflow_id in list(self._to_tell.items()):
+                    if random.random() < 0.3:
+                        await self._publish_signal(workflow_id, execution_id)
+                    await self._tell(session, execution_id)
+
+    async def _tell(self, session: aiohttp.ClientSession, execution_id: str) -> None:
+        await _until_answered(session, "POST", f"{self.api_url}/executions/{execution_id}/signals/go", {202})
+        self.told[execution_id] = time.time()
+        del self._to_tell[execution_id]
+
+    async def _publish_signal(self, workflow_id: str, execution_id: str) -> None:
+        value = json.dumps({"workflow_id": workflow_id, "execution_id": execution_id, "signal": "go"}).encode()
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, request_timeout_ms=5000)
+        with contextlib.suppress(KafkaError, OSError, asyncio.TimeoutError):
+            try:
+                await asyncio.wait_for(producer.start(), timeout=5)
+                await asyncio.wait_for(producer.send_and_wait(SIGNAL.name, value, key=workflow_id.encode()), timeout=5)
+            finally:
+                await asyncio.wait_for(producer.stop(), timeout=5)
 
     async def _publish_again_and_again(self, workflow_ids: list[str], random: Random) -> None:
         while True:

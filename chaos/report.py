@@ -29,6 +29,7 @@ def show(seen: Evidence, judgement: Judgement, report: Report, *, seed: int, sec
         ("in all", len(seen.executions)),
         *sorted(judgement.statuses.items()),
         *((f"ticks {name}", count) for name, count in sorted(judgement.ticks.items())),
+        ("signals accepted", len(seen.told)),
         ("requests received", len(seen.requests)),
         ("repeated after an interruption", judgement.repeats),
         ("sent late by a runner that came to", judgement.late),

@@ -13,7 +13,7 @@ from chaos.checker import Evidence, judge
 from chaos.faults import SORTS, Fault, schedule
 from chaos.load import Accepted
 from chaos.receiver import Received
-from domain.execution import Admission, Cause, Execution, Status, admit
+from domain.execution import ActionOutcome, Admission, Cause, Execution, Parent, Status, admit
 from domain.identifiers import execution_id, tick_execution_id
 from domain.occurrence import Disposition, Unfired
 
@@ -86,6 +86,14 @@ def evidence(executions=(), requests=(), faults=(), **more):
 
 
 ONE, TWO = ended(), ended(seconds=2)
+CHILD = replace(ended("child"), execution_id="child", triggered_by=Parent(ONE.execution_id, "w", "call"), finished_at=at(0))
+
+
+def with_outcome(execution, status, error=None):
+    outcome = ActionOutcome("call", 0, 1, status, at(0), at(1), error=error)
+    return replace(execution, results={outcome.key: outcome})
+
+
 TICKS = {second: ended(seconds=second, due=at(second)) for second in (2, 4, 6, 8)}
 PERIODIC = {"periodic": {"w": 2.0}, "anchors": {"w": BEGAN}}
 
@@ -98,6 +106,9 @@ PERIODIC = {"periodic": {"w": 2.0}, "anchors": {"w": BEGAN}}
             "repeated by a fault",
             evidence([ONE], [request(ONE, 0, 1), request(ONE, 12, 13, epoch=3)], [fault("kill", "runner", 0.5, 3)]),
         ),
+        ("a signal that was heeded", evidence([with_outcome(ONE, "ok")], told={ONE.execution_id: 0.0})),
+        ("a child that was waited for", evidence([with_outcome(ONE, "ok"), CHILD])),
+        ("a child that failed", evidence([with_outcome(ONE, "failed"), replace(CHILD, status=Status.FAILED)])),
         ("every tick fired", evidence(TICKS.values(), **PERIODIC)),
         (
             "a tick missed while the scheduler was away",
@@ -147,6 +158,10 @@ def test_what_is_allowed(word, seen):
         ("tick", evidence([*TICKS.values(), replace(TICKS[4], execution_id="other")], **PERIODIC)),
         ("tick", evidence([*TICKS.values(), ended(seconds=5, due=at(5))], **PERIODIC)),
         ("lock", evidence(not_idle=["w"])),
+        ("signalled", evidence([with_outcome(ONE, "failed", {"class": "no-signal"})], told={ONE.execution_id: 0.0})),
+        ("triggered", evidence([with_outcome(ONE, "ok"), CHILD, replace(CHILD, execution_id="other")])),
+        ("triggered", evidence([with_outcome(ONE, "ok"), replace(CHILD, status=Status.FAILED)])),
+        ("triggered", evidence([with_outcome(ONE, "ok"), replace(CHILD, finished_at=at(9))])),
     ],
 )
 def test_what_is_found(rule, seen):
