@@ -99,6 +99,18 @@ async def test_fifty_triggers_at_once_start_one_execution(api, target, workflow_
     assert len(await api.executions(workflow_id)) == 1
 
 
+async def letter_of(dead_letters, sent):
+    """Return the dead letter of a record."""
+
+    async def ours():
+        while True:
+            letter = json.loads((await dead_letters.getone()).value)
+            if (letter["topic"], letter["partition"], letter["offset"]) == (sent.topic, sent.partition, sent.offset):
+                return letter
+
+    return await asyncio.wait_for(ours(), timeout=30)
+
+
 async def test_a_record_published_straight_to_kafka_starts_an_execution(api, producer, workflow_id):
     await api.create(workflow_id, [LOG])
     await producer.send_and_wait(
@@ -130,6 +142,22 @@ async def test_a_record_without_a_key_runs_as_well_and_an_id_makes_it_idempotent
     other = await api.trigger(workflow_id)
     await api.finished(other)
     assert {execution["executionId"] for execution in await api.executions(workflow_id)} == {execution_id, other}
+
+
+async def test_a_record_tells_an_execution_what_it_waits_for(api, producer, dead_letters, workflow_id):
+    told = {"type": "log", "message": "by {{ actions.approve.output.payload.by }}"}
+    await api.create(workflow_id, [{"type": "wait-for-signal", "actionId": "approve"}, told])
+    execution_id = await api.trigger(workflow_id)
+    signal = {"workflow_id": workflow_id, "execution_id": execution_id, "signal": "approve", "payload": {"by": "Ada"}}
+    for _ in range(2):
+        await producer.send_and_wait("workflow.signal", json.dumps(signal).encode(), key=workflow_id.encode())
+    execution = await api.finished(execution_id)
+    assert (execution["status"], execution["executedActions"][-1]["logs"]) == ("ok", ["by Ada"])
+    signal["payload"] = {"by": "Bob"}
+    value = json.dumps(signal).encode()
+    sent = await producer.send_and_wait("workflow.signal", value, key=workflow_id.encode())
+    letter = await letter_of(dead_letters, sent)
+    assert "with another payload; that one counts" in letter["reason"]
 
 
 @pytest.mark.parametrize(
@@ -177,14 +205,7 @@ async def test_a_malformed_record_is_dead_lettered_and_stops_nothing(
 ):
     await api.create(workflow_id, [LOG])
     sent = await producer.send_and_wait("workflow.execution", value, key=workflow_id.encode())
-
-    async def ours():
-        while True:
-            letter = json.loads((await dead_letters.getone()).value)
-            if (letter["topic"], letter["partition"], letter["offset"]) == (sent.topic, sent.partition, sent.offset):
-                return letter
-
-    letter = await asyncio.wait_for(ours(), timeout=30)
+    letter = await letter_of(dead_letters, sent)
     assert reason in letter["reason"]
     assert base64.b64decode(letter["value"]) == value
     assert (await api.finished(await api.trigger(workflow_id)))["status"] == "ok"
