@@ -15,7 +15,7 @@ from typing import Any
 from actions.registry import WorkflowDefinition
 from actions.wait_for_signal import WaitForSignalAction
 from apps.waking import Waker
-from domain.execution import AWAITING, Execution, Status
+from domain.execution import AWAITING, ActionOutcome, Execution, Status
 from domain.inputs import check_input
 from domain.instants import written
 from domain.signal import Signal
@@ -53,12 +53,15 @@ class UnknownSignal(NotHeeded):
 
 
 class SignalTooLate(NotHeeded):
-    """The execution has gone past the step that waits for the signal; ``status`` is what became of that, if it was run."""
+    """The execution has gone past the step that waits for the signal; ``outcome`` is what became of that, if it was run."""
 
-    def __init__(self, execution_id: str, name: str, action_id: str, status: str | None) -> None:
-        mend = "; a retry waits anew, when it has ended" if status == "failed" else ""
+    def __init__(self, execution_id: str, name: str, action_id: str, outcome: ActionOutcome | None) -> None:
+        status = "not run" if outcome is None else outcome.status
+        # What failed and does not count is done, and a retry takes it over as it is.
+        is_retried = outcome is not None and outcome.status == "failed" and not outcome.continued
+        mend = "; a retry waits anew, when it has ended" if is_retried else ""
         super().__init__(
-            f"Execution {execution_id} has gone past step {action_id} ({status or 'not run'}), "
+            f"Execution {execution_id} has gone past step {action_id} ({status}), "
             f"so that nothing waits for signal {name} any more{mend}."
         )
 
@@ -96,19 +99,20 @@ async def send(
         if not execution.status.is_open:
             raise HasEnded(execution_id, execution.status)
         if definition.steps.index(step) < execution.resume_index:
-            raise SignalTooLate(execution_id, name, step.action_id or "", _status(execution, step))
+            raise SignalTooLate(execution_id, name, step.action_id or "", _last(execution, step))
         check_input(signal.payload, step.payload_schema, "payload")
         kept = await signals.put(signal)
         is_new = kept is signal
     if _written(kept.payload) != _written(signal.payload):
         raise SignalSentBefore(execution_id, name, kept.at, kept.sender)
     found = await waker.wake(execution_id, name, signal.at) or execution
-    return Sent(kept, is_new, goes_on=_status(found, step) in ("ok", AWAITING))
+    last = _last(found, step)
+    return Sent(kept, is_new, goes_on=last is not None and last.status in ("ok", AWAITING))
 
 
-def _status(found: Execution, step: WaitForSignalAction) -> str | None:
-    """Return how the step stands; None where the execution has not come to it."""
-    of_step = [each.status for each in found.ordered_results if each.action_id == step.action_id]
+def _last(found: Execution, step: WaitForSignalAction) -> ActionOutcome | None:
+    """Return what was recorded last of the step; None where the execution has not come to it."""
+    of_step = [each for each in found.ordered_results if each.action_id == step.action_id]
     return of_step[-1] if of_step else None
 
 

@@ -36,10 +36,11 @@ def note(
     *,
     output: Mapping[str, Any] | None = None,
     next_index: int | None = None,
+    continued: bool = False,
 ) -> None:
     """Let the runner say what became of the step that waits."""
     found = store.executions.documents[execution_id]
-    outcome = ActionOutcome("approve", 1, 1, status, START, START, output=output, next_index=next_index)
+    outcome = ActionOutcome("approve", 1, 1, status, START, START, output=output, next_index=next_index, continued=continued)
     wake_at = UNTIL if after is Status.WAITING else None
     store.executions.apply(
         ActionFinished(execution_id, "a", found.epoch, found.seq + 1, outcome, after, found.retries_left, wake_at=wake_at)
@@ -182,11 +183,20 @@ async def test_what_has_ended_is_told_nothing(api: Client, store: MemoryStore) -
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [("failed", "a retry waits anew"), ("skipped", "(skipped), so that nothing waits")]
+    ("status", "continued", "words"),
+    [
+        pytest.param(
+            "failed", False, "(failed), so that nothing waits for signal approved any more; a retry waits", id="failed"
+        ),
+        pytest.param("failed", True, "(failed), so that nothing waits for signal approved any more.", id="does not count"),
+        pytest.param("skipped", False, "(skipped), so that nothing waits", id="skipped"),
+    ],
 )
-async def test_it_is_too_late_when_the_step_is_over(api: Client, store: MemoryStore, status: str, words: str) -> None:
+async def test_it_is_too_late_when_the_step_is_over(
+    api: Client, store: MemoryStore, status: str, continued: bool, words: str
+) -> None:
     execution_id = await started(api, store, onFailure=[LOG])
-    note(store, execution_id, status, Status.RUNNING, next_index=2)
+    note(store, execution_id, status, Status.RUNNING, next_index=2, continued=continued)
     problem = (await api.send("POST", address(execution_id), json=BY_ADA)).problem(409)
     assert problem["type"] == "urn:problem-type:signal-too-late"
     assert words in problem["detail"]
