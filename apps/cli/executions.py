@@ -151,8 +151,7 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         output.render(output.styled(f"\nAttempt {output.printable(found.get('attempt'))}, {wait} later", "bold"))
         output.render(output.styled("  ").append_text(output.status(found.get("status"))))
     output.line(f"\n{_succeeded(found)} of {found.get('totalActions', '-')} actions succeeded.")
-    if awaited:
-        output.note(how_to_signal(found))
+    tell_how_to_signal(found)
 
 
 def events(found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -160,6 +159,10 @@ def events(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Where it was ended in a step, that comes last."""
     every = [*(found.get("restarts") or ()), *(found.get("executedActions") or ())]
+    waits = {
+        _place(each): each for each in reversed(every) if is_waiting(each)
+    }  # the first of each, the others go on with it
+    every = [each for each in every if not is_waiting(each) or each is waits[_place(each)]]
     ends = {_place(each): each for each in every if is_outcome(each) and not is_waiting(each)}
     # Of one attempt of one action: what interrupted it, and since when it waited, as they came; then its end.
     every.sort(
@@ -179,19 +182,23 @@ def is_outcome(event: Mapping[str, Any]) -> bool:
 
 
 def is_waiting(event: Mapping[str, Any]) -> bool:
-    """Tell whether an event is that an action waits for a signal; what comes of that is another one."""
+    """Tell whether an event is that an action waits for something; what comes of that is another one."""
     return bool(event.get("status") == "waiting")
 
 
 def waiting_words(awaited: Mapping[str, Any], present: datetime) -> str:
     """Return what an execution waits for, and how long it will."""
     gives_up = output.relative(awaited.get("until"), present)
-    return f"waits for signal {awaited.get('signal', '?')}" + (f", gives up {gives_up}" if gives_up.startswith("in") else "")
+    count = awaited.get("executions")
+    what = f"signal {awaited['signal']}" if awaited.get("signal") else f"the end of {count} execution{'s' * (count != 1)}"
+    return f"waits for {what}" + (f", gives up {gives_up}" if gives_up.startswith("in") else "")
 
 
-def how_to_signal(found: Mapping[str, Any]) -> str:
-    """Return how to send what an execution waits for."""
-    return f"Send it: wf signal {found.get('executionId')} {output.members(found, 'waitingFor').get('signal')}"
+def tell_how_to_signal(found: Mapping[str, Any]) -> None:
+    """Say how to send the signal that an execution waits for, if it does."""
+    name = output.members(found, "waitingFor").get("signal")
+    if name:
+        output.note(f"Send it: wf signal {found.get('executionId')} {name}")
 
 
 def _place(event: Mapping[str, Any]) -> tuple[int, int]:

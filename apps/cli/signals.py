@@ -54,9 +54,8 @@ def signal(
                 "executions", execution_id, "signals", name, body=body, missing={"unknown-execution": unknown(execution_id)}
             )
         except Problem as problem:
-            if problem.kind == "signal-too-late" and "; when it has ended, " in problem.message:
-                problem.message = problem.message.partition("; when it has ended, ")[0]
-                problem.hint = f"When it has ended, let it wait anew: wf retry {execution_id}"
+            if problem.kind == "signal-too-late" and "; a retry waits anew" in problem.message:
+                problem.hint = f"Take it up where it failed: wf retry {execution_id}"
             raise
     if form is not Format.TABLE:
         output.data(answer, form)

@@ -12,13 +12,13 @@ from apps.cli.errors import ExitCode
 from apps.cli.executions import (
     OPEN,
     events,
-    how_to_signal,
     is_delayed,
     is_outcome,
     is_waiting,
     show_event,
     show_execution,
     step_words,
+    tell_how_to_signal,
     unknown,
     waiting_words,
 )
@@ -94,8 +94,8 @@ def show_new(found: dict[str, Any], shown: set[tuple[Any, ...]], form: Format) -
         shown.add(key)
         if form is Format.TABLE:
             show_event(event, with_attempt=True)
-            if is_waiting(event) and found.get("waitingFor"):
-                output.note(how_to_signal(found))
+            if is_waiting(event):
+                tell_how_to_signal(found)
         elif is_outcome(event):
             output.item(event, form)
 

@@ -41,7 +41,7 @@ async def test_a_signal_is_sent_with_what_comes_with_it(api: FakeApi, wf: Run, t
     ]
 
 
-TOO_LATE = "It has gone past step approve (failed), so that nothing waits any more; when it has ended, POST /x waits anew."
+TOO_LATE = "It has gone past step approve (failed), so that nothing waits any more; a retry waits anew, when it has ended."
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ TOO_LATE = "It has gone past step approve (failed), so that nothing waits any mo
         ),
         pytest.param((409, "signal-sent-before", "It was sent before."), 3, "error: It was sent before.", id="another"),
         pytest.param(
-            (409, "signal-too-late", TOO_LATE), 3, "waits any more\nWhen it has ended, let it wait anew: wf retry", id="late"
+            (409, "signal-too-late", TOO_LATE), 3, "when it has ended.\nTake it up where it failed: wf retry", id="late"
         ),
         pytest.param((404, "unknown-execution", "None."), 4, "there is no execution", id="execution"),
     ],
@@ -110,6 +110,18 @@ async def test_an_execution_that_has_waited_says_how_long(api: FakeApi, wf: Run)
         for words in ("interrupted", "waiting approve for 2h 29m", "handed out again", "ok approve 2ms", "1 of 1 actions")
     ]
     assert places == sorted(places)
+
+
+async def test_the_end_of_others_is_waited_for_without_a_signal(api: FakeApi, wf: Run) -> None:
+    awaited = {"signal": None, "executions": 3, "actionId": "each", "until": seconds_ago(-5400)}
+    # It looks from time to time: for whoever reads it, that is one wait.
+    looked = [outcome("each", "waiting", finishedAt=seconds_ago(second)) for second in (90, 60, 30)]
+    found = execution(1, "order", "pending", nextAttemptAt=seconds_ago(-5), waitingFor=awaited, executedActions=looked)
+    api.executions[execution_id(1)] = found
+    result = await wf("execution", execution_id(1))
+    assert "pending, waits for the end of 3 executions, gives up in 1h\n" in result.out
+    assert result.out.count("waiting  each") == 1
+    assert "wf signal" not in result.err
 
 
 async def test_whoever_waits_for_the_end_is_told_what_it_waits_for(api: FakeApi, wf: Run) -> None:

@@ -50,6 +50,7 @@ def test_every_error_class_that_is_told_is_one_that_a_definition_is_checked_by()
     told = set(re.findall(r"`([a-z][a-z-]+)`", table.partition("| --- |")[2]))
     assert told - set(ERROR_CLASSES) == {
         "publish",
+        "wait-for-signal",
         "trigger-workflow",
         "expect",
     }  # kinds of actions and a field, in the same table

@@ -8,8 +8,9 @@ import { calmly, looking, watch } from "../live.js";
 import { may } from "../session.js";
 import { duration, shortly, time, took, zone } from "../time.js";
 import { attempt, badge, button, CAUSES, copier, crumbs, heading, isAwaited, isOpen, kindOf, loading, other, plural, sign, toast, trouble } from "../ui.js";
+import { signalWith } from "./input.js";
 import { lane } from "./lane.js";
-import { step } from "./outcome.js";
+import { children, step } from "./outcome.js";
 import { stepsOf, whyAgain } from "./plan.js";
 
 export function execution(root, id) {
@@ -58,7 +59,7 @@ export function execution(root, id) {
     if (!found) return;
     if (isOpen(found)) {
       if (data.action) {
-        const others = found.executedActions.filter((each) => !(each.attempt === data.action.attempt && each.actionId === data.action.actionId));
+        const others = found.executedActions.filter((each) => !(each.attempt === data.action.attempt && each.actionId === data.action.actionId && isWaiting(each) === isWaiting(data.action)));
         const outcome = { ...data.action };
         if (!outcome.error) delete outcome.error;
         found.executedActions = [...others, outcome];
@@ -69,6 +70,7 @@ export function execution(root, id) {
         if (data.requestedAt && kindOf(found) === "waiting") found.resumedAt = data.requestedAt;
         found.status = data.status;
         found.nextAttemptAt = data.nextAttemptAt ?? null;
+        found.waitingFor = data.waitingFor ?? null;
         if (data.attempt) found.attempt = data.attempt;
         if (data.retriesLeft !== undefined) found.retriesLeft = data.retriesLeft;
         if (data.reason) found.reason = data.reason;
@@ -111,10 +113,18 @@ export function execution(root, id) {
     await read();
   }
 
+  async function tell() {
+    const awaited = state.found.waitingFor;
+    const sent = await signalWith(id, awaited, state.steps.get(awaited.actionId)?.payloadSchema);
+    if (sent) toast(`Signal ${sent.signal} is sent.`);
+    if (!ended) await read();
+  }
+
   function actions(found) {
     if (!may("operator")) return null;
     const more = { disabled: state.busy || found.unconfirmed };
-    if (isOpen(found)) return h("div", { class: "actions" }, button("Cancel", cancel, { kind: "danger", disabled: state.busy, key: "cancel" }));
+    const waits = found.waitingFor?.signal ? button("Send signal…", tell, { kind: "primary", disabled: state.busy, key: "signal" }) : null;
+    if (isOpen(found)) return h("div", { class: "actions" }, waits, button("Cancel", cancel, { kind: "danger", disabled: state.busy, key: "cancel" }));
     if (state.isArchived) return null;
     const failed = found.status !== "ok" && found.status !== "skipped";
     return h("div", { class: "actions" },
@@ -126,6 +136,12 @@ export function execution(root, id) {
 
   /** The newest outcome, in the order in which they came. */
   const newest = (found) => found.executedActions.at(-1) ?? null;
+
+  /** What it waits for, in words. */
+  const awaitedWords = ({ signal, executions }) => (signal ? `Waits for signal ${signal}` : `Waits for the end of ${plural(executions, "execution")}`);
+
+  /** Whether an outcome is that a step waits for something; what comes of that is another one of the same attempt. */
+  const isWaiting = (outcome) => outcome.status === "waiting";
 
   /** Whether it waits because a delay says so, not because something failed. */
   const isDelayed = (found) => kindOf(found) === "waiting" && newest(found)?.status === "ok";
@@ -157,6 +173,7 @@ export function execution(root, id) {
       case "queued": return ["", "Waits to be run", found.status === "queued" ? "Another execution of this workflow is open; this one is next in line when that has ended." : "It is accepted and handed to the runners."];
       case "running": return ["accent", underWay(found), `Attempt ${found.attempt}; what it does appears below.`];
       case "waiting": {
+        if (found.waitingFor) return ["warn", awaitedWords(found.waitingFor), [found.waitingFor.actionId, " gives up ", time(found.waitingFor.until, "until"), ", ", shortly(found.waitingFor.until), "."]];
         if (isDelayed(found)) return ["warn", ["Goes on ", time(found.nextAttemptAt, "until")], [newest(found).actionId, " waits until ", shortly(found.nextAttemptAt), "."]];
         return ["warn", ["Next attempt ", time(found.nextAttemptAt, "until"), afterIt(found)], found.reason];
       }
@@ -194,25 +211,32 @@ export function execution(root, id) {
     return h("details", { class: "card pad given", key: "input" }, h("summary", null, "Input", h("span", { class: "quiet" }, ` ${Object.keys(found.input).slice(0, 6).join(", ")}`)), h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Input" }, write(found.input, 2)));
   }
 
-  const restartsAt = (found, place) => (found.restarts ?? []).filter((each) => each.attempt === place.attempt && each.index === place.index);
+  /** What interrupted it before an outcome; where its step has waited for a signal, before that or after. */
+  function restartsAt(found, outcome) {
+    const isThere = (each) => each.attempt === outcome.attempt && each.index === outcome.index;
+    const wait = found.executedActions.find((each) => isThere(each) && isWaiting(each));
+    return (found.restarts ?? []).filter((each) => isThere(each) && (!wait || (Date.parse(each.at) <= Date.parse(wait.finishedAt)) === isWaiting(outcome)));
+  }
 
   // -- what happened ----------------------------------------------------------------------------------------------------
 
-  /** The outcomes by attempt, in order; each knows whether it is a delay, and when it began first where it was interrupted. */
+  /** The outcomes by attempt, in order; each knows whether a wait comes after it, and when it began first where it was interrupted. */
   function attempts(found) {
     const groups = new Map();
     for (const each of found.executedActions) {
       if (!groups.has(each.attempt)) groups.set(each.attempt, []);
-      groups.get(each.attempt).push({ ...each, isDelay: state.steps.get(each.actionId)?.type === "delay" && each.status === "ok", began: restartsAt(found, each).find((other) => other.since)?.since ?? each.startedAt });
+      // A step that looks from time to time for what it waits for has one wait all the same.
+      if (isWaiting(each) && groups.get(each.attempt).at(-1)?.actionId === each.actionId) continue;
+      groups.get(each.attempt).push({ ...each, isDelay: isWaiting(each) || (state.steps.get(each.actionId)?.type === "delay" && each.status === "ok"), began: restartsAt(found, each).find((other) => other.since)?.since ?? each.startedAt });
     }
     return [...groups].sort(([one], [another]) => one - another);
   }
 
   /** The steps that are still to be run if nothing (more) fails. */
   function left(found) {
-    const done = new Set(found.executedActions.filter((each) => each.status !== "failed" || each.continued).map((each) => each.actionId));
+    const done = new Set(found.executedActions.filter((each) => !isWaiting(each) && (each.status !== "failed" || each.continued)).map((each) => each.actionId));
     // Something that failed in the attempt that still runs is not tried again: the handlers run.
-    const broken = found.status === "running" && found.executedActions.some((each) => each.attempt === found.attempt && !done.has(each.actionId));
+    const broken = found.status === "running" && found.executedActions.some((each) => each.attempt === found.attempt && !isWaiting(each) && !done.has(each.actionId));
     return [...state.steps.values()].filter((each) => each.list !== (broken ? "actions" : "onFailure") && !done.has(each.actionId));
   }
 
@@ -234,7 +258,11 @@ export function execution(root, id) {
 
   const because = (failed, before) => h("span", { class: "quiet" }, failed?.error ? `because ${failed.actionId} failed. ${whyAgain(state.definition, failed, before) ?? ""}` : "before it was taken up again");
 
-  const asSaid = (delay) => h("span", { class: "quiet" }, `as ${delay.actionId} says`);
+  function asSaid(each) {
+    const known = state.steps.get(each.actionId);
+    const what = known?.type === "trigger-workflow" ? `the end of what ${each.actionId} had triggered` : `signal ${known?.signal ?? each.actionId}`;
+    return h("span", { class: "quiet" }, isWaiting(each) ? `for ${what}` : `as ${each.actionId} says`);
+  }
 
   /** A wait of so many milliseconds that is over. */
   const passed = (key, ms, why) => waited(key, h("span", null, `Waited ${duration(ms)}`), why);
@@ -243,10 +271,12 @@ export function execution(root, id) {
   function lastWait(found, before) {
     const last = before.at(-1);
     if (kindOf(found) === "waiting") {
+      if (found.waitingFor) return waited("wait-now", h("span", null, awaitedWords(found.waitingFor)), h("span", { class: "quiet" }, found.waitingFor.actionId, " gives up ", time(found.waitingFor.until, "until")), last?.output?.executionIds ? children(last.output) : null);
       return isDelayed(found)
         ? waited("wait-now", h("span", null, "Goes on ", time(found.nextAttemptAt, "until")), asSaid(last))
         : waited("wait-now", h("span", null, `Attempt ${found.attempt + 1} `, time(found.nextAttemptAt, "until")), last?.error ? because(last, before) : null);
     }
+    if (!isOpen(found) && last && isWaiting(last)) return passed("wait-now", Date.parse(found.finishedAt) - Date.parse(last.finishedAt), asSaid(last));
     if (!isResumed(found)) return null;
     return passed("wait-now", Date.parse(found.resumedAt) - Date.parse(last.finishedAt), last.isDelay ? asSaid(last) : because(last, before));
   }
@@ -274,7 +304,7 @@ export function execution(root, id) {
       const known = state.steps.get(each.actionId);
       if (known?.heading && known.heading !== list) made.push(h("li", { class: "list-name", key: `list-${known.list}` }, h("h4", null, known.heading)));
       list = known?.heading ?? null;
-      made.push(step(each, known));
+      if (!isWaiting(each)) made.push(step(each, known));
       const next = outcomes[place + 1];
       if (each.isDelay && next) made.push(passed(`delay-${each.actionId}`, Date.parse(next.began) - Date.parse(each.finishedAt), asSaid(each)));
     });
@@ -296,7 +326,7 @@ export function execution(root, id) {
     }
     const wait = lastWait(found, before);
     if (wait) made.push(wait);
-    made.push(...(found.restarts ?? []).filter((each) => !before.some((outcome) => outcome.attempt === each.attempt && outcome.index === each.index)).map(restarted));
+    made.push(...(found.restarts ?? []).filter((each) => !before.some((outcome) => restartsAt(found, outcome).includes(each))).map(restarted));
     if (found.cutOff) made.push(waited("cut-off", h("span", null, "Cut off"), h("span", { class: "quiet" }, `${found.cutOff.actionId} had been under way for ${duration(Date.parse(found.finishedAt) - Date.parse(found.cutOff.since))}. It may have been done.`)));
     const rest = todo(found);
     if (!made.length && !rest) return h("p", { class: "quiet", key: "none" }, isOpen(found) ? "Nothing has run yet." : "Nothing was run.");

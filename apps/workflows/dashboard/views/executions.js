@@ -183,7 +183,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
     return h("li", { class: `row execution-row ${each.fresh ? "fresh" : ""}`, key: each.executionId, "data-execution": each.executionId },
       h("div", { class: "cell-status" }, badge(kind)),
       h("div", { class: "cell-name" }, h("a", { class: "row-link", href: link`#/executions/${each.executionId}` }, only ? h("span", { class: "mono" }, `…${shortId(each.executionId)}`) : each.workflowId),
-        kind === "waiting" ? h("span", { class: "sub" }, "goes on ", time(each.nextAttemptAt, "until")) : only ? null : h("span", { class: `sub ${why ? "reason" : ""}`, title: why }, h("span", { class: "mono" }, `…${shortId(each.executionId)}`), why ? ` ${why}` : null)),
+        kind === "waiting" ? h("span", { class: `sub ${each.reason ? "reason" : ""}`, title: each.reason }, "goes on ", time(each.nextAttemptAt, "until"), each.reason ? `, ${each.reason}` : null) : only ? null : h("span", { class: `sub ${why ? "reason" : ""}`, title: why }, h("span", { class: "mono" }, `…${shortId(each.executionId)}`), why ? ` ${why}` : null)),
       h("div", { class: "cell-cause quiet" }, each.originId ? "Repeated" : CAUSES[each.cause] ?? each.cause),
       h("div", { class: "cell-when quiet" }, time(each.createdAt), only ? null : h("span", { class: "sub" }, shortly(each.createdAt))),
       h("div", { class: "cell-took right" }, each.status === "skipped" ? h("span", { class: "nothing" }, "–") : took(each.startedAt, each.finishedAt)),

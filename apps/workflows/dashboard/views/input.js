@@ -1,4 +1,5 @@
-// What a workflow is started with: fields made of the schema of its input, or JSON where there is none, or by choice.
+// What a workflow is started with, or what comes with a signal: fields made of its schema, or JSON where there is none, or by
+// choice.
 
 import { link, post } from "../api.js";
 import { fill } from "../dialogs.js";
@@ -14,19 +15,31 @@ let count = 0;
 
 /** Ask what to run a workflow with, and run it; resolves to the answer, or to null where it was not run. */
 export function runWith(id, schema) {
+  const send = (input, options) => post(link`/v1/workflows/${id}/trigger`, { input }, options);
+  return given(`Run ${id}`, "Run", { name: "input", hint: "A JSON object; templates see it as input.", schema, send });
+}
+
+/** Ask what is to come with a signal, and send it; resolves to the answer, or to null where it was not sent. */
+export function signalWith(id, { signal, actionId }, schema) {
+  const send = (payload, options) => post(link`/v1/executions/${id}/signals/${signal}`, { payload }, options);
+  return given(`Send ${signal}`, "Send", { name: "payload", hint: `A JSON object; later steps see it as actions.${actionId}.output.payload.`, schema, send });
+}
+
+/** Ask for an object that obeys `schema`, in the words of the field `name`, and send it. */
+function given(title, yes, { name, hint, schema, send }) {
   const form = schema && typeof schema === "object" ? formOf(schema) : null;
-  const written = h("textarea", { spellcheck: "false", "aria-label": "Input as JSON", rows: 10, class: "mono" });
+  const written = h("textarea", { spellcheck: "false", "aria-label": `${name[0].toUpperCase()}${name.slice(1)} as JSON`, rows: 10, class: "mono" });
   const stuck = h("p", { class: "why", role: "alert" });
   const holder = h("div");
   let asJson = form === null;
   let unsure = null; // what was sent, where it is not known whether it has arrived
 
-  /** Start it once, also where it is asked for again because no answer came. */
-  async function start(input) {
-    const text = write(input);
+  /** Send it once, also where it is sent again because no answer came. */
+  async function once(value) {
+    const text = write(value);
     if (unsure?.text !== text) unsure = { text, key: randomKey() };
     try {
-      return await post(link`/v1/workflows/${id}/trigger`, { input }, { headers: { "Idempotency-Key": unsure.key } });
+      return await send(value, { headers: { "Idempotency-Key": unsure.key } });
     } catch (error) {
       if (error.status >= 400 && error.status < 500) unsure = null;
       throw error;
@@ -36,7 +49,7 @@ export function runWith(id, schema) {
   function show() {
     const other = form && button(asJson ? "As fields" : "As JSON", turn, { kind: "plain tiny" });
     holder.replaceChildren(
-      h("div", { class: "input-head" }, h("p", { class: "hint" }, asJson ? "A JSON object; templates see it as input." : "Fields with a star must be given."), other ?? ""),
+      h("div", { class: "input-head" }, h("p", { class: "hint" }, asJson ? hint : "Fields with a star must be given."), other ?? ""),
       asJson ? written : form.node, stuck);
   }
 
@@ -65,21 +78,21 @@ export function runWith(id, schema) {
 
   written.value = write(form?.read() ?? {}, 2);
   show();
-  return fill(`Run ${id}`, holder, "Run", async (_, say) => {
+  return fill(title, holder, yes, async (_, say) => {
     form?.clear();
     stuck.textContent = "";
     if (!asJson && !form.check()) return null;
-    let input;
+    let value;
     try {
-      input = asJson ? asWritten(written.value) : form.read() ?? {};
+      value = asJson ? asWritten(written.value) : form.read() ?? {};
     } catch (error) {
       say(notJson(error));
       return null;
     }
     try {
-      return await start(input);
+      return await once(value);
     } catch (error) {
-      const left = asJson ? error.errors ?? [] : (error.errors ?? []).filter((each) => !form.mark(each.field.replace(/^input\.?/, ""), each.message));
+      const left = asJson ? error.errors ?? [] : (error.errors ?? []).filter((each) => !form.mark(each.field.replace(new RegExp(`^${name}\\.?`), ""), each.message));
       if (error.errors?.length) say(left.map((each) => `${each.field} ${each.message}`).join(". "));
       else say(error.message);
       return null;

@@ -17,7 +17,7 @@ export function lane(found, byAttempt, state) {
       if (each.carriedOver || each.status === "skipped") continue;
       const [began, over] = [Date.parse(each.startedAt), Date.parse(each.finishedAt)];
       if (last !== null && (attempt > last.attempt || last.isDelay)) pieces.push(["wait", last.at, Date.parse(each.began), `Waited ${duration(Date.parse(each.began) - last.at)}`]);
-      pieces.push([each.status === "ok" ? "ok" : "failed", began, over, `${each.actionId}, attempt ${attempt}: ${duration(over - began)}`]);
+      if (each.status !== "waiting") pieces.push([each.status === "ok" ? "ok" : "failed", began, over, `${each.actionId}, attempt ${attempt}: ${duration(over - began)}`]);
       last = { attempt, at: over, isDelay: each.isDelay };
     }
   }

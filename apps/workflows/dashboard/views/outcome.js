@@ -68,7 +68,7 @@ function produced(output, name) {
 }
 
 /** The executions that a step has triggered, as links; of a long list the first. */
-function children(output) {
+export function children(output) {
   const ids = output.executionIds ?? [output.executionId];
   if (!ids.length) return null;
   const more = ids.length - MOST_CHILDREN;
