@@ -1,5 +1,6 @@
 """The agents: they decode, hand on, and write the tables."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -35,13 +36,16 @@ class Results:
         positions: Positions,
         refuse: Refuse,
         announce_end: Callable[[str, int, Parent | None], Awaitable[None]],
+        cancel_awaited: Callable[[str], Awaitable[None]],
     ) -> None:
         self.tables = tables
         self.projection = projection
         self.runs = runs
         self.refuse = refuse
         self.announce_end = announce_end
+        self.cancel_awaited = cancel_awaited
         self.acks = OrderedAcks(on_ack=positions.written)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, event: EventT[Any]) -> None:
         """Take one record."""
@@ -57,7 +61,10 @@ class Results:
             self.projection.followed.forget(record.execution_id)  # no result will end it
             self._show(record.workflow_id, lambda: self._forget(record.workflow_id, record.execution_id))
             await self.announce_end(record.workflow_id, record.version, parent_of(record))
-            self.projection.add(ticket, None)
+            if record.ended == Status.SKIPPED.value:
+                self.projection.add(ticket, None)
+            else:  # beside the stream: there may be a thousand
+                self._spawn(ticket, self._end_awaited(ticket, record.execution_id))
         elif isinstance(record, ActionResult):
             try:
                 result = result_transition(record)
@@ -66,6 +73,15 @@ class Results:
                 return
             self._show(record.workflow_id, lambda: self._fold(result))
             self.projection.add(ticket, result)
+
+    async def _end_awaited(self, ticket: Ticket, execution_id: str) -> None:
+        await self.cancel_awaited(execution_id)
+        self.projection.add(ticket, None)
+
+    def _spawn(self, ticket: Ticket, work: Awaitable[None]) -> None:
+        task = asyncio.get_running_loop().create_task(see_to(ticket, work, self._refuse))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _refuse(self, ticket: Ticket, reason: str) -> None:
         await self.refuse(ticket, reason)

@@ -135,11 +135,12 @@ class RunnerApp(ServiceApp):
             tell_ended=self._tell_ended,
         )
         self.waker = Waker(executions=self.store.executions, signals=self.store.signals, hand_out=self._hand_out)
+        children = Children(starter)
         self.http = Http(
             settings,
             secrets=self.secrets,
             send=self._send,
-            children=Children(starter),
+            children=children,
             signalled=self._signalled,
             beacon=self.beacon,
         )
@@ -209,6 +210,7 @@ class RunnerApp(ServiceApp):
             positions=self.positions,
             refuse=self.intake.refuse,
             announce_end=self._announce_end,
+            cancel_awaited=children.cancel_awaited,
         )
         agents.install(self, self.intake, self.foreign_signals, self.results)
         views.install(self)

@@ -18,11 +18,12 @@ import structlog
 
 from actions.running import Child, ChildEnd, Context, NotTriggered
 from apps.admission import Opened
+from apps.runner.attempts import now
 from apps.runner.definitions import UnreadableVersion
 from apps.runner.patience import stubbornly
 from apps.runner.startable import NotStartable, Startable, Starter
 from apps.waking import have_ended
-from domain.execution import Cause, Execution, Parent, Status
+from domain.execution import Cause, Ended, Execution, Parent, Status
 from domain.identifiers import triggered_execution_id
 from domain.inputs import BadInput
 from store.interfaces import AlreadyAdmitted, Locked
@@ -77,6 +78,27 @@ class Children:
             found = await asyncio.gather(*(stubbornly(partial(self.executions.get, each)) for each in some))
             ends += map(_end_of, some, found)
         return ends
+
+    async def cancel_awaited(self, parent_id: str) -> None:
+        """Cancel what an execution has waited for that was ended from outside; what it did not wait for goes on."""
+        parent = await stubbornly(lambda: self.executions.get(parent_id))
+        last = None if parent is None or parent.status.is_open else parent.last_outcome
+        if last is None or last.awaited is None:
+            return
+        reason = f"execution {parent_id}, which waited for it, was ended"
+        ids = last.awaited.execution_ids
+        for start in range(0, len(ids), _READ_AT_ONCE):
+            await asyncio.gather(*(self._cancel(each, reason) for each in ids[start : start + _READ_AT_ONCE]))
+
+    async def _cancel(self, execution_id: str, reason: str) -> None:
+        found = await stubbornly(lambda: self.executions.get(execution_id))
+        if found is None or not found.status.is_open:
+            return
+        end = Ended(execution_id, found.workflow_id, Status.CANCELLED, reason, now())
+        ended = await stubbornly(lambda: self.executions.end(end))
+        if ended is not None:
+            await self.starter.tell_ended(ended)
+            await stubbornly(lambda: self.executions.told([execution_id]))
 
     async def _target(self, context: Context, workflow_id: str, inputs: Mapping[int, Mapping[str, Any]]) -> Startable:
         """Return the workflow, where each of the inputs can be started.

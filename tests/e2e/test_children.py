@@ -132,6 +132,25 @@ async def test_one_that_is_cancelled_fails_what_waits_for_it(api, target, workfl
     assert error["message"] == f"1 of 1 did not succeed: {found['executionId']} cancelled: cancelled by hand"
 
 
+async def test_what_is_waited_for_is_cancelled_with_what_waits_for_it(api, target, workflow_id):
+    child = f"{workflow_id}-child"
+    await api.create(child, [asks(target, child)])
+    call = {"type": "trigger-workflow", "workflowId": child, "waitForEnd": "5m", "input": {"item": "a?hold=1"}}
+    await api.create(workflow_id, [call])
+    parent = await trigger(api, workflow_id)
+
+    async def waits():
+        return (await api.execution(parent))["waitingFor"]
+
+    await until(waits, "it waits")
+    assert (await api.call("POST", f"/executions/{parent}/cancel"))[0] == 200
+    (found,) = await api.executions(child)
+    cancelled = await api.finished(found["executionId"])
+    assert (cancelled["status"], cancelled["reason"]) == (
+        "cancelled", f"execution {parent}, which waited for it, was ended",
+    )  # fmt: skip
+
+
 async def test_a_busy_workflow_fails_the_action_which_is_tried_again_and_finds_what_it_has_started(api, target, workflow_id):
     child = f"{workflow_id}-child"
     await api.create(child, [asks(target, f"{child}")])

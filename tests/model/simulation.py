@@ -29,7 +29,7 @@ from actions.registry import WorkflowDefinition
 from actions.running import Delayed, Failed, Resources, Succeeded
 from actions.trigger_workflow import TriggerWorkflowAction
 from actions.wait_for_signal import WaitForSignalAction
-from apps.runner import attempts, foreign, intake, positions, runs, startable, strays
+from apps.runner import attempts, children, foreign, intake, positions, runs, startable, strays
 from apps.runner.agents import Results
 from apps.runner.children import Children
 from apps.runner.definitions import Definitions
@@ -617,6 +617,7 @@ class Runner(Process):
             refuse=self.intake.refuse,
             positions=self.positions,
             announce_end=self._announce_end,
+            cancel_awaited=self.children.cancel_awaited,
         )
         self.beats = 0
         self.clogged = False  # takes no requests for now, but lives
@@ -1009,7 +1010,7 @@ def on_virtual_time(world: World) -> Any:
     # The repository asks for less or more, depending on how long ago something was.
     for module in (execution_reads, trigger_workflow, wait_for_signal):
         patches.enter_context(patch.object(module, "datetime", Datetime))
-    for module in (attempts, foreign, intake, runs, startable, strays):
+    for module in (attempts, children, foreign, intake, runs, startable, strays):
         patches.enter_context(patch.object(module, "now", clock))
     patches.enter_context(patch.object(attempts, "run_action", world.act))
     patches.enter_context(patch.object(positions, "time", SimpleNamespace(monotonic=world.loop.time)))

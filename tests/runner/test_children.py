@@ -353,3 +353,42 @@ async def test_the_end_of_the_last_child_wakes_its_parent_once(world):
     for _ in range(2):
         await waker.wake_parent(parent, T0)
     assert woken == [(PARENT, Status.PENDING, 1)]
+
+
+async def waiting_for(world, ids, status):
+    waits = ActionOutcome("start", 0, 1, AWAITING, T0, T0, output={"executionIds": ids})
+    asked = admit(Admission(PARENT, "parent", 1, Cause.MANUAL, T0, 0, 1, 0, lock_key="parent"))
+    world.executions.found[PARENT] = replace(asked, status=status, results={waits.key: waits})
+
+
+async def test_what_was_waited_for_ends_with_what_waited_for_it(world):
+    await world.define("child", overlap={"policy": "allow", "max": 50})
+    ids = [each.execution_id for each in await world.trigger(*({"n": number} for number in range(40)))]
+    await world.end(ids[0])
+    (other,) = await world.trigger({}, action_id="not-waited-for")
+    await waiting_for(world, ids, Status.WAITING)
+    await world.children.cancel_awaited(PARENT)
+    assert world.ended == [], "it waits still"
+    await waiting_for(world, ids, Status.CANCELLED)
+    await world.children.cancel_awaited(PARENT)
+    assert [each.execution_id for each in world.ended] == ids[1:]
+    assert {each.status for each in world.ended} == {Status.CANCELLED}
+    assert {each.reason for each in world.ended} == {f"execution {PARENT}, which waited for it, was ended"}
+    assert world.executions.found[other.execution_id].status.is_open
+    assert set(ids[1:]).isdisjoint(world.executions.ends_untold)
+    await world.children.cancel_awaited(PARENT)
+    assert len(world.ended) == 39
+
+
+@pytest.mark.parametrize("parent", ["unknown", "without a result", "past its wait"])
+async def test_nothing_is_cancelled_where_nothing_was_waited_for(world, parent):
+    await world.define("child")
+    (child,) = await world.trigger({})
+    if parent != "unknown":
+        await waiting_for(world, [child.execution_id], Status.CANCELLED)
+        found = world.executions.found[PARENT]
+        done = outcome(0)
+        results = {} if parent == "without a result" else {**found.results, done.key: done}
+        world.executions.found[PARENT] = replace(found, results=results)
+    await world.children.cancel_awaited(PARENT)
+    assert world.ended == []

@@ -341,6 +341,9 @@ async def test_what_no_result_ends_is_followed_no_longer(projection, asked):
     async def announce_end(workflow_id, version, parent):
         told.append((workflow_id, parent))
 
+    async def cancel_awaited(execution_id):
+        told.append(execution_id)
+
     results = Results(
         tables=SimpleNamespace(busy={}, retries={}),
         projection=projection,
@@ -348,13 +351,16 @@ async def test_what_no_result_ends_is_followed_no_longer(projection, asked):
         positions=Positions(session_timeout=10),
         refuse=None,
         announce_end=announce_end,
+        cancel_awaited=cancel_awaited,
     )
     projection.followed.begin(admit(asked))
     ended = ExecutionEnded(
         workflow_id="w", execution_id=asked.execution_id, ended="cancelled", at=AT, reason="no need", version=1, epoch=1,
         triggered_by={"execution_id": "p", "workflow_id": "v", "action_id": "call"},
     )  # fmt: skip
-    event = SimpleNamespace(value=ended, message=SimpleNamespace(tp=("results", 0), offset=0), ack=lambda: None)
+    acked = asyncio.Event()
+    event = SimpleNamespace(value=ended, message=SimpleNamespace(tp=("results", 0), offset=0), ack=acked.set)
     await results.take(event)
-    assert told == [("w", Parent("p", "v", "call"))]
+    await asyncio.wait_for(acked.wait(), timeout=30)
+    assert told == [("w", Parent("p", "v", "call")), asked.execution_id]
     assert projection.followed.seq(asked.execution_id) is None
