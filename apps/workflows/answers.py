@@ -536,7 +536,7 @@ class DryStep(Shown):
     list: Literal["actions", "onFailure", "finally"] = Field(description="Where it stands in the definition.")
     action_id: str
     type: str
-    result: Literal["would run", "skipped", "error"]
+    result: Literal["would run", "skipped", "not reached", "error"]
     if_: bool | None = Field(
         default=None, alias="if", description="Whether its condition holds; null where that depends on what is not known."
     )
