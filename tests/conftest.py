@@ -19,7 +19,6 @@ SHOWN_LINES = 400
 LONGEST = (
     "tests/e2e/test_faults.py",
     "tests/chaos/test_chaos.py",
-    "tests/cli/test_wf_commands.py",
     "tests/standalone/test_dependencies.py",
     "tests/model/test_protocol.py",
     "tests/e2e/test_guarded_kafka.py",
