@@ -9,7 +9,7 @@ run: $(VENV)/installed ## Start Kafka, the database and the three services.
 	$(BIN)/wf up
 
 test: $(VENV)/installed-test lint ## Lint, types and every test, on a stack of its own.
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(VENV)/installed ## Kill, freeze and wipe things under load, then look whether anything was lost. ARGS='--seed 7 --minutes 20'
 	$(BIN)/python -m chaos $(ARGS)

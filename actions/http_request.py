@@ -124,10 +124,12 @@ class HttpRequestAction(Action):
     url: HttpUrl
     method: Literal["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS"]
     headers: dict[str, str] = Field(default_factory=dict, description="Sent as given.")
-    query: Values | None = Field(default=None, description="Added to the URL; a list repeats the name.")
+    query: Values | None = Field(default=None, description="Added to the URL; a list repeats the name, null leaves it out.")
     body: str | None = Field(default=None, max_length=1_000_000, description="Sent as UTF-8 text.")
     json_body: JsonValue = Field(default=None, alias="json", description="Sent as JSON, also null.")
-    form: Values | None = Field(default=None, description="Sent as a form, URL-encoded.")
+    form: Values | None = Field(
+        default=None, description="Sent as a form, URL-encoded; a list repeats the name, null leaves it out."
+    )
     multipart: tuple[Part, ...] | None = Field(
         default=None, min_length=1, max_length=100, description="Sent as a form with files."
     )

@@ -108,6 +108,9 @@ class Worker(faust.Worker):
         if self.app.liveness.has_given_up:
             raise SystemExit(EXIT_CODE)
 
+    async def _sentinel_task(self) -> None:
+        """Wait for nothing more, before the loop is closed: mode waits a second, after everything has ended."""
+
     async def _check_address(self) -> None:
         # Faust would find it out in the middle of the start, and say so in a traceback.
         host, port = str(self.app.conf.web_bind), self.app.conf.web_port

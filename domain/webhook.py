@@ -32,10 +32,20 @@ class NotProven(DomainError):
     """The request does not prove that it comes from somebody who knows the secret."""
 
 
-class _InHeader(Model):
-    """The proof is in one header."""
+class _BySecret(Model):
+    """What every kind has: one secret, in a field that tells what it is to the sender (keySecret, tokenSecret)."""
 
     type: str  # each kind has its own; declared here so that it comes first wherever a webhook is shown
+
+    @property
+    def secret(self) -> str:
+        """Name of the secret that it is proved by."""
+        return str(next(value for name, value in self if name.endswith("_secret")))
+
+
+class _InHeader(_BySecret):
+    """The proof is in one header."""
+
     header: HeaderName = Field(description="Where the proof is, as in X-Hub-Signature-256 or X-Gitlab-Token.")
     prefix: str = Field(
         default="",
@@ -69,11 +79,6 @@ class HmacWebhook(_InHeader):
     key_secret: SecretName
     encoding: Literal["hex", "base64"] = Field(default="hex", description="How the signature is written.")
 
-    @property
-    def secret(self) -> str:
-        """Name of the secret that it is proved by."""
-        return self.key_secret
-
     def check(self, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
         """Check a request; raises NotProven."""
         digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
@@ -91,27 +96,17 @@ class TokenWebhook(_InHeader):
     type: Literal["token"]
     token_secret: SecretName
 
-    @property
-    def secret(self) -> str:
-        """Name of the secret that it is proved by."""
-        return self.token_secret
-
     def check(self, secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
         """Check a request; raises NotProven."""
         if not _equal(self._given(headers), secret):
             raise NotProven(f"{self.header} is not the webhook's secret.")
 
 
-class StandardWebhook(Model):
+class StandardWebhook(_BySecret):
     """The sender follows Standard Webhooks 1.0; a delivery that is sent again starts nothing."""
 
     type: Literal["standard"]
     key_secret: SecretName
-
-    @property
-    def secret(self) -> str:
-        """Name of the secret that it is proved by: whsec_ and the key in base64."""
-        return self.key_secret
 
     @property
     def proof(self) -> str:

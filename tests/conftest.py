@@ -15,6 +15,24 @@ from apps.standalone.stack import Stack, on_free_ports
 
 SHOWN_LINES = 400
 
+# The files that take half a minute and more: the sooner they begin, the sooner all workers of xdist are done.
+LONGEST = (
+    "tests/e2e/test_faults.py",
+    "tests/chaos/test_chaos.py",
+    "tests/standalone/test_dependencies.py",
+    "tests/model/test_protocol.py",
+    "tests/e2e/test_guarded_kafka.py",
+    "tests/e2e/test_workers.py",
+    "tests/e2e/test_documentation.py",
+    "tests/bench/test_bench.py",
+    "tests/e2e/test_schedules.py",
+    "tests/e2e/test_command_line.py",
+    "tests/dashboard/test_system.py",
+    "tests/dashboard/test_execution.py",
+    "tests/dashboard/test_beginnings.py",
+    "tests/dashboard/test_access.py",
+)
+
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
@@ -29,6 +47,24 @@ def logs() -> Iterator[list[EventDict]]:
     """What is logged in this process during a test, whatever is configured before or meanwhile."""
     with structlog.testing.capture_logs() as entries:
         yield entries
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the files that share the stack of a worker to its end: until there is one, it costs nothing; then the longest
+    ones first.
+    """
+
+    def turn(item: pytest.Item) -> tuple[bool, int]:
+        file = item.location[0]
+        return file in sharing, LONGEST.index(file) if file in LONGEST else len(LONGEST)
+
+    sharing = {item.location[0] for item in items if _shares_the_stack(item)}
+    items.sort(key=turn)
+
+
+def _shares_the_stack(item: pytest.Item) -> bool:
+    definitions = item._fixtureinfo.name2fixturedefs.get("stack") if isinstance(item, pytest.Function) else None
+    return bool(definitions) and definitions[-1].scope == "session"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,6 +27,7 @@ TOO_SHORT: Final = (
     f"its value has fewer than {SHORTEST} characters (without white space at its ends), so it cannot be told from other text"
     " and could not be kept out of logs and history; use a longer one"
 )
+MOUNTED_WINS: Final = "the services found one of this name in their environment or files, which wins; remove one of the two"
 _NAME: Final = re.compile(NAME_PATTERN)
 _ENVIRONMENT_PREFIX: Final = "WF_SECRET_"
 FRESH_FOR: Final = 1.0  # seconds; a value that was changed is used after that time at the latest

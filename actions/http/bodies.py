@@ -18,20 +18,20 @@ from templates.template import is_open
 CONTENT_TYPE_PATTERN: Final = r"^[!-~][ -~]*$"
 LONGEST: Final = 1_000_000  # characters of a text, bytes of a part
 
-Scalar = str | int | float | bool
+Scalar = str | int | float | bool | None
 
 
 def _checked(value: Any) -> Any:
     # Before the union is looked at, whose own complaint would name each of its members.
     for item in value if isinstance(value, list) else [value]:
         if not isinstance(item, Scalar) or (isinstance(item, float) and not math.isfinite(item)):
-            raise ValueError("must be a string, a number, true, false, or a list of these")
+            raise ValueError("must be a string, a number, true, false, null, or a list of these")
     return value
 
 
 Values = Annotated[
     dict[str, Annotated[Scalar | list[Scalar], BeforeValidator(_checked)]],
-    Field(max_length=1000, description="Names and values; a list repeats the name."),
+    Field(max_length=1000, description="Names and values; a list repeats the name, null leaves it out."),
 ]
 
 
@@ -89,11 +89,12 @@ def form_body(values: Values) -> bytes:
 
 
 def pairs(values: Values) -> list[tuple[str, str]]:
-    """Return names and values, names repeated for lists, numbers and booleans as JSON writes them."""
+    """Return names and values, names repeated for lists and left out for null, numbers and booleans as JSON writes them."""
     return [
         (name, item if isinstance(item, str) else json.dumps(item))
         for name, value in values.items()
         for item in (value if isinstance(value, list) else [value])
+        if item is not None
     ]
 
 

@@ -5,7 +5,7 @@ Kafka and MongoDB are asked directly, as the services would be, with the setting
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apps.cli import output
-from apps.cli.client import Client
+from apps.cli.client import PREFIX, Client
 from apps.cli.environment import said, service_settings
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
@@ -47,7 +47,7 @@ def doctor(
     output_format: Output = Format.TABLE,
     as_json: Json = False,
 ) -> None:
-    """Check connectivity, topics, indexes, clocks and versions, and say how to mend what is wrong."""
+    """Check connectivity, secrets, topics, indexes, clocks and versions, and say how to mend what is wrong."""
     form = chosen(output_format, as_json)
     with output.progress("looking"):
         findings = _api(url)
@@ -92,6 +92,9 @@ def _api(url: str) -> list[Finding]:
                 status, _, document = client.look("/openapi.json")
                 findings.append(_versions(document.get("info", {}).get("version")))
                 findings += _others(client.get("system"))
+                status, _, secrets = client.look(f"{PREFIX}/secrets")
+                if status == 200:  # otherwise it is said already what is wrong with the database
+                    findings += _secrets(secrets.get("items", []))
     except WfError as error:
         findings.append(Finding("service", "failed", error.message, error.hint))
     return findings
@@ -133,6 +136,28 @@ def _others(system: Mapping[str, Any]) -> list[Finding]:
         mend = "wf dead-letters list shows them; after a fix, wf dead-letters resend sends them again."
         findings.append(Finding("dead letters", "ok", f"{letters} kept", mend))
     return findings
+
+
+def _secrets(items: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Return which secrets the API cannot use; without their key, the stored ones are lost to it."""
+    from vault.values import MOUNTED_WINS, TOO_SHORT
+
+    findings: list[Finding] = []
+    for item in items:
+        name, problem = item["name"], item.get("problem")
+        if not problem:
+            continue
+        mend = {
+            MOUNTED_WINS: f"wf secrets delete {name} removes the stored one, which is not used.",
+            TOO_SHORT: f"Set a longer one: wf secrets set {name}, or where the services have it from.",
+        }.get(
+            problem,
+            "Give every service the key that it was encrypted with (SECRETS_KEY_FILE or SECRETS_KEY). Where that is lost: a "
+            f"new one (wf secrets key), and then wf secrets set {name}.",
+        )
+        result = "warning" if problem == MOUNTED_WINS else "failed"
+        findings.append(Finding(f"secret {name}", result, problem, mend))
+    return findings or [Finding("secrets", "ok", f"{len(items)} can be used")]
 
 
 async def _dependencies() -> list[Finding]:

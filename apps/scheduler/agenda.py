@@ -250,12 +250,6 @@ class Agenda:
             self._gone.clear()
             await self._gone.wait()
 
-    async def settle(self) -> None:
-        """Wait until nothing is in flight."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-            await asyncio.sleep(0)
-
     def _turn(self) -> None:
         self._handle = None
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import shutil
+import signal
 import sys
 import sysconfig
 from pathlib import Path
@@ -15,6 +18,7 @@ from apps.standalone.settings import HOST
 
 PROGRAM = "secantusd-py"
 STOP_TIMEOUT = 8.0
+CONNECT_AGAIN_AFTER = 0.2
 
 
 def executable() -> Path:
@@ -73,8 +77,14 @@ class MongoDB(ChildProcess):
 
     async def ease_stop(self) -> None:
         # On SIGTERM it closes its listening socket, which does not wake the thread that waits in accept(), and gives up
-        # on that thread after 2 s. A connection wakes it.
-        await accepts_connections(HOST, self.port)
+        # on that thread after 2 s. A connection wakes it; the first may come before the signal is heard.
+        for connections in itertools.count(1):
+            if not await accepts_connections(HOST, self.port):
+                return
+            if connections > 2:
+                # Every fourth time or so it has not heard the signal, and never will.
+                self.kill(signal.SIGTERM)
+            await asyncio.sleep(CONNECT_AGAIN_AFTER)
 
     async def is_ready(self) -> bool:
         return await mongodb_answers(HOST, self.port)

@@ -154,7 +154,7 @@ class ChildProcess(Service):
         raise NotImplementedError
 
     async def ease_stop(self) -> None:
-        """Help the program to notice that it was asked to stop."""
+        """Help the program to notice that it was asked to stop; cancelled when it has ended."""
 
     # What others see and do.
 
@@ -315,13 +315,15 @@ class ChildProcess(Service):
             if sys.platform != "win32":
                 # One that was halted by SIGSTOP would never see the request.
                 launched.signal_group(signal.SIGCONT)
-            await self.ease_stop()
+            easing = asyncio.ensure_future(self.ease_stop())
             try:
                 await asyncio.wait_for(launched.exited.wait(), self.stop_timeout)
             except asyncio.TimeoutError:
                 self._say(f"did not stop within {self.stop_timeout:g} s; killing it")
                 launched.signal_group(KILL)
                 await launched.exited.wait()
+            finally:
+                easing.cancel()
         # Let `_supervise` see the end and read the last lines before the service cancels it.
         if self._futures:
             await asyncio.wait(set(self._futures), timeout=2.0)

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
+from actions.registry import WorkflowDefinition
 from actions.running import Failed, Succeeded
 from tests.actions.conftest import EXECUTION_ID, LOOPBACK, http_action
 from vault.redaction import Redactor
@@ -87,6 +88,34 @@ async def test_a_multipart_body_is_read_as_sent_and_the_same_every_time(sender, 
 async def test_query_parameters_are_added(sender, receiver):
     await sender.send(url=f"{receiver.url}/x?a=1", query={"b": [2, "c d"], "e": True})
     assert receiver.seen[0].path_qs == "/x?a=1&b=2&b=c+d&e=true"
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"cursor": "n 2"}, "size=1&cursor=n+2&tag=a&tag=n+2"),
+        ({"cursor": ""}, "size=1&cursor=&tag=a&tag="),
+        ({"cursor": None}, "size=1&tag=a"),
+        ({}, "size=1&tag=a"),
+    ],
+    ids=["a text", "empty", "null", "not given"],
+)
+async def test_a_parameter_that_is_null_is_left_out(sender, receiver, given, sent):
+    cursor = "{{ input.cursor | default(none) }}"
+    values = {"size": 1, "cursor": cursor, "tag": ["a", cursor], "sort": None}
+    definition = WorkflowDefinition.model_validate(
+        {
+            "workflowId": "w",
+            "trigger": {"type": "manual"},
+            "actions": [
+                {"type": "http-request", "method": "POST", "url": f"{receiver.url}/x", "query": values, "form": values}
+            ],
+        }
+    )
+    stored = WorkflowDefinition.from_document(definition.to_document())
+    await sender.run(stored.prepared[0].render({"input": given}))
+    (seen,) = receiver.seen
+    assert (seen.path_qs, seen.body.decode()) == (f"/x?{sent}", sent)
 
 
 async def test_a_body_that_is_no_unicode_is_not_sent(sender, receiver):

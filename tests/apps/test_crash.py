@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from apps.service import Worker
 from apps.standalone.ports import free_port
 
 PROGRAM = """
@@ -58,3 +59,9 @@ def test_a_crash_ends_the_process_though_a_service_never_does(tmp_path: Path, ki
     said = done.stdout + done.stderr
     assert "nobody foresaw it" in said
     assert "did not stop in time; ending this process, to be started anew" in said
+
+
+def test_when_everything_has_ended_the_process_does_too() -> None:
+    """Mode would have it wait for a second more."""
+    with pytest.raises(StopIteration):
+        Worker._sentinel_task(Worker.__new__(Worker)).send(None)

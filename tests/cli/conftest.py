@@ -1,6 +1,6 @@
 """Runs the real ``wf`` in a process of its own, against an API in this one."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.cli.wf_fake_api import FakeApi
-from tests.cli.wf_process import Result, Run, environment, run_wf
+from tests.cli.wf_process import Forks, Result, Run, environment, forks
 
 
 @pytest_asyncio.fixture
@@ -34,12 +34,19 @@ async def another_server(answer: Callable[[], web.Response]) -> AsyncIterator[st
         yield str(server.make_url("")).rstrip("/")
 
 
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Forks]:
+    """Where processes for ``wf`` come from."""
+    with forks() as found:
+        yield found
+
+
 @pytest.fixture
-def wf(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+def wf(request: pytest.FixtureRequest, processes: Forks, tmp_path: Path) -> Run:
     """Run ``wf`` in a directory of the test."""
     url = request.getfixturevalue("api").url if "api" in request.fixturenames else "http://127.0.0.1:1"
 
     async def run(*args: Any, stdin: str = "", columns: int | None = 80) -> Result:
-        return await run_wf(*args, cwd=tmp_path, env=environment(url, columns), stdin=stdin)
+        return await processes.run(*args, cwd=tmp_path, env=environment(url, columns), stdin=stdin)
 
     return run

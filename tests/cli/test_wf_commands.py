@@ -21,6 +21,8 @@ from apps.cli.errors import MEANINGS, ExitCode
 from apps.cli.main import app
 from tests.cli.wf_fake_api import FakeApi, execution, execution_id, outcome, problem, seconds_ago
 from tests.cli.wf_process import COMMAND, ROOT, Run, environment, run_wf
+from vault.keys import UnknownKey
+from vault.values import MOUNTED_WINS, TOO_SHORT
 
 
 async def test_help_shows_examples_and_exit_codes(wf: Run) -> None:
@@ -635,3 +637,27 @@ async def test_doctor_names_the_service_that_is_missing(api: FakeApi, wf: Run, a
     unwell = [finding for finding in findings if finding["result"] != "ok"]
     assert [finding["what"] for finding in unwell] == names
     assert all(finding["mend"] for finding in unwell)
+
+
+@pytest.mark.parametrize(
+    ("why", "result", "mend"),
+    [
+        (str(UnknownKey("HOOK", "k1")), "failed", "SECRETS_KEY_FILE"),
+        (TOO_SHORT, "failed", "wf secrets set HOOK"),
+        (MOUNTED_WINS, "warning", "wf secrets delete HOOK"),
+    ],
+    ids=["its key is not there", "too short", "mounted as well"],
+)
+async def test_doctor_tells_which_secret_the_service_cannot_use(
+    api: FakeApi, wf: Run, why: str, result: str, mend: str
+) -> None:
+    stored = {"source": "stored", "keyId": "k1", "updatedAt": seconds_ago(1)}
+    api.secrets = {"HOOK": {"name": "HOOK", **stored, "problem": why}, "TOKEN": {"name": "TOKEN", **stored}}
+    shown = await wf("doctor", "--api-only", "--json")
+    (found,) = [finding for finding in json.loads(shown.out) if finding["what"].startswith("secret")]
+    assert (found["what"], found["result"], found["detail"]) == ("secret HOOK", result, why)
+    assert mend in found["mend"]
+    assert shown.code == (1 if result == "failed" else 0)
+    del api.secrets["HOOK"]
+    shown = await wf("doctor", "--api-only", "--json")
+    assert {"what": "secrets", "result": "ok", "detail": "1 can be used", "mend": ""} in json.loads(shown.out)

@@ -20,6 +20,7 @@ actions:
     type: http-request
     url: URL
     method: POST
+    query: {by: "{{ input.by | default(none) }}"}
     json: {to: "{{ actions.who.output.name }}", attempt: "{{ execution.attempt }}"}
     headers: {X-Key: "{{ secrets.TOKEN }}"}
   - {actionId: told, type: log, message: "{{ actions.call.output.json.id }}"}
@@ -67,6 +68,7 @@ async def test_everything_is_rendered_as_far_as_it_is_known(wf: Run, file: Path)
     found = await steps(wf, file, "--input", '{"name": "Ada"}')
     assert found["call"]["rendered"]["json"] == {"to": "ADA", "attempt": 1}
     assert found["call"]["rendered"]["headers"] == {"X-Key": "***"}
+    assert found["call"]["rendered"]["query"] == {"by": None}
     assert (found["told"]["rendered"]["message"], found["told"]["unknown"]) == (
         "{{ actions.call.output.json.id }}",
         ["message"],

@@ -23,7 +23,7 @@ from apps.scheduler.ticks import Ticks
 from apps.waking import Waker
 from store.interfaces import Heartbeat
 from tests.fakes.stores import FakeOccurrences, FakeSignals
-from tests.scheduler.memory import ALL_SHARDS, Clock, Executions, Faults, Published, Requests, Runners, Workflows
+from tests.scheduler.memory import ALL_SHARDS, Clock, Executions, Faults, Published, Requests, Runners, Workflows, settled
 from tests.scheduler.memory import Backfills as StoredBackfills
 
 
@@ -153,7 +153,7 @@ class Scheduler:
     async def release(self) -> None:
         """Release what is due now, and what becomes due by it."""
         while self.agenda.release():
-            await self.agenda.settle()
+            await settled(self.agenda)
 
     async def look_round(self, beat: int) -> None:
         """Do once whatever the timers do, with a runner that lives."""

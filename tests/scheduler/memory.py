@@ -1,10 +1,12 @@
 """The fakes of the store with faults: what fails, or crashes between two steps; a publisher and clocks set by hand."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from apps.scheduler.agenda import Agenda
 from apps.scheduler.taken import LogUnavailable, Reach
 from domain.backfill import Backfill
 from domain.execution import Admission, Cause, Ended, Execution, Restart, Status
@@ -19,6 +21,12 @@ ALL_SHARDS = frozenset(range(PARTITIONS))
 
 class Crash(Exception):
     """The process dies here."""
+
+
+async def settled(*agendas: Agenda) -> None:
+    """Return when nothing of them is in flight: what they release waits for nothing but the turns of the loop here."""
+    while any(agenda.in_flight for agenda in agendas):  # noqa: ASYNC110 - an agenda tells nobody of it
+        await asyncio.sleep(0)
 
 
 class Clock:

@@ -9,7 +9,7 @@ import pytest
 from apps.scheduler import agenda as agenda_module
 from apps.scheduler.agenda import Agenda, Entry
 from apps.scheduler.clock import wall_clock
-from tests.scheduler.memory import START, Clock
+from tests.scheduler.memory import START, Clock, settled
 
 ALL = frozenset(range(8))
 
@@ -74,7 +74,7 @@ async def test_entries_are_released_in_the_order_of_their_instants_and_never_ear
     assert agenda.release() == 1
     clock.sleep(5)
     assert agenda.release() == 2
-    await agenda.settle()
+    await settled(agenda)
     assert done.names == ["a", "b", "c"]
     assert len(agenda) == 0
     assert agenda.next_due is None
@@ -105,7 +105,7 @@ async def test_a_replaced_entry_is_not_released(agenda, clock, done):
     assert agenda.release() == 0, "nor what has replaced it, at the instant of the other"
     clock.sleep(1)
     assert agenda.release() == 1
-    await agenda.settle()
+    await settled(agenda)
     assert done.names == ["w"]
 
 
@@ -122,7 +122,7 @@ async def test_what_is_in_flight_is_not_armed_again_but_its_successor_is(agenda,
     await asyncio.sleep(0)
     assert done.names == ["w"], "the next one waits for the one before"
     done.gate.set()
-    await agenda.settle()
+    await settled(agenda)
     assert done.names == ["w", "w"]
     assert agenda.in_flight == 0
 
@@ -135,7 +135,7 @@ async def test_no_more_than_the_limit_are_in_flight(agenda, done):
     await asyncio.sleep(0)
     assert len(done.log) == 3
     done.gate.set()
-    await agenda.settle()
+    await settled(agenda)
     assert len(done.log) == 8
 
 
@@ -149,7 +149,7 @@ async def test_of_those_that_wait_for_a_place_the_one_that_was_due_first_gets_it
     agenda.arm(done.entry("due at 10", 10))
     agenda.release()
     done.gate.set()
-    await agenda.settle()
+    await settled(agenda)
     assert done.names == [f"due at {number}" for number in (3, 4, 5, 1, 6, 7, 8, 10)]
 
 
@@ -164,7 +164,7 @@ async def test_what_is_promised_waits_for_no_place(agenda, done):
     await asyncio.sleep(0)
     assert done.names == ["tick 0", "tick 1", "tick 2", "publish"]
     done.gate.set()
-    await agenda.settle()
+    await settled(agenda)
 
 
 async def test_the_end_of_entries_can_be_waited_for_but_not_longer_than_that(agenda, done):
@@ -194,7 +194,7 @@ async def test_disarmed_entries_are_forgotten(agenda, clock, done):
     agenda.disarm(("tick", "unknown"))
     clock.sleep(1)
     agenda.release()
-    await agenda.settle()
+    await settled(agenda)
     assert done.names == ["b"]
 
 
@@ -216,7 +216,7 @@ async def test_what_is_disarmed_while_the_one_before_of_its_key_is_in_flight_is_
     agenda.release()
     agenda.disarm(("tick", "w"))
     done.gate.set()
-    await agenda.settle()
+    await settled(agenda)
     assert done.names == ["w"]
 
 
@@ -226,7 +226,7 @@ async def test_what_is_promised_is_done_here_though_its_shard_is_somebody_elses_
     agenda.assign(frozenset({2}))
     assert agenda.arm(replace(done.entry("after", 0, kind="publish", shard=1), promised=True))
     agenda.release()
-    await agenda.settle()
+    await settled(agenda)
     assert done.names == ["before", "after"]
 
 
@@ -243,7 +243,7 @@ async def test_a_revoked_shard_takes_its_entries_with_it_even_those_that_wait_fo
     clock.sleep(1)
     agenda.release()
     done.gate.set()
-    await agenda.settle()
+    await settled(agenda)
     assert done.names == ["due0", "due1", "due2", "other"]
 
 
@@ -267,7 +267,7 @@ async def test_an_entry_that_fails_stops_nothing_and_is_logged(agenda, done, log
     agenda.arm(Entry(("tick", "bad"), "bad", 0, START, explode))
     agenda.arm(done.entry("good", 0))
     agenda.release()
-    await agenda.settle()
+    await settled(agenda)
     assert done.names == ["good"]
     assert agenda.in_flight == 0
     assert [entry["workflow_id"] for entry in logs if entry["event"] == "agenda entry failed"] == ["bad"]
@@ -284,7 +284,7 @@ async def test_the_wall_clock_stepping_back_releases_nothing_twice_and_nothing_e
     assert agenda.release() == 0
     clock.sleep(1)
     assert agenda.release() == 1
-    await agenda.settle()
+    await settled(agenda)
     assert done.names == ["a", "b"]
 
 

@@ -16,7 +16,7 @@ from domain.identifiers import execution_id, tick_execution_id
 from domain.trigger import dues, next_due
 from store.interfaces import Heartbeat, Locked, StoreUnavailable
 from tests.scheduler.conftest import Scheduler, World
-from tests.scheduler.memory import START, Crash
+from tests.scheduler.memory import START, Crash, settled
 
 RETENTION = timedelta(days=30)
 
@@ -338,7 +338,7 @@ async def test_two_schedulers_at_one_backfill_run_each_tick_once(world, schedule
         await asyncio.gather(scheduler.passes.look_ahead(), another.passes.look_ahead())
         scheduler.agenda.release()
         another.agenda.release()
-        await asyncio.gather(scheduler.agenda.settle(), another.agenda.settle())
+        await settled(scheduler.agenda, another.agenda)
         world.clock.sleep(0.25)
     assert sorted(world.requested) == [tick(second) for second in range(100, 300, 10)]
     done = world.backfills.kept[made]

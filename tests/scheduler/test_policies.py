@@ -12,7 +12,7 @@ from domain.occurrence import Disposition, Unfired
 from domain.trigger import PeriodicTrigger, jitter_of
 from store.interfaces import Advance, Heartbeat
 from tests.scheduler.conftest import Scheduler
-from tests.scheduler.memory import START
+from tests.scheduler.memory import START, settled
 
 
 def at(seconds):
@@ -72,7 +72,7 @@ async def test_a_line_that_nobody_told_of_is_found_by_the_pass(world, scheduler,
     await asyncio.gather(scheduler.passes.look_ahead(), another.passes.look_ahead())
     scheduler.agenda.release()
     another.agenda.release()
-    await asyncio.gather(scheduler.agenda.settle(), another.agenda.settle())
+    await settled(scheduler.agenda, another.agenda)
     assert world.requested == [tick("w", 10)]
 
 
@@ -434,7 +434,7 @@ async def test_two_schedulers_whose_clocks_are_apart_fire_each_tick_once(world, 
         for _ in range(3):
             one.agenda.release()
             other.agenda.release()
-            await asyncio.gather(one.agenda.settle(), other.agenda.settle())
+            await settled(one.agenda, other.agenda)
         world.clock.sleep(0.1)
     due = sorted(e.due_at for e in world.published.requests if e.workflow_id == "w0")
     assert due == [at(1 + number) for number in range(len(due))]

@@ -9,7 +9,7 @@ from domain.execution import Cause, Status
 from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
 from store.interfaces import Heartbeat, StoreUnavailable
-from tests.scheduler.memory import START, Crash
+from tests.scheduler.memory import START, Crash, settled
 
 
 def at(seconds):
@@ -66,7 +66,7 @@ async def test_ticks_of_one_instant_are_released_together(world, scheduler):
     assert scheduler.agenda.release() == 50
     await asyncio.sleep(0)
     assert world.executions.calls.count("admit") == 50, "one turn of the loop admits them all"
-    await scheduler.agenda.settle()
+    await settled(scheduler.agenda)
 
 
 async def test_while_far_more_is_due_than_can_be_released_no_more_is_read(world, scheduler):
@@ -79,7 +79,7 @@ async def test_while_far_more_is_due_than_can_be_released_no_more_is_read(world,
     assert scheduler.agenda.release() == 60
     world.faults.unavailable = {"due"}
     assert await scheduler.ticks.read() == 0
-    await scheduler.agenda.settle()
+    await settled(scheduler.agenda)
     assert world.executions.calls.count("admit") == 60
     with pytest.raises(StoreUnavailable):
         await scheduler.ticks.read()
@@ -93,7 +93,7 @@ async def test_two_schedulers_on_one_store_fire_each_tick_once(world, scheduler,
         await asyncio.gather(scheduler.passes.look_ahead(), another.passes.look_ahead())
         scheduler.agenda.release()
         another.agenda.release()
-        await asyncio.gather(scheduler.agenda.settle(), another.agenda.settle())
+        await settled(scheduler.agenda, another.agenda)
         world.clock.sleep(0.25)
     assert len(world.requested) == len(set(world.requested)) == 5 * 9
     assert {w.next_run for w in world.workflows.heads.values()} == {at(10)}

@@ -20,6 +20,8 @@ if mode == "fails":
     sys.exit(3)
 if mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if mode == "hard of hearing":
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)))
 if mode == "parent":
     print("child is", subprocess.Popen(["sleep", "600"]).pid)
 if mode == "talkative":
@@ -40,9 +42,9 @@ http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 class Stub(ChildProcess):
     """Supervises the small program."""
 
-    def __init__(self, mode: str = "good", **kwargs: object) -> None:
+    def __init__(self, mode: str = "good", port: int | None = None, **kwargs: object) -> None:
         self.mode = mode
-        self.port = free_port()
+        self.port = port or free_port()
         super().__init__("stub", cwd=Path.cwd(), **kwargs)  # type: ignore[arg-type]
 
     def command(self) -> list[str]:

@@ -13,6 +13,10 @@ import psutil
 import pytest
 
 from apps.standalone.errors import ChildFailed
+from apps.standalone.mongodb import MongoDB
+from apps.standalone.ports import free_port
+from apps.standalone.readiness import answers_ok
+from apps.standalone.settings import HOST
 from tests.standalone.leftovers import assert_gone
 from tests.standalone.stub_child import Stub
 
@@ -150,3 +154,20 @@ asyncio.run(main())
         supervisor.kill()
         supervisor.wait(10)
     assert_gone([child])
+
+
+class HardOfHearing(MongoDB):
+    """A database that does not hear the first request to stop, as SecantusDB every fourth time or so."""
+
+    def command(self) -> list[str]:
+        return Stub("hard of hearing", port=self.port).command()
+
+    async def is_ready(self) -> bool:
+        return await answers_ok(HOST, self.port, "/")
+
+
+async def test_a_database_that_does_not_hear_that_it_is_to_stop_is_told_again(tmp_path: Path) -> None:
+    async with HardOfHearing(port=free_port(), data_dir=tmp_path) as database:
+        await database.wait_ready(10)
+    assert database.returncode == 0
+    assert not any("killing it" in line for line in database.lines)

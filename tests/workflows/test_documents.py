@@ -111,8 +111,13 @@ async def test_every_representation_has_the_shape_that_is_documented(api: Client
         {**LOG, "message": "{{ input.x.y }}"},
     ]
     await api.create("c", actions=steps, onFailure=[LOG], **{"finally": [LOG]})
-    for body in ({"input": {"n": 1}}, {"input": {"n": 0}}, {"input": {"n": 1}, "actions": {"log-1": {"output": {"z": 1}}}}):
-        await api.send("POST", "/workflows/c/dry-run", json=body)
+    results = set()
+    for answered in ({}, {"log-1": {"output": {"z": 1}}}, {"log-1": {"status": "failed"}}):
+        for n in (0, 1):
+            body = {"input": {"n": n}, "actions": answered}
+            dry_run = (await api.send("POST", "/workflows/c/dry-run", json=body)).body
+            results |= {step["result"] for step in dry_run["steps"]}
+    assert results == set(get_args(answers.DryStep.model_fields["result"].annotation))
     assert (await api.get("/system")).body["kafka"] == "unreachable"
     for number, (trigger, more) in enumerate(SHORT_AND_LONG):
         await api.create(f"form-{number}", trigger=trigger, **more)

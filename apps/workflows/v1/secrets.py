@@ -14,7 +14,7 @@ from domain.access import Scope
 from domain.model import Model
 from vault.keys import KeyRing, VaultError
 from vault.redaction import SHORTEST, is_recognisable
-from vault.values import LONGEST_VALUE, TOO_SHORT, is_secret_name
+from vault.values import LONGEST_VALUE, MOUNTED_WINS, TOO_SHORT, is_secret_name
 
 NAME_RULE: Final = "must be 1 to 128 letters, digits, '-' or '_', the first a letter or '_'"
 
@@ -23,9 +23,6 @@ class SecretValue(Model):
     """A secret's value; it is never shown again."""
 
     value: str = Field(min_length=SHORTEST, max_length=LONGEST_VALUE)
-
-
-MOUNTED_WINS: Final = "the services found one of this name in their environment or files, which wins; remove one of the two"
 
 
 class Secrets(Resource):
