@@ -17,6 +17,7 @@ async def test_what_fails_and_why_is_seen_from_the_first_page_on(page, stack, ap
     await page.goto(f"{stack.api_url}/#/workflows?search={workflow_id}-not")
     await expect(page.get_by_text("Live", exact=True)).to_be_visible()
     execution_id = await api.trigger(workflow_id)
+    await api.finished(execution_id)
     await expect(page.get_by_text(re.compile(r"^\d+\+? failed in the last 24 hours"))).to_be_visible()
     await page.get_by_role("link", name="See them").click()
     row = page.locator(f"[data-execution='{execution_id}']")

@@ -25,16 +25,16 @@ async def test_a_retention_that_is_changed_counts_for_topics_that_are_there(stac
         return [entry[1] for *_, entries in answer.resources for entry in entries]
 
     day = 86_400_000
-    usual = [31 * day, 31 * day, day, 30 * day]
+    usual = [31 * day, 31 * day, 31 * day, day, 30 * day]
     try:
         assert list(map(int, await configured("retention.ms"))) == usual
-        assert list(map(int, await configured("max.message.bytes"))) == [1_048_588] * 3 + [3_145_728]
+        assert list(map(int, await configured("max.message.bytes"))) == [1_048_588] * 4 + [3_145_728]
         # Somebody has set something else by hand, which is to be left alone.
         by_hand = {"retention.ms": str(31 * day), "segment.ms": "3600000"}
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EXECUTION.name, configs=by_hand)])
         changed = Retentions(history=timedelta(days=2), dead_letters=timedelta(days=90))
         await ensure_topics(there, retentions=changed)
-        assert list(map(int, await configured("retention.ms"))) == [2 * day, 2 * day, day, 90 * day]
+        assert list(map(int, await configured("retention.ms"))) == [2 * day, 2 * day, 2 * day, day, 90 * day]
         assert (await configured("segment.ms"))[0] == "3600000"
     finally:
         await ensure_topics(there)

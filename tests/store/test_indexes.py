@@ -165,6 +165,7 @@ async def test_each_index_that_is_missing_is_named(mongodb):
     store = MongoStore(mongodb.url, "no-indexes-yet")
     assert set(await store.missing_indexes()) == {
         "open_executions", "executions", "workflows", "occurrences", "backfills", "audit", "idempotency_keys",
+        "signals",
     }  # fmt: skip
     await store.ensure_indexes()
     assert await store.missing_indexes() == {}

@@ -13,11 +13,15 @@ from store.chunks import AT_ONCE
 from store.interfaces import AuditEntry, AuditFilter, ExecutionFilter
 from tests.store.test_backfills import backfill
 from tests.store.test_executions import admission, at, finished
+from tests.store.test_signals import signal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DAY = timedelta(days=1)
-KEPT = {"executions": 30 * DAY, "occurrences": 90 * DAY, "backfills": 90 * DAY, "audit": 365 * DAY, "idempotency_keys": DAY}
+KEPT = {
+    "executions": 30 * DAY, "occurrences": 90 * DAY, "backfills": 90 * DAY, "audit": 365 * DAY, "idempotency_keys": DAY,
+    "signals": 30 * DAY,
+}  # fmt: skip
 
 
 def retentions(store, *, executions=KEPT["executions"]):
@@ -72,7 +76,10 @@ async def test_what_is_over_is_removed_and_nothing_else(real):
         await real.idempotency.claim(f"key {seconds}", "print", at(seconds))
         await real.backfills.add(backfill(seconds))
         assert await real.backfills.save(backfill(seconds).done(at(seconds)))
+        await real.signals.put(signal(seconds))
+        await real.signals.heed(signal(seconds).execution_id, "approved", at(seconds))
     await real.backfills.add(backfill(3))
+    await real.signals.put(signal(3))
 
     for name, retention in retentions(real).items():
         assert await swept(retention, at(1) + KEPT[name]) == [0], name
@@ -90,6 +97,8 @@ async def test_what_is_over_is_removed_and_nothing_else(real):
     await all_swept(real, at(0) + 1000 * DAY)
     assert [each.execution_id async for each in real.executions.scan()] == [still_open.execution_id]
     assert [each.created_at for each in await real.backfills.list("w", before=None, limit=9)] == [at(3)]
+    kept = [await real.signals.get(signal(number).execution_id, "approved") for number in (1, 2, 3)]
+    assert kept == [None, None, signal(3)], "what may still be waited for stays"
 
 
 async def test_a_retention_that_is_changed_counts_for_what_is_stored_already(real):

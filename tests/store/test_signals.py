@@ -58,18 +58,3 @@ async def test_those_that_nobody_has_heeded_are_found_until_they_are(store):
     await store.signals.look_again(signal(2).execution_id, "approved", at(8))
     assert await unheeded(store, 9, frozenset({3})) == [("3", "approved"), ("1", "approved"), ("1", "also")]
     assert await store.signals.get(signal(2).execution_id, "approved") == signal(2), "heeded, it is there all the same"
-
-
-async def test_those_that_are_heeded_are_removed_when_their_retention_is_over(real):
-    for number in (1, 2, 3):
-        await real.signals.put(signal(number))
-    await real.signals.heed(signal(1).execution_id, "approved", at(10))
-    await real.signals.heed(signal(2).execution_id, "approved", at(10) + timedelta(days=2))
-    (retention,) = [
-        each
-        for each in real.retentions(executions=timedelta(days=1), ledger=timedelta(days=1), audit=timedelta(days=1))
-        if each.name == "signals"
-    ]
-    assert sum([removed async for removed in retention.sweep(at(11) + timedelta(days=1))]) == 1
-    left = [await real.signals.get(signal(number).execution_id, "approved") for number in (1, 2, 3)]
-    assert left == [None, signal(2), signal(3)]

@@ -110,7 +110,7 @@ async def test_every_representation_has_the_shape_that_is_documented(api: Client
         {**LOG, "message": "{{ actions['log-1'].output }}"},
         {**LOG, "message": "{{ input.x.y }}"},
     ]
-    await api.create("c", actions=steps, onFailure=[LOG], **{"finally": [LOG]})
+    await api.create("c", actions=steps, onFailure=[LOG], **{"finally": [LOG, {"type": "wait-for-signal"}]})
     results = set()
     for answered in ({}, {"log-1": {"output": {"z": 1}}}, {"log-1": {"status": "failed"}}):
         for n in (0, 1):
