@@ -26,9 +26,12 @@ from templates.template import RENDERED, is_open
 
 MOST: Final = 1_000
 _TOLD: Final = 3  # of those that did not succeed
-# After how long it looks again what nobody has told it: at first, and at most.
+# After how long it looks again what nobody has told it: at first, and then.
 _FIRST_LOOK: Final = timedelta(seconds=30)
-_LAST_LOOK: Final = timedelta(minutes=5)
+_NEXT_LOOK: Final = timedelta(minutes=5)
+# Of the time that it has waited. Each look is kept, with all the ids: at a fixed interval, the looks of a few days would fill
+# the execution's document.
+_LATER_LOOK: Final = 10
 ITEM: Final = "item"
 _NO_LIST: Final = 'must be a list, or one expression that makes one, as in "{{ actions.list.output.json.items }}"'
 _TOO_LONG: Final = f"must hold at most {MOST:,} elements; trigger a workflow that does it for a part of them"
@@ -175,7 +178,7 @@ async def _wait(action: TriggerWorkflowAction, context: Context, waited: Mapping
     if now >= until:
         output = {"workflowId": action.workflow_id, "executionIds": ids}
         return Failed("not-ended", f"not all has ended within {action.wait_for_end}", output=output)
-    look = min(max((now - since) / 2, _FIRST_LOOK), _LAST_LOOK)
+    look = max(min((now - since) / 2, _NEXT_LOOK), (now - since) / _LATER_LOOK, _FIRST_LOOK)
     what = f"the end of {ids[0]}" if len(ids) == 1 else f"the end of {len(ids)} executions"
     return Awaiting(
         min(until, instant(now + look)),

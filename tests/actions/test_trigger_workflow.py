@@ -1,14 +1,19 @@
 """``trigger-workflow`` with the runner replaced by a function."""
 
+import json
+import uuid
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
 
+from actions import trigger_workflow
 from actions.checking import Surroundings
 from actions.dry_run import dry_run
 from actions.registry import WorkflowDefinition, run_action
 from actions.running import Awaiting, Child, ChildEnd, Context, NotTriggered, Resources, Succeeded
+from apps.runner.attempts import LARGEST_EXECUTION
 from domain.execution import Status
 from domain.instants import read_written, written
 
@@ -227,17 +232,32 @@ async def test_what_was_started_is_waited_for_without_a_runner():
 
 @pytest.mark.parametrize(
     ("ago", "looks_after"),
-    [({"seconds": 50}, 30), ({"minutes": 3}, 90), ({"hours": 1}, 300)],
-    ids=["soon", "later", "at last"],
+    [({"seconds": 50}, 30), ({"minutes": 3}, 90), ({"minutes": 40}, 300), ({"days": 7}, 60_480)],
+    ids=["soon", "later", "later still", "at last"],
 )
 async def test_the_longer_it_waits_the_seldomer_it_looks(ago, looks_after):
-    waited = {"executionIds": ["c0"], "since": written_ago(**ago), "until": written_ago(hours=-1)}
+    waited = {"executionIds": ["c0"], "since": written_ago(**ago), "until": written_ago(days=-1)}
     outcome, asked = await wait(None, waited)
     assert asked == [], "what was started is not started again, whatever is still known of it"
     wait_for = (outcome.until - datetime.now(timezone.utc)).total_seconds()
     assert looks_after - 5 < wait_for < looks_after + 5
     assert outcome.output == {"workflowId": "other", **waited}
     assert "waits for the end of c0 until" in outcome.logs[0]
+
+
+async def test_the_looks_of_a_year_at_a_long_list_do_not_fill_the_document(monkeypatch):
+    """At one every five minutes, it failed as too large after a day."""
+    began = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    clock = SimpleNamespace(now=lambda _: began)
+    monkeypatch.setattr(trigger_workflow, "datetime", clock)
+    ids = [str(uuid.UUID(int=number)) for number in range(1000)]
+    waited = {"executionIds": ids, "since": written(began), "until": written(began + timedelta(days=366))}
+    size = 0
+    while began < datetime(2027, 1, 1, tzinfo=timezone.utc):
+        outcome, _ = await wait(None, waited)
+        size += len(json.dumps(outcome.output))
+        began = outcome.until
+    assert size < LARGEST_EXECUTION / 2
 
 
 async def test_it_looks_a_last_time_when_its_time_is_over():
