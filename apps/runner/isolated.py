@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 
 from actions.http.connections import Connections
 from actions.registry import run_action
-from actions.running import Context, Failed, Outcome, Resources
+from actions.running import Awaiting, Context, Failed, Outcome, Resources
 from apps import kafka_security
 from apps.database import store_of
 from apps.logs import logging_config
@@ -92,7 +92,9 @@ async def _run(action: Any, facts: Context, resources: Resources) -> Outcome:
     redactor = resources.secrets.redactor
     if isinstance(outcome, Failed):
         outcome = replace(outcome, message=redactor.value(outcome.message))
-    return replace(outcome, logs=tuple(redactor.value(list(outcome.logs))), output=redactor.data(outcome.output))
+    outcome = replace(outcome, logs=tuple(redactor.value(list(outcome.logs))))
+    # As in the runner: by what is waited for it is woken.
+    return outcome if isinstance(outcome, Awaiting) else replace(outcome, output=redactor.data(outcome.output))
 
 
 async def _serve(answers: Any) -> None:

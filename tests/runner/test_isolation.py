@@ -3,11 +3,13 @@
 import asyncio
 import json
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import pytest
 
 from actions.log import LogAction
-from actions.running import Context, Failed, Resources, Succeeded
+from actions.running import Awaiting, Context, Failed, Resources, Succeeded
+from apps.runner import isolated
 from apps.runner.isolation import Isolation
 from tests.e2e.crashing import CrashAction, RaiseAction, StickAction
 from vault.redaction import Redactor
@@ -66,3 +68,18 @@ async def test_what_is_logged_apart_is_redacted_as_the_runners_log_is(
     assert printed.count("*** and ***") == 2, "both were logged"
     if log_format == "json":
         assert {json.loads(line)["service"] for line in printed.splitlines()} == {"runner"}
+
+
+async def test_what_is_waited_for_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret of the same word took the name away, by which the execution is woken, and the year of the instant."""
+    waits = Awaiting(
+        datetime(2026, 1, 1, tzinfo=timezone.utc), ("for approved",), {"signal": "approved", "until": "2026-01-01"}
+    )
+
+    async def wait(*_: object) -> Awaiting:
+        return waits
+
+    monkeypatch.setattr(isolated, "run_action", wait)
+    resources = Resources(http=None, secrets=Rendered("approved"))  # type: ignore[arg-type]
+    outcome = await isolated._run(LogAction(type="log", message=""), CONTEXT, resources)
+    assert outcome == replace(waits, logs=("for ***",))
