@@ -5,7 +5,7 @@ from functools import lru_cache
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from apps.metrics import BATCH_SIZES
-from domain.execution import Cause
+from domain.execution import FAILURES, Cause
 from events.records import ActionResult
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -45,6 +45,7 @@ class Metrics:
         """Note the result of an action of ``kind`` in an execution that ``cause`` asked for."""
         self._of_actions(kind, result.status).observe((result.finished_at - result.started_at).total_seconds())
         if result.execution_status == "waiting":
-            self._retries.inc()
+            if result.status in FAILURES:  # else it waits because a step asked for it
+                self._retries.inc()
         elif result.execution_status != "running":
             self._of_executions(result.execution_status, cause).inc()
