@@ -29,7 +29,7 @@ _TOLD: Final = 3  # of those that did not succeed
 # After how long it looks again what nobody has told it: at first, and then.
 _FIRST_LOOK: Final = timedelta(seconds=30)
 _NEXT_LOOK: Final = timedelta(minutes=5)
-# Of the time that it has waited. Each look is kept, with all the ids: at a fixed interval, the looks of a few days would fill
+# Of the time that it has waited. Each look is kept, with all the ids: at a fixed interval, those of a few days would fill
 # the execution's document.
 _LATER_LOOK: Final = 10
 ITEM: Final = "item"

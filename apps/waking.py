@@ -4,8 +4,9 @@ Whoever sends a signal stores it first, and looks then whether the execution wai
 signal (:mod:`actions.wait_for_signal`) writes that the execution waits first, and looks then whether there is one. So one of
 the two sees what the other has done, however they interleave. Where a crash keeps both from it, the scheduler's pass looks.
 
-So it is with the end of a child, which a runner has written before it looks for the parent. Here no pass looks after a
-crash: a parent goes on by itself from time to time, and looks (:mod:`actions.trigger_workflow`).
+So it is with the end of a child, which a runner has written before it looks for the parent. Here no pass looks: what was
+not acknowledged before a crash is told again, and a parent goes on by itself from time to time, and looks
+(:mod:`actions.trigger_workflow`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Final
 import structlog
 
 from domain.execution import Awaited, Execution, Parent, Restart
-from store.interfaces import Executions, Signals, StoreUnavailable
+from store.interfaces import Executions, Signals
 
 _AT_ONCE: Final = 32  # executions
 
@@ -51,22 +52,35 @@ class Waker:
         return woken
 
     async def wake_parent(self, parent: Parent, at: datetime) -> None:
-        """Wake the execution that has triggered one which has ended, where that is what it waits for. Never raises."""
+        """Wake the execution that has triggered one which has ended, where that is what it waits for.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached; asking again is safe, and so it is of all that follow.
+        """
         await self.look_again(parent.execution_id, at, action_id=parent.action_id)
 
+    async def wake_parent_of(self, execution_id: str, at: datetime) -> None:
+        """Do the same where only the one that has ended is known.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+        """
+        found = await self._executions.get(execution_id)
+        if found is not None and found.triggered_by is not None:
+            await self.wake_parent(found.triggered_by, at)
+
     async def look_again(self, execution_id: str, at: datetime, *, action_id: str | None = None) -> None:
-        """Wake an execution where what it waits for, in that action or any, is there already. Never raises."""
-        try:
-            found = await self._executions.get(execution_id)
-            awaited = None if found is None else found.awaited
-            if found is None or awaited is None or action_id not in (None, awaited.action_id):
-                return
-            if await self._is_there(found, awaited):
-                await self._wake(found, at)
-        except StoreUnavailable as error:
-            log.warning("not woken; left to the scheduler", execution_id=execution_id, error=str(error))
-        except Exception:
-            log.exception("not woken; left to the scheduler", execution_id=execution_id)
+        """Wake an execution where what it waits for, in that action or any, is there already.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+        """
+        found = await self._executions.get(execution_id)
+        awaited = None if found is None else found.awaited
+        if found is None or awaited is None or action_id not in (None, awaited.action_id):
+            return
+        if await self._is_there(found, awaited):
+            await self._wake(found, at)
 
     async def _is_there(self, execution: Execution, awaited: Awaited) -> bool:
         if awaited.signal is not None:

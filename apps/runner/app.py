@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -263,10 +263,10 @@ class RunnerApp(ServiceApp):
     async def _signalled(self, execution_id: str, name: str) -> Signal | None:
         return await stubbornly(lambda: self.store.signals.get(execution_id, name))
 
-    async def _announce(self, result: ActionFinished, parent: Parent | None) -> None:
+    async def _announce(self, result: ActionFinished, known: Execution | None) -> None:
         if result.outcome.status == AWAITING:
-            # It may have come between the step's look for it and this record. Not awaited here: others wait to be told.
-            self.add_future(self.waker.look_again(result.execution_id, now()))
+            # It may have come between the step's look for it and this record.
+            self._wake(lambda: self.waker.look_again(result.execution_id, now()))
         if result.wake_at is not None:
             await self._tell_scheduler(
                 result.workflow_id,
@@ -279,7 +279,9 @@ class RunnerApp(ServiceApp):
                 ),
             )
         else:
-            await self._announce_end(result.workflow_id, result.version, parent)
+            if known is None:  # another process has begun it, or this one before it was killed
+                self._wake(lambda: self.waker.wake_parent_of(result.execution_id, now()))
+            await self._announce_end(result.workflow_id, result.version, None if known is None else known.triggered_by)
 
     async def _announce_end(self, workflow_id: str, version: int, parent: Parent | None) -> None:
         """Tell whoever may wait for an end: the execution that has triggered the one that has ended, and the scheduler.
@@ -287,10 +289,21 @@ class RunnerApp(ServiceApp):
         That hears of it where others may be queued for the place; its pass finds what is not told.
         """
         if parent is not None:
-            self.add_future(self.waker.wake_parent(parent, now()))
+            self._wake(lambda: self.waker.wake_parent(parent, now()))
         definition = self.definitions.cached(workflow_id, version)
         if definition is not None and definition.overlap.policy == "queue":
             await self._tell_scheduler(workflow_id, HolderEnded(workflow_id=workflow_id))
+
+    def _wake(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Look for what is to be woken, beside what is under way: others wait to be told."""
+
+        async def wake() -> None:
+            try:
+                await stubbornly(look)
+            except Exception:  # it would end the whole worker
+                log.exception("not woken; left to the next look")
+
+        self.add_future(wake())
 
     async def _tell_scheduler(self, workflow_id: str, record: Event) -> None:
         """Publish, without waiting for the broker; whatever goes wrong must stop neither the projection nor a stream."""

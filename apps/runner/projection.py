@@ -21,7 +21,7 @@ from mode import Service
 from apps.runner.acknowledgement import Refuse, Ticket
 from apps.runner.metrics import Metrics
 from apps.runner.patience import RETRY_DELAY
-from domain.execution import ActionFinished, Ended, Execution, Parent, Status, apply
+from domain.execution import ActionFinished, Ended, Execution, Status, apply
 from store.interfaces import Executions, StoreUnavailable, Unstorable
 
 log = structlog.get_logger(__name__)
@@ -88,7 +88,7 @@ class Projection(Service):
         executions: Executions,
         *,
         followed: Followed,
-        announce: Callable[[ActionFinished, Parent | None], Awaitable[None]],
+        announce: Callable[[ActionFinished, Execution | None], Awaitable[None]],
         recorded: Callable[[str], None],
         refuse: Refuse,
         metrics: Metrics,
@@ -97,8 +97,8 @@ class Projection(Service):
     ) -> None:
         """Prepare; a result after which its run goes on waits ``patience`` seconds for the next one.
 
-        ``announce`` is told of each result after which its run does not go on, and what has triggered the execution, where
-        that is known; ``recorded`` of each execution that MongoDB has a result of; ``refuse`` dead-letters what it can
+        ``announce`` is told of each result after which its run does not go on, with the execution where that was followed;
+        ``recorded`` of each execution that MongoDB has a result of; ``refuse`` dead-letters what it can
         never keep.
         """
         super().__init__(**kwargs)
@@ -206,9 +206,7 @@ class Projection(Service):
         for ticket, result in batch:
             if result is not None:
                 self.recorded(result.execution_id)
-                known = folded.get(result.execution_id)
-                parent = None if known is None else known.triggered_by
-                await self._tell(result, parent, is_refused=result.execution_id in refused)
+                await self._tell(result, folded.get(result.execution_id), is_refused=result.execution_id in refused)
             ticket.finish()
 
     async def _write_apart(self, batch: list[Item], reason: str) -> None:
@@ -245,11 +243,11 @@ class Projection(Service):
                 return True
         return False
 
-    async def _tell(self, result: ActionFinished, parent: Parent | None, *, is_refused: bool) -> None:
+    async def _tell(self, result: ActionFinished, known: Execution | None, *, is_refused: bool) -> None:
         if is_refused:
             self.followed.forget(result.execution_id)
             self.metrics.refused.inc()
             log.info("result turned away", execution_id=result.execution_id, epoch=result.epoch, seq=result.seq)
         elif result.status is not Status.RUNNING:
             self.followed.forget(result.execution_id)
-            await self.announce(result, parent)
+            await self.announce(result, known)

@@ -655,15 +655,17 @@ class Runner(Process):
 
     async def _announce_end(self, workflow_id: str, version: int, parent: Any) -> None:
         if parent is not None:
-            self.spawn(self.waker.wake_parent(parent, self.world.now))
+            self.spawn(stubbornly(lambda: self.waker.wake_parent(parent, self.world.now)))
         for scheduler in self.world.listening:
             scheduler.line.announce(workflow_id, partition_of(workflow_id))
 
-    async def _announce(self, result: Any, parent: Any) -> None:
+    async def _announce(self, result: Any, known: Any) -> None:
         if result.outcome.status == AWAITING:
-            self.spawn(self.waker.look_again(result.execution_id, self.world.now))
+            self.spawn(stubbornly(lambda: self.waker.look_again(result.execution_id, self.world.now)))
         if result.status is not Status.WAITING:
-            await self._announce_end(result.workflow_id, result.version, parent)
+            if known is None:
+                self.spawn(stubbornly(lambda: self.waker.wake_parent_of(result.execution_id, self.world.now)))
+            await self._announce_end(result.workflow_id, result.version, known and known.triggered_by)
             return
         for scheduler in self.world.listening:
             scheduler.retries.announce(

@@ -7,8 +7,12 @@ from types import SimpleNamespace
 import pytest
 from faust.exceptions import ProducerSendError
 
+from apps.runner import patience
 from apps.runner.app import app
-from domain.execution import ActionFinished, ActionOutcome, Status
+from apps.waking import Waker
+from domain.execution import AWAITING, ActionFinished, ActionOutcome, Admission, Cause, Parent, Status, admit
+from store.interfaces import StoreUnavailable
+from tests.fakes.stores import FakeExecutions
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 
@@ -39,3 +43,64 @@ async def test_what_cannot_be_announced_is_left_to_the_next_pass(schedule, wakes
     status = Status.WAITING if wakes_at else Status.FAILED
     await app._announce(ActionFinished("e", "w", 1, 1, outcome, status, 0, wake_at=wakes_at), None)
     assert schedule.asked == [("w", told)]
+
+
+PARENT, CHILD = "019ab5d0-0000-7000-8000-0000000000aa", "019ab5d0-0000-7000-8000-0000000000bb"
+
+
+def ended(execution_id=CHILD):
+    return ActionFinished(execution_id, "child", 1, 1, ActionOutcome("a", 0, 1, "ok", NOON, NOON), Status.OK, 0)
+
+
+@pytest.fixture
+def family(monkeypatch):
+    """A parent that waits for a child which has ended; its ``woken`` are the ids of those that were handed out."""
+    executions = FakeExecutions()
+    monkeypatch.setattr(patience, "RETRY_DELAY", 0)
+    waits = ActionOutcome("call", 0, 1, AWAITING, NOON, NOON, output={"executionIds": [CHILD]})
+    parent = admit(Admission(PARENT, "parent", 1, Cause.MANUAL, NOON, 0, 1, 0, lock_key="parent"))
+    executions.found[PARENT] = replace(parent, status=Status.WAITING, wake_at=NOON, results={waits.key: waits})
+    asked = Admission(
+        CHILD, "child", 1, Cause.WORKFLOW, NOON, 0, 1, 0, lock_key="c", triggered_by=Parent(PARENT, "parent", "call")
+    )
+    executions.found[CHILD] = replace(admit(asked), status=Status.OK)
+    woken, futures = [], []
+
+    async def hand_out(execution):
+        woken.append(execution.execution_id)
+
+    monkeypatch.setattr(app, "waker", Waker(executions=executions, signals=None, hand_out=hand_out))
+    monkeypatch.setattr(app, "add_future", futures.append)
+    return SimpleNamespace(executions=executions, woken=woken, futures=futures, child=executions.found[CHILD])
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["begun here", "begun by another process"])
+async def test_the_end_of_a_child_wakes_its_parent_whoever_has_begun_the_child(family, known):
+    await app._announce(ended(), family.child if known else None)
+    for look in family.futures:
+        await look
+    assert family.woken == [PARENT]
+
+
+async def test_a_parent_is_woken_when_the_database_is_back(family):
+    get, away = family.executions.get, [StoreUnavailable("no answer")] * 2
+
+    async def fail(execution_id):
+        if away:
+            raise away.pop()
+        return await get(execution_id)
+
+    family.executions.get = fail
+    await app._announce(ended(), family.child)
+    await family.futures.pop()
+    assert family.woken == [PARENT]
+
+
+async def test_what_goes_wrong_with_a_look_ends_no_worker(family):
+    async def fail(_):
+        raise RuntimeError("a bug")
+
+    family.executions.get = fail
+    await app._announce(ended(), family.child)
+    await family.futures.pop()
+    assert family.woken == []

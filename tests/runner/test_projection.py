@@ -74,11 +74,11 @@ def executions():
 
 @pytest_asyncio.fixture
 async def projection(executions):
-    announced, parents, recorded, letters = [], [], [], []
+    announced, known, recorded, letters = [], [], [], []
 
-    async def announce(result, parent):
+    async def announce(result, execution):
         announced.append(result)
-        parents.append(parent)
+        known.append(execution)
 
     async def refuse(ticket, reason):
         letters.append(reason)
@@ -89,7 +89,7 @@ async def projection(executions):
         metrics=Metrics(CollectorRegistry()), patience=3600,
     )  # fmt: skip
     projection.announced, projection.told_recorded, projection.letters = announced, recorded, letters
-    projection.parents = parents
+    projection.known = known
     async with projection:
         yield projection
 
@@ -115,6 +115,7 @@ async def test_results_of_a_run_that_goes_on_are_written_with_its_end(executions
     stored = await executions.get(asked.execution_id)
     assert folded == {asked.execution_id: stored}
     assert (stored.status, len(stored.results)) == (Status.OK, 3)
+    assert projection.known == [stored]
     assert projection.followed.seq(asked.execution_id) is None
 
 

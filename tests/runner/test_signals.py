@@ -2,8 +2,6 @@
 
 from datetime import datetime, timedelta, timezone
 
-import pytest
-
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
 from apps.runner.attempts import run_attempt
@@ -13,7 +11,6 @@ from apps.waking import Waker
 from domain.execution import Admission, Cause, Reissued, Restart, Status, admit, apply
 from domain.signal import Signal
 from events.folding import result_transition
-from store.interfaces import StoreUnavailable
 from tests.fakes.stores import FakeExecutions, FakeSignals
 
 T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -161,17 +158,6 @@ async def test_a_signal_between_the_look_and_the_record_that_it_waits_is_seen_to
     await world.send()
     await world.waker.look_again(EXECUTION, T0)
     assert [each.execution_id for each in world.handed_out] == [EXECUTION]
-
-
-@pytest.mark.parametrize("error", [StoreUnavailable("no answer"), RuntimeError("a bug")])
-async def test_the_look_after_the_record_never_raises(error):
-    world = World(WAIT)
-
-    async def fail(*_):
-        raise error
-
-    world.signals.get = fail
-    await world.waker.look_again(EXECUTION, T0)
 
 
 async def test_a_wait_by_a_template_is_bounded():
