@@ -66,7 +66,8 @@ class ChildEnd:
     execution_id: str
     status: str  # ok, failed, cancelled, or gone, where it has been removed since
     reason: str | None = None
-    result: Mapping[str, Any] = field(default_factory=dict)  # the output of its last action that succeeded
+    # The output of its last action that succeeded; None where those of all together are too large for an output.
+    result: Mapping[str, Any] | None = field(default_factory=dict)
 
 
 Ends = Callable[[Sequence[str]], Awaitable[list[ChildEnd] | None]]

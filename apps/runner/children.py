@@ -11,6 +11,7 @@ list to work off wants all of it. It does not wait for what will not come: for i
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ import structlog
 
 from actions.running import Child, ChildEnd, Context, NotTriggered
 from apps.admission import Opened
-from apps.runner.attempts import now
+from apps.runner.attempts import LARGEST_OUTPUT, now
 from apps.runner.definitions import UnreadableVersion
 from apps.runner.patience import stubbornly
 from apps.runner.startable import NotStartable, Startable, Starter
@@ -26,6 +27,7 @@ from apps.waking import have_ended
 from domain.execution import Cause, Ended, Execution, Parent, Status
 from domain.identifiers import triggered_execution_id
 from domain.inputs import BadInput
+from events.wire import json_bytes
 from store.interfaces import AlreadyAdmitted, Locked
 
 log = structlog.get_logger(__name__)
@@ -34,6 +36,9 @@ log = structlog.get_logger(__name__)
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 1.0
 _READ_AT_ONCE: Final = 32  # executions, whose results may be large
+# Bytes of an output that tells of executions, besides their results: in all, and for the id and the status of each.
+_NAMES: Final = 500
+_NAMES_OF_EACH: Final = 60
 
 
 class Children:
@@ -73,11 +78,16 @@ class Children:
         if not await stubbornly(lambda: have_ended(ids, self.executions)):
             return None
         ends: list[ChildEnd] = []
+        room = LARGEST_OUTPUT - _NAMES - _NAMES_OF_EACH * len(ids)
         for start in range(0, len(ids), _READ_AT_ONCE):
             some = ids[start : start + _READ_AT_ONCE]
             found = await asyncio.gather(*(stubbornly(partial(self.executions.get, each)) for each in some))
-            ends += map(_end_of, some, found)
-        return ends
+            for each, child in zip(some, found, strict=True):
+                end = _end_of(each, child)
+                room -= 0 if room < 0 else len(json_bytes(end.result))
+                # What does not fit is not held either: a thousand of them are more than there is memory.
+                ends.append(end if room >= 0 else replace(end, result=None))
+        return ends if room >= 0 else [replace(end, result=None) for end in ends]
 
     async def cancel_awaited(self, parent_id: str) -> None:
         """Cancel what an execution has waited for that was ended from outside; what it did not wait for goes on."""

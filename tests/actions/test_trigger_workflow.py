@@ -298,3 +298,14 @@ async def test_what_did_not_succeed_fails_it_and_is_told():
     outcome, _ = await wait(ends, forEach=list(range(6)))
     assert outcome.message == "5 of 6 did not succeed: c1 cancelled; c2 cancelled; c3 cancelled; and 2 more"
     assert outcome.output["statuses"] == ["ok", *["cancelled"] * 5]
+
+
+@pytest.mark.parametrize(("status", "error_class"), [("ok", "too-large"), ("failed", "child-failed")])
+async def test_where_the_results_are_too_large_it_is_told_what_has_become_of_them_all_the_same(status, error_class):
+    """The execution had waited for hours, and did not even know any more whom it had waited for."""
+    ends = {f"c{number}": ChildEnd(f"c{number}", status, None, None) for number in range(2)}
+    outcome, _ = await wait(ends, forEach=[1, 2])
+    assert outcome.error_class == error_class
+    assert outcome.output == {"workflowId": "other", "executionIds": ["c0", "c1"], "count": 2, "statuses": [status] * 2}
+    outcome, _ = await wait(ends)
+    assert outcome.output == {"workflowId": "other", "executionId": "c0", "status": status}

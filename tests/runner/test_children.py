@@ -315,6 +315,16 @@ async def test_how_children_have_ended_is_known_when_all_have(world):
     assert await world.children.ends([]) == []
 
 
+async def test_results_that_do_not_fit_together_are_not_held(world):
+    await world.define("child", overlap={"policy": "allow", "max": 50})
+    ids = [each.execution_id for each in await world.trigger(*({"n": number} for number in range(3)))]
+    for execution_id in ids:
+        await end_with(world, execution_id, Status.OK, outcome(0, a="x" * 150_000))
+    assert [each.result and len(each.result["a"]) for each in await world.children.ends(ids[:2])] == [150_000] * 2
+    ends = await world.children.ends(ids)
+    assert [(each.status, each.result) for each in ends] == [("ok", None)] * 3
+
+
 async def test_what_is_open_among_the_last_is_seen_without_a_look_at_the_others(world):
     """Each end of a thousand would look for all of them."""
     await world.define("child", overlap={"policy": "allow", "max": 100})
