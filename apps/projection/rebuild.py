@@ -3,19 +3,25 @@
 What agrees already is left alone, and so is whatever the log cannot tell. An ended execution changes no more, so it can be
 written while the services run. An open one belongs to them: it is written only where its document is missing altogether,
 and then as pending (or as waiting, where it was), under an epoch beyond any that a runner may have claimed since, so that
-the scheduler hands it out anew and whoever still runs it is turned away.
+the scheduler hands it out anew and whoever still runs it is turned away. Which of its workflow's places it had the log does
+not tell: it gets one that is free.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from apps.projection.verify import Finding, Progress, Verification
-from domain.execution import Execution, Status, outcome_key
+from domain.execution import Cause, Execution, Status, outcome_key
+from domain.overlap import Overlap
 
 BATCH = 500
 EPOCHS_BEYOND = 2  # a claim may have raised what the log tells by one
+
+
+OverlapOf = Callable[[str, int], Awaitable[Overlap]]
+"""Returns the overlap policy of one version of a workflow."""
 
 
 class Writer(Protocol):
@@ -57,7 +63,13 @@ def as_stored(finding: Finding, now: datetime) -> Execution | None:
 
 
 async def rebuild(
-    verification: Verification, documents: Writer, *, progress: Progress, differing: int, now: datetime
+    verification: Verification,
+    documents: Writer,
+    *,
+    overlap_of: OverlapOf,
+    progress: Progress,
+    differing: int,
+    now: datetime,
 ) -> Rebuilt:
     """Write what a verification found to differ.
 
@@ -73,10 +85,10 @@ async def rebuild(
             done.left += 1
         elif not execution.status.is_open:
             ended.append(execution)
-        elif await documents.holders([execution.workflow_id]):
-            done.left += 1  # another execution of the workflow has begun since
+        elif (place := await _free_place(execution, documents, overlap_of)) is None:
+            done.left += 1  # others of the workflow have begun since
         else:
-            await documents.replace_all([execution])
+            await documents.replace_all([replace(execution, lock_key=place)])
             done.restored += 1
         if len(ended) >= BATCH:
             await documents.replace_all(ended)
@@ -86,3 +98,11 @@ async def rebuild(
     await documents.replace_all(ended)
     done.written += len(ended) + done.restored
     return done
+
+
+async def _free_place(execution: Execution, documents: Writer, overlap_of: OverlapOf) -> str | None:
+    overlap, workflow_id = await overlap_of(execution.workflow_id, execution.version), execution.workflow_id
+    of_its_kind = overlap.places_of_backfill if execution.cause is Cause.BACKFILL else overlap.places
+    places = of_its_kind(workflow_id)
+    taken = await documents.holders(places)
+    return next((place for place in places if place not in taken), None)

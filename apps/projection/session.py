@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
@@ -17,6 +18,7 @@ from apps.projection.scratch import Scratch
 from apps.projection.verify import Progress, Report, Verification
 from apps.settings import ServiceSettings
 from domain.instants import instant
+from domain.overlap import Overlap
 from events.broker import close
 from store.client import MongoStore
 from store.interfaces import StoreUnavailable
@@ -59,7 +61,19 @@ async def verify_and_rebuild(target: Target, progress: Progress, *, keep: int, f
             return report, None
         await store.ensure_indexes()
         now = instant(datetime.now(timezone.utc))
-        return report, await rebuild(verification, store.executions, progress=progress, differing=report.differing, now=now)
+        return report, await rebuild(
+            verification,
+            store.executions,
+            overlap_of=partial(_overlap_of, store),
+            progress=progress,
+            differing=report.differing,
+            now=now,
+        )
+
+
+async def _overlap_of(store: MongoStore, workflow_id: str, version: int) -> Overlap:
+    definition = await store.workflows.get_version(workflow_id, version)
+    return Overlap.of((definition or {}).get("overlap"))
 
 
 @contextlib.asynccontextmanager
