@@ -1,7 +1,8 @@
 """Signals that nobody has heeded: the safety net below :mod:`apps.waking`.
 
 Whoever sends a signal wakes its execution at once. A pass looks only at what is left for longer: sent early, or by somebody
-who died before he could wake it. An execution that does not wait for its signal yet is looked at again later.
+who died before he could wake it. An execution that does not wait for its signal yet is looked at again later, the older the
+signal is the seldomer: a step that is reached by then finds it by itself, and thousands may be kept for days.
 """
 
 from datetime import timedelta
@@ -15,6 +16,7 @@ from store.interfaces import Signals
 
 LEFT_FOR: Final = timedelta(seconds=2)
 LOOK_AGAIN_AFTER: Final = timedelta(seconds=30)
+_LATER: Final = 10  # of the time that it is kept
 
 
 class Unheeded:
@@ -36,4 +38,5 @@ class Unheeded:
         now = instant(self._clock())
         for signal in await self._signals.unheeded(now - LEFT_FOR, self._agenda.shards, self._page):
             await self._waker.wake(signal.execution_id, signal.name, now)
-            await self._signals.look_again(signal.execution_id, signal.name, now + LOOK_AGAIN_AFTER)
+            wait = max(LOOK_AGAIN_AFTER, (now - signal.at) / _LATER)
+            await self._signals.look_again(signal.execution_id, signal.name, now + wait)

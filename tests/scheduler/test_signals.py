@@ -58,6 +58,14 @@ async def test_what_does_not_wait_for_its_signal_yet_is_looked_at_again(world, s
     assert world.requested == ["e"]
 
 
+async def test_what_is_kept_for_long_is_looked_at_seldomer(world, scheduler):
+    """Thousands that were sent early to executions of many days were asked for twice a minute, each with three queries."""
+    await send(world, waiting(world, "other"))
+    world.clock.sleep(100_000)
+    await scheduler.passes.look_ahead()
+    assert world.signals.look_at == {("e", "go"): world.clock.wall() + timedelta(seconds=10_000)}
+
+
 async def test_the_signal_of_what_has_ended_is_heeded(world, scheduler):
     execution = waiting(world)
     await send(world, execution)
