@@ -9,8 +9,10 @@ import pytest
 
 from actions.log import LogAction
 from actions.running import Awaiting, Context, Failed, Resources, Succeeded
-from apps.runner import isolated
+from apps.runner import isolated, patience
 from apps.runner.isolation import Isolation
+from apps.runner.settings import RunnerSettings
+from store.interfaces import StoreUnavailable
 from tests.e2e.crashing import CrashAction, RaiseAction, StickAction
 from vault.redaction import Redactor
 from vault.values import NoSecrets
@@ -83,3 +85,19 @@ async def test_what_is_waited_for_is_told_as_it_is(monkeypatch: pytest.MonkeyPat
     resources = Resources(http=None, secrets=Rendered("approved"))  # type: ignore[arg-type]
     outcome = await isolated._run(LogAction(type="log", message=""), CONTEXT, resources)
     assert outcome == replace(waits, logs=("for ***",))
+
+
+async def test_a_database_that_is_away_for_a_moment_fails_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait failed as "internal: secrets cannot be read"."""
+    monkeypatch.setattr(patience, "RETRY_DELAY", 0)
+    own, answers = isolated.Own(RunnerSettings()), [StoreUnavailable("no answer"), None]
+
+    async def get(*_: object) -> None:
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+
+    monkeypatch.setattr(own._store.signals, "get", get)
+    assert own.resources.signalled is not None
+    assert await own.resources.signalled("e", "approved") is None
+    assert answers == []
