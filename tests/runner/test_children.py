@@ -125,7 +125,10 @@ async def test_two_runners_at_once_start_each_once(world):
     assert len(world.of_child) == len(world.handed_out) == 10
 
 
-async def test_what_was_admitted_with_a_lost_answer_is_found(world):
+@pytest.mark.parametrize(
+    ("become", "status"), [("open", Status.PENDING), ("ended", Status.CANCELLED), ("removed", Status.PENDING)]
+)
+async def test_what_was_admitted_with_a_lost_answer_is_found(world, become, status):
     """It is the scheduler that publishes it."""
     await world.define("child")
     proper = world.executions.admit
@@ -135,10 +138,17 @@ async def test_what_was_admitted_with_a_lost_answer_is_found(world):
         await proper(admission)
         raise StoreUnavailable("gone")
 
-    world.executions.admit = lost
+    get = world.executions.get
+
+    async def later(execution_id):
+        if become != "open":
+            await world.end(execution_id)
+        return None if become == "removed" else await get(execution_id)
+
+    world.executions.admit, world.executions.get = lost, later
     (child,) = await world.trigger({})
     assert [each.execution_id for each in world.of_child] == [child.execution_id]
-    assert (child.status, world.handed_out) == (Status.PENDING, [])
+    assert (child.status, world.handed_out) == (status, [])
 
 
 async def test_what_finds_no_place_waits_for_one(world):
@@ -265,6 +275,16 @@ async def test_what_cannot_be_started_is_told(world, word, said):
     assert (raised.value.error_class, world.of_child) == ("not-startable", [])
 
 
+async def test_one_whose_definition_this_runner_cannot_read_is_told(world):
+    await world.define("child")
+    head = world.workflows.heads["child"]
+    document = {**head.definition, "actions": [{"type": "of-a-plug-in"}]}
+    world.workflows.heads["child"] = replace(head, definition=document)
+    with pytest.raises(NotTriggered, match="ACTION_PLUGINS on every runner") as raised:
+        await world.trigger({})
+    assert (raised.value.error_class, world.of_child) == ("internal", [])
+
+
 @pytest.mark.parametrize(
     ("word", "bad", "said"),
     [
@@ -329,6 +349,13 @@ async def test_what_is_open_among_the_last_is_seen_without_a_look_at_the_others(
     world.executions.states = counted
     assert await world.children.ends(ids) is None
     assert looks == [32]
+    looks.clear()
+    for execution_id in ids[1:]:
+        await world.end(execution_id)
+    assert await world.children.ends(ids) is None, "the first is open"
+    await world.end(ids[0])
+    assert await world.children.ends(ids) is not None
+    assert looks == [32, 32, 32, 4] * 2
 
 
 async def test_the_end_of_the_last_child_wakes_its_parent_once(world):
@@ -364,20 +391,30 @@ async def waiting_for(world, ids, status):
 async def test_what_was_waited_for_ends_with_what_waited_for_it(world):
     await world.define("child", overlap={"policy": "allow", "max": 50})
     ids = [each.execution_id for each in await world.trigger(*({"n": number} for number in range(40)))]
-    await world.end(ids[0])
+    await world.end(ids[1])
     (other,) = await world.trigger({}, action_id="not-waited-for")
+    del world.executions.found[ids[3]]
+    end = world.executions.end
+
+    async def after_its_own_end(asked):
+        if asked.execution_id == ids[2]:
+            await end(asked)
+        return await end(asked)
+
     await waiting_for(world, ids, Status.WAITING)
     await world.children.cancel_awaited(PARENT)
     assert world.ended == [], "it waits still"
     await waiting_for(world, ids, Status.CANCELLED)
+    world.executions.end = after_its_own_end
     await world.children.cancel_awaited(PARENT)
-    assert [each.execution_id for each in world.ended] == ids[1:]
+    cancelled = [ids[0], *ids[4:]]
+    assert [each.execution_id for each in world.ended] == cancelled
     assert {each.status for each in world.ended} == {Status.CANCELLED}
     assert {each.reason for each in world.ended} == {f"execution {PARENT}, which waited for it, was ended"}
     assert world.executions.found[other.execution_id].status.is_open
-    assert set(ids[1:]).isdisjoint(world.executions.ends_untold)
+    assert set(cancelled).isdisjoint(world.executions.ends_untold)
     await world.children.cancel_awaited(PARENT)
-    assert len(world.ended) == 39
+    assert len(world.ended) == len(cancelled)
 
 
 @pytest.mark.parametrize("parent", ["unknown", "without a result", "past its wait"])
