@@ -58,10 +58,13 @@ async def test_what_does_not_wait_for_its_signal_yet_is_looked_at_again(world, s
     assert world.requested == ["e"]
 
 
-async def test_the_signal_of_what_has_ended_is_heeded(world, scheduler):
+@pytest.mark.parametrize("word", ["ended", "removed"])
+async def test_the_signal_of_what_has_ended_is_heeded(world, scheduler, word):
     execution = waiting(world)
     await send(world, execution)
     await world.executions.end(Ended("e", "w", Status.CANCELLED, "over", at(1)))
+    if word == "removed":
+        del world.executions.found["e"]
     world.clock.sleep(2)
     await scheduler.passes.look_ahead()
     assert world.requested == []
