@@ -34,12 +34,11 @@ class Malformed:
 
 
 def _shape(record: type[Event]) -> Any:
-    """Return a TypedDict with the fields of ``record``; a default makes a field optional on the wire."""
+    """Return a TypedDict with the fields of ``record``; a default makes a field optional on the wire, save the tag."""
     hints = {name: _checked(hint) for name, hint in get_type_hints(record).items()}
     defaults = record._options.defaults
-    tagged = "event" in record._options.fields
     fields = {
-        name: hints[name] if name not in defaults or (tagged and name == "event") else NotRequired[hints[name]]
+        name: hints[name] if name not in defaults or name == "event" else NotRequired[hints[name]]
         for name in record._options.fields
     }
     shape = TypedDict(record.__name__, fields)  # type: ignore[misc]

@@ -21,7 +21,7 @@ from events.records import (
     WorkflowChanged,
 )
 from events.topics import ALL, PARTITIONS, partition_of
-from events.wire import Decoder, Malformed, encode
+from events.wire import Decoder, Malformed, encode, json_schema
 
 GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2026, 11, 24, 12, 0, 0, 123000, tzinfo=timezone.utc)
@@ -211,7 +211,15 @@ def test_a_record_of_mistakes_has_a_short_reason():
     assert found.reason.count("logs") == 1
     found = Decoder(ExecutionRequest)(json.dumps({"workflow_id": "w", "restarts": [1] * 100_000}).encode())
     assert found.reason.count("restarts") == 1
-    assert len(found.reason) <= 2000
+    found = decoder(RECORDS["action-result"])(json.dumps({"event": "x" * 100_000}).encode())
+    assert len(found.reason) == 2000
+
+
+@pytest.mark.parametrize("record", [record for spec in ALL for record in spec.records], ids=lambda record: record.__name__)
+def test_what_is_told_apart_by_its_tag_is_documented_with_it(record):
+    documented = json_schema(record)
+    assert ("event" in documented["required"]) == ("event" in record._options.fields)
+    assert "additionalProperties" not in documented, "what a later version adds is ignored"
 
 
 def test_what_no_reader_would_take_is_not_written():
