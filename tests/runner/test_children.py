@@ -258,6 +258,15 @@ async def test_one_may_start_itself_beside_or_behind_itself(world):
     assert [each.status for each in await world.trigger({}, {}, to="parent")] == [Status.PENDING] * 2
 
 
+async def test_one_that_runs_beside_others_of_its_workflow_waits_for_their_end(world):
+    await world.define("parent", overlap={"policy": "allow", "max": 2})
+    world.run_parent()
+    await world.trigger({}, to="parent")
+    with pytest.raises(NotTriggered, match=f"execution {PARENT} is open") as raised:
+        await world.trigger({}, to="parent", within=0, action_id="another")
+    assert raised.value.error_class == "busy"
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [
@@ -330,8 +339,12 @@ async def test_how_children_have_ended_is_known_when_all_have(world):
     assert (ends[0].status, ends[0].reason, ends[0].result) == ("failed", "it failed", {"a": 1})
     assert {(each.status, tuple(each.result.items())) for each in ends[1:]} == {("ok", (("b", 2),))}
     del world.executions.found[ids[7]]
-    gone = (await world.children.ends(ids))[7]
-    assert (gone.status, gone.result) == ("gone", {})
+    await end_with(world, ids[8], Status.CANCELLED)
+    await end_with(world, ids[9], Status.OK, outcome(0, a=1), outcome(1))
+    ends = await world.children.ends(ids)
+    assert (ends[7].status, ends[7].result) == ("gone", {})
+    assert (ends[8].status, ends[8].result) == ("cancelled", {})
+    assert (ends[9].status, ends[9].result) == ("ok", {})
     assert await world.children.ends([]) == []
 
 
