@@ -140,6 +140,21 @@ def test_what_waits_for_a_signal_goes_on_in_the_same_attempt_at_the_same_action(
     assert [each.status for each in carry_over(again).values()] == ["ok"]
 
 
+def test_each_of_its_waits_is_kept_before_the_end_that_it_has_besides():
+    """It looks by itself from time to time, and waits on; and clocks differ from runner to runner."""
+    waits = ActionOutcome("a0", 0, 1, "waiting", at(0), at(5), output={"executionIds": ["c0", "c1"]})
+    again, done = replace(waits, finished_at=at(7)), replace(waits, status="ok", finished_at=at(6))
+    retried = replace(done, status="failed", attempt=2)
+    execution = replace(admitted(), results={each.key: each for each in (retried, done, again, waits)})
+    assert execution.ordered_results == [waits, again, done, retried]
+    assert waits.awaited == Awaited("a0", None, None, ("c0", "c1"))
+    assert replace(waits, output=None).awaited == Awaited("a0", None)
+    assert done.awaited is None
+    assert [each.is_wait for each in (waits, done, retried)] == [True, True, False]
+    woken = replace(execution, results={waits.key: waits})
+    assert (woken.awaited, woken.is_delayed) == (None, False)
+
+
 def test_an_execution_that_was_ended_while_it_waited_waits_anew():
     waits = finished(0, Status.WAITING, wake_at=at(9))
     waiting = apply(admitted(), replace(waits, outcome=replace(waits.outcome, status="waiting", output={"signal": "go"})))
