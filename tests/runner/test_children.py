@@ -128,9 +128,10 @@ async def test_two_runners_at_once_start_each_once(world):
 @pytest.mark.parametrize(
     ("become", "status"), [("open", Status.PENDING), ("ended", Status.CANCELLED), ("removed", Status.PENDING)]
 )
-async def test_what_was_admitted_with_a_lost_answer_is_found(world, become, status):
+async def test_what_was_admitted_with_a_lost_answer_is_found(world, monkeypatch, become, status):
     """It is the scheduler that publishes it."""
     await world.define("child")
+    monkeypatch.setattr("apps.runner.patience.RETRY_DELAY", 0)
     proper = world.executions.admit
 
     async def lost(admission):
