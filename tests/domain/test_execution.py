@@ -110,9 +110,10 @@ def test_a_result_says_that_its_action_killed_no_runner():
 
 
 def test_what_waits_is_nobodys_and_wakes_nobody_once_it_has_ended():
-    waiting = apply(admitted(), finished(0, Status.WAITING, ok=False, wake_at=at(9)))
-    assert waiting.owner is None
-    assert apply(waiting, Ended("e", "w", Status.CANCELLED, "stop", at(1))).wake_at is None
+    waiting = apply(admitted(), replace(finished(0, Status.WAITING, ok=False, wake_at=at(9)), reason="no answer"))
+    assert (waiting.owner, waiting.reason) == (None, "no answer")
+    ended = apply(waiting, Ended("e", "w", Status.CANCELLED, "stop", at(1)))
+    assert (ended.wake_at, ended.cut_off_since) == (None, None), "it was at no step"
 
 
 def test_what_waits_for_a_retry_cannot_be_woken_and_what_is_delayed_cannot_be_retried():
@@ -195,7 +196,9 @@ def test_what_waited_in_line_tells_when_its_turn_came():
     queued = replace(admitted(), status=Status.QUEUED, lock_key="w#1")
     released = apply(queued, Reissued("e", "w", epoch=2, at=at(7), why=Restart.RELEASED))
     assert released.restarts == (Restarted(at(7), Restart.RELEASED, attempt=1, index=0),)
-    assert released.failures == {}
+    assert (released.failures, released.lock_key) == ({}, "w")
+    beside = replace(admitted(), lock_key="w#1")
+    assert apply(beside, Reissued("e", "w", epoch=2, at=at(7), why=Restart.LOST)).lock_key == "w#1"
 
 
 def test_a_run_that_broke_off_before_its_start_was_noted_tells_no_beginning():
@@ -228,10 +231,14 @@ def test_an_action_first_began_when_it_was_interrupted():
 
 
 def test_a_request_is_claimed_once():
-    taken = claim(admitted(), 1, "r1", T0)
+    taken = claim(admitted(), 1, "r1", at(3))
     assert taken is not None
+    assert taken.started_at == at(3)
     assert claim(taken, 1, "r2", T0) is None
     assert claim(taken, 2, "r2", T0) is None
+    again = apply(taken, Reissued("e", "w", epoch=3, at=at(9), why=Restart.LOST))
+    assert again.owner is None
+    assert claim(again, 1, "r2", at(9)) is None, "a request from before the restart"
 
 
 def test_a_skipped_execution_is_terminal_from_the_start():
@@ -323,6 +330,10 @@ def test_a_delay_that_is_over_is_carried_over_whatever_ended_the_execution():
     # By the clock of a runner that is behind.
     ended = apply(execution, finished(1, Status.FAILED, epoch=2, ok=False))
     assert [outcome.index for outcome in carry_over(ended).values()] == [0]
+
+
+def test_of_what_was_ended_before_its_first_step_nothing_is_carried_over():
+    assert carry_over(apply(admitted(), Ended("e", "w", Status.CANCELLED, "stop", at(1)))) == {}
 
 
 def test_what_is_done_is_carried_over_and_neither_what_failed_nor_the_handlers():

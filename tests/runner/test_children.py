@@ -334,6 +334,7 @@ async def test_how_children_have_ended_is_known_when_all_have(world):
     for execution_id in ids[1:]:
         await end_with(world, execution_id, Status.OK, outcome(0, a=1), outcome(1, b=2), outcome(2, c="of a handler"))
     assert await world.children.ends(ids) is None
+    assert await world.children.ends(ids[:1]) is None, "there may be one alone"
     await end_with(world, ids[0], Status.FAILED, outcome(0, a=1), outcome(1, "failed", b=2))
     ends = await world.children.ends(ids)
     assert [each.execution_id for each in ends] == ids
