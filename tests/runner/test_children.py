@@ -225,6 +225,16 @@ async def test_what_finds_no_place_in_time_is_told_who_has_it(world, overlap, li
     assert (error.error_class, error.done, len(world.of_child)) == ("busy", places, places)
 
 
+async def test_what_finds_a_full_line_and_nobody_at_its_head_is_told_so(world):
+    """The one at the head has ended, and the next one of the line is about to be released."""
+    await world.define("child", overlap={"policy": "queue", "max": 1})
+    first, _ = await world.trigger({}, {})
+    await world.end(first.execution_id)
+    with pytest.raises(NotTriggered) as raised:
+        await world.trigger({}, within=0, action_id="another")
+    assert str(raised.value) == "workflow child is busy: others come first, and at most 1 may wait"
+
+
 async def test_one_that_would_cancel_itself_is_told_and_lives_on(world):
     await world.define("parent", overlap="cancel-running")
     world.run_parent()
