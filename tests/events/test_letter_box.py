@@ -50,6 +50,7 @@ class Consumer:
         self.kafka = kafka
         self.positions = dict.fromkeys(kafka.partitions, 0)
         self.paused = set()
+        self.assigned = set()
 
     async def start(self):
         self.kafka.open += 1
@@ -61,7 +62,7 @@ class Consumer:
         self.kafka.open -= 1
 
     def assign(self, partitions):
-        assert set(partitions) <= set(self.kafka.partitions)
+        self.assigned = set(partitions)
 
     async def beginning_offsets(self, partitions):
         return {tp: self.kafka.begins[tp] for tp in partitions}
@@ -76,6 +77,7 @@ class Consumer:
         self.paused.difference_update(partitions)
 
     def seek(self, tp, offset):
+        assert tp in self.assigned
         self.positions[tp] = offset
 
     async def position(self, tp):
