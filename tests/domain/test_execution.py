@@ -18,6 +18,7 @@ from domain.execution import (
     Cause,
     Ended,
     Failures,
+    Parent,
     Reissued,
     Restart,
     Restarted,
@@ -95,6 +96,15 @@ def test_a_result_that_is_not_newer_changes_nothing():
     execution = apply(admitted(), finished(1, Status.RUNNING, seq=2))
     for seq in (1, 2):
         assert apply(execution, finished(0, Status.FAILED, seq=seq, ok=False)) is execution
+
+
+def test_what_is_said_under_another_epoch_changes_nothing():
+    execution = apply(admitted(), Reissued("e", "w", epoch=3, at=at(1), why=Restart.UNCLAIMED))
+    for epoch in (1, 2, 4):
+        assert apply(execution, finished(0, Status.RUNNING, epoch=epoch)) is execution, (
+            "a result of a runner given up for dead"
+        )
+        assert apply(execution, Ended("e", "w", Status.FAILED, "lost", at(2), epoch)) is execution
 
 
 def test_a_restart_under_an_epoch_that_was_changes_nothing():
@@ -251,11 +261,13 @@ def test_a_skipped_execution_is_terminal_from_the_start():
 def test_what_is_queued_is_asked_of_no_runner_and_has_its_deadline_all_the_same():
     asked = Admission(
         "e", "w", 1, Cause.MANUAL, T0, 1, 2, 0, requested_at=at(1), lock_key="w#wait-0", queued=True,
-        deadline=deadline_of(T0, "1m"), input={"a": 1}, reason="why",
+        deadline=deadline_of(T0, "1m"), input={"a": 1}, reason="why", due_at=at(-9), origin_id="o",
+        triggered_by=Parent("p", "v", "start"),
     )  # fmt: skip
     queued = admit(asked)
     assert (queued.status, queued.epoch, queued.requested_at, queued.deadline) == (Status.QUEUED, 1, None, at(60))
     assert (queued.input, queued.reason) == ({"a": 1}, "why")
+    assert (queued.due_at, queued.origin_id, queued.triggered_by) == (at(-9), "o", Parent("p", "v", "start"))
     pending = admit(replace(asked, queued=False))
     assert (pending.status, pending.requested_at) == (Status.PENDING, at(1))
     assert admit(replace(asked, lock_key=None)).deadline is None
