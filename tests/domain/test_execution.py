@@ -70,6 +70,7 @@ def test_the_way_through():
     assert (execution.status, execution.started_at, execution.resume_index) == (Status.RUNNING, at(0), 1)
     execution = apply(execution, finished(1, Status.OK, seq=2))
     assert (execution.status, execution.finished_at, execution.lock_key, execution.owner) == (Status.OK, at(2), None, None)
+    assert execution.last_failed_action is None
 
 
 def test_a_failed_action_is_retried_from_where_it_failed():
@@ -356,6 +357,7 @@ def test_what_is_done_is_carried_over_and_neither_what_failed_nor_the_handlers()
         finished(3, Status.RUNNING, ok=False).outcome,
         finished(4, Status.FAILED).outcome,
     ]
+    assert [each.resume_index for each in outcomes] == [1, 2, 3, 3, 5], "what does not count is not done again"
     origin = replace(admitted(total=4), results={outcome.key: outcome for outcome in outcomes})
     carried = carry_over(origin)
     assert {key: (each.index, each.attempt) for key, each in carried.items()} == {
