@@ -146,7 +146,7 @@ async def run(action: TriggerWorkflowAction, context: Context) -> Outcome:
         children = await context.resources.trigger(context, action.workflow_id, inputs, within)
     except NotTriggered as error:
         where = f"forEach[{error.number}]: " if action.is_list and error.number is not None else ""
-        done = f"{error.done} of {len(inputs)} triggered; " if action.is_list and error.done else ""
+        done = f"{error.done} of {len(inputs)} triggered; " if error.done else ""
         patience = f"; gave up after {action.timeout}" if error.error_class in ("busy", "timeout") else ""
         return Failed(error.error_class, f"{done}{where}{error}{patience}")
     if action.wait_for_end is not None:

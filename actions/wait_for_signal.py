@@ -14,7 +14,6 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from actions.running import Awaiting, Context, Failed, Outcome, Succeeded
 from domain.action import Action
 from domain.durations import parse_duration
-from domain.errors import DomainError
 from domain.identifiers import ACTION_ID_PATTERN
 from domain.inputs import InputSchema
 from domain.instants import instant, written
@@ -62,17 +61,13 @@ async def run(action: WaitForSignalAction, context: Context) -> Outcome:
     """Look for the signal, and say until when it is waited for."""
     if context.resources.signalled is None:
         return Failed("internal", "this runner knows of no signals")
-    try:
-        within = parse_duration(action.within)
-    except DomainError as error:
-        return Failed("bad-input", f"within: {error}")
     signal = await context.resources.signalled(context.execution_id, action.name)
     if signal is not None:
         output = {"signal": signal.name, "payload": dict(signal.payload), "at": written(signal.at), "sender": signal.sender}
         return Succeeded(logs=(f"signal {signal.name} from {signal.sender}",), output=output)
     if context.waited is not None:
         return Failed("no-signal", f"signal {action.name} did not come within {action.within}")
-    until = instant(datetime.now(timezone.utc)) + within
+    until = instant(datetime.now(timezone.utc)) + parse_duration(action.within)
     return Awaiting(
         until,
         logs=(f"waits for signal {action.name} until {written(until)}",),

@@ -49,7 +49,6 @@ class UnknownSignal(NotHeeded):
     def __init__(self, workflow_id: str, version: int, name: str, known: Sequence[str]) -> None:
         there_are = f"its steps wait for {', '.join(known)}" if known else "it has no step of type wait-for-signal"
         super().__init__(f"Workflow {workflow_id}, version {version}, has no signal {name}; {there_are}.")
-        self.known = known
 
 
 class SignalTooLate(NotHeeded):

@@ -23,7 +23,6 @@ from enum import Enum
 from typing import Any
 
 from domain.durations import parse_duration
-from domain.errors import DomainError
 from domain.instants import read_written, to_millis, written
 
 
@@ -268,14 +267,6 @@ class Ended:
 
 
 Transition = ActionFinished | Reissued | Ended
-
-
-class UnknownExecution(DomainError):
-    """A transition of an execution that was never admitted."""
-
-    def __init__(self, execution_id: str) -> None:
-        super().__init__(f"execution {execution_id} was never admitted")
-        self.execution_id = execution_id
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -187,15 +187,14 @@ class LetterBox:
 
     def _stored(self, record: Any) -> StoredLetter:
         letter = self._decode(record.value)
-        if isinstance(letter, Malformed) or not isinstance(letter, DeadLetter):
+        if isinstance(letter, Malformed):
             # Somebody wrote to the topic by hand; it is shown rather than hidden.
-            reason = letter.reason if isinstance(letter, Malformed) else "not a dead letter"
             letter = DeadLetter(
                 topic=DEAD_LETTER.name,
                 partition=record.partition,
                 offset=record.offset,
-                reason=f"not a dead letter: {reason}",
+                reason=f"not a dead letter: {letter.reason}",
                 at=from_millis(record.timestamp),
                 value=base64.b64encode(record.value or b"").decode(),
             )
-        return StoredLetter(record.partition, record.offset, record.timestamp, letter)
+        return StoredLetter(record.partition, record.offset, record.timestamp, cast("DeadLetter", letter))

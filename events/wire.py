@@ -34,15 +34,15 @@ class Malformed:
 
 
 def _shape(record: type[Event]) -> Any:
-    """Return a TypedDict with the fields of ``record``; a default makes a field optional on the wire."""
+    """Return a TypedDict with the fields of ``record``; a default makes a field optional on the wire, save the tag."""
     hints = {name: _checked(hint) for name, hint in get_type_hints(record).items()}
     defaults = record._options.defaults
-    tagged = "event" in record._options.fields
     fields = {
-        name: hints[name] if name not in defaults or (tagged and name == "event") else NotRequired[hints[name]]
+        name: hints[name] if name not in defaults or name == "event" else NotRequired[hints[name]]
         for name in record._options.fields
     }
     shape = TypedDict(record.__name__, fields)  # type: ignore[misc]
+    # Unknown fields are ignored, so that neighbouring versions understand each other.
     return with_config(ConfigDict(strict=True, extra="ignore"))(shape)
 
 
@@ -55,10 +55,7 @@ def _checked(hint: Any) -> Any:
 
 def json_schema(record: type[Event]) -> dict[str, Any]:
     """Return the JSON Schema of what is read as ``record``."""
-    schema = TypeAdapter(_shape(record)).json_schema()
-    # Unknown fields are ignored, so that neighbouring versions understand each other.
-    schema.pop("additionalProperties", None)
-    return schema
+    return TypeAdapter(_shape(record)).json_schema()
 
 
 class Decoder:

@@ -18,6 +18,7 @@ from domain.execution import (
     Cause,
     Ended,
     Failures,
+    Parent,
     Reissued,
     Restart,
     Restarted,
@@ -69,6 +70,7 @@ def test_the_way_through():
     assert (execution.status, execution.started_at, execution.resume_index) == (Status.RUNNING, at(0), 1)
     execution = apply(execution, finished(1, Status.OK, seq=2))
     assert (execution.status, execution.finished_at, execution.lock_key, execution.owner) == (Status.OK, at(2), None, None)
+    assert execution.last_failed_action is None
 
 
 def test_a_failed_action_is_retried_from_where_it_failed():
@@ -97,6 +99,15 @@ def test_a_result_that_is_not_newer_changes_nothing():
         assert apply(execution, finished(0, Status.FAILED, seq=seq, ok=False)) is execution
 
 
+def test_what_is_said_under_another_epoch_changes_nothing():
+    execution = apply(admitted(), Reissued("e", "w", epoch=3, at=at(1), why=Restart.UNCLAIMED))
+    for epoch in (1, 2, 4):
+        assert apply(execution, finished(0, Status.RUNNING, epoch=epoch)) is execution, (
+            "a result of a runner given up for dead"
+        )
+        assert apply(execution, Ended("e", "w", Status.FAILED, "lost", at(2), epoch)) is execution
+
+
 def test_a_restart_under_an_epoch_that_was_changes_nothing():
     execution = apply(admitted(), Reissued("e", "w", epoch=3, at=at(1), why=Restart.UNCLAIMED))
     for epoch in (2, 3):
@@ -110,9 +121,10 @@ def test_a_result_says_that_its_action_killed_no_runner():
 
 
 def test_what_waits_is_nobodys_and_wakes_nobody_once_it_has_ended():
-    waiting = apply(admitted(), finished(0, Status.WAITING, ok=False, wake_at=at(9)))
-    assert waiting.owner is None
-    assert apply(waiting, Ended("e", "w", Status.CANCELLED, "stop", at(1))).wake_at is None
+    waiting = apply(admitted(), replace(finished(0, Status.WAITING, ok=False, wake_at=at(9)), reason="no answer"))
+    assert (waiting.owner, waiting.reason) == (None, "no answer")
+    ended = apply(waiting, Ended("e", "w", Status.CANCELLED, "stop", at(1)))
+    assert (ended.wake_at, ended.cut_off_since) == (None, None), "it was at no step"
 
 
 def test_what_waits_for_a_retry_cannot_be_woken_and_what_is_delayed_cannot_be_retried():
@@ -138,6 +150,21 @@ def test_what_waits_for_a_signal_goes_on_in_the_same_attempt_at_the_same_action(
     assert (done.resume_index, done.last_outcome.status) == (1, "ok")
     again = apply(done, finished(1, Status.FAILED, epoch=3, seq=2, ok=False))
     assert [each.status for each in carry_over(again).values()] == ["ok"]
+
+
+def test_each_of_its_waits_is_kept_before_the_end_that_it_has_besides():
+    """It looks by itself from time to time, and waits on; and clocks differ from runner to runner."""
+    waits = ActionOutcome("a0", 0, 1, "waiting", at(0), at(5), output={"executionIds": ["c0", "c1"]})
+    again, done = replace(waits, finished_at=at(7)), replace(waits, status="ok", finished_at=at(6))
+    retried = replace(done, status="failed", attempt=2)
+    execution = replace(admitted(), results={each.key: each for each in (retried, done, again, waits)})
+    assert execution.ordered_results == [waits, again, done, retried]
+    assert waits.awaited == Awaited("a0", None, None, ("c0", "c1"))
+    assert replace(waits, output=None).awaited == Awaited("a0", None)
+    assert done.awaited is None
+    assert [each.is_wait for each in (waits, done, retried)] == [True, True, False]
+    woken = replace(execution, results={waits.key: waits})
+    assert (woken.awaited, woken.is_delayed) == (None, False)
 
 
 def test_an_execution_that_was_ended_while_it_waited_waits_anew():
@@ -180,7 +207,9 @@ def test_what_waited_in_line_tells_when_its_turn_came():
     queued = replace(admitted(), status=Status.QUEUED, lock_key="w#1")
     released = apply(queued, Reissued("e", "w", epoch=2, at=at(7), why=Restart.RELEASED))
     assert released.restarts == (Restarted(at(7), Restart.RELEASED, attempt=1, index=0),)
-    assert released.failures == {}
+    assert (released.failures, released.lock_key) == ({}, "w")
+    beside = replace(admitted(), lock_key="w#1")
+    assert apply(beside, Reissued("e", "w", epoch=2, at=at(7), why=Restart.LOST)).lock_key == "w#1"
 
 
 def test_a_run_that_broke_off_before_its_start_was_noted_tells_no_beginning():
@@ -213,10 +242,14 @@ def test_an_action_first_began_when_it_was_interrupted():
 
 
 def test_a_request_is_claimed_once():
-    taken = claim(admitted(), 1, "r1", T0)
+    taken = claim(admitted(), 1, "r1", at(3))
     assert taken is not None
+    assert taken.started_at == at(3)
     assert claim(taken, 1, "r2", T0) is None
     assert claim(taken, 2, "r2", T0) is None
+    again = apply(taken, Reissued("e", "w", epoch=3, at=at(9), why=Restart.LOST))
+    assert again.owner is None
+    assert claim(again, 1, "r2", at(9)) is None, "a request from before the restart"
 
 
 def test_a_skipped_execution_is_terminal_from_the_start():
@@ -229,11 +262,13 @@ def test_a_skipped_execution_is_terminal_from_the_start():
 def test_what_is_queued_is_asked_of_no_runner_and_has_its_deadline_all_the_same():
     asked = Admission(
         "e", "w", 1, Cause.MANUAL, T0, 1, 2, 0, requested_at=at(1), lock_key="w#wait-0", queued=True,
-        deadline=deadline_of(T0, "1m"), input={"a": 1}, reason="why",
+        deadline=deadline_of(T0, "1m"), input={"a": 1}, reason="why", due_at=at(-9), origin_id="o",
+        triggered_by=Parent("p", "v", "start"),
     )  # fmt: skip
     queued = admit(asked)
     assert (queued.status, queued.epoch, queued.requested_at, queued.deadline) == (Status.QUEUED, 1, None, at(60))
     assert (queued.input, queued.reason) == ({"a": 1}, "why")
+    assert (queued.due_at, queued.origin_id, queued.triggered_by) == (at(-9), "o", Parent("p", "v", "start"))
     pending = admit(replace(asked, queued=False))
     assert (pending.status, pending.requested_at) == (Status.PENDING, at(1))
     assert admit(replace(asked, lock_key=None)).deadline is None
@@ -310,6 +345,10 @@ def test_a_delay_that_is_over_is_carried_over_whatever_ended_the_execution():
     assert [outcome.index for outcome in carry_over(ended).values()] == [0]
 
 
+def test_of_what_was_ended_before_its_first_step_nothing_is_carried_over():
+    assert carry_over(apply(admitted(), Ended("e", "w", Status.CANCELLED, "stop", at(1)))) == {}
+
+
 def test_what_is_done_is_carried_over_and_neither_what_failed_nor_the_handlers():
     outcomes = [
         replace(finished(0, Status.RUNNING).outcome, attempt=2),
@@ -318,6 +357,7 @@ def test_what_is_done_is_carried_over_and_neither_what_failed_nor_the_handlers()
         finished(3, Status.RUNNING, ok=False).outcome,
         finished(4, Status.FAILED).outcome,
     ]
+    assert [each.resume_index for each in outcomes] == [1, 2, 3, 3, 5], "what does not count is not done again"
     origin = replace(admitted(total=4), results={outcome.key: outcome for outcome in outcomes})
     carried = carry_over(origin)
     assert {key: (each.index, each.attempt) for key, each in carried.items()} == {

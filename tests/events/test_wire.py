@@ -3,6 +3,7 @@
 import json
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,7 +22,7 @@ from events.records import (
     WorkflowChanged,
 )
 from events.topics import ALL, PARTITIONS, partition_of
-from events.wire import Decoder, Malformed, encode
+from events.wire import Decoder, EventSchema, Malformed, encode, json_schema, passed_over
 
 GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2026, 11, 24, 12, 0, 0, 123000, tzinfo=timezone.utc)
@@ -211,7 +212,15 @@ def test_a_record_of_mistakes_has_a_short_reason():
     assert found.reason.count("logs") == 1
     found = Decoder(ExecutionRequest)(json.dumps({"workflow_id": "w", "restarts": [1] * 100_000}).encode())
     assert found.reason.count("restarts") == 1
+    found = decoder(RECORDS["action-result"])(json.dumps({"event": "x" * 100_000}).encode())
+    assert found.reason.startswith("value: ")
     assert len(found.reason) <= 2000
+
+
+@pytest.mark.parametrize("record", [record for spec in ALL for record in spec.records], ids=lambda record: record.__name__)
+def test_what_is_told_apart_by_its_tag_is_documented_with_it(record):
+    documented = json_schema(record)
+    assert ("event" in documented["required"]) == ("event" in record._options.fields)
 
 
 def test_what_no_reader_would_take_is_not_written():
@@ -225,6 +234,43 @@ def test_what_no_reader_would_take_is_not_written():
 def test_fields_of_a_later_version_are_ignored():
     found = Decoder(ExecutionRequest)(b'{"workflow_id": "w", "of_the_future": 1}')
     assert isinstance(found, ExecutionRequest)
+    assert not any("additionalProperties" in json_schema(record) for spec in ALL for record in spec.records)
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b'{"workflow_id": "w", "execution_id": "e", "signal": "s", "payload": {"a": 1, "b": {"a": 2}}}', ""),
+        (b'{"workflow_id": "w", "signals": 1}', "signals: is not known here; remove it or check its spelling"),
+        (b'{"signal": "s", "signal": "t"}', "signal: is given twice in one object; keep one of them"),
+        (b'{"payload": {"a": 1, "a": 1}}', "a: is given twice in one object; keep one of them"),
+        (
+            b'{"z": 1, "b": 1, "b": 2}',
+            "b: is not known here; remove it or check its spelling; z: is not known here; remove it or check its spelling",
+        ),
+    ],
+    ids=["nothing", "unknown", "twice", "twice within", "both"],
+)
+def test_what_would_have_no_effect_is_told(raw, said):
+    assert passed_over(raw, ExecutionSignal) == said
+
+
+def test_what_would_have_no_effect_is_told_in_short():
+    assert len(passed_over(json.dumps({"x" * 10_000: 1}).encode(), ExecutionSignal)) < 200
+    assert len(passed_over(json.dumps({str(number): 1 for number in range(1000)}).encode(), ExecutionSignal)) == 2000
+
+
+def test_keys_and_values_are_read_and_written_as_others_wrote_them():
+    schema = EventSchema(ExecutionSignal)
+    for key, read in ((b"w", "w"), (b"\xff", "\\xff"), (None, None)):
+        assert schema.loads_key(None, SimpleNamespace(key=key)) == read
+    name, headers = "execution-signal", {"a": b"1"}
+    raw = (GOLDEN / f"{name}.json").read_bytes().strip()
+    assert schema.loads_value(None, SimpleNamespace(value=raw)).asdict() == RECORDS[name].asdict()
+    for key in ("w", b"w"):
+        assert schema.dumps_key(None, key, headers=headers) == (b"w", headers)
+    for value in (RECORDS[name], raw, raw.decode()):
+        assert schema.dumps_value(None, value, headers=headers) == (raw, headers)
 
 
 def test_defaults_are_not_shared():

@@ -125,9 +125,13 @@ async def test_two_runners_at_once_start_each_once(world):
     assert len(world.of_child) == len(world.handed_out) == 10
 
 
-async def test_what_was_admitted_with_a_lost_answer_is_found(world):
+@pytest.mark.parametrize(
+    ("become", "status"), [("open", Status.PENDING), ("ended", Status.CANCELLED), ("removed", Status.PENDING)]
+)
+async def test_what_was_admitted_with_a_lost_answer_is_found(world, monkeypatch, become, status):
     """It is the scheduler that publishes it."""
     await world.define("child")
+    monkeypatch.setattr("apps.runner.patience.RETRY_DELAY", 0)
     proper = world.executions.admit
 
     async def lost(admission):
@@ -135,10 +139,17 @@ async def test_what_was_admitted_with_a_lost_answer_is_found(world):
         await proper(admission)
         raise StoreUnavailable("gone")
 
-    world.executions.admit = lost
+    get = world.executions.get
+
+    async def later(execution_id):
+        if become != "open":
+            await world.end(execution_id)
+        return None if become == "removed" else await get(execution_id)
+
+    world.executions.admit, world.executions.get = lost, later
     (child,) = await world.trigger({})
     assert [each.execution_id for each in world.of_child] == [child.execution_id]
-    assert (child.status, world.handed_out) == (Status.PENDING, [])
+    assert (child.status, world.handed_out) == (status, [])
 
 
 async def test_what_finds_no_place_waits_for_one(world):
@@ -214,6 +225,16 @@ async def test_what_finds_no_place_in_time_is_told_who_has_it(world, overlap, li
     assert (error.error_class, error.done, len(world.of_child)) == ("busy", places, places)
 
 
+async def test_what_finds_a_full_line_and_nobody_at_its_head_is_told_so(world):
+    """The one at the head has ended, and the next one of the line is about to be released."""
+    await world.define("child", overlap={"policy": "queue", "max": 1})
+    first, _ = await world.trigger({}, {})
+    await world.end(first.execution_id)
+    with pytest.raises(NotTriggered) as raised:
+        await world.trigger({}, within=0, action_id="another")
+    assert str(raised.value) == "workflow child is busy: others come first, and at most 1 may wait"
+
+
 async def test_one_that_would_cancel_itself_is_told_and_lives_on(world):
     await world.define("parent", overlap="cancel-running")
     world.run_parent()
@@ -248,6 +269,15 @@ async def test_one_may_start_itself_beside_or_behind_itself(world):
     assert [each.status for each in await world.trigger({}, {}, to="parent")] == [Status.PENDING] * 2
 
 
+async def test_one_that_runs_beside_others_of_its_workflow_waits_for_their_end(world):
+    await world.define("parent", overlap={"policy": "allow", "max": 2})
+    world.run_parent()
+    await world.trigger({}, to="parent")
+    with pytest.raises(NotTriggered, match=f"execution {PARENT} is open") as raised:
+        await world.trigger({}, to="parent", within=0, action_id="another")
+    assert raised.value.error_class == "busy"
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [
@@ -263,6 +293,16 @@ async def test_what_cannot_be_started_is_told(world, word, said):
     with pytest.raises(NotTriggered, match=said) as raised:
         await world.trigger({}, to=word)
     assert (raised.value.error_class, world.of_child) == ("not-startable", [])
+
+
+async def test_one_whose_definition_this_runner_cannot_read_is_told(world):
+    await world.define("child")
+    head = world.workflows.heads["child"]
+    document = {**head.definition, "actions": [{"type": "of-a-plug-in"}]}
+    world.workflows.heads["child"] = replace(head, definition=document)
+    with pytest.raises(NotTriggered, match="ACTION_PLUGINS on every runner") as raised:
+        await world.trigger({})
+    assert (raised.value.error_class, world.of_child) == ("internal", [])
 
 
 @pytest.mark.parametrize(
@@ -304,14 +344,19 @@ async def test_how_children_have_ended_is_known_when_all_have(world):
     for execution_id in ids[1:]:
         await end_with(world, execution_id, Status.OK, outcome(0, a=1), outcome(1, b=2), outcome(2, c="of a handler"))
     assert await world.children.ends(ids) is None
+    assert await world.children.ends(ids[:1]) is None, "there may be one alone"
     await end_with(world, ids[0], Status.FAILED, outcome(0, a=1), outcome(1, "failed", b=2))
     ends = await world.children.ends(ids)
     assert [each.execution_id for each in ends] == ids
     assert (ends[0].status, ends[0].reason, ends[0].result) == ("failed", "it failed", {"a": 1})
     assert {(each.status, tuple(each.result.items())) for each in ends[1:]} == {("ok", (("b", 2),))}
     del world.executions.found[ids[7]]
-    gone = (await world.children.ends(ids))[7]
-    assert (gone.status, gone.result) == ("gone", {})
+    await end_with(world, ids[8], Status.CANCELLED)
+    await end_with(world, ids[9], Status.OK, outcome(0, a=1), outcome(1))
+    ends = await world.children.ends(ids)
+    assert (ends[7].status, ends[7].result) == ("gone", {})
+    assert (ends[8].status, ends[8].result) == ("cancelled", {})
+    assert (ends[9].status, ends[9].result) == ("ok", {})
     assert await world.children.ends([]) == []
 
 
@@ -339,6 +384,13 @@ async def test_what_is_open_among_the_last_is_seen_without_a_look_at_the_others(
     world.executions.states = counted
     assert await world.children.ends(ids) is None
     assert looks == [32]
+    looks.clear()
+    for execution_id in ids[1:]:
+        await world.end(execution_id)
+    assert await world.children.ends(ids) is None, "the first is open"
+    await world.end(ids[0])
+    assert await world.children.ends(ids) is not None
+    assert looks == [32, 32, 32, 4] * 2
 
 
 async def test_the_end_of_the_last_child_wakes_its_parent_once(world):
@@ -374,20 +426,30 @@ async def waiting_for(world, ids, status):
 async def test_what_was_waited_for_ends_with_what_waited_for_it(world):
     await world.define("child", overlap={"policy": "allow", "max": 50})
     ids = [each.execution_id for each in await world.trigger(*({"n": number} for number in range(40)))]
-    await world.end(ids[0])
+    await world.end(ids[1])
     (other,) = await world.trigger({}, action_id="not-waited-for")
+    del world.executions.found[ids[3]]
+    end = world.executions.end
+
+    async def after_its_own_end(asked):
+        if asked.execution_id == ids[2]:
+            await end(asked)
+        return await end(asked)
+
     await waiting_for(world, ids, Status.WAITING)
     await world.children.cancel_awaited(PARENT)
     assert world.ended == [], "it waits still"
     await waiting_for(world, ids, Status.CANCELLED)
+    world.executions.end = after_its_own_end
     await world.children.cancel_awaited(PARENT)
-    assert [each.execution_id for each in world.ended] == ids[1:]
+    cancelled = [ids[0], *ids[4:]]
+    assert [each.execution_id for each in world.ended] == cancelled
     assert {each.status for each in world.ended} == {Status.CANCELLED}
     assert {each.reason for each in world.ended} == {f"execution {PARENT}, which waited for it, was ended"}
     assert world.executions.found[other.execution_id].status.is_open
-    assert set(ids[1:]).isdisjoint(world.executions.ends_untold)
+    assert set(cancelled).isdisjoint(world.executions.ends_untold)
     await world.children.cancel_awaited(PARENT)
-    assert len(world.ended) == 39
+    assert len(world.ended) == len(cancelled)
 
 
 @pytest.mark.parametrize("parent", ["unknown", "without a result", "past its wait"])

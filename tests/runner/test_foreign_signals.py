@@ -106,24 +106,39 @@ async def test_without_the_database_it_waits_and_is_not_lost(world, monkeypatch)
 @pytest.mark.parametrize(
     ("word", "record", "said"),
     [
-        ("no JSON", b"{oops", "Invalid JSON"),
+        ("no JSON", b"{oops", "value: Invalid JSON"),
         ("no signal", {"workflow_id": "w", "execution_id": EXECUTION}, "signal: is required"),
         ("a field too many", {**SIGNAL, "payloads": {}}, "payloads: is not known here"),
         ("no execution id", {**SIGNAL, "execution_id": "7"}, "execution_id: '7' must be an execution id"),
         ("no name", {**SIGNAL, "signal": "a b"}, "signal: 'a b' is not the name of a signal"),
-        ("no such execution", {**SIGNAL, "execution_id": EXECUTION[:-1] + "9"}, "workflow w has no execution"),
-        ("that of another workflow", {**SIGNAL, "workflow_id": "v"}, "workflow v has no execution"),
-        ("what no step waits for", {**SIGNAL, "signal": "go"}, "has no signal go; its steps wait for approve"),
+        ("no such execution", {**SIGNAL, "execution_id": EXECUTION[:-1] + "9"}, "execution_id: workflow w has no execution"),
+        ("that of another workflow", {**SIGNAL, "workflow_id": "v"}, "execution_id: workflow v has no execution"),
+        ("what no step waits for", {**SIGNAL, "signal": "go"}, "Workflow w, version 1, has no signal go; its steps"),
         ("a payload that does not fit", {**SIGNAL, "payload": {"by": 7}}, "payload.by: 7 is not of type"),
         ("no object", {**SIGNAL, "payload": 7}, "payload: "),
     ],
 )
-async def test_what_no_execution_can_be_told_is_a_dead_letter_and_stops_nothing(world, word, record, said):
-    await world.take(record, SIGNAL)
+async def test_what_no_execution_can_be_told_is_a_dead_letter_and_stops_nothing(world, logs, word, record, said):
+    await world.take(record)
     (reason,) = world.letters
-    assert said in reason
+    assert reason.startswith(said)
+    assert logs == [], "the sender is wrong, not the runner"
+    await world.take(SIGNAL)
     assert len(world.handed_out) == 1
     assert world.acked == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [(1, "version 1 of workflow w cannot be read here"), (2, "workflow w has no version 2")]
+)
+async def test_what_no_runner_can_read_is_a_dead_letter(world, logs, version, said):
+    document = {**world.workflows.heads["w"].definition, "actions": [{"type": "of-a-plug-in"}]}
+    world.workflows.heads["w"] = replace(world.workflows.heads["w"], definition=document)
+    world.put(world.executions.found[EXECUTION], version=version)
+    await world.take(SIGNAL)
+    (reason,) = world.letters
+    assert reason.startswith(said)
+    assert logs == []
 
 
 async def test_another_payload_under_the_same_name_is_a_dead_letter(world):

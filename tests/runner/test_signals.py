@@ -90,6 +90,7 @@ async def test_it_waits_and_goes_on_with_what_the_signal_says():
     ]  # fmt: skip
     done = ended.ordered_results[1]
     assert done.output == {"signal": "approve", "payload": {"by": "Ada"}, "at": "2026-01-01T00:00:00.000Z", "sender": "ops"}
+    assert done.logs == ("signal approve from ops",)
     assert said(ended)[-1] == "Ada"
 
 
@@ -153,11 +154,35 @@ async def test_it_is_woken_once_and_by_its_own_signal():
 
 async def test_a_signal_between_the_look_and_the_record_that_it_waits_is_seen_to():
     world = World(WAIT)
-    await world.waker.look_again(EXECUTION, T0)
     await world.run()
+    await world.waker.look_again(EXECUTION, T0)
+    assert world.handed_out == [], "there is none yet"
     await world.send()
     await world.waker.look_again(EXECUTION, T0)
     assert [each.execution_id for each in world.handed_out] == [EXECUTION]
+
+
+async def test_two_that_find_it_waiting_wake_it_once():
+    world = World(WAIT)
+    await world.run()
+    await world.send()
+    reissue = world.executions.reissue
+
+    async def after_another(*asked):
+        world.executions.reissue = reissue
+        await world.waker.wake(EXECUTION, "approve", T0)
+        return await reissue(*asked)
+
+    world.executions.reissue = after_another
+    assert await world.waker.wake(EXECUTION, "approve", T0) == world.execution
+    assert world.handed_out == [world.execution]
+
+
+async def test_the_look_after_the_record_passes_over_what_waits_for_nothing(logs):
+    world = World(WAIT)
+    await world.waker.look_again(EXECUTION, T0)
+    await world.waker.look_again("removed meanwhile", T0)
+    assert world.handed_out == logs == []
 
 
 async def test_a_wait_by_a_template_is_bounded():

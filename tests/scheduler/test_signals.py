@@ -66,10 +66,13 @@ async def test_what_is_kept_for_long_is_looked_at_seldomer(world, scheduler):
     assert world.signals.look_at == {("e", "go"): world.clock.wall() + timedelta(seconds=10_000)}
 
 
-async def test_the_signal_of_what_has_ended_is_heeded(world, scheduler):
+@pytest.mark.parametrize("word", ["ended", "removed"])
+async def test_the_signal_of_what_has_ended_is_heeded(world, scheduler, word):
     execution = waiting(world)
     await send(world, execution)
     await world.executions.end(Ended("e", "w", Status.CANCELLED, "over", at(1)))
+    if word == "removed":
+        del world.executions.found["e"]
     world.clock.sleep(2)
     await scheduler.passes.look_ahead()
     assert world.requested == []

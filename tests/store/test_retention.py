@@ -126,6 +126,10 @@ async def test_a_great_deal_is_removed_in_steps_that_find_and_remove_little(real
     first, *others = sorted(counted.found, reverse=True)
     assert first <= 1800 and max(others) <= 500
     assert len(counted.found) < 500
+    another = retentions(real)["executions"]
+    another._collection = counted = Counted(real._database.executions)
+    assert await swept(another, at(0) + 40 * DAY) == [0]
+    assert counted.found == [0], "it goes on where that one ended"
 
 
 async def test_what_was_stored_belatedly_is_removed(real):
@@ -143,8 +147,10 @@ async def test_a_sweep_that_was_left_off_is_taken_up_by_another(real):
     assert (await all_swept(real, at(0) + 31 * DAY))["executions"] == 100 - AT_ONCE
 
 
-async def test_two_that_sweep_at_once_remove_everything_once(real):
-    await all_swept(real, at(0) + 30 * DAY)
+@pytest.mark.parametrize("before", ["never", "swept"])
+async def test_two_that_sweep_at_once_remove_everything_once(real, before):
+    if before == "swept":
+        await all_swept(real, at(0) + 30 * DAY)
     await ended(real, range(100))
     both = await asyncio.gather(*(all_swept(real, at(0) + 31 * DAY) for _ in range(2)))
     assert sum(each["executions"] for each in both) == 100

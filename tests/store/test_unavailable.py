@@ -1,5 +1,6 @@
 """A server that is away is one clear error, in bounded time."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from store.client import MongoStore
 from store.interfaces import StoreUnavailable, WorkflowFilter
 from store.names import Names
 from tests.store.test_executions import admission, at, finished
+from tests.store.test_signals import signal
 
 DAY = timedelta(days=1)
 
@@ -29,6 +31,21 @@ async def test_every_operation_says_so(word):
     }
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         await calls[word]()
+    await store.stop()
+
+
+async def test_so_does_every_operation_of_signals():
+    store = MongoStore(f"mongodb://127.0.0.1:{free_port()}", "nowhere", timeout=0.2)
+    signals, sent = store.signals, signal()
+    answers = await asyncio.gather(
+        signals.put(sent),
+        signals.get(sent.execution_id, sent.name),
+        signals.unheeded(at(1), frozenset({3}), 1),
+        signals.look_again(sent.execution_id, sent.name, at(1)),
+        signals.heed(sent.execution_id, sent.name, at(1)),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in answers] == [StoreUnavailable] * len(answers)
     await store.stop()
 
 

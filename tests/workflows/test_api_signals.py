@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from domain.execution import ActionFinished, ActionOutcome, Status
+from domain.signal import Signal
 from events.records import ExecutionRequest
 from tests.workflows.client import LOG, Client
 from tests.workflows.clock import START, Clock
@@ -37,10 +38,11 @@ def note(
     output: Mapping[str, Any] | None = None,
     next_index: int | None = None,
     continued: bool = False,
+    step: tuple[str, int] = ("approve", 1),
 ) -> None:
-    """Let the runner say what became of the step that waits."""
+    """Let the runner say what became of a step: the one that waits."""
     found = store.executions.documents[execution_id]
-    outcome = ActionOutcome("approve", 1, 1, status, START, START, output=output, next_index=next_index, continued=continued)
+    outcome = ActionOutcome(*step, 1, status, START, START, output=output, next_index=next_index, continued=continued)
     wake_at = UNTIL if after is Status.WAITING else None
     store.executions.apply(
         ActionFinished(execution_id, "a", found.epoch, found.seq + 1, outcome, after, found.retries_left, wake_at=wake_at)
@@ -88,11 +90,32 @@ async def test_what_waits_for_it_goes_on(api: Client, store: MemoryStore, reques
 
 async def test_one_that_comes_early_is_kept(api: Client, store: MemoryStore, requests: FakeTopic) -> None:
     execution_id = await started(api, store)
+    note(store, execution_id, "ok", Status.RUNNING, step=("log-1", 0))
     before = list(requests.sent)
     answer = await api.send("POST", f"/executions/{execution_id}/signals/approved", json=BY_ADA)
     assert (answer.status, answer.body["goesOn"]) == (202, False)
     assert requests.sent == before
     assert await store.signals.get(execution_id, "approved") is not None
+
+
+async def test_one_that_is_stored_while_the_execution_comes_to_its_step_wakes_it(
+    api: Client, store: MemoryStore, requests: FakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner has looked before the signal was there, and the request has read the execution before it waited."""
+    execution_id = await started(api, store)
+    put = store.signals.put
+
+    async def meanwhile(signal: Signal) -> Signal:
+        kept = await put(signal)
+        note(store, execution_id, "waiting", Status.WAITING, output={"signal": "approved"})
+        return kept
+
+    monkeypatch.setattr(store.signals, "put", meanwhile)
+    answer = await api.send("POST", address(execution_id), json=BY_ADA)
+    assert (answer.status, answer.body["goesOn"]) == (202, True)
+    _, event = requests.sent[-1]
+    assert isinstance(event, ExecutionRequest)
+    assert event.epoch == store.executions.documents[execution_id].epoch
 
 
 async def test_a_payload_is_optional(api: Client, store: MemoryStore) -> None:
@@ -119,6 +142,12 @@ async def test_another_payload_is_refused_with_what_counts(api: Client, store: M
     problem = (await api.send("POST", address(execution_id), json={"payload": {"by": "Ada", "amount": True}})).problem(409)
     assert problem["type"] == "urn:problem-type:signal-sent-before"
     assert "at 2026-01-31T12:00:00.000Z by anonymous, with another payload" in problem["detail"]
+
+
+async def test_the_order_of_its_fields_makes_no_other_payload(api: Client, store: MemoryStore) -> None:
+    execution_id = await waiting(api, store)
+    for payload in ({"by": "Ada", "amount": 1}, {"amount": 1, "by": "Ada"}):
+        assert (await api.send("POST", address(execution_id), json={"payload": payload})).status == 202
 
 
 async def test_a_key_is_heeded(api: Client, store: MemoryStore) -> None:
@@ -183,23 +212,23 @@ async def test_what_has_ended_is_told_nothing(api: Client, store: MemoryStore) -
 
 
 @pytest.mark.parametrize(
-    ("status", "continued", "words"),
+    ("outcome", "words"),
     [
-        pytest.param(
-            "failed", False, "(failed), so that nothing waits for signal approved any more; a retry waits", id="failed"
-        ),
-        pytest.param("failed", True, "(failed), so that nothing waits for signal approved any more.", id="does not count"),
-        pytest.param("skipped", False, "(skipped), so that nothing waits", id="skipped"),
+        pytest.param({"status": "failed"}, "(failed), so that {}; a retry waits anew, when it has ended.", id="failed"),
+        pytest.param({"status": "failed", "continued": True}, "(failed), so that {}.", id="does not count"),
+        pytest.param({"status": "skipped"}, "(skipped), so that {}.", id="skipped"),
+        pytest.param({"status": "ok", "step": ("log-1", 0)}, "(not run), so that {}.", id="passed over"),
     ],
 )
 async def test_it_is_too_late_when_the_step_is_over(
-    api: Client, store: MemoryStore, status: str, continued: bool, words: str
+    api: Client, store: MemoryStore, outcome: Mapping[str, Any], words: str
 ) -> None:
     execution_id = await started(api, store, onFailure=[LOG])
-    note(store, execution_id, status, Status.RUNNING, next_index=2, continued=continued)
+    note(store, execution_id, after=Status.RUNNING, next_index=2, **outcome)
     problem = (await api.send("POST", address(execution_id), json=BY_ADA)).problem(409)
     assert problem["type"] == "urn:problem-type:signal-too-late"
-    assert words in problem["detail"]
+    told = words.format("nothing waits for signal approved any more")
+    assert problem["detail"] == f"Execution {execution_id} has gone past step approve {told}"
 
 
 async def test_a_step_that_is_retried_still_waits(api: Client, store: MemoryStore) -> None:
