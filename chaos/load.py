@@ -80,6 +80,11 @@ class Load:
         async with aiohttp.ClientSession() as session:
             for workflow_id in self.periodic:
                 await _until_answered(session, "DELETE", f"{self.api_url}/workflows/{workflow_id}", {204, 404})
+            for workflow_id in filter(_waits_for_a_signal, self.workflows):
+                # Also what was triggered without an answer: nobody knows of it who would tell it.
+                asked = f"{self.api_url}/executions?workflowId={workflow_id}&status=pending,running"
+                for item in json.loads(await _until_answered(session, "GET", asked, {200}))["items"]:
+                    self._to_tell[item["executionId"]] = workflow_id
             for execution_id in list(self._to_tell):
                 await self._tell(session, execution_id)
 
@@ -113,7 +118,7 @@ class Load:
                         answer = await response.json(content_type=None)
                         if response.status == 202:
                             self.accepted.append(Accepted(answer["executionId"], workflow_id, time.time(), "manual"))
-                            if "-told-" in workflow_id:
+                            if _waits_for_a_signal(workflow_id):
                                 self._to_tell[answer["executionId"]] = workflow_id
                 except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError):
                     pass  # nobody was told anything, so nothing was promised
@@ -130,8 +135,10 @@ class Load:
                     await self._tell(session, execution_id)
 
     async def _tell(self, session: aiohttp.ClientSession, execution_id: str) -> None:
-        await _until_answered(session, "POST", f"{self.api_url}/executions/{execution_id}/signals/go", {202})
-        self.told[execution_id] = time.time()
+        address = f"{self.api_url}/executions/{execution_id}/signals/go"
+        answer = await _until_answered(session, "POST", address, {202, 409})  # 409: it was given up meanwhile
+        if json.loads(answer)["status"] == "signal accepted":
+            self.told[execution_id] = time.time()
         del self._to_tell[execution_id]
 
     async def _publish_signal(self, workflow_id: str, execution_id: str) -> None:
@@ -165,13 +172,17 @@ class Load:
                     await asyncio.wait_for(producer.stop(), timeout=5)
 
 
-async def _until_answered(session: aiohttp.ClientSession, method: str, url: str, wanted: set[int], body: Any = None) -> None:
+def _waits_for_a_signal(workflow_id: str) -> bool:
+    return "-told-" in workflow_id
+
+
+async def _until_answered(session: aiohttp.ClientSession, method: str, url: str, wanted: set[int], body: Any = None) -> str:
     for _ in range(120):
         try:
             async with session.request(method, url, json=body, timeout=_ANSWER_WITHIN) as response:
-                if response.status in wanted:
-                    return
                 answer = await response.text()
+                if response.status in wanted:
+                    return answer
                 if response.status == 400:
                     break
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
