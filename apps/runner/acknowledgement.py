@@ -5,6 +5,7 @@ those before it in its partition. An event that is never finished (the runner is
 delivered again to whoever gets the partition next.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -54,6 +55,20 @@ async def see_to(ticket: Ticket, work: Awaitable[None], refuse: Refuse) -> None:
     except Exception as error:
         log.exception("record not taken", topic=ticket.event.message.topic, offset=ticket.event.message.offset)
         await refuse(ticket, f"{type(error).__name__}: {error}")
+
+
+class Aside:
+    """Sees to events beside their stream, in the context of the current event: the tables look there for its partition."""
+
+    def __init__(self, refuse: Refuse) -> None:
+        self._refuse = refuse
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def see_to(self, ticket: Ticket, work: Awaitable[None]) -> None:
+        """Begin to see to one; see :func:`see_to`."""
+        task = asyncio.get_running_loop().create_task(see_to(ticket, work, self._refuse))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 class OrderedAcks:

@@ -1,6 +1,5 @@
 """The agents: they decode, hand on, and write the tables."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ import faust
 import structlog
 from faust.types import EventT
 
-from apps.runner.acknowledgement import OrderedAcks, Refuse, Ticket, see_to
+from apps.runner.acknowledgement import Aside, OrderedAcks, Refuse, Ticket, see_to
 from apps.runner.intake import Intake
 from apps.runner.positions import Positions
 from apps.runner.projection import Projection
@@ -45,7 +44,7 @@ class Results:
         self.announce_end = announce_end
         self.cancel_awaited = cancel_awaited
         self.acks = OrderedAcks(on_ack=positions.written)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._aside = Aside(self._refuse)
 
     async def take(self, event: EventT[Any]) -> None:
         """Take one record."""
@@ -64,7 +63,7 @@ class Results:
             if record.ended == Status.SKIPPED.value:
                 self.projection.add(ticket, None)
             else:  # beside the stream: there may be a thousand
-                self._spawn(ticket, self._end_awaited(ticket, record.execution_id))
+                self._aside.see_to(ticket, self._end_awaited(ticket, record.execution_id))
         elif isinstance(record, ActionResult):
             try:
                 result = result_transition(record)
@@ -77,11 +76,6 @@ class Results:
     async def _end_awaited(self, ticket: Ticket, execution_id: str) -> None:
         await self.cancel_awaited(execution_id)
         self.projection.add(ticket, None)
-
-    def _spawn(self, ticket: Ticket, work: Awaitable[None]) -> None:
-        task = asyncio.get_running_loop().create_task(see_to(ticket, work, self._refuse))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _refuse(self, ticket: Ticket, reason: str) -> None:
         await self.refuse(ticket, reason)

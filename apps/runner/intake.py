@@ -15,7 +15,7 @@ lost sends it a second time, and the copy looks certainly new as well.
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from faust.types import TP, EventT, Message, TopicT
 
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
-from apps.runner.acknowledgement import OrderedAcks, Ticket, see_to
+from apps.runner.acknowledgement import Aside, OrderedAcks, Ticket, see_to
 from apps.runner.attempts import Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion, UnreadableVersion
 from apps.runner.foreign import ForeignRequests, execution_id_of, stamp
@@ -91,7 +91,7 @@ class Intake:
         self._started: dict[TP, dict[str, datetime]] = defaultdict(dict)  # taken as certainly new; appended when, in order
         self._claiming: set[tuple[str, int]] = set()  # execution and epoch
         self._claimed: OrderedDict[str, int] = OrderedDict()  # by execution: the epoch that was claimed last, and begun here
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._aside = Aside(self.refuse)
 
     async def take(self, event: EventT[Any]) -> None:
         """Take one record; returns when it is under way, so that order and back-pressure hold."""
@@ -143,7 +143,7 @@ class Intake:
         if certain and definition is not None and self._is_young(request):
             self._start(ticket, requested_execution(request), definition, marked=False)
         else:
-            self._spawn(ticket, self._start_carefully(ticket, request, certain))
+            self._aside.see_to(ticket, self._start_carefully(ticket, request, certain))
         return True
 
     def _is_certainly_new(self, message: Message, request: ExecutionRequest) -> bool:
@@ -285,7 +285,7 @@ class Intake:
             await self.refuse(ticket, str(error))
             return
         await self.runs.slot()
-        self._spawn(ticket, self._admit_foreign(ticket, request, execution_id))
+        self._aside.see_to(ticket, self._admit_foreign(ticket, request, execution_id))
 
     async def _admit_foreign(self, ticket: Ticket, request: ExecutionRequest, execution_id: str) -> None:
         try:
@@ -297,12 +297,6 @@ class Intake:
             self.runs.release()
 
     # -- both ----------------------------------------------------------------------------------------------------------
-
-    def _spawn(self, ticket: Ticket, work: Awaitable[None]) -> None:
-        """Run ``work`` beside the stream, in the context of the current event: the tables look there for its partition."""
-        task = asyncio.get_running_loop().create_task(see_to(ticket, work, self.refuse))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _publish_dead_letter(self, ticket: Ticket, reason: str) -> None:
         while True:
