@@ -149,13 +149,12 @@ async def run(action: TriggerWorkflowAction, context: Context) -> Outcome:
         done = f"{error.done} of {len(inputs)} triggered; " if error.done else ""
         patience = f"; gave up after {action.timeout}" if error.error_class in ("busy", "timeout") else ""
         return Failed(error.error_class, f"{done}{where}{error}{patience}")
+    ids = [child.execution_id for child in children]
     if action.wait_for_end is not None:
         now = instant(datetime.now(timezone.utc))
         until = now + parse_duration(action.wait_for_end)
-        ids = [child.execution_id for child in children]
         return await _wait(action, context, {"executionIds": ids, "since": written(now), "until": written(until)})
     if action.is_list:
-        ids = [child.execution_id for child in children]
         output = {"workflowId": action.workflow_id, "executionIds": ids, "count": len(ids)}
         return Succeeded(logs=(f"{action.workflow_id}: {_counted(children)}",), output=output)
     (child,) = children

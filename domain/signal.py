@@ -18,5 +18,5 @@ class Signal:
     name: str
     payload: Mapping[str, Any]
     at: datetime
-    sender: str  # name of the token that sent it
+    sender: str  # name of the token that sent it; kafka, where it came from there
     shard: int  # of the execution

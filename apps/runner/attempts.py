@@ -1,9 +1,9 @@
 """Runs one attempt: the steps from where the execution stands, in the order that :mod:`domain.flow` gives them.
 
 Every action ends in one ``ActionResult``, acknowledged by the broker before the next action starts; the last one says what
-the execution is from then on. An action that waits for a signal has another one before, which says that. A failed attempt
-decides here, at once, whether and when it is retried; waiting for it is the scheduler's work. A run that learns that its
-epoch is no longer the current one is cancelled and publishes nothing more.
+the execution is from then on. An action that waits for a signal, or for the end of others, has one before for each time
+that it has begun to. A failed attempt decides here, at once, whether and when it is retried; waiting for it is the
+scheduler's work. A run that learns that its epoch is no longer the current one is cancelled and publishes nothing more.
 
 An action that must not be repeated blindly (``onUnknown: fail``, or ``retryUnsafe: false`` where it is not idempotent) is
 begun only when MongoDB knows of the intent. Should the runner die before the result is recorded, the next run finds the

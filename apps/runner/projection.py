@@ -98,8 +98,7 @@ class Projection(Service):
         """Prepare; a result after which its run goes on waits ``patience`` seconds for the next one.
 
         ``announce`` is told of each result after which its run does not go on, with the execution where that was followed;
-        ``recorded`` of each execution that MongoDB has a result of; ``refuse`` dead-letters what it can
-        never keep.
+        ``recorded`` of each execution that MongoDB has a result of; ``refuse`` dead-letters what it can never keep.
         """
         super().__init__(**kwargs)
         self.executions = executions

@@ -3,8 +3,8 @@
 A runner decides whether and when an attempt is retried, writes ``waiting`` and ``wake_at``, and announces it with a
 ``WakeUp``. The scheduler learns of it from that record at once, or from its next pass over the database. At ``wake_at`` it
 raises the epoch by a conditional update, which one scheduler wins, and publishes the request; if that fails, the execution
-is pending and the pass over unclaimed ones publishes it. A ``delay`` step waits in the same way; it goes on in the same
-attempt.
+is pending and the pass over unclaimed ones publishes it. A ``delay`` step waits in the same way, and so does one that waits
+for a signal or for the end of others; they go on in the same attempt.
 """
 
 from datetime import datetime, timedelta
