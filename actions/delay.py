@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from typing_extensions import Self
 
+from actions.durations import OpenDuration
 from actions.running import Context, Delayed, Failed, Outcome, Succeeded
 from domain.action import Action
 from domain.durations import LONGEST, parse_duration
@@ -17,12 +18,6 @@ from domain.errors import DomainError
 from domain.excerpts import excerpt
 from domain.instants import instant, written
 from templates.template import is_open
-
-
-def _duration(text: str, info: ValidationInfo) -> str:
-    if not is_open(text, info):
-        parse_duration(text)
-    return text
 
 
 def _instant(text: str, info: ValidationInfo) -> str:
@@ -50,7 +45,7 @@ class DelayAction(Action):
     waits: ClassVar[bool] = False
 
     type: Literal["delay"]
-    duration: Annotated[str, Field(max_length=1000, examples=["10s", "2h", "1d"]), AfterValidator(_duration)] | None = Field(
+    duration: Annotated[OpenDuration, Field(examples=["10s", "2h", "1d"])] | None = Field(
         default=None, description="How long to wait."
     )
     until: Annotated[str, Field(max_length=1000), AfterValidator(_instant)] | None = Field(

@@ -7,23 +7,17 @@ fails where there is no signal even then.
 """
 
 from datetime import datetime, timezone
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import Field
 
+from actions.durations import OpenDuration
 from actions.running import Awaiting, Context, Failed, Outcome, Succeeded
 from domain.action import Action
 from domain.durations import parse_duration
 from domain.identifiers import ACTION_ID_PATTERN
-from domain.inputs import InputSchema
+from domain.inputs import Schema
 from domain.instants import instant, written
-from templates.template import is_open
-
-
-def _duration(text: str, info: ValidationInfo) -> str:
-    if not is_open(text, info):
-        parse_duration(text)
-    return text
 
 
 class WaitForSignalAction(Action):
@@ -37,19 +31,12 @@ class WaitForSignalAction(Action):
         pattern=ACTION_ID_PATTERN,
         description="Name of the signal, unique in its workflow; the actionId where it is missing.",
     )
-    within: Annotated[str, Field(max_length=1000, examples=["10m", "2h", "7d"]), AfterValidator(_duration)] = Field(
+    within: Annotated[OpenDuration, Field(examples=["10m", "2h", "7d"])] = Field(
         default="1d", description="How long to wait; then the step fails as no-signal."
     )
-    payload_schema: dict[str, Any] | None = Field(
+    payload_schema: Schema | None = Field(
         default=None, description="JSON Schema (2020-12) that what comes with the signal must obey; it is refused otherwise."
     )
-
-    @field_validator("payload_schema")
-    @classmethod
-    def _schema_is_sound(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
-        if schema is not None:
-            InputSchema(schema)
-        return schema
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ from domain.definition import ADDED_WHEN_SHOWN
 from domain.excerpts import excerpt
 from domain.identifiers import (
     ACTION_ID_PATTERN,
+    ACTION_ID_RULE,
     EXECUTION_ID_PATTERN,
     EXECUTION_ID_RULE,
     WORKFLOW_ID_PATTERN,
@@ -34,7 +35,7 @@ LONGEST_FIELD: Final = 200
 RULES: Final = {  # by pattern
     WORKFLOW_ID_PATTERN: WORKFLOW_ID_RULE,
     EXECUTION_ID_PATTERN: EXECUTION_ID_RULE,
-    ACTION_ID_PATTERN: "must be 1 to 64 letters, digits, '-' or '_', the first a letter or digit",
+    ACTION_ID_PATTERN: ACTION_ID_RULE,
     NAME_PATTERN: "is no name: write up to 64 letters, digits or '_', the first no digit",
     ERROR_CLASS_PATTERN: 'must be an error class in lower case, as in "timeout", or "*" for any',
     USERNAME_PATTERN: "must hold no ':' and no line break",

@@ -11,7 +11,7 @@ from domain.action import Action
 from domain.durations import Duration
 from domain.flow import Plan
 from domain.identifiers import WORKFLOW_ID_PATTERN
-from domain.inputs import InputSchema
+from domain.inputs import Schema
 from domain.model import Model
 from domain.overlap import Overlap, OverlapPolicy
 from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, resolve_retry
@@ -68,7 +68,7 @@ class Definition(Model, Generic[A]):
         max_length=MAX_ACTIONS,
         description="Run in this order at the end, whatever failed; not where it is cancelled or its timeout ends it.",
     )
-    input_schema: dict[str, Any] | None = Field(
+    input_schema: Schema | None = Field(
         default=None,
         description="JSON Schema (2020-12) that the input given with a trigger must obey. What it says as `default` is not "
         "filled in, and `format` is not checked.",
@@ -156,13 +156,6 @@ class Definition(Model, Generic[A]):
                 raise ValueError(f"actionId {action.action_id!r} is used twice; give each action an id of its own")
             seen.add(action.action_id)
         return actions
-
-    @field_validator("input_schema")
-    @classmethod
-    def _schema_is_sound(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
-        if schema is not None:
-            InputSchema(schema)
-        return schema
 
     @property
     def steps(self) -> tuple[A, ...]:

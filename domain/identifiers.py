@@ -20,11 +20,18 @@ WORKFLOW_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 ACTION_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 EXECUTION_ID_PATTERN: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
+ACTION_ID_RULE: Final = "must be 1 to 64 letters, digits, '-' or '_', the first a letter or digit"
 WORKFLOW_ID_RULE: Final = "must be 1 to 128 letters, digits, '.', '-' or '_', the first a letter or digit"
 EXECUTION_ID_RULE: Final = "must be an execution id: a UUID in lower case"
 
+_ACTION_ID = re.compile(ACTION_ID_PATTERN)
 _WORKFLOW_ID = re.compile(WORKFLOW_ID_PATTERN)
 _EXECUTION_ID = re.compile(EXECUTION_ID_PATTERN)
+
+
+def is_action_id(value: object) -> bool:
+    """Tell whether ``value`` is a well-formed name of a step, or of a signal, which are named alike."""
+    return isinstance(value, str) and _ACTION_ID.fullmatch(value) is not None
 
 
 def is_workflow_id(value: object) -> bool:

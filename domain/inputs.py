@@ -9,7 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator
 
 from domain.errors import DomainError
 from domain.excerpts import excerpt
@@ -85,6 +87,15 @@ class InputSchema:
                 break
         if problems:
             raise BadInput(problems, name)
+
+
+def _sound(schema: dict[str, Any]) -> dict[str, Any]:
+    InputSchema(schema)
+    return schema
+
+
+Schema = Annotated[dict[str, Any], AfterValidator(_sound)]
+"""A field that holds a JSON Schema to check input by; one that is none is refused."""
 
 
 def check_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None, name: str = "input") -> None:

@@ -12,11 +12,9 @@ from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url
 
 
 def _checked_name(value: str) -> str:
-    import re
+    from domain.identifiers import is_action_id
 
-    from domain.identifiers import ACTION_ID_PATTERN
-
-    if not re.fullmatch(ACTION_ID_PATTERN, value):
+    if not is_action_id(value):
         raise typer.BadParameter(
             f"{value!r} is not the name of a signal: 1 to 64 letters, digits, '-' or '_', the first a letter or digit"
         )

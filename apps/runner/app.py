@@ -30,7 +30,7 @@ from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
 from apps.runner.runs import Runs
 from apps.runner.settings import RunnerSettings
-from apps.runner.signals import ForeignSignals
+from apps.runner.signals import ForeignSignals, signalled_in
 from apps.runner.startable import Starter
 from apps.runner.strays import Strays
 from apps.runner.tables import Tables
@@ -39,7 +39,6 @@ from apps.service import ServiceApp
 from apps.settings import read
 from apps.waking import Waker
 from domain.execution import AWAITING, ActionFinished, Execution, Parent
-from domain.signal import Signal
 from events.folding import ended_record, request_record
 from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE, partition_of
@@ -141,7 +140,7 @@ class RunnerApp(ServiceApp):
             secrets=self.secrets,
             send=self._send,
             children=children,
-            signalled=self._signalled,
+            signalled=signalled_in(self.store.signals),
             beacon=self.beacon,
         )
         self.positions = Positions(session_timeout=settings.kafka_session_timeout)
@@ -259,9 +258,6 @@ class RunnerApp(ServiceApp):
 
     async def _tell_ended(self, execution: Execution) -> None:
         await self.publish(self.event_topics.action_result, execution.workflow_id, ended_record(execution))
-
-    async def _signalled(self, execution_id: str, name: str) -> Signal | None:
-        return await stubbornly(lambda: self.store.signals.get(execution_id, name))
 
     async def _announce(self, result: ActionFinished, known: Execution | None) -> None:
         if result.outcome.status == AWAITING:

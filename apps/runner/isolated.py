@@ -24,12 +24,11 @@ from apps.runner.attempts import bounded, failed_by
 from apps.runner.children import Children
 from apps.runner.definitions import Definitions
 from apps.runner.isolation import framed, receive
-from apps.runner.patience import stubbornly
 from apps.runner.settings import RunnerSettings
+from apps.runner.signals import signalled_in
 from apps.runner.startable import Starter
 from apps.secret_values import secret_values
 from domain.execution import Execution
-from domain.signal import Signal
 from events.folding import ended_record, request_record
 from events.records import Event
 from events.topics import ACTION_RESULT, EXECUTION, partition_of
@@ -57,7 +56,7 @@ class Own:
             send=self._send,
             trigger=children.trigger,
             ends=children.ends,
-            signalled=self._signalled,
+            signalled=signalled_in(self._store.signals),
             publish_own_topics=settings.publish_own_topics,
         )
 
@@ -66,9 +65,6 @@ class Own:
     ) -> tuple[int, int]:
         metadata = await (await self._opened()).send_and_wait(topic, value, key=key, headers=list(headers))
         return metadata.partition, metadata.offset
-
-    async def _signalled(self, execution_id: str, name: str) -> Signal | None:
-        return await stubbornly(lambda: self._store.signals.get(execution_id, name))
 
     async def _hand_out(self, execution: Execution) -> None:
         await self._publish(EXECUTION.name, execution.workflow_id, request_record(execution))

@@ -1,21 +1,22 @@
-"""Signals over Kafka: what others tell executions by publishing an ``ExecutionSignal``.
+"""Signals in the runner: how a step looks for its own, and those that others have published to Kafka.
 
-Each is kept and acted on exactly as one that comes over HTTP (:mod:`apps.signals`), and acknowledged when it is durable:
-what is delivered again says the same again, which changes nothing. What no execution can be told is dead-lettered.
+Each ``ExecutionSignal`` is kept and acted on exactly as one that comes over HTTP (:mod:`apps.signals`), and acknowledged
+when it is durable: what is delivered again says the same again, which changes nothing. What no execution can be told is
+dead-lettered.
 """
 
-import re
 from typing import Any, Final
 
 from faust.types import EventT
 
+from actions.running import Signalled
 from apps.runner.acknowledgement import OrderedAcks, Refuse, Ticket, see_to
 from apps.runner.attempts import now
 from apps.runner.definitions import Definitions, UnknownVersion, UnreadableVersion
 from apps.runner.patience import stubbornly
 from apps.signals import NotHeeded, send
 from apps.waking import Waker
-from domain.identifiers import ACTION_ID_PATTERN, EXECUTION_ID_RULE, is_execution_id
+from domain.identifiers import EXECUTION_ID_RULE, is_action_id, is_execution_id
 from domain.inputs import BadInput
 from domain.signal import Signal
 from events.records import ExecutionSignal
@@ -23,7 +24,15 @@ from events.wire import Malformed, passed_over
 from store.interfaces import Executions, Signals
 
 SENDER: Final = "kafka"
-_NAME: Final = re.compile(ACTION_ID_PATTERN)
+
+
+def signalled_in(signals: Signals) -> Signalled:
+    """Return how a running action looks for a signal; while the store is away it waits."""
+
+    async def signalled(execution_id: str, name: str) -> Signal | None:
+        return await stubbornly(lambda: signals.get(execution_id, name))
+
+    return signalled
 
 
 class ForeignSignals:
@@ -60,7 +69,7 @@ class ForeignSignals:
     async def _tell(self, record: ExecutionSignal) -> None:
         if not is_execution_id(record.execution_id):
             raise NotHeeded(f"execution_id: {record.execution_id[:200]!r} {EXECUTION_ID_RULE}")
-        if not _NAME.fullmatch(record.signal):
+        if not is_action_id(record.signal):
             raise NotHeeded(f"signal: {record.signal[:200]!r} is not the name of a signal")
         found = await stubbornly(lambda: self.executions.get(record.execution_id))
         if found is None or found.workflow_id != record.workflow_id:

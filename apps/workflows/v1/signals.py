@@ -1,6 +1,5 @@
 """``POST /executions/{id}/signals/{name}``: how an execution is told that it may go on."""
 
-import re
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
@@ -24,13 +23,12 @@ from apps.workflows.v1.executions import check_id
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.execution import Execution
-from domain.identifiers import ACTION_ID_PATTERN
+from domain.identifiers import ACTION_ID_RULE, is_action_id
 from domain.inputs import BadInput
 from domain.model import Model
 from domain.signal import Signal
 from events.folding import request_record
 
-_NAME: Final = re.compile(ACTION_ID_PATTERN)
 _MEND: Final = 'what comes with the signal goes into payload, as in {"payload": {"by": "Ada"}}'
 
 
@@ -74,9 +72,8 @@ class ExecutionSignal(Resource):
     async def post(self, request: web.Request, execution_id: str, name: str) -> web.Response:
         """Keep a signal, and wake the execution where it waits for it."""
         check_id(execution_id)
-        if not _NAME.fullmatch(name):
-            rule = "must be 1 to 64 letters, digits, '-' or '_', the first a letter or digit"
-            raise BadRequest("The address is not valid.", [FieldError("name", rule)])
+        if not is_action_id(name):
+            raise BadRequest("The address is not valid.", [FieldError("name", ACTION_ID_RULE)])
         payload = (await read_members(request, "payload", mend=_MEND)).get("payload", {})
         store = self.app.store
         found = await store.executions.get(execution_id)
