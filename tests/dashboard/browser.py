@@ -1,5 +1,6 @@
 """A headless Chromium with an empty profile of its own, and what a page complains of."""
 
+import asyncio
 import re
 import shutil
 import tempfile
@@ -7,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, Page, Route, async_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Waits of 1 and of 5 seconds that are over. They begin when the step before has ended, so a few milliseconds may be missing;
@@ -45,3 +46,17 @@ def complaints(page: Page) -> list[str]:
     page.on("console", lambda message: found.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: found.append(str(error)))
     return found
+
+
+async def answered_late(page: Page, address: str, times: int | None = None) -> tuple[asyncio.Event, asyncio.Event]:
+    """Let what is read from now on (so many ``times``) arrive late; return what tells that it was read, and what lets it arrive."""
+    is_read, may_arrive = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch()
+        is_read.set()
+        await may_arrive.wait()
+        await route.fulfill(response=answer)
+
+    await page.route(address, hold, times=times)
+    return is_read, may_arrive

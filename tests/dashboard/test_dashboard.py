@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.dashboard.browser import WAITED_5S
+from tests.dashboard.browser import WAITED_5S, answered_late
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -154,20 +154,6 @@ async def test_two_people_who_edit_lose_nothing(page, stack, api, workflow_id):
     await expect(page.get_by_text("Valid", exact=True)).to_be_visible()
     await editor.press("Control+s")
     await expect(page.get_by_text("Version 2", exact=True)).to_be_visible()
-
-
-async def answered_late(page, address):
-    """Let what is read from now on arrive late; return what tells that it was read, and what lets it arrive."""
-    is_read, may_arrive = asyncio.Event(), asyncio.Event()
-
-    async def hold(route):
-        answer = await route.fetch()
-        is_read.set()
-        await may_arrive.wait()
-        await route.fulfill(response=answer)
-
-    await page.route(address, hold)
-    return is_read, may_arrive
 
 
 async def test_what_happens_while_a_list_is_read_is_in_it(page, stack, api, workflow_id):

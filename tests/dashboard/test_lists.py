@@ -3,6 +3,8 @@
 import pytest
 from playwright.async_api import expect
 
+from tests.dashboard.browser import answered_late
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOG = {"type": "log", "message": "hello"}
@@ -105,3 +107,37 @@ async def test_an_end_that_is_told_before_its_beginning_is_shown(page, stack, ap
     await page.evaluate("(told) => tell('action-result', { ...told, status: 'ok' })", told)
     await page.evaluate("(told) => tell('execution-requested', { ...told, status: 'pending', cause: 'manual' })", told)
     await expect(page.locator(f"[data-execution='{execution_id}']").get_by_text("Succeeded")).to_be_visible()
+
+
+async def test_what_is_new_is_shown_to_who_asked_for_it_though_the_list_is_read_again_meanwhile(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await ran(api, workflow_id, 1)
+    await page.add_init_script(TOLD)
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await page.locator("[data-execution] a").focus()
+    execution_id = await api.trigger(workflow_id)
+    execution = await api.finished(execution_id)
+    requested = {key: execution[key] for key in ("executionId", "workflowId", "createdAt", "attempt", "cause")}
+    await page.evaluate("(data) => tell('execution-requested', data)", {**requested, "status": "pending"})
+    is_read, may_arrive = await answered_late(page, "**/v1/executions?*", times=1)
+    await page.get_by_role("button", name="1 new").focus()
+    await page.keyboard.press("Enter")
+    await is_read.wait()
+    await page.evaluate("tell('gap', null)")
+    await expect(page.locator(f"[data-execution='{execution_id}']")).to_be_visible()
+    may_arrive.set()
+    await expect(page.get_by_role("button", name="1 new")).to_have_count(0)
+
+
+async def test_those_that_waited_come_with_the_next_one_when_nobody_reads_any_more(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await ran(api, workflow_id, 1)
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await page.locator("[data-execution] a").focus()
+    await ran(api, workflow_id, 1)
+    await expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    await page.evaluate("document.activeElement.blur()")
+    await ran(api, workflow_id, 1)
+    await expect(page.locator("[data-execution]")).to_have_count(3)
+    await expect(page.get_by_role("button", name="new")).to_have_count(0)
+    await shows_all(page, api, workflow_id)

@@ -35,6 +35,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
   const size = only ? FEW : PAGE;
   const state = { news: new Set(), workflowId, typed: workflowId, statuses: new Set(statuses), span, from, to, suggested: [] };
   const coming = new Set(); // ids of those that do not match, but will when they have begun
+  let areNewAsked = false; // for what is new, until it has come: another reading may overtake the one that was to bring it
 
   const address = (cursor) => `/v1/executions${query({
     limit: size,
@@ -54,19 +55,26 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
 
   async function begin() {
     state.news.clear();
+    areNewAsked = false;
     coming.clear();
     await list.begin();
     begun();
   }
 
-  /** Read the first page again; unless `all` of it is to be shown, what is new is only counted. */
-  async function read(all) {
-    if (all) state.news.clear();
-    await list.read(all ? list.join : place);
+  /** Read the first page again. */
+  async function read() {
+    await list.read(place);
     begun();
   }
 
+  /** Show a first page; while somebody reads, and has not asked for what is new, that is only counted. */
   function place(page) {
+    if (areNewAsked || atRest()) {
+      state.news.clear();
+      areNewAsked = false;
+      list.join(page);
+      return;
+    }
     const found = new Map(page.items.map((each) => [each.executionId, each]));
     list.items = list.items.map((each) => found.get(each.executionId) ?? each);
     const newest = list.items[0]?.executionId ?? "";
@@ -93,8 +101,12 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
 
   function insert(next) {
     if (!list.items) return; // it is taken in when they are there
-    if (atRest()) list.add(next);
-    else state.news.add(next.executionId);
+    if (atRest() && !state.news.size) {
+      list.add(next);
+    } else {
+      state.news.add(next.executionId);
+      if (atRest()) settled(); // those that waited are between it and what is shown: all of them come
+    }
     redraw();
   }
 
@@ -138,8 +150,13 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
   }
 
   const redraw = calmly(150, draw);
-  const refresh = () => read(atRest());
-  const settled = calmly(2000, refresh);
+  const settled = calmly(2000, read);
+
+  function showNew() {
+    if (!only) scrollTo(0, 0);
+    areNewAsked = true;
+    read();
+  }
 
   function filter() {
     onFilter(state);
@@ -236,14 +253,14 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
     show(root,
       only ? null : filters(),
       // Over the list rather than above it: it comes and goes without moving a row.
-      h("div", { class: "news", key: "news", "aria-live": "polite" }, news ? button(`${news} new – show`, () => { if (!only) scrollTo(0, 0); read(true); }, { kind: "small pill" }) : null),
+      h("div", { class: "news", key: "news", "aria-live": "polite" }, news ? button(`${news} new – show`, showNew, { kind: "small pill" }) : null),
       h("div", { key: "list", on: { pointerleave: redraw, focusout: redraw } }, list.show(filled, nothing, { rows: only ? 3 : 8, kind: only ? "small" : "" })));
   }
 
   draw();
   list.read().then(begun);
-  const gap = calmly(1000, refresh);
-  const look = looking(() => list.items?.some(isOpen), refresh);
+  const gap = calmly(1000, read);
+  const look = looking(() => list.items?.some(isOpen), read);
   return {
     note: list.hear,
     learn,
