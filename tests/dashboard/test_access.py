@@ -26,6 +26,7 @@ async def addresses(api, target, workflow_id):
     _, again = await api.call("POST", f"/executions/{failed}/retry")
     await api.finished(again["executionId"])
     await api.call("PUT", "/secrets/ACCESSIBLE", {"value": "not for eyes"})
+    await api.call("POST", "/tokens", {"name": workflow_id, "scope": "viewer"})
     return [
         f"#/workflows?search={workflow_id}",
         f"#/workflows/{workflow_id}",
@@ -49,7 +50,9 @@ async def addresses(api, target, workflow_id):
 async def views(page, stack, addresses):
     """Show each view with everything unfolded that can be."""
     for address in addresses:
+        await page.evaluate("document.querySelector('.view')?.setAttribute('data-seen', '')")
         await page.goto(f"{stack.api_url}/{address}")
+        await page.wait_for_selector("[data-seen]", state="detached")
         await page.wait_for_selector("h1")
         await page.wait_for_selector("[aria-busy]", state="detached")
         if "run=yes" in address:
