@@ -49,7 +49,7 @@ def complaints(page: Page) -> list[str]:
 
 
 async def answered_late(page: Page, address: str, times: int | None = None) -> tuple[asyncio.Event, asyncio.Event]:
-    """Let what is read from now on (so many ``times``) arrive late; return what tells that it was read, and what lets it arrive."""
+    """Let what is read from now on, so many ``times``, arrive late; return what tells of its reading and releases it."""
     is_read, may_arrive = asyncio.Event(), asyncio.Event()
 
     async def hold(route: Route) -> None:

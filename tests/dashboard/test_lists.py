@@ -109,7 +109,7 @@ async def test_an_end_that_is_told_before_its_beginning_is_shown(page, stack, ap
     await expect(page.locator(f"[data-execution='{execution_id}']").get_by_text("Succeeded")).to_be_visible()
 
 
-async def test_what_is_new_is_shown_to_who_asked_for_it_though_the_list_is_read_again_meanwhile(page, stack, api, workflow_id):
+async def test_what_is_new_is_shown_to_who_asked_for_it_though_the_list_is_read_again(page, stack, api, workflow_id):
     await api.create(workflow_id, [LOG])
     await ran(api, workflow_id, 1)
     await page.add_init_script(TOLD)
