@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from structlog.typing import EventDict
 
 from apps.workflows.app import WorkflowsApp
 from domain.execution import Cause, Ended, Status
@@ -423,6 +424,23 @@ async def test_busy_is_told_and_may_be_sent_again(api: Client, store: MemoryStor
     assert refused.problem(409)["executionId"] == open_id
     store.executions.apply(Ended(open_id, "w", Status.CANCELLED, "asked for", clock.now))
     assert (await deliver_from_github(api, b"{}", X_GitHub_Delivery="one")).status == 202
+
+
+async def test_what_is_refused_is_logged_with_its_reason(api: Client, logs: list[EventDict]) -> None:
+    await api.create("w", webhook=GITHUB, inputSchema={"properties": {"body": {"type": "object"}}})
+    await api.trigger("w")
+    for body, headers, words in (
+        (b"{}", {"X_Hub_Signature_256": "sha256=00"}, "X-Hub-Signature-256 is not the HMAC-SHA256"),
+        (b"{", {}, "The body is not JSON"),
+        (b"[]", {}, "input.body: [] is not of type"),
+        (b"{}", {}, "An execution of workflow w is open"),
+    ):
+        await deliver(api, body, **{"X_Hub_Signature_256": github(body), **headers})
+        refused = [each for each in logs if each["event"] == "webhook refused"]
+        assert words in refused[-1]["error"] and refused[-1]["workflow_id"] == "w"
+    assert len(refused) == 4
+    await api.send("POST", "/workflows/gone/webhook", json={})
+    assert logs[-1]["event"] == "webhook refused" and "gone is not there" in logs[-1]["error"]
 
 
 async def test_nobody_learns_which_workflows_there_are(api: Client) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from apps.operations import Answer, Operation
-from apps.workflows import idempotency
+from apps.workflows import idempotency, problems
 from apps.workflows.bodies import listed, read_bytes, read_payload
 from apps.workflows.errors import (
     InProgress,
@@ -77,6 +77,15 @@ class WorkflowWebhook(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Start one execution with what was sent."""
         check_id(workflow_id)
+        try:
+            return await self._receive(request, workflow_id)
+        except Exception as error:
+            # Few senders show anybody what they are told, and whoever waits for an execution looks here.
+            if problems.is_refusal(error):
+                log.info("webhook refused", workflow_id=workflow_id, error=str(error))
+            raise
+
+    async def _receive(self, request: web.Request, workflow_id: str) -> web.Response:
         workflow = await self.app.store.workflows.get(workflow_id)
         document = None if workflow is None or workflow.archived_at is not None else workflow.definition.get("webhook")
         if workflow is None or document is None:
@@ -86,7 +95,6 @@ class WorkflowWebhook(Resource):
         try:
             proven = webhook.check(secret, request.headers, await read_bytes(request), self.app.clock())
         except NotProven as error:
-            log.info("webhook refused", workflow_id=workflow_id, error=str(error))
             raise WebhookNotProven(str(error)) from None
         payload = await read_payload(request)
         greeting = webhook.greeting(secret, payload)
