@@ -35,6 +35,7 @@ _ODD: Final = "surrogateescape"  # bytes in headers that are no UTF-8
 _BODY: Final = "{body}"
 _TIMESTAMP: Final = "{timestamp}"
 _BETWEEN: Final = re.compile(r"[,; ]+")  # the parts of a header, as in t=…,v1=… and ts=…;h1=…; no signature has these
+_BRACES: Final = re.compile(r"\{[^{}]*\}|[{}]")
 _SECONDS: Final = re.compile(r"[0-9]{1,12}")
 
 Encoding = Literal["hex", "base64"]
@@ -166,13 +167,11 @@ class HmacWebhook(_InHeader):
         if signed is None or "timestamp_header" not in info.data:
             return signed
         named = [_BODY] if info.data["timestamp_header"] is None else [_BODY, _TIMESTAMP]
-        text = signed
-        for each in named:
-            text = text.replace(each, "", 1)
-        if not all(each in signed for each in named) or "{" in text or "}" in text:
+        found = _BRACES.findall(signed)
+        if sorted(found) != named:
             raise ValueError(
-                f"must name {' and '.join(named)} once each, and nothing else in braces"
-                + ("; {timestamp} needs a timestampHeader" if _TIMESTAMP in text else "")
+                f"must hold {' and '.join(named)}, once, and nothing else in braces"
+                + ("; {timestamp} needs a timestampHeader" if _TIMESTAMP in found and _TIMESTAMP not in named else "")
             )
         return signed
 

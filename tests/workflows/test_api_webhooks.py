@@ -498,6 +498,7 @@ async def test_a_secret_that_went_away(api: Client, app: WorkflowsApp) -> None:
         ({**GITHUB, "signed": "{timestamp}.{body}"}, "webhook.signed"),
         ({**GITHUB, "signed": "v0"}, "webhook.signed"),
         ({**GITHUB, "signed": "{body}{body}"}, "webhook.signed"),
+        ({**GITHUB, "signed": "{body}}"}, "webhook.signed"),
         ({**CALENDLY, "signed": "{body}"}, "webhook.signed"),
         ({**CALENDLY, "signed": "{time}.{body}"}, "webhook.signed"),
         ({**CALENDLY, "signed": "{timestamp}.{body}.{id}"}, "webhook.signed"),
@@ -523,4 +524,6 @@ async def test_a_webhook_starts_a_scheduled_workflow_that_may_be_started_by_hand
     assert '"allowManual": true' in error["message"]
     await api.create("w", trigger={**trigger, "allowManual": True}, webhook=GITHUB)
     assert (await api.get("/workflows/w")).body["webhook"] == {**GITHUB, "encoding": "hex"}
+    # Also while it is paused, which holds its ticks.
+    assert (await api.send("POST", "/workflows/w/pause")).status == 200
     assert (await deliver_from_github(api, b"{}")).status == 202
