@@ -27,7 +27,7 @@ from domain.identifiers import (
 )
 from domain.instants import INSTANT_RULE
 from domain.retry import ERROR_CLASS_PATTERN
-from domain.webhook import PREFIX_PATTERN
+from domain.webhook import FIELD_PATTERN, PREFIX_PATTERN
 
 LONGEST_MESSAGE: Final = 300
 LONGEST_FIELD: Final = 200
@@ -43,6 +43,7 @@ RULES: Final = {  # by pattern
     CONTENT_TYPE_PATTERN: 'must be a content type in printable ASCII, as in "text/csv"',
     TOKEN_NAME_PATTERN: "must hold no line break and no other control character",
     PREFIX_PATTERN: "must be printable ASCII",
+    FIELD_PATTERN: "must be a field of the body, as in update_id or event.id",
     FILE_PATTERN: "must be the name of a file in HTTP_TLS_DIR, without a path: letters, digits, '.', '-' or '_'",
 }
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from apps.cli import output
-from apps.cli.client import Client
+from apps.cli.client import PREFIX, Client
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId, chosen
 
 MORE = "There are more; --limit N shows N of them, --limit 0 all."
@@ -16,7 +16,7 @@ MORE = "There are more; --limit N shows N of them, --limit 0 all."
 
 # What of a trigger is told in other words, what else a definition may say, and its lists of actions with their marks.
 _TOLD_OF_TRIGGERS = frozenset({"type", "status", "allowManual", "interval", "expression", "timezone", "at"})
-_MORE = {"webhook": "Webhook", "overlap": "Overlap", "timeout": "Timeout"}
+_MORE = {"overlap": "Overlap", "timeout": "Timeout"}
 _LISTS = {"actions": "", "onFailure": "on failure ", "finally": "finally "}
 
 
@@ -89,6 +89,9 @@ def show(
     elif workflow.get("nextRun"):
         pairs.append(("Next run", output.exact(workflow["nextRun"], present)))
     pairs.append(("Retries", _retry_words(workflow)))
+    if "webhook" in workflow:
+        pairs.append(("Webhook", f"{client.url}{PREFIX}/workflows/{workflow_id}/webhook"))
+        pairs.append(("", _options(workflow["webhook"])))
     pairs += [(title, _options(workflow[name])) for name, title in _MORE.items() if name in workflow]
     last = output.members(workflow, "lastExecution")
     if last:

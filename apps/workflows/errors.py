@@ -212,17 +212,17 @@ class PreconditionFailed(ApiError):
 
 
 class KeyInUse(ApiError):
-    """The first request with this key, which stands in ``header``, is still being answered."""
+    """The first request with this key, which is ``what`` to whoever sends it, is still being answered."""
 
-    def __init__(self, header: str) -> None:
-        super().__init__(f"A request with this {header} is being answered; send it again in a moment.")
+    def __init__(self, what: str) -> None:
+        super().__init__(f"A request with this {what} is being answered; send it again in a moment.")
 
 
 class KeyReused(ApiError):
-    """The key, which stands in ``header``, belongs to another request."""
+    """The key, which is ``what`` to whoever sends it, belongs to another request."""
 
-    def __init__(self, header: str) -> None:
-        super().__init__(f"This {header} was sent with another body; use a new one for a new request.")
+    def __init__(self, what: str) -> None:
+        super().__init__(f"This {what} was sent with another body; use a new one for a new request.")
 
 
 class NoTicks(ApiError):

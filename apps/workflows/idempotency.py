@@ -59,14 +59,33 @@ async def once(
         raise BadRequest(
             "A header is not valid.", [FieldError(header, "must be 1 to 255 printable ASCII characters without blanks")]
         )
-    path = request.path.removeprefix("/v1")
-    caller = principal_of(request).token_id or ""
-    key = hashlib.sha256("\0".join((caller, request.method, path, given)).encode()).hexdigest()
     # Read here so that a body that is too large is refused before anything is stored; it is kept for the handler.
     fingerprint = hashlib.sha256(await read_bytes(request)).hexdigest() if request.body_exists else ""
+    return await once_for(request, carry_out, key=given, what=header, fingerprint=fingerprint, keys=keys, now=now)
+
+
+async def once_for(
+    request: web.Request,
+    carry_out: Callable[[], Awaitable[web.Response]],
+    *,
+    key: str,
+    what: str,
+    fingerprint: str = "",
+    keys: Idempotency,
+    now: datetime,
+) -> web.Response:
+    """Do the same for a request whose key is known, and is ``what`` to whoever sends it.
+
+    Raises:
+        KeyReused: the key came with another fingerprint before.
+        KeyInUse: the first request with it is being carried out.
+    """
+    path = request.path.removeprefix("/v1")
+    caller = principal_of(request).token_id or ""
+    key = hashlib.sha256("\0".join((caller, request.method, path, key)).encode()).hexdigest()
     claim = await keys.claim(key, fingerprint, now)
     if claim.fingerprint != fingerprint:
-        raise KeyReused(header)
+        raise KeyReused(what)
     if claim.answer is not None:
         return web.Response(
             status=claim.answer.status,
@@ -74,7 +93,7 @@ async def once(
             body=claim.answer.body,
         )
     if not claim.is_ours:
-        raise KeyInUse(header)
+        raise KeyInUse(what)
     request[ASKED] = (claim.first_at, hashlib.sha256(f"key\0{key}".encode()).digest())
     try:
         response = await carry_out()

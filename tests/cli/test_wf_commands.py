@@ -154,6 +154,12 @@ async def test_show_tells_all_that_a_definition_says(api: FakeApi, wf: Run) -> N
         assert words in result.out
 
 
+async def test_show_tells_the_address_that_a_sender_is_told(api: FakeApi, wf: Run) -> None:
+    api.add("hooked", webhook={"type": "stripe", "keySecret": "stripe"})
+    result = await wf("show", "hooked")
+    assert f"Webhook   {api.url}/v1/workflows/hooked/webhook\n          type: stripe, keySecret: stripe" in result.out
+
+
 async def test_pause_and_resume(api: FakeApi, wf: Run) -> None:
     api.add("nightly", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-10))
     assert "nightly paused" in (await wf("pause", "nightly")).out

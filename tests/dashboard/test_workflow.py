@@ -270,6 +270,18 @@ async def test_ticks_that_were_made_up_for_are_not_told_as_late(page, stack, api
     await expect(page.get_by_role("listitem").get_by_text("Backfilled a workflow")).to_be_visible()
 
 
+async def test_the_address_of_a_webhook_can_be_read_where_nothing_can_be_copied(page, stack, api, workflow_id):
+    await api.call("PUT", "/secrets/hook", {"value": "a secret of a sender"})
+    await api.create(workflow_id, [LOG], webhook={"type": "token", "tokenSecret": "hook", "header": "X-Token"})
+    # As on a page that came over plain HTTP from another machine.
+    await page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    await page.set_viewport_size({"width": 360, "height": 640})
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await expect(page.get_by_text(f"{stack.api_url}/v1/workflows/{workflow_id}/webhook", exact=True)).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy address")).to_have_count(0)
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 async def test_a_webhook_is_shown_with_its_address(page, stack, api, workflow_id):
     await api.call("PUT", "/secrets/hook", {"value": "a secret of a sender"})
     await api.create(workflow_id, [LOG], webhook={"type": "token", "tokenSecret": "hook", "header": "X-Token"})

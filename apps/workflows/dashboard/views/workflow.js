@@ -223,12 +223,13 @@ export function workflow(root, id, parameters) {
       return;
     }
     const isScheduled = found.trigger.type !== "manual";
+    const webhook = new URL(link`/v1/workflows/${id}/webhook`, location).href;
     show(root,
       crumbs(h("a", { href: "#/workflows" }, "Workflows"), id),
       h("div", { class: "head", key: "head" }, h("h1", { tabindex: "-1" }, id), h("span", { role: "status" }, present(found)), actions(found)),
       h("p", { class: "summary quiet", key: "summary" }, [
         [triggerWords(found.trigger)],
-        found.webhook ? ["also by webhook ", copier(() => new URL(link`/v1/workflows/${id}/webhook`, location).href, "Copy address")] : null,
+        found.webhook ? ["also by webhook ", h("code", null, webhook), " ", copier(() => webhook, "Copy address")] : null,
         found.nextRun ? ["next run ", time(found.nextRun, "until")] : null,
         [plural(found.actions.length, "action")],
         [retryWords(found.retrySchedule)],
