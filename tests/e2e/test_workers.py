@@ -91,7 +91,8 @@ async def test_two_runners_and_two_api_workers_share_the_work(stack, api, target
 
 
 async def test_a_stopped_runner_hands_back_what_it_cannot_finish(stack, api, target, workflow_id):
-    await api.create(workflow_id, [{"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET"}])
+    held = {"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET", "timeout": "5m"}
+    await api.create(workflow_id, [held])
     execution_id = await api.trigger(workflow_id)
 
     async def under_way():
@@ -99,16 +100,16 @@ async def test_a_stopped_runner_hands_back_what_it_cannot_finish(stack, api, tar
 
     await until(under_way, "the action is under way")
     await stack.add_worker("runner", name="relief")
+    child = stack.children["runner"]
+    await child.stop()
     try:
-        child = stack.children["runner"]
-        await child.stop()
         target.release.set()
         execution = await api.finished(execution_id)
         assert execution["status"] == "ok"
         assert [(each["why"], each["index"]) for each in execution["restarts"]] == [("handed-back", 0)]
+    finally:
         await child.start()
         await child.wait_ready()
-    finally:
         await stack.remove_worker("relief")
 
 
