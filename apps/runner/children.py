@@ -20,9 +20,9 @@ import structlog
 from actions.running import Child, ChildEnd, Context, NotTriggered
 from apps.admission import Opened
 from apps.runner.attempts import LARGEST_OUTPUT, now
-from apps.runner.definitions import UnreadableVersion
 from apps.runner.patience import stubbornly
 from apps.runner.startable import NotStartable, Startable, Starter
+from apps.stored_definitions import UnreadableVersion
 from apps.waking import have_ended
 from domain.execution import Cause, Ended, Execution, Parent, Status
 from domain.identifiers import triggered_execution_id

@@ -12,9 +12,10 @@ from faust.types import EventT
 from actions.running import Signalled
 from apps.runner.acknowledgement import OrderedAcks, Refuse, Ticket, see_to
 from apps.runner.attempts import now
-from apps.runner.definitions import Definitions, UnknownVersion, UnreadableVersion
+from apps.runner.definitions import Definitions, UnknownVersion
 from apps.runner.patience import stubbornly
 from apps.signals import NotHeeded, send
+from apps.stored_definitions import UnreadableVersion
 from apps.waking import Waker
 from domain.identifiers import EXECUTION_ID_RULE, is_action_id, is_execution_id
 from domain.inputs import BadInput

@@ -247,10 +247,35 @@ class WorkflowInFull(WorkflowSummary):
     last_execution: ExecutionSummary | None
 
 
+class StepOutline(Shown):
+    """A step of a definition that this service cannot read."""
+
+    type: str
+    action_id: str
+
+
+class UnreadableWorkflow(Shown):
+    """A workflow in a list whose definition this service cannot read: what is known of it all the same."""
+
+    unreadable: str = Field(description="Why it cannot be read, and how to mend that.")
+    workflow_id: WorkflowId
+    trigger: dict[str, JsonValue]
+    actions: list[StepOutline]
+    on_failure: list[StepOutline] | None = None
+    finally_: list[StepOutline] | None = Field(default=None, alias="finally")
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    next_run: datetime | None
+    archived_at: datetime | None = None
+    paused_at: datetime | None = None
+    recent_executions: list[RecentExecution] | None = None
+
+
 class WorkflowPage(Shown):
     """A part of the list of workflows."""
 
-    items: list[WorkflowSummary]
+    items: list[WorkflowSummary | UnreadableWorkflow]
     next_cursor: str | None = Field(description="Give it as cursor to get what follows; null at the end.")
 
 
@@ -607,20 +632,32 @@ class Validated(Shown):
     concise: str | None = Field(description="In YAML, without what is said by default; null where it is not valid.")
 
 
-class VersionShown(Shown):
-    """One version of a workflow."""
+class VersionStored(Shown):
+    """What is known of a version besides its definition."""
 
     version: int
     created_at: datetime
     archived_at: datetime | None = Field(description="Only of a workflow that was archived at this version.")
+
+
+class VersionShown(VersionStored):
+    """One version of a workflow."""
+
     definition: DefinitionShown
+
+
+class VersionInList(VersionStored):
+    """A version in a list."""
+
+    definition: DefinitionShown | None = Field(description="Null where this service cannot read it.")
+    unreadable: str | None = Field(default=None, description="Why it cannot, and how to mend that; only there.")
 
 
 class VersionPage(Shown):
     """A page of versions."""
 
     current: int = Field(description="Number of the current version.")
-    items: list[VersionShown]
+    items: list[VersionInList]
     next_cursor: str | None
 
 

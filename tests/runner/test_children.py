@@ -300,7 +300,7 @@ async def test_one_whose_definition_this_runner_cannot_read_is_told(world):
     head = world.workflows.heads["child"]
     document = {**head.definition, "actions": [{"type": "of-a-plug-in"}]}
     world.workflows.heads["child"] = replace(head, definition=document)
-    with pytest.raises(NotTriggered, match="ACTION_PLUGINS on every runner") as raised:
+    with pytest.raises(NotTriggered, match="ACTION_PLUGINS in every service") as raised:
         await world.trigger({})
     assert (raised.value.error_class, world.of_child) == ("internal", [])
 

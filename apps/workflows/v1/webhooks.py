@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from apps.operations import Operation
+from apps.stored_definitions import UnreadableVersion, reading
 from apps.workflows import idempotency
 from apps.workflows.bodies import listed, read_bytes, read_payload
 from apps.workflows.errors import (
@@ -63,6 +64,7 @@ class WorkflowWebhook(Resource):
                 BadInput,
                 KeyInUse,
                 KeyReused,
+                UnreadableVersion,
             ),
             takes_key=False,
             is_routine=True,
@@ -76,7 +78,8 @@ class WorkflowWebhook(Resource):
         document = None if workflow is None or workflow.archived_at is not None else workflow.definition.get("webhook")
         if workflow is None or document is None:
             raise UnknownWebhook(workflow_id)
-        webhook = _WEBHOOK.validate_python(document, by_alias=False, by_name=True)
+        with reading(workflow_id, workflow.version):
+            webhook = _WEBHOOK.validate_python(document, by_alias=False, by_name=True)
         await self._check(webhook, workflow_id, request)
 
         async def carry_out() -> web.Response:
