@@ -52,13 +52,16 @@ class UnknownSignal(NotHeeded):
 
 
 class SignalTooLate(NotHeeded):
-    """The execution has gone past the step that waits for the signal; ``outcome`` is what became of that, if it was run."""
+    """The execution has gone past the step that waits for the signal; ``outcome`` is what became of that, if it was run.
+
+    ``retry_waits`` tells whether the step waits anew where the execution is taken up again, when it has ended.
+    """
 
     def __init__(self, execution_id: str, name: str, action_id: str, outcome: ActionOutcome | None) -> None:
         status = "not run" if outcome is None else outcome.status
         # What failed and does not count is done, and a retry takes it over as it is.
-        is_retried = outcome is not None and outcome.status == "failed" and not outcome.continued
-        mend = "; a retry waits anew, when it has ended" if is_retried else ""
+        self.retry_waits = outcome is not None and outcome.status == "failed" and not outcome.continued
+        mend = "; a retry waits anew, when it has ended" if self.retry_waits else ""
         super().__init__(
             f"Execution {execution_id} has gone past step {action_id} ({status}), "
             f"so that nothing waits for signal {name} any more{mend}."

@@ -474,6 +474,11 @@ class Problem(Shown):
         default=None, description="The open execution of workflow-in-progress; the one that has ended of execution-finished."
     )
     execution_status: ShownStatus | None = Field(default=None, description="Only of execution-finished.")
+    retry_waits: bool | None = Field(
+        default=None,
+        description="Whether a retry of the execution, when that has ended, waits for the signal anew; only of"
+        " signal-too-late.",
+    )
     backfill_id: ExecutionId | None = Field(default=None, description="The running one; only of backfill-in-progress.")
 
 

@@ -144,6 +144,8 @@ def _members(kind: Kind, error: Exception) -> dict[str, Any]:
             members["executionId"] = error.execution_id
     elif isinstance(error, errors.AlreadyFinished):
         members |= {"executionId": error.execution_id, "executionStatus": error.status.shown}
+    elif isinstance(error, SignalTooLate):
+        members["retryWaits"] = error.retry_waits
     elif isinstance(error, errors.BackfillInProgress):
         members["backfillId"] = error.backfill_id
     elif isinstance(error, WorkflowExists):

@@ -41,27 +41,29 @@ async def test_a_signal_is_sent_with_what_comes_with_it(api: FakeApi, wf: Run, t
     ]
 
 
-TOO_LATE = "It has gone past step approve (failed), so that nothing waits any more; a retry waits anew, when it has ended."
-
-
 @pytest.mark.parametrize(
-    ("refusal", "code", "words"),
+    ("refusal", "more", "code", "words"),
     [
         pytest.param(
-            (404, "unknown-signal", "It has no signal approved; its steps wait for paid."), 4, "for paid", id="name"
+            (404, "unknown-signal", "It has no signal approved; its steps wait for paid."), {}, 4, "for paid", id="name"
         ),
-        pytest.param((409, "signal-sent-before", "It was sent before."), 3, "error: It was sent before.", id="another"),
+        pytest.param((409, "signal-sent-before", "It was sent before."), {}, 3, "error: It was sent before.", id="another"),
+        pytest.param((409, "signal-too-late", "Late."), {"retryWaits": False}, 3, "error: Late.\n", id="late"),
         pytest.param(
-            (409, "signal-too-late", TOO_LATE), 3, "when it has ended.\nTake it up where it failed: wf retry", id="late"
+            (409, "signal-too-late", "Late."),
+            {"retryWaits": True},
+            3,
+            f"error: Late.\nTake it up where it failed: wf retry {execution_id(1)}\n",
+            id="late, and retried",
         ),
-        pytest.param((404, "unknown-execution", "None."), 4, "there is no execution", id="execution"),
+        pytest.param((404, "unknown-execution", "None."), {}, 4, "there is no execution", id="execution"),
     ],
 )
 async def test_a_refusal_says_what_to_do(
-    api: FakeApi, wf: Run, refusal: tuple[int, str, str], code: int, words: str
+    api: FakeApi, wf: Run, refusal: tuple[int, str, str], more: dict[str, Any], code: int, words: str
 ) -> None:
     status, kind, detail = refusal
-    api.refusals[f"POST /executions/{execution_id(1)}/signals/approved"] = problem(status, kind, "Refused", detail)
+    api.refusals[f"POST /executions/{execution_id(1)}/signals/approved"] = problem(status, kind, "Refused", detail, **more)
     result = await wf("signal", execution_id(1), "approved")
     assert (result.code, result.out) == (code, "")
     assert words in result.err

@@ -229,6 +229,7 @@ async def test_it_is_too_late_when_the_step_is_over(
     assert problem["type"] == "urn:problem-type:signal-too-late"
     told = words.format("nothing waits for signal approved any more")
     assert problem["detail"] == f"Execution {execution_id} has gone past step approve {told}"
+    assert problem["retryWaits"] is ("a retry waits anew" in words)
 
 
 async def test_a_step_that_is_retried_still_waits(api: Client, store: MemoryStore) -> None:
