@@ -64,6 +64,15 @@ class ParentShown(Shown):
     action_id: str
 
 
+class WaitingFor(Shown):
+    """What an execution waits for, besides time."""
+
+    signal: str | None = Field(description="What POST /executions/{id}/signals/{signal} sends; null where it is none.")
+    executions: int | None = Field(description="Of how many that it has triggered the end is waited for; null of a signal.")
+    action_id: str
+    until: datetime | None = Field(description="When the step fails for want of it.")
+
+
 class ExecutionSummary(Shown):
     """An execution as lists show it."""
 
@@ -82,6 +91,7 @@ class ExecutionSummary(Shown):
     next_attempt_at: datetime | None = Field(
         description="When the retry or delay that it waits for is due, or it looks at the latest for what it waits for."
     )
+    waiting_for: WaitingFor | None = Field(description="Null unless it waits for a signal or for what it has triggered.")
     resumed_at: datetime | None = Field(
         description="When its last wait, for a retry, in a delay or for something else, was over; of open executions alone."
     )
@@ -135,15 +145,6 @@ class CurrentStep(Shown):
     action_id: str
 
 
-class WaitingFor(Shown):
-    """What an execution waits for, besides time."""
-
-    signal: str | None = Field(description="What POST /executions/{id}/signals/{signal} sends; null where it is none.")
-    executions: int | None = Field(description="Of how many that it has triggered the end is waited for; null of a signal.")
-    action_id: str
-    until: datetime | None = Field(description="When the step fails for want of it.")
-
-
 class RestartShown(Shown):
     """An execution was handed to the runners again, for another reason than the end of a wait, and went on with a step.
 
@@ -184,7 +185,6 @@ class ExecutionInFull(ExecutionSummary):
     current_step: CurrentStep | None = Field(
         description="The step that it runs, or unless it is running the one that it begins or goes on with; null at the end."
     )
-    waiting_for: WaitingFor | None = Field(description="Null unless it waits for a signal or for what it has triggered.")
     cut_off: CutOff | None = Field(
         default=None, description="Only where it was cancelled, timed out or given up while a runner was at a step."
     )

@@ -185,6 +185,7 @@ def execution(found: Execution) -> dict[str, Any]:
         "attempt": found.attempt,
         "retriesLeft": found.retries_left,
         "nextAttemptAt": instant(found.wake_at),
+        "waitingFor": None if found.awaited is None else waiting_for(found.awaited),
         "resumedAt": instant(found.resumed_at),
         "deadline": instant(found.deadline),
         "lastFailedAction": found.last_failed_action,
@@ -214,7 +215,6 @@ def execution_in_full(found: Execution, definition: Mapping[str, Any] | None) ->
         "epoch": found.epoch,
         **({"restarts": [_restart(each) for each in found.restarts]} if found.restarts else {}),
         "currentStep": _next_step(found, definition) if found.status.is_open else None,
-        "waitingFor": None if found.awaited is None else waiting_for(found.awaited),
         **_cut_off(found, definition),
         "executedActions": [_outcome(outcome) for outcome in found.ordered_results],
     }
@@ -224,7 +224,7 @@ def waiting_for(awaited: Awaited) -> dict[str, Any]:
     """Return what an execution waits for."""
     return {
         "signal": awaited.signal,
-        "executions": None if awaited.signal is not None else len(awaited.execution_ids),
+        "executions": awaited.executions,
         "actionId": awaited.action_id,
         "until": instant(awaited.until),
     }

@@ -95,6 +95,20 @@ async def test_an_execution_that_waits_says_for_what_and_how_to_send_it(api: Fak
     assert result.widest <= 80
 
 
+async def test_a_list_says_what_is_waited_for(api: FakeApi, wf: Run) -> None:
+    api.executions[execution_id(1)] = waiting()
+    api.executions[execution_id(2)] = execution(2, "order", "ok")
+    awaited = {"signal": None, "executions": 3, "actionId": "each", "until": seconds_ago(-5400)}
+    api.executions[execution_id(3)] = execution(3, "order", "pending", waitingFor=awaited)
+    result = await wf("executions")
+    head, first, second, third = result.out.splitlines()
+    assert head.endswith("WAITS FOR")
+    assert first.endswith("  approved")
+    assert third.endswith("  3 executions")
+    assert second.split()[2:3] + second.split()[4:] == ["ok", "1.2s"]
+    assert result.widest <= 80
+
+
 async def test_an_execution_that_has_waited_says_how_long(api: FakeApi, wf: Run) -> None:
     now = datetime.now(timezone.utc)
     outcomes = [

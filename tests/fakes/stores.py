@@ -164,7 +164,7 @@ class FakeExecutions:
             )
 
         found = sorted(filter(matches, self.found.values()), key=lambda e: e.execution_id, reverse=True)
-        return [replace(execution, results={}, input=None) for execution in found[:limit]]
+        return [_listed(execution) for execution in found[:limit]]
 
     async def latest(self, workflow_id: str) -> Execution | None:
         found = await self.list(ExecutionFilter(workflow_id=workflow_id), before=None, limit=1)
@@ -209,6 +209,11 @@ class FakeExecutions:
             e.requested_at for e in is_open if e.status is Status.PENDING and e.requested_at and e.requested_at <= at
         ]
         return Backlog(len(is_open), min(handed_out, default=None))
+
+
+def _listed(execution: Execution) -> Execution:
+    wait = execution.awaited and replace(execution.awaited, execution_ids=())
+    return replace(execution, results={}, input=None, listed_wait=wait)
 
 
 class FakeWorkflows:

@@ -66,6 +66,8 @@ async def test_what_waits_for_it_goes_on(api: Client, store: MemoryStore, reques
     assert (shown["status"], shown["nextAttemptAt"]) == ("pending", "2026-02-01T12:00:00.000Z")
     awaited = {"signal": "approved", "executions": None, "actionId": "approve", "until": "2026-02-01T12:00:00.000Z"}
     assert shown["waitingFor"] == awaited
+    (listed,) = (await api.get("/executions")).body["items"]
+    assert listed["waitingFor"] == awaited
     assert [outcome["status"] for outcome in shown["executedActions"]] == ["waiting"]
     clock.move(5)
     answer = await api.send("POST", address(execution_id), json=BY_ADA)
