@@ -73,8 +73,15 @@ class ChildEnd:
 Ends = Callable[[Sequence[str]], Awaitable[list[ChildEnd] | None]]
 """Returns how executions have ended, in order; None where one of them has not."""
 
-Signalled = Callable[[str, str], Awaitable[Signal | None]]
-"""Returns what an execution was told under a name; None where nobody has sent that."""
+
+class Signalled(Protocol):
+    """How an action looks for a signal."""
+
+    async def __call__(self, execution_id: str, name: str, *, over: int | None = None) -> Signal | None:
+        """Return what an execution was told under a name; None where nobody has sent that.
+
+        Where an attempt of the step is ``over`` by that, whoever sends it only then is told that it is too late.
+        """
 
 
 @dataclass(frozen=True)

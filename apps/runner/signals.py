@@ -30,8 +30,10 @@ SENDER: Final = "kafka"
 def signalled_in(signals: Signals) -> Signalled:
     """Return how a running action looks for a signal; while the store is away it waits."""
 
-    async def signalled(execution_id: str, name: str) -> Signal | None:
-        return await stubbornly(lambda: signals.get(execution_id, name))
+    async def signalled(execution_id: str, name: str, *, over: int | None = None) -> Signal | None:
+        if over is None:
+            return await stubbornly(lambda: signals.get(execution_id, name))
+        return await stubbornly(lambda: signals.close(execution_id, name, over, now()))
 
     return signalled
 

@@ -347,13 +347,19 @@ class FakeSignals:
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], Signal] = {}
         self.look_at: dict[tuple[str, str], datetime] = {}  # of the unheeded ones
+        self.closed: dict[tuple[str, str], int] = {}
 
-    async def put(self, signal: Signal) -> Signal:
+    async def put(self, signal: Signal, attempt: int) -> Signal | None:
         key = (signal.execution_id, signal.name)
-        if key not in self.kept:
+        if key not in self.kept and self.closed.get(key, 0) < attempt:
             self.kept[key] = signal
             self.look_at[key] = signal.at
-        return self.kept[key]
+        return self.kept.get(key)
+
+    async def close(self, execution_id: str, name: str, attempt: int, at: datetime) -> Signal | None:
+        key = (execution_id, name)
+        self.closed[key] = max(attempt, self.closed.get(key, 0))
+        return self.kept.get(key)
 
     async def get(self, execution_id: str, name: str) -> Signal | None:
         return self.kept.get((execution_id, name))

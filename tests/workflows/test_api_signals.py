@@ -107,8 +107,8 @@ async def test_one_that_is_stored_while_the_execution_comes_to_its_step_wakes_it
     execution_id = await started(api, store)
     put = store.signals.put
 
-    async def meanwhile(signal: Signal) -> Signal:
-        kept = await put(signal)
+    async def meanwhile(signal: Signal, attempt: int) -> Signal:
+        kept: Signal = await put(signal, attempt)
         note(store, execution_id, "waiting", Status.WAITING, output={"signal": "approved"})
         return kept
 
