@@ -121,7 +121,12 @@ class Context:
     @property
     def idempotency_key(self) -> str:
         """Stable over attempts, so that a receiver can tell a repetition."""
-        return f"{self.execution_id}:{self.action_id}"
+        return idempotency_key(self.execution_id, self.action_id)
+
+
+def idempotency_key(execution_id: str, action_id: str) -> str:
+    """Return what is the same over all attempts of an action of an execution, and of no other."""
+    return f"{execution_id}:{action_id}"
 
 
 @dataclass(frozen=True)
