@@ -73,8 +73,15 @@ class ChildEnd:
 Ends = Callable[[Sequence[str]], Awaitable[list[ChildEnd] | None]]
 """Returns how executions have ended, in order; None where one of them has not."""
 
-Signalled = Callable[[str, str], Awaitable[Signal | None]]
-"""Returns what an execution was told under a name; None where nobody has sent that."""
+
+class Signalled(Protocol):
+    """How an action looks for a signal."""
+
+    async def __call__(self, execution_id: str, name: str, *, over: int | None = None) -> Signal | None:
+        """Return what an execution was told under a name; None where nobody has sent that.
+
+        Where an attempt of the step is ``over`` by that, whoever sends it only then is told that it is too late.
+        """
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,12 @@ class Context:
     @property
     def idempotency_key(self) -> str:
         """Stable over attempts, so that a receiver can tell a repetition."""
-        return f"{self.execution_id}:{self.action_id}"
+        return idempotency_key(self.execution_id, self.action_id)
+
+
+def idempotency_key(execution_id: str, action_id: str) -> str:
+    """Return what is the same over all attempts of an action of an execution, and of no other."""
+    return f"{execution_id}:{action_id}"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 The execution waits in the database without a runner, as it does within a delay. A signal (:mod:`domain.signal`) is stored
 before anybody acts on it; whoever sends it wakes the execution, and the step, run once more in the same attempt, finds it.
 One that was sent before the step was reached is found at once. When its time is over the step is run once more as well, and
-fails where there is no signal even then.
+fails where there is no signal even then: it leaves word of that, in one write, in the place where the signal would be kept,
+so that whoever sends it only then is refused.
 """
 
 from datetime import datetime, timezone
@@ -48,7 +49,8 @@ async def run(action: WaitForSignalAction, context: Context) -> Outcome:
     """Look for the signal, and say until when it is waited for."""
     if context.resources.signalled is None:
         return Failed("internal", "this runner knows of no signals")
-    signal = await context.resources.signalled(context.execution_id, action.name)
+    over = None if context.waited is None else context.attempt
+    signal = await context.resources.signalled(context.execution_id, action.name, over=over)
     if signal is not None:
         output = {"signal": signal.name, "payload": dict(signal.payload), "at": written(signal.at), "sender": signal.sender}
         return Succeeded(logs=(f"signal {signal.name} from {signal.sender}",), output=output)

@@ -4,6 +4,9 @@ Life cycle: what is kept of that name is read. What was not sent before is check
 runs, then stored, durably, and only after that the execution is woken where it waits for it (:mod:`apps.waking`). From the
 insert on the signal counts, whoever crashes: a step that is reached later finds it, and the scheduler wakes what was left.
 Whoever sends the same again is therefore accepted again, also when the execution has long ended.
+
+A step whose time is over writes in the same place that it waits no longer (:mod:`actions.wait_for_signal`). Whichever of the
+two comes second meets the first: the step goes on by the signal after all, or whoever sends it is told that it is too late.
 """
 
 import json
@@ -52,15 +55,16 @@ class UnknownSignal(NotHeeded):
 
 
 class SignalTooLate(NotHeeded):
-    """The execution has gone past the step that waits for the signal; ``outcome`` is what became of that, if it was run."""
+    """The execution has gone past the step that waits for the signal; ``became`` tells what became of that.
 
-    def __init__(self, execution_id: str, name: str, action_id: str, outcome: ActionOutcome | None) -> None:
-        status = "not run" if outcome is None else outcome.status
-        # What failed and does not count is done, and a retry takes it over as it is.
-        is_retried = outcome is not None and outcome.status == "failed" and not outcome.continued
-        mend = "; a retry waits anew, when it has ended" if is_retried else ""
+    ``retry_waits`` tells whether the step waits anew where the execution is taken up again, when it has ended.
+    """
+
+    def __init__(self, execution_id: str, name: str, action_id: str, became: str, *, retry_waits: bool) -> None:
+        self.retry_waits = retry_waits
+        mend = "; a retry waits anew, when it has ended" if retry_waits else ""
         super().__init__(
-            f"Execution {execution_id} has gone past step {action_id} ({status}), "
+            f"Execution {execution_id} has gone past step {action_id} ({became}), "
             f"so that nothing waits for signal {name} any more{mend}."
         )
 
@@ -98,9 +102,16 @@ async def send(
         if not execution.status.is_open:
             raise HasEnded(execution_id, execution.status)
         if definition.steps.index(step) < execution.resume_index:
-            raise SignalTooLate(execution_id, name, step.action_id or "", _last(execution, step))
+            last = _last(execution, step)
+            # What failed and does not count is done, and a retry takes it over as it is.
+            has_failed = last is not None and last.status == "failed" and not last.continued
+            became = "not run" if last is None else last.status
+            raise SignalTooLate(execution_id, name, step.action_id or "", became, retry_waits=has_failed)
         check_input(signal.payload, step.payload_schema, "payload")
-        kept = await signals.put(signal)
+        kept = await signals.put(signal, _attempt_to_come(execution))
+        if kept is None:
+            is_retried = not step.continue_on_error
+            raise SignalTooLate(execution_id, name, step.action_id or "", "no-signal", retry_waits=is_retried)
         is_new = kept is signal
     if _written(kept.payload) != _written(signal.payload):
         raise SignalSentBefore(execution_id, name, kept.at, kept.sender)
@@ -113,6 +124,12 @@ def _last(found: Execution, step: WaitForSignalAction) -> ActionOutcome | None:
     """Return what was recorded last of the step; None where the execution has not come to it."""
     of_step = [each for each in found.ordered_results if each.action_id == step.action_id]
     return of_step[-1] if of_step else None
+
+
+def _attempt_to_come(execution: Execution) -> int:
+    """Return the attempt in which the step at which an execution stands is run next, or is being run."""
+    waits_for_retry = execution.status is Status.WAITING and not execution.is_delayed
+    return execution.attempt + waits_for_retry
 
 
 def _written(payload: Mapping[str, Any]) -> str:

@@ -121,7 +121,8 @@ class ActionOutcome:
             return None
         said = self.output or {}
         until = read_written(said["until"]) if "until" in said else None
-        return Awaited(self.action_id, until, said.get("signal"), tuple(said.get("executionIds", ())))
+        signal, ids = said.get("signal"), tuple(said.get("executionIds", ()))
+        return Awaited(self.action_id, until, signal, None if signal else len(ids), ids)
 
     @property
     def is_wait(self) -> bool:
@@ -143,7 +144,8 @@ class Awaited:
     action_id: str
     until: datetime | None  # then it goes on anyway
     signal: str | None = None
-    execution_ids: tuple[str, ...] = ()
+    executions: int | None = None  # of how many the end is waited for; None of a signal
+    execution_ids: tuple[str, ...] = ()  # lists are read without them
 
 
 @dataclass(frozen=True)
@@ -304,6 +306,7 @@ class Execution:
     restarts: tuple[Restarted, ...] = ()  # the last ones, without retries and delays
     cut_off_since: datetime | None = None  # ended at its next step: when it had come to it, or last went on
     results: Mapping[str, ActionOutcome] = field(default_factory=dict)
+    listed_wait: Awaited | None = field(default=None, compare=False)  # what it waits for, of one read without its results
 
     @property
     def ordered_results(self) -> list[ActionOutcome]:
@@ -343,8 +346,10 @@ class Execution:
     @property
     def awaited(self) -> Awaited | None:
         """What it waits for, besides time."""
+        if self.status is not Status.WAITING:
+            return None
         last = self.last_outcome
-        return None if self.status is not Status.WAITING or last is None else last.awaited
+        return self.listed_wait if last is None else last.awaited
 
     @property
     def in_doubt(self) -> frozenset[int]:

@@ -1,7 +1,7 @@
 """What an execution is in MongoDB: its document, and the stage by which the scheduler finds an open one.
 
 Fields are absent rather than null, so that sparse indexes stay small. Arbitrary JSON (errors, outputs) is kept as JSON text:
-its keys may hold dots and dollars.
+its keys may hold dots and dollars. What an execution waits for stands in its results, and once more beside them for lists.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from domain.execution import TERMINAL, ActionOutcome, Cause, Execution, Parent, Restart, Restarted, Status
+from domain.execution import TERMINAL, ActionOutcome, Awaited, Cause, Execution, Parent, Restart, Restarted, Status
 from domain.instants import to_millis
 
 Document = dict[str, Any]
@@ -39,6 +39,8 @@ def to_document(execution: Execution) -> Document:
         document["triggered_by"] = asdict(execution.triggered_by)
     if execution.input is not None:
         document["input"] = _json(execution.input)
+    if execution.awaited is not None:
+        document["awaited"] = _awaited_document(execution.awaited)
     document["results"] = {key: _outcome_document(outcome) for key, outcome in execution.results.items()}
     return document
 
@@ -83,10 +85,19 @@ def from_document(document: Mapping[str, Any]) -> Execution:
         intents=tuple(document.get("intents", ())),
         restarts=tuple(Restarted(**{**each, "why": Restart(each["why"])}) for each in document.get("restarts", ())),
         results={key: _outcome(entry) for key, entry in document.get("results", {}).items()},
+        listed_wait=Awaited(**document["awaited"]) if "awaited" in document else None,
         triggered_by=Parent(**document["triggered_by"]) if "triggered_by" in document else None,
         input=json.loads(document["input"]) if "input" in document else None,
         **{name: document[name] for name in _FIELDS if name in document},
     )
+
+
+def _awaited_document(awaited: Awaited) -> Document:
+    """Return what lists tell of a wait, which they read without the results: its ids may be a thousand."""
+    told = {
+        "action_id": awaited.action_id, "until": awaited.until, "signal": awaited.signal, "executions": awaited.executions,
+    }  # fmt: skip
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _outcome_document(outcome: ActionOutcome) -> Document:

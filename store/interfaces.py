@@ -386,8 +386,15 @@ class Backfills(Protocol):
 class Signals(Protocol):
     """What executions are told; a signal is *unheeded* until its execution has gone on because of it, or has ended."""
 
-    async def put(self, signal: Signal) -> Signal:
-        """Keep a signal, unheeded; return what is kept under its execution and name: another one, where that was first."""
+    async def put(self, signal: Signal, attempt: int) -> Signal | None:
+        """Keep a signal, unheeded, for the step that looks for it in an attempt, or a later one.
+
+        Return what is kept under its execution and name: another one, where that was first; None where nothing is, because
+        :meth:`close` was first.
+        """
+
+    async def close(self, execution_id: str, name: str, attempt: int, at: datetime) -> Signal | None:
+        """Return a signal; where there is none, from now on none is kept for an attempt up to this one."""
 
     async def get(self, execution_id: str, name: str) -> Signal | None:
         """Return a signal, heeded or not."""

@@ -2,6 +2,9 @@
 
 While it is unheeded it carries ``look_at`` (when somebody looks whether its execution waits for it), and ``heeded_at`` from
 then on: one of the two, each under a sparse index.
+
+Where a step has waited in vain, a document of that id says so instead, for whoever sends the signal only then: ``closed`` is
+the last attempt that nothing is kept for any more. Which of the two comes first, the unique index of the ids decides.
 """
 
 import json
@@ -36,7 +39,7 @@ class MongoSignals:
             ],
         )
 
-    async def put(self, signal: Signal) -> Signal:
+    async def put(self, signal: Signal, attempt: int) -> Signal | None:
         """Keep a signal; see the contract."""
         document = {
             "_id": _id(signal.execution_id, signal.name),
@@ -48,15 +51,28 @@ class MongoSignals:
             "shard": signal.shard,
             "look_at": signal.at,
         }
+        return await self._put(document, attempt, signal)
+
+    async def close(self, execution_id: str, name: str, attempt: int, at: datetime) -> Signal | None:
+        """Return a signal, or see to it that none is kept any more; see the contract."""
+        document = {"_id": _id(execution_id, name), "closed": attempt, "heeded_at": at}
+        return await self._put(document, attempt, None)
+
+    async def _put(self, document: Document, attempt: int, put: Signal | None) -> Signal | None:
+        """Insert a document, also in the place of one that is closed for earlier attempts; return what is there then."""
         try:
             async with translated():
                 await self._collection.insert_one(document)
+            return put
         except DuplicateKeyError:
-            kept = await self.get(signal.execution_id, signal.name)
-            if kept is None:
-                raise StoreUnavailable("a signal of that name was there, and is not there any more") from None
-            return kept
-        return signal
+            async with translated():
+                result = await self._collection.replace_one({"_id": document["_id"], "closed": {"$lt": attempt}}, document)
+                kept = None if result.matched_count else await self._collection.find_one({"_id": document["_id"]})
+        if result.matched_count:
+            return put
+        if kept is None:
+            raise StoreUnavailable("a signal of that name was there, and is not there any more")
+        return _from_document(kept)
 
     async def get(self, execution_id: str, name: str) -> Signal | None:
         """Return a signal."""
@@ -69,7 +85,8 @@ class MongoSignals:
         query = {"look_at": {"$lte": until}, "shard": {"$in": sorted(shards)}}
         async with translated():
             cursor = self._collection.find(query, limit=limit).sort([("look_at", ASCENDING)])
-            return [_from_document(document) async for document in cursor]
+            found = [_from_document(document) async for document in cursor]
+        return [signal for signal in found if signal is not None]
 
     async def look_again(self, execution_id: str, name: str, at: datetime) -> None:
         """Say when an unheeded signal is to be looked at again."""
@@ -88,7 +105,9 @@ def _id(execution_id: str, name: str) -> str:
     return f"{execution_id}:{name}"
 
 
-def _from_document(document: Mapping[str, Any]) -> Signal:
+def _from_document(document: Mapping[str, Any]) -> Signal | None:
+    if "closed" in document:
+        return None
     return Signal(
         execution_id=document["execution_id"],
         name=document["name"],

@@ -97,6 +97,9 @@ def export(
                 bars.advance(1)
         else:
             found = client.page("workflows", limit=0, query={"prefix": prefix}).items
+    for each in found:
+        if "unreadable" in each:
+            raise WfError(f"cannot export {each['workflowId']}: {each['unreadable']}")
     texts = {str(each["workflowId"]): _text(_definition(each)) for each in found}
     if not texts:
         output.note(f"No workflow begins with {prefix}." if prefix else "There are no workflows yet.")

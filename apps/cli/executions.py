@@ -189,9 +189,13 @@ def is_waiting(event: Mapping[str, Any]) -> bool:
 def waiting_words(awaited: Mapping[str, Any], present: datetime) -> str:
     """Return what an execution waits for, and how long it will."""
     gives_up = output.relative(awaited.get("until"), present)
-    count = awaited.get("executions")
-    what = f"signal {awaited['signal']}" if awaited.get("signal") else f"the end of {count} execution{'s' * (count != 1)}"
+    what = f"signal {awaited['signal']}" if awaited.get("signal") else f"the end of {_executions(awaited)}"
     return f"waits for {what}" + (f", gives up {gives_up}" if gives_up.startswith("in") else "")
+
+
+def _executions(awaited: Mapping[str, Any]) -> str:
+    count = awaited.get("executions")
+    return f"{count} execution{'s' * (count != 1)}"
 
 
 def tell_how_to_signal(found: Mapping[str, Any]) -> None:
@@ -245,6 +249,8 @@ def _table(items: list[dict[str, Any]], *, with_workflow: bool) -> None:
     with_attempt = not with_workflow or output.width() >= 100
     columns = ["EXECUTION", *(["=WORKFLOW"] if with_workflow else []), "STATUS"]
     columns += [*([">TRY"] if with_attempt else []), ">AGE", ">TOOK"]
+    with_wait = any(item.get("waitingFor") for item in items)
+    columns += ["~WAITS FOR"] if with_wait else []
     rows = []
     for item in items:
         row: list[Any] = [str(item.get("executionId", "-"))]
@@ -254,6 +260,9 @@ def _table(items: list[dict[str, Any]], *, with_workflow: bool) -> None:
         if with_attempt:
             row.append(str(item.get("attempt", "-")))
         row += [output.age(item.get("createdAt"), present), _took(item, present)]
+        if with_wait:
+            awaited = output.members(item, "waitingFor")
+            row.append(awaited.get("signal") or _executions(awaited) if awaited else "")
         rows.append(row)
     output.table(columns, rows)
 

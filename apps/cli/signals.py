@@ -52,7 +52,7 @@ def signal(
                 "executions", execution_id, "signals", name, body=body, missing={"unknown-execution": unknown(execution_id)}
             )
         except Problem as problem:
-            if problem.kind == "signal-too-late" and "; a retry waits anew" in problem.message:
+            if problem.members.get("retryWaits"):
                 problem.hint = f"Take it up where it failed: wf retry {execution_id}"
             raise
     if form is not Format.TABLE:

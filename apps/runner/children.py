@@ -5,24 +5,30 @@ number; of what is left, all inputs are checked before the first is admitted; th
 admitted under its overlap policy and published, exactly as the API does it. Whoever does it again, another runner or a
 zombie, derives the same ids, and is told that they are there. What was admitted and not published, the scheduler publishes.
 
+Where an execution is ended that waits for what it has started, or is still starting it, that is ended as well: by whoever
+reads that it has ended, and once more by the runner that was starting it, when it has been stopped.
+
 Where the policy gives no place, the action waits for one and asks again: nothing is recorded as skipped, for whoever has a
 list to work off wants all of it. It does not wait for what will not come: for its own end.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
-from actions.running import Child, ChildEnd, Context, NotTriggered
+from actions.running import Child, ChildEnd, Context, NotTriggered, idempotency_key
+from actions.trigger_workflow import MOST, TriggerWorkflowAction
 from apps.admission import Opened
 from apps.runner.attempts import LARGEST_OUTPUT, now
-from apps.runner.definitions import UnreadableVersion
+from apps.runner.definitions import UnknownVersion
 from apps.runner.patience import stubbornly
 from apps.runner.startable import NotStartable, Startable, Starter
+from apps.stored_definitions import UnreadableVersion
 from apps.waking import have_ended
 from domain.execution import Cause, Ended, Execution, Parent, Status
 from domain.identifiers import triggered_execution_id
@@ -31,6 +37,7 @@ from events.wire import json_bytes
 from store.interfaces import AlreadyAdmitted, Locked
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 # Seconds until a busy workflow is asked for a place again: at first, and at most.
 _FIRST_PAUSE: Final = 0.1
@@ -47,14 +54,26 @@ class Children:
     def __init__(self, starter: Starter) -> None:
         self.starter = starter
         self.executions = starter.executions
+        self._admitting: set[asyncio.Task[Any]] = set()
+        self._cancelling: set[asyncio.Task[None]] = set()
 
     async def trigger(
         self, context: Context, workflow_id: str, inputs: Sequence[Mapping[str, Any]], within: float
     ) -> list[Child]:
         """Start the workflow once for each input; see :class:`actions.running.Trigger`."""
+        try:
+            return await self._trigger(context, workflow_id, inputs, within)
+        except asyncio.CancelledError:
+            # Perhaps its execution has ended, and somebody has looked already what it had started until then.
+            _begin(self._cancel_started(context.execution_id), self._cancelling)
+            raise
+
+    async def _trigger(
+        self, context: Context, workflow_id: str, inputs: Sequence[Mapping[str, Any]], within: float
+    ) -> list[Child]:
         loop = asyncio.get_running_loop()
         until = loop.time() + within
-        ids = [triggered_execution_id(context.idempotency_key, number, context.created_at) for number in range(len(inputs))]
+        ids = _ids(context.idempotency_key, range(len(inputs)), context.created_at)
         states = await stubbornly(lambda: self.executions.states(ids)) if ids else {}
         children = {execution_id: Child(execution_id, status) for execution_id, (_, status) in states.items()}
         left = [number for number, execution_id in enumerate(ids) if execution_id not in children]
@@ -90,15 +109,43 @@ class Children:
         return ends if room >= 0 else [replace(end, result=None) for end in ends]
 
     async def cancel_awaited(self, parent_id: str) -> None:
-        """Cancel what an execution has waited for that was ended from outside; what it did not wait for goes on."""
+        """Cancel what an execution that was ended was waiting for, or what it has started in order to wait for it."""
         parent = await stubbornly(lambda: self.executions.get(parent_id))
-        last = None if parent is None or parent.status.is_open else parent.last_outcome
-        if last is None or last.awaited is None:
+        if parent is None or parent.status.is_open:
             return
         reason = f"execution {parent_id}, which waited for it, was ended"
-        ids = last.awaited.execution_ids
+        ids = await self._awaited_by(parent)
         for start in range(0, len(ids), _READ_AT_ONCE):
             await asyncio.gather(*(self._cancel(each, reason) for each in ids[start : start + _READ_AT_ONCE]))
+
+    async def _cancel_started(self, parent_id: str) -> None:
+        if self._admitting:
+            await asyncio.wait(set(self._admitting))
+        await self.cancel_awaited(parent_id)
+
+    async def _awaited_by(self, parent: Execution) -> Sequence[str]:
+        """Return what an execution that has ended was waiting for at its end, or would have."""
+        last = parent.last_outcome
+        if last is not None and last.awaited is not None:
+            return last.awaited.execution_ids
+        if last is not None and last.finished_at == parent.finished_at:
+            return ()  # it has ended by that: what it had started may go on
+        try:
+            definition = await stubbornly(lambda: self.starter.definitions.get(parent.workflow_id, parent.version))
+        except (UnknownVersion, UnreadableVersion):
+            return ()
+        step = next(iter(definition.steps[parent.resume_index :]), None)
+        if not isinstance(step, TriggerWorkflowAction) or step.wait_for_end is None:
+            return ()
+        started: list[str] = []
+        for start in range(0, MOST, _READ_AT_ONCE):
+            numbers = range(start, start + _READ_AT_ONCE)
+            ids = _ids(idempotency_key(parent.execution_id, step.action_id or ""), numbers, parent.created_at)
+            states = await stubbornly(partial(self.executions.states, ids))
+            if not states:
+                break  # they are started in order
+            started += [each for each in ids if each in states]
+        return started
 
     async def _cancel(self, execution_id: str, reason: str) -> None:
         found = await stubbornly(lambda: self.executions.get(execution_id))
@@ -146,7 +193,8 @@ class Children:
         while True:
             target = await self._target(context, workflow_id, numbered)
             asked = partial(target.admission, execution_id, Cause.WORKFLOW, given, triggered_by=parent)
-            answer = await self.starter.admit(target, asked)
+            # It is not broken off in between: whoever looks what was started must find it.
+            answer = await asyncio.shield(_begin(self.starter.admit(target, asked), self._admitting))
             if isinstance(answer, Opened):
                 return Child(execution_id, answer.execution.status)
             if isinstance(answer, AlreadyAdmitted):
@@ -165,6 +213,17 @@ class Children:
                 raise NotTriggered("busy", f"workflow {workflow_id} is busy: {holder}{target.limit}")
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _ids(key: str, numbers: Iterable[int], created_at: datetime) -> list[str]:
+    return [triggered_execution_id(key, number, created_at) for number in numbers]
+
+
+def _begin(work: Coroutine[Any, Any, T], under_way: set[asyncio.Task[T]]) -> asyncio.Task[T]:
+    task = asyncio.get_running_loop().create_task(work)
+    under_way.add(task)
+    task.add_done_callback(under_way.discard)
+    return task
 
 
 def _end_of(execution_id: str, found: Execution | None) -> ChildEnd:

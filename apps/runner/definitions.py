@@ -9,9 +9,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from actions.registry import WorkflowDefinition
+from apps.stored_definitions import read_definition
 from store.interfaces import Workflow, Workflows
 
 CAPACITY = 10_000
@@ -24,20 +23,6 @@ class UnknownVersion(Exception):
 
     def __init__(self, workflow_id: str, version: int) -> None:
         super().__init__(f"workflow {workflow_id} has no version {version}")
-        self.workflow_id = workflow_id
-        self.version = version
-
-
-class UnreadableVersion(Exception):
-    """A stored definition holds what this runner does not know: a kind of action of a plug-in, or of a later version."""
-
-    def __init__(self, workflow_id: str, version: int, error: ValidationError) -> None:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        super().__init__(
-            f"version {version} of workflow {workflow_id} cannot be read here: {where}: {first['msg']}; run the same version"
-            " and the same ACTION_PLUGINS on every runner"
-        )
         self.workflow_id = workflow_id
         self.version = version
 
@@ -86,10 +71,7 @@ class Definitions:
         )
 
     async def _keep(self, workflow_id: str, version: int, document: Mapping[str, Any]) -> WorkflowDefinition:
-        try:
-            definition = WorkflowDefinition.from_document(dict(document))
-        except ValidationError as error:
-            raise UnreadableVersion(workflow_id, version, error) from error
+        definition = read_definition(workflow_id, version, document)
         characters = len(definition.model_dump_json())
         if characters > SMALL:
             async with self._preparing:

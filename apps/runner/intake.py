@@ -26,7 +26,7 @@ from actions.registry import WorkflowDefinition
 from actions.running import Resources
 from apps.runner.acknowledgement import Aside, OrderedAcks, Ticket, see_to
 from apps.runner.attempts import Publish, Run, now, run_attempt
-from apps.runner.definitions import Definitions, UnknownVersion, UnreadableVersion
+from apps.runner.definitions import Definitions, UnknownVersion
 from apps.runner.foreign import ForeignRequests, execution_id_of, stamp
 from apps.runner.isolation import Isolation
 from apps.runner.metrics import Metrics
@@ -36,6 +36,7 @@ from apps.runner.projection import Followed
 from apps.runner.runs import Runs
 from apps.runner.startable import NotStartable
 from apps.runner.tables import Busy, Tables
+from apps.stored_definitions import UnreadableVersion
 from domain.execution import Ended, Execution, Status
 from domain.identifiers import is_workflow_id
 from domain.inputs import BadInput

@@ -12,9 +12,10 @@ from faust.types import EventT
 from actions.running import Signalled
 from apps.runner.acknowledgement import OrderedAcks, Refuse, Ticket, see_to
 from apps.runner.attempts import now
-from apps.runner.definitions import Definitions, UnknownVersion, UnreadableVersion
+from apps.runner.definitions import Definitions, UnknownVersion
 from apps.runner.patience import stubbornly
 from apps.signals import NotHeeded, send
+from apps.stored_definitions import UnreadableVersion
 from apps.waking import Waker
 from domain.identifiers import EXECUTION_ID_RULE, is_action_id, is_execution_id
 from domain.inputs import BadInput
@@ -29,8 +30,10 @@ SENDER: Final = "kafka"
 def signalled_in(signals: Signals) -> Signalled:
     """Return how a running action looks for a signal; while the store is away it waits."""
 
-    async def signalled(execution_id: str, name: str) -> Signal | None:
-        return await stubbornly(lambda: signals.get(execution_id, name))
+    async def signalled(execution_id: str, name: str, *, over: int | None = None) -> Signal | None:
+        if over is None:
+            return await stubbornly(lambda: signals.get(execution_id, name))
+        return await stubbornly(lambda: signals.close(execution_id, name, over, now()))
 
     return signalled
 

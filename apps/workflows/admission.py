@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from apps.admission import Opened, admit_under
+from apps.stored_definitions import reading
 from apps.workflows.errors import InProgress, NotTriggeredByHand
 from apps.workflows.holding import trigger_of
 from apps.workflows.publishing import Publish
@@ -94,7 +95,8 @@ async def start(
         StoreUnavailable: whether the execution exists is not known; if it does, it will run.
     """
     workflow_id = admission.workflow_id
-    overlap = Overlap.of(definition.get("overlap"))
+    with reading(workflow_id, admission.version):
+        overlap = Overlap.of(definition.get("overlap"))
     answer = await admit_under(
         overlap,
         admission,

@@ -64,6 +64,15 @@ class ParentShown(Shown):
     action_id: str
 
 
+class WaitingFor(Shown):
+    """What an execution waits for, besides time."""
+
+    signal: str | None = Field(description="What POST /executions/{id}/signals/{signal} sends; null where it is none.")
+    executions: int | None = Field(description="Of how many that it has triggered the end is waited for; null of a signal.")
+    action_id: str
+    until: datetime | None = Field(description="When the step fails for want of it.")
+
+
 class ExecutionSummary(Shown):
     """An execution as lists show it."""
 
@@ -82,6 +91,7 @@ class ExecutionSummary(Shown):
     next_attempt_at: datetime | None = Field(
         description="When the retry or delay that it waits for is due, or it looks at the latest for what it waits for."
     )
+    waiting_for: WaitingFor | None = Field(description="Null unless it waits for a signal or for what it has triggered.")
     resumed_at: datetime | None = Field(
         description="When its last wait, for a retry, in a delay or for something else, was over; of open executions alone."
     )
@@ -135,15 +145,6 @@ class CurrentStep(Shown):
     action_id: str
 
 
-class WaitingFor(Shown):
-    """What an execution waits for, besides time."""
-
-    signal: str | None = Field(description="What POST /executions/{id}/signals/{signal} sends; null where it is none.")
-    executions: int | None = Field(description="Of how many that it has triggered the end is waited for; null of a signal.")
-    action_id: str
-    until: datetime | None = Field(description="When the step fails for want of it.")
-
-
 class RestartShown(Shown):
     """An execution was handed to the runners again, for another reason than the end of a wait, and went on with a step.
 
@@ -184,7 +185,6 @@ class ExecutionInFull(ExecutionSummary):
     current_step: CurrentStep | None = Field(
         description="The step that it runs, or unless it is running the one that it begins or goes on with; null at the end."
     )
-    waiting_for: WaitingFor | None = Field(description="Null unless it waits for a signal or for what it has triggered.")
     cut_off: CutOff | None = Field(
         default=None, description="Only where it was cancelled, timed out or given up while a runner was at a step."
     )
@@ -247,10 +247,35 @@ class WorkflowInFull(WorkflowSummary):
     last_execution: ExecutionSummary | None
 
 
+class StepOutline(Shown):
+    """A step of a definition that this service cannot read."""
+
+    type: str
+    action_id: str
+
+
+class UnreadableWorkflow(Shown):
+    """A workflow in a list whose definition this service cannot read: what is known of it all the same."""
+
+    unreadable: str = Field(description="Why it cannot be read, and how to mend that.")
+    workflow_id: WorkflowId
+    trigger: dict[str, JsonValue]
+    actions: list[StepOutline]
+    on_failure: list[StepOutline] | None = None
+    finally_: list[StepOutline] | None = Field(default=None, alias="finally")
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    next_run: datetime | None
+    archived_at: datetime | None = None
+    paused_at: datetime | None = None
+    recent_executions: list[RecentExecution] | None = None
+
+
 class WorkflowPage(Shown):
     """A part of the list of workflows."""
 
-    items: list[WorkflowSummary]
+    items: list[WorkflowSummary | UnreadableWorkflow]
     next_cursor: str | None = Field(description="Give it as cursor to get what follows; null at the end.")
 
 
@@ -449,6 +474,11 @@ class Problem(Shown):
         default=None, description="The open execution of workflow-in-progress; the one that has ended of execution-finished."
     )
     execution_status: ShownStatus | None = Field(default=None, description="Only of execution-finished.")
+    retry_waits: bool | None = Field(
+        default=None,
+        description="Whether a retry of the execution, when that has ended, waits for the signal anew; only of"
+        " signal-too-late.",
+    )
     backfill_id: ExecutionId | None = Field(default=None, description="The running one; only of backfill-in-progress.")
 
 
@@ -607,20 +637,32 @@ class Validated(Shown):
     concise: str | None = Field(description="In YAML, without what is said by default; null where it is not valid.")
 
 
-class VersionShown(Shown):
-    """One version of a workflow."""
+class VersionStored(Shown):
+    """What is known of a version besides its definition."""
 
     version: int
     created_at: datetime
     archived_at: datetime | None = Field(description="Only of a workflow that was archived at this version.")
+
+
+class VersionShown(VersionStored):
+    """One version of a workflow."""
+
     definition: DefinitionShown
+
+
+class VersionInList(VersionStored):
+    """A version in a list."""
+
+    definition: DefinitionShown | None = Field(description="Null where this service cannot read it.")
+    unreadable: str | None = Field(default=None, description="Why it cannot, and how to mend that; only there.")
 
 
 class VersionPage(Shown):
     """A page of versions."""
 
     current: int = Field(description="Number of the current version.")
-    items: list[VersionShown]
+    items: list[VersionInList]
     next_cursor: str | None
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from apps.backfilling import ended_since, is_beyond
+from apps.stored_definitions import reading
 from apps.workflows.errors import (
     BackfillEnded,
     BackfillInProgress,
@@ -184,7 +185,8 @@ async def cancel(
 
 
 def _check_at_once(workflow: Workflow, at_once: int) -> None:
-    overlap = Overlap.of(workflow.definition.get("overlap"))
+    with reading(workflow.workflow_id, workflow.version):
+        overlap = Overlap.of(workflow.definition.get("overlap"))
     places = len(overlap.places_of_backfill(workflow.workflow_id))
     if at_once <= places:
         return

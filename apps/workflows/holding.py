@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from apps.stored_definitions import reading
 from domain.identifiers import tick_execution_id
 from domain.instants import MILLISECOND
 from domain.occurrence import Disposition, Unfired, count_ticks
@@ -16,9 +17,14 @@ _TRIGGER: TypeAdapter[Any] = TypeAdapter(Trigger)
 
 
 def trigger_of(workflow: Workflow | Due) -> Trigger:
-    """Return the trigger of a stored workflow."""
+    """Return the trigger of a stored workflow.
+
+    Raises:
+        UnreadableVersion: it cannot be read here.
+    """
     stored = workflow.trigger if isinstance(workflow, Due) else workflow.definition["trigger"]
-    found: Trigger = _TRIGGER.validate_python(stored, by_alias=False, by_name=True)
+    with reading(workflow.workflow_id, workflow.version):
+        found: Trigger = _TRIGGER.validate_python(stored, by_alias=False, by_name=True)
     return found
 
 

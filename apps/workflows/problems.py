@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 
 from apps import access
 from apps.signals import SignalSentBefore, SignalTooLate, UnknownSignal
+from apps.stored_definitions import UnreadableVersion
 from apps.workflows import errors, representations, request_ids
 from domain.inputs import BadInput
 from events.letter_box import LettersUnreadable
@@ -77,6 +78,7 @@ KINDS: dict[type, Kind] = {
     errors.KeyInUse: Kind(409, "idempotency-key-in-use", "Being answered"),
     errors.PreconditionFailed: Kind(412, "precondition-failed", "Precondition failed"),
     errors.KeyReused: Kind(422, "idempotency-key-reused", "Key of another request"),
+    UnreadableVersion: Kind(503, "definition-unreadable", "Definition cannot be read here"),
     StoreUnavailable: Kind(503, "database-unavailable", "Database unavailable"),
 }
 
@@ -142,10 +144,14 @@ def _members(kind: Kind, error: Exception) -> dict[str, Any]:
             members["executionId"] = error.execution_id
     elif isinstance(error, errors.AlreadyFinished):
         members |= {"executionId": error.execution_id, "executionStatus": error.status.shown}
+    elif isinstance(error, SignalTooLate):
+        members["retryWaits"] = error.retry_waits
     elif isinstance(error, errors.BackfillInProgress):
         members["backfillId"] = error.backfill_id
     elif isinstance(error, WorkflowExists):
         members["detail"] = f"{_sentence(error)}; PUT /workflows/{error.workflow_id} changes it."
+    elif isinstance(error, UnreadableVersion):
+        members["detail"] = f"{_sentence(error)}."
     elif isinstance(error, VersionConflict):
         members["detail"] = f"{_sentence(error)}; read it and send your change again."
     elif isinstance(error, StoreUnavailable):

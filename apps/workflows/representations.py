@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from actions.registry import WorkflowDefinition
+from apps.stored_definitions import UnreadableVersion, read_definition
 from apps.workflows.backfills import SHOWN, Plan
 from apps.workflows.holding import trigger_of
 from domain import flow
@@ -22,9 +23,39 @@ from store.interfaces import AuditEntry, Due, Workflow
 _STEPS = {"actions": "actions", "onFailure": "on_failure", "finally": "finally_"}  # by what users call the lists
 
 
+def workflow_in_list(stored: Workflow, holder: Execution | None) -> dict[str, Any]:
+    """Return a workflow as lists show it: one that cannot be read here does not keep the others from being shown."""
+    try:
+        return workflow(stored, holder)
+    except UnreadableVersion as error:
+        return {**_with_state(_outline(stored), stored, holder), "unreadable": str(error)}
+
+
 def workflow(stored: Workflow, holder: Execution | None) -> dict[str, Any]:
-    """Return a workflow as lists show it; ``holder`` is its open execution."""
-    definition = WorkflowDefinition.from_document(dict(stored.definition)).to_wire()
+    """Return a workflow; ``holder`` is its open execution.
+
+    Raises:
+        UnreadableVersion: its definition cannot be read here.
+    """
+    return _with_state(definition(stored), stored, holder)
+
+
+def _outline(stored: Workflow) -> dict[str, Any]:
+    """Return what a definition says in words that every version knows."""
+    shown = {name: stored.definition.get(key) for name, key in _STEPS.items()}
+    lists = {
+        name: [{"type": step["type"], "actionId": step["action_id"]} for step in steps]
+        for name, steps in shown.items()
+        if steps is not None
+    }
+    try:
+        trigger = trigger_of(stored).to_wire()
+    except UnreadableVersion:
+        trigger = {"type": stored.definition["trigger"]["type"]}
+    return {"workflowId": stored.workflow_id, "trigger": trigger, **lists}
+
+
+def _with_state(definition: dict[str, Any], stored: Workflow, holder: Execution | None) -> dict[str, Any]:
     archived = stored.archived_at is not None
     paused = stored.paused_at is not None and not archived
     definition["trigger"]["status"] = (
@@ -42,10 +73,14 @@ def workflow(stored: Workflow, holder: Execution | None) -> dict[str, Any]:
 
 
 def workflow_in_full(stored: Workflow, holder: Execution | None, latest: Execution | None) -> dict[str, Any]:
-    """Return a workflow with its newest execution."""
+    """Return a workflow with its newest execution.
+
+    Raises:
+        UnreadableVersion: its definition cannot be read here.
+    """
     return {
         **workflow(stored, holder),
-        "retrySchedule": retry_schedule(WorkflowDefinition.from_document(dict(stored.definition))),
+        "retrySchedule": retry_schedule(read_definition(stored.workflow_id, stored.version, stored.definition)),
         "lastExecution": execution(latest) if latest else None,
     }
 
@@ -72,18 +107,45 @@ def _schedule(policy: RetryPolicy) -> dict[str, Any]:
 
 
 def version(stored: Workflow) -> dict[str, Any]:
-    """Return one version of a workflow: its number, when it was stored, and the definition."""
+    """Return one version of a workflow: its number, when it was stored, and the definition.
+
+    Raises:
+        UnreadableVersion: that cannot be read here.
+    """
+    return {**_stored_at(stored), "definition": definition(stored)}
+
+
+def version_in_list(stored: Workflow) -> dict[str, Any]:
+    """Return the same as lists show it: a definition that cannot be read here does not keep the others from being shown."""
+    try:
+        return version(stored)
+    except UnreadableVersion as error:
+        return {**_stored_at(stored), "definition": None, "unreadable": str(error)}
+
+
+def _stored_at(stored: Workflow) -> dict[str, Any]:
     return {
         "version": stored.version,
         "createdAt": instant(stored.updated_at),
         "archivedAt": instant(stored.archived_at),
-        "definition": definition(stored.definition),
     }
 
 
-def definition(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored definition as its author would write it."""
-    return WorkflowDefinition.from_document(dict(document)).to_wire()
+def definition(stored: Workflow) -> dict[str, Any]:
+    """Return a stored definition as its author would write it.
+
+    Raises:
+        UnreadableVersion: it cannot be read here.
+    """
+    return read_definition(stored.workflow_id, stored.version, stored.definition).to_wire()
+
+
+def definition_in_audit(stored: Workflow) -> Any:
+    """Return the same for the audit log, as it is stored where it cannot be read here: it can be changed all the same."""
+    try:
+        return definition(stored)
+    except UnreadableVersion:
+        return dict(stored.definition)
 
 
 def recent(executions: Sequence[Execution]) -> list[dict[str, Any]]:
@@ -123,6 +185,7 @@ def execution(found: Execution) -> dict[str, Any]:
         "attempt": found.attempt,
         "retriesLeft": found.retries_left,
         "nextAttemptAt": instant(found.wake_at),
+        "waitingFor": None if found.awaited is None else waiting_for(found.awaited),
         "resumedAt": instant(found.resumed_at),
         "deadline": instant(found.deadline),
         "lastFailedAction": found.last_failed_action,
@@ -152,7 +215,6 @@ def execution_in_full(found: Execution, definition: Mapping[str, Any] | None) ->
         "epoch": found.epoch,
         **({"restarts": [_restart(each) for each in found.restarts]} if found.restarts else {}),
         "currentStep": _next_step(found, definition) if found.status.is_open else None,
-        "waitingFor": None if found.awaited is None else waiting_for(found.awaited),
         **_cut_off(found, definition),
         "executedActions": [_outcome(outcome) for outcome in found.ordered_results],
     }
@@ -162,7 +224,7 @@ def waiting_for(awaited: Awaited) -> dict[str, Any]:
     """Return what an execution waits for."""
     return {
         "signal": awaited.signal,
-        "executions": None if awaited.signal is not None else len(awaited.execution_ids),
+        "executions": awaited.executions,
         "actionId": awaited.action_id,
         "until": instant(awaited.until),
     }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice, takewhile
 
+from apps.stored_definitions import read_definition
 from apps.workflows.definitions import current_workflow
 from apps.workflows.errors import NoTicks
 from apps.workflows.holding import first_held, held_by, trigger_of
@@ -63,12 +64,14 @@ async def pause(workflow_id: str, *, workflows: Workflows, announce: Publish, no
     Raises:
         UnknownWorkflow: there is none.
         NoTicks: it has no ticks to hold.
+        UnreadableVersion: its definition cannot be read here.
         VersionConflict: its schedule moved on each time it was read.
     """
     for _ in range(_TRIES):
         workflow = await current_workflow(workflow_id, workflows)
         if workflow.paused_at is not None:
             return workflow
+        read_definition(workflow_id, workflow.version, workflow.definition)  # what cannot be answered is not done either
         if workflow.next_run is None:
             raise NoTicks(workflow_id)
         if await workflows.pause(workflow_id, now, workflow.next_run):
@@ -90,12 +93,14 @@ async def resume(
 
     Raises:
         UnknownWorkflow: there is none.
+        UnreadableVersion: its definition cannot be read here.
         VersionConflict: it was changed each time it was read.
     """
     for _ in range(_TRIES):
         workflow = await current_workflow(workflow_id, workflows)
         if workflow.paused_at is None:
             return workflow
+        read_definition(workflow_id, workflow.version, workflow.definition)  # what cannot be answered is not done either
         first = await first_held(workflow, executions)
         held = held_by(workflow, first, now)
         unfired = workflow.unfired

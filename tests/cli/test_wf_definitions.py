@@ -176,3 +176,13 @@ async def test_a_service_that_goes_away_says_how_far_it_came(api: FakeApi, wf: R
     result = await wf("apply", "two.yaml")
     assert (result.code, result.out) == (5, "recurrent-workflow created\n")
     assert "1 of 2 were sent before that" in result.err
+
+
+async def test_nothing_is_exported_where_the_service_cannot_read_all_of_it(api: FakeApi, wf: Run, tmp_path: Path) -> None:
+    """What is listed of such a workflow is less than its definition; a backup that lacks it must not look like one."""
+    api.add("a")
+    api.add("b", unreadable="version 1 of workflow b cannot be read here: run the same ACTION_PLUGINS in every service")
+    refused = await wf("export", "-d", tmp_path / "defs")
+    assert (refused.code, refused.out) == (1, "")
+    assert "cannot export b: version 1 of workflow b cannot be read here" in refused.err
+    assert not (tmp_path / "defs").exists()

@@ -41,27 +41,29 @@ async def test_a_signal_is_sent_with_what_comes_with_it(api: FakeApi, wf: Run, t
     ]
 
 
-TOO_LATE = "It has gone past step approve (failed), so that nothing waits any more; a retry waits anew, when it has ended."
-
-
 @pytest.mark.parametrize(
-    ("refusal", "code", "words"),
+    ("refusal", "more", "code", "words"),
     [
         pytest.param(
-            (404, "unknown-signal", "It has no signal approved; its steps wait for paid."), 4, "for paid", id="name"
+            (404, "unknown-signal", "It has no signal approved; its steps wait for paid."), {}, 4, "for paid", id="name"
         ),
-        pytest.param((409, "signal-sent-before", "It was sent before."), 3, "error: It was sent before.", id="another"),
+        pytest.param((409, "signal-sent-before", "It was sent before."), {}, 3, "error: It was sent before.", id="another"),
+        pytest.param((409, "signal-too-late", "Late."), {"retryWaits": False}, 3, "error: Late.\n", id="late"),
         pytest.param(
-            (409, "signal-too-late", TOO_LATE), 3, "when it has ended.\nTake it up where it failed: wf retry", id="late"
+            (409, "signal-too-late", "Late."),
+            {"retryWaits": True},
+            3,
+            f"error: Late.\nTake it up where it failed: wf retry {execution_id(1)}\n",
+            id="late, and retried",
         ),
-        pytest.param((404, "unknown-execution", "None."), 4, "there is no execution", id="execution"),
+        pytest.param((404, "unknown-execution", "None."), {}, 4, "there is no execution", id="execution"),
     ],
 )
 async def test_a_refusal_says_what_to_do(
-    api: FakeApi, wf: Run, refusal: tuple[int, str, str], code: int, words: str
+    api: FakeApi, wf: Run, refusal: tuple[int, str, str], more: dict[str, Any], code: int, words: str
 ) -> None:
     status, kind, detail = refusal
-    api.refusals[f"POST /executions/{execution_id(1)}/signals/approved"] = problem(status, kind, "Refused", detail)
+    api.refusals[f"POST /executions/{execution_id(1)}/signals/approved"] = problem(status, kind, "Refused", detail, **more)
     result = await wf("signal", execution_id(1), "approved")
     assert (result.code, result.out) == (code, "")
     assert words in result.err
@@ -90,6 +92,20 @@ async def test_an_execution_that_waits_says_for_what_and_how_to_send_it(api: Fak
     assert "Reason" not in shown
     assert " waiting approve waits for signal approved 1 of 3 actions succeeded." in shown
     assert f"Send it: wf signal {execution_id(1)} approved\n" in result.err
+    assert result.widest <= 80
+
+
+async def test_a_list_says_what_is_waited_for(api: FakeApi, wf: Run) -> None:
+    api.executions[execution_id(1)] = waiting()
+    api.executions[execution_id(2)] = execution(2, "order", "ok")
+    awaited = {"signal": None, "executions": 3, "actionId": "each", "until": seconds_ago(-5400)}
+    api.executions[execution_id(3)] = execution(3, "order", "pending", waitingFor=awaited)
+    result = await wf("executions")
+    head, first, second, third = result.out.splitlines()
+    assert head.endswith("WAITS FOR")
+    assert first.endswith("  approved")
+    assert third.endswith("  3 executions")
+    assert second.split()[2:3] + second.split()[4:] == ["ok", "1.2s"]
     assert result.widest <= 80
 
 

@@ -159,8 +159,8 @@ def test_each_of_its_waits_is_kept_before_the_end_that_it_has_besides():
     retried = replace(done, status="failed", attempt=2)
     execution = replace(admitted(), results={each.key: each for each in (retried, done, again, waits)})
     assert execution.ordered_results == [waits, again, done, retried]
-    assert waits.awaited == Awaited("a0", None, None, ("c0", "c1"))
-    assert replace(waits, output=None).awaited == Awaited("a0", None)
+    assert waits.awaited == Awaited("a0", None, None, 2, ("c0", "c1"))
+    assert replace(waits, output=None).awaited == Awaited("a0", None, None, 0)
     assert done.awaited is None
     assert [each.is_wait for each in (waits, done, retried)] == [True, True, False]
     woken = replace(execution, results={waits.key: waits})

@@ -151,6 +151,25 @@ async def test_what_is_waited_for_is_cancelled_with_what_waits_for_it(api, targe
     )  # fmt: skip
 
 
+async def test_so_it_is_while_the_list_is_still_being_started(api, target, workflow_id):
+    child = f"{workflow_id}-child"
+    await api.create(child, [asks(target, child)])
+    call = {"type": "trigger-workflow", "workflowId": child, "waitForEnd": "5m", "forEach": ["a?hold=1", "b"]}
+    await api.create(workflow_id, [call])
+    parent = await trigger(api, workflow_id)
+
+    async def has_begun():
+        return [each["executionId"] for each in await api.executions(child)]
+
+    await until(has_begun, "the first is started, and the second waits for its place")
+    assert (await api.call("POST", f"/executions/{parent}/cancel"))[0] == 200
+    (first,) = await has_begun()
+    cancelled = await api.finished(first)
+    assert (cancelled["status"], cancelled["reason"]) == (
+        "cancelled", f"execution {parent}, which waited for it, was ended",
+    )  # fmt: skip
+
+
 async def test_a_busy_workflow_fails_the_action_which_is_tried_again_and_finds_what_it_has_started(api, target, workflow_id):
     child = f"{workflow_id}-child"
     await api.create(child, [asks(target, f"{child}")])

@@ -164,7 +164,7 @@ class FakeExecutions:
             )
 
         found = sorted(filter(matches, self.found.values()), key=lambda e: e.execution_id, reverse=True)
-        return [replace(execution, results={}, input=None) for execution in found[:limit]]
+        return [_listed(execution) for execution in found[:limit]]
 
     async def latest(self, workflow_id: str) -> Execution | None:
         found = await self.list(ExecutionFilter(workflow_id=workflow_id), before=None, limit=1)
@@ -209,6 +209,11 @@ class FakeExecutions:
             e.requested_at for e in is_open if e.status is Status.PENDING and e.requested_at and e.requested_at <= at
         ]
         return Backlog(len(is_open), min(handed_out, default=None))
+
+
+def _listed(execution: Execution) -> Execution:
+    wait = execution.awaited and replace(execution.awaited, execution_ids=())
+    return replace(execution, results={}, input=None, listed_wait=wait)
 
 
 class FakeWorkflows:
@@ -342,13 +347,19 @@ class FakeSignals:
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], Signal] = {}
         self.look_at: dict[tuple[str, str], datetime] = {}  # of the unheeded ones
+        self.closed: dict[tuple[str, str], int] = {}
 
-    async def put(self, signal: Signal) -> Signal:
+    async def put(self, signal: Signal, attempt: int) -> Signal | None:
         key = (signal.execution_id, signal.name)
-        if key not in self.kept:
+        if key not in self.kept and self.closed.get(key, 0) < attempt:
             self.kept[key] = signal
             self.look_at[key] = signal.at
-        return self.kept[key]
+        return self.kept.get(key)
+
+    async def close(self, execution_id: str, name: str, attempt: int, at: datetime) -> Signal | None:
+        key = (execution_id, name)
+        self.closed[key] = max(attempt, self.closed.get(key, 0))
+        return self.kept.get(key)
 
     async def get(self, execution_id: str, name: str) -> Signal | None:
         return self.kept.get((execution_id, name))

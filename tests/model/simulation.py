@@ -36,6 +36,7 @@ from apps.runner.definitions import Definitions
 from apps.runner.metrics import Metrics as RunnerMetrics
 from apps.runner.patience import stubbornly
 from apps.runner.projection import Followed, Projection
+from apps.runner.signals import signalled_in
 from apps.scheduler.agenda import Agenda
 from apps.scheduler.backfills import Backfills
 from apps.scheduler.census import Census
@@ -49,6 +50,7 @@ from apps.scheduler.signals import Unheeded
 from apps.scheduler.skew import Skew
 from apps.scheduler.taken import LogUnavailable, Reach, Taken
 from apps.scheduler.ticks import Ticks
+from apps.signals import NotHeeded, send
 from apps.waking import Waker
 from apps.workflows import admission, cancellation, definitions
 from apps.workflows import backfills as asking
@@ -243,7 +245,7 @@ class World:
         self.occurrences = FakeOccurrences()
         self.backfills = FakeBackfills()
         self.signals = FakeSignals()
-        self.signalled: dict[str, datetime] = {}  # when the answer came
+        self.signalled: set[str] = set()  # for what a signal is kept
         self.log: dict[TP, list[tuple[bytes, float]]] = defaultdict(list)
         self.wipes = 0  # how often the log lost something
         # Or down: no answers; doubtful: answers are lost at times; full: writes are refused at times; late: some writes are
@@ -508,8 +510,8 @@ class World:
             return await trigger_workflow.run(action, replace(context, resources=resources))
         if isinstance(action, WaitForSignalAction):
             signals = Facade(runner, self.signals)
-            signalled = lambda execution_id, name: stubbornly(lambda: signals.get(execution_id, name))  # noqa: E731
-            return await wait_for_signal.run(action, replace(context, resources=Resources(http=None, signalled=signalled)))  # type: ignore[arg-type]
+            resources = Resources(http=None, signalled=signalled_in(signals))  # type: ignore[arg-type]
+            return await wait_for_signal.run(action, replace(context, resources=resources))
         if getattr(action, "message", "") == "poison":
             if apart:
                 return Failed("crashed", "exit status 1")
@@ -942,19 +944,27 @@ class Api(Process):
         world = self.world
         signals = Facade(self, world.signals)
         publish = self._publisher(EXECUTION.name)
-        found = world.execution(execution_id)
-        assert found is not None
+        executions, put = world.executions_of(self), signals.put
+
+        async def put_and_promise(signal: Signal, attempt: int) -> Signal | None:
+            kept: Signal | None = await put(signal, attempt)
+            if kept is not None:  # from here on it is promised, whatever becomes of the caller
+                world.signalled.add(execution_id)
+            return kept
+
+        signals.put = put_and_promise
         waker = Waker(
-            executions=world.executions_of(self),
+            executions=executions,
             signals=signals,
             hand_out=lambda woken: publish(woken.workflow_id, request_record(woken)),
         )
         try:
-            await signals.put(Signal(execution_id, name, {}, world.now, self.name, found.shard))
-            # From here on it is promised, whatever becomes of the caller.
-            world.signalled.setdefault(execution_id, world.now)
-            await waker.wake(execution_id, name, world.now)
-        except StoreUnavailable:
+            found = await executions.get(execution_id)
+            assert found is not None
+            definition = WorkflowDefinition.from_document(dict(world.workflows.heads[found.workflow_id].definition))
+            signal = Signal(execution_id, name, {}, world.now, self.name, found.shard)
+            await send(signal, found, definition, signals=signals, waker=waker)
+        except (NotHeeded, StoreUnavailable):
             return
 
     async def backfill(self, workflow_id: str, seconds: float) -> None:

@@ -78,6 +78,25 @@ def test_a_request_that_was_sent_twice_is_run_once(lives, slow):
     assert world.began == {(execution_id, 1): [(lives.runner.name, 0), (lives.runner.name, 1)]}
 
 
+def test_a_signal_in_the_last_moment_is_heeded_or_refused(lives):
+    """Around the end of its step's time, at each of the instants between which something is read or written."""
+    world = lives.world
+    world.define("waits", actions=[{"type": "wait-for-signal", "signal": "go", "within": "2s"}], retries=0)
+    ended = set()
+    for number in range(100):
+        execution_id = lives.trigger("waits")
+        while (found := world.execution(execution_id)).awaited is None:
+            world.run(0.05)
+        world.run((found.wake_at - world.now).total_seconds() + number / 100)
+        api = Api(world, world.name("api"))
+        lives.do(api.signal(execution_id, "go"))
+        world.run(10)
+        status = world.execution(execution_id).status
+        assert (status is Status.OK) == (execution_id in world.signalled), f"sent {number / 100} s after its time was over"
+        ended.add(status)
+    assert ended == {Status.OK, Status.FAILED}, "too early or too late, all of them"
+
+
 def test_a_later_request_is_taken_while_an_old_one_that_comes_again_is_looked_up(lives):
     """As after the death of a runner: the next one finds in the log what that one had, and what the scheduler made of it."""
     world = lives.world

@@ -187,6 +187,7 @@ def test_every_field_of_an_execution_is_compared():
         "deadline",  # stands only while it is open, and changes nothing of what is compared
         "input",  # said by the request; not compared yet
         "resumed_at",  # stands only while it is open, for people to see
+        "listed_wait",  # of results that a list does without
         "intents",  # written before a request leaves, so that a crash in between is not forgotten
     }
     assert {*IDENTITY, *STANDING, "results"} == {field.name for field in fields(Execution)} - told_by_no_record

@@ -300,7 +300,7 @@ async def test_one_whose_definition_this_runner_cannot_read_is_told(world):
     head = world.workflows.heads["child"]
     document = {**head.definition, "actions": [{"type": "of-a-plug-in"}]}
     world.workflows.heads["child"] = replace(head, definition=document)
-    with pytest.raises(NotTriggered, match="ACTION_PLUGINS on every runner") as raised:
+    with pytest.raises(NotTriggered, match="ACTION_PLUGINS in every service") as raised:
         await world.trigger({})
     assert (raised.value.error_class, world.of_child) == ("internal", [])
 
@@ -463,4 +463,89 @@ async def test_nothing_is_cancelled_where_nothing_was_waited_for(world, parent):
         results = {} if parent == "without a result" else {**found.results, done.key: done}
         world.executions.found[PARENT] = replace(found, results=results)
     await world.children.cancel_awaited(PARENT)
+    assert world.ended == []
+
+
+STARTS = {"type": "trigger-workflow", "actionId": "start", "workflowId": "child", "waitForEnd": "1h"}
+
+
+async def starting(world, step=STARTS):
+    """Have an execution of ``parent`` start a list of more than there are places for."""
+    await world.define("parent", actions=[step])
+    await world.define("child", overlap={"policy": "allow", "max": 35})
+    world.run_parent()
+    started = asyncio.ensure_future(world.trigger(*({"n": number} for number in range(50))))
+    while len(world.handed_out) < 35:
+        world.has_handed_out.clear()
+        await world.has_handed_out.wait()
+    return started
+
+
+def end_parent(world, status=Status.CANCELLED, results=()):
+    found = world.executions.found[PARENT]
+    kept = {each.key: each for each in results}
+    world.executions.found[PARENT] = replace(found, status=status, results=kept, finished_at=T0, lock_key=None)
+
+
+async def stopped(started):
+    started.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await started
+
+
+async def settled():
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
+
+
+async def test_what_was_started_ends_with_what_was_still_starting_it(world):
+    """Its runner need not live to see that."""
+    await stopped(await starting(world))
+    await settled()
+    assert world.ended == []
+    end_parent(world)
+    for _ in range(2):
+        await world.children.cancel_awaited(PARENT)
+        assert [each.status for each in world.of_child] == [Status.CANCELLED] * 35
+        assert {each.reason for each in world.ended} == {f"execution {PARENT}, which waited for it, was ended"}
+        assert len(world.ended) == 35
+
+
+async def test_so_does_what_is_being_started_when_its_runner_hears_of_that(world):
+    """Somebody else has looked before it was there."""
+    started = await starting(world)
+    admit, go_on, is_asked = world.executions.admit, asyncio.Event(), asyncio.Event()
+
+    async def slowly(admission):
+        is_asked.set()
+        await go_on.wait()
+        return await admit(admission)
+
+    world.executions.admit = slowly
+    await world.end(world.of_child[0].execution_id)
+    await is_asked.wait()
+    end_parent(world)
+    await world.children.cancel_awaited(PARENT)
+    await stopped(started)
+    go_on.set()
+    await settled()
+    assert [each.status for each in world.of_child] == [Status.CANCELLED] * 36
+
+
+@pytest.mark.parametrize("word", ["its runner is stopped", "nobody waits for it", "another runner ended it", "unreadable"])
+async def test_what_was_started_goes_on_where(world, word):
+    step = {**STARTS}
+    if word == "nobody waits for it":
+        del step["waitForEnd"]
+    started = await starting(world, step)
+    if word == "another runner ended it":
+        end_parent(world, Status.FAILED, [replace(outcome(0), status="failed", finished_at=T0)])
+    elif word != "its runner is stopped":
+        end_parent(world)
+    if word == "unreadable":
+        head = world.workflows.heads["parent"]
+        document = {**head.definition, "actions": [{"type": "of-a-plug-in", "action_id": "start"}]}
+        world.workflows.heads["parent"] = replace(head, definition=document)
+    await stopped(started)
+    await settled()
     assert world.ended == []

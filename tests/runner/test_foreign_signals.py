@@ -91,10 +91,10 @@ async def test_one_that_comes_before_its_step_is_kept_for_it(world):
 async def test_without_the_database_it_waits_and_is_not_lost(world, monkeypatch):
     put, failures = world.signals.put, [StoreUnavailable("no answer")] * 2
 
-    async def at_last(signal):
+    async def at_last(signal, attempt):
         if failures:
             raise failures.pop()
-        return await put(signal)
+        return await put(signal, attempt)
 
     monkeypatch.setattr(world.signals, "put", at_last)
     monkeypatch.setattr("apps.runner.patience.RETRY_DELAY", 0)

@@ -2,11 +2,15 @@
 
 from datetime import datetime, timedelta, timezone
 
+import pytest
+
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
 from apps.runner.attempts import run_attempt
 from apps.runner.intake import run_of
 from apps.runner.isolation import Isolation
+from apps.runner.signals import signalled_in
+from apps.signals import SignalTooLate, send
 from apps.waking import Waker
 from domain.execution import Admission, Cause, Reissued, Restart, Status, admit, apply
 from domain.signal import Signal
@@ -39,7 +43,7 @@ class World:
         self.handed_out.append(execution)
 
     async def send(self, name="approve", **payload):
-        await self.signals.put(Signal(EXECUTION, name, payload, T0, "ops", 0))
+        await self.signals.put(Signal(EXECUTION, name, payload, T0, "ops", 0), self.execution.attempt)
 
     async def run(self):
         """Run until the execution waits or ends."""
@@ -52,7 +56,7 @@ class World:
             run_of(claimed),
             self.definition,
             runner="r",
-            resources=Resources(http=None, signalled=self.signals.get),
+            resources=Resources(http=None, signalled=signalled_in(self.signals)),
             publish=publish,
             intend=None,
             isolation=Isolation(after=9, limit=1),
@@ -111,6 +115,43 @@ async def test_where_none_comes_in_time_the_step_fails_and_is_not_tried_again():
     assert (ended.status, ended.attempt) == (Status.FAILED, 1)
     assert ended.reason.startswith("action approve failed: signal approve did not come within 2h; ")
     assert said(ended)[-1] == "no-signal"
+
+
+async def test_whoever_sends_it_when_the_step_has_looked_in_vain_is_told_that_it_is_too_late():
+    """The step fails by that, but nobody has recorded it yet: the execution still seems to wait."""
+    world = World(WAIT, SAY)
+    waiting = await world.run()
+    world.time_is_over()
+    running = world.execution
+    await world.run()
+    signal = Signal(EXECUTION, "approve", {}, T0, "ops", 0)
+    for seen in (waiting, running):
+        with pytest.raises(SignalTooLate, match=r"has gone past step approve \(no-signal\)") as refused:
+            await send(signal, seen, world.definition, signals=world.signals, waker=world.waker)
+        assert refused.value.retry_waits
+    assert world.signals.kept == {}
+
+
+async def test_one_that_comes_when_the_time_is_over_and_nobody_has_looked_is_in_time():
+    world = World(WAIT, SAY)
+    await world.run()
+    world.time_is_over()
+    signal = Signal(EXECUTION, "approve", {"by": "Ada"}, T0, "ops", 0)
+    sent = await send(signal, world.execution, world.definition, signals=world.signals, waker=world.waker)
+    assert (sent.is_new, sent.goes_on) == (True, True)
+    assert said(await world.run())[-1] == "Ada"
+
+
+async def test_one_that_comes_while_the_step_waits_for_its_retry_is_kept_for_that():
+    world = World(WAIT | {"retry": {"attempts": 2, "on": {"errors": ["no-signal"]}}}, SAY)
+    await world.run()
+    world.time_is_over()
+    retried = await world.run()
+    signal = Signal(EXECUTION, "approve", {"by": "Ada"}, T0, "ops", 0)
+    sent = await send(signal, retried, world.definition, signals=world.signals, waker=world.waker)
+    assert (sent.is_new, sent.goes_on) == (True, False)
+    await world.executions.reissue(EXECUTION, retried.epoch, T0, Restart.RETRY)
+    assert said(await world.run())[-1] == "Ada"
 
 
 async def test_where_its_author_wants_it_it_waits_anew():

@@ -22,7 +22,7 @@ def waiting(world, signal="go"):
 
 
 async def send(world, execution, name="go"):
-    await world.signals.put(Signal("e", name, {}, world.clock.wall(), "somebody", execution.shard))
+    await world.signals.put(Signal("e", name, {}, world.clock.wall(), "somebody", execution.shard), 1)
 
 
 async def test_what_was_signalled_and_not_woken_is_woken_once(world, scheduler, another):

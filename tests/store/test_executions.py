@@ -13,6 +13,7 @@ from domain.execution import (
     ActionFinished,
     ActionOutcome,
     Admission,
+    Awaited,
     Cause,
     Ended,
     Parent,
@@ -487,6 +488,30 @@ async def test_listing_what_is_open_and_what_has_ended(store):
     assert await listed(Status.PENDING, Status.OK) == [done.execution_id, pending.execution_id]
     assert await listed(Status.FAILED) == [failed.execution_id]
     assert await listed(Status.FAILED, Status.OK, causes=frozenset({Cause.BACKFILL})) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "awaited"),
+    [
+        ({"signal": "go", "until": "2026-01-01T00:00:09.000Z"}, Awaited("a0", at(9), "go")),
+        ({"executionIds": ["c0", "c1"], "until": "2026-01-01T00:00:09.000Z"}, Awaited("a0", at(9), None, 2)),
+    ],
+)
+async def test_a_list_tells_what_is_waited_for_though_it_reads_no_results(store, said, awaited):
+    waits, delayed = admission("a"), admission("b")
+    for each in (waits, delayed):
+        await store.executions.admit(each)
+    result = finished(waits, status=Status.WAITING, wake_at=at(9))
+    result = replace(result, outcome=replace(result.outcome, status="waiting", output=said))
+    await store.executions.project([result, finished(delayed, status=Status.WAITING, wake_at=at(9))])
+
+    async def listed():
+        found = await store.executions.list(ExecutionFilter(), before=None, limit=9)
+        return {each.workflow_id: each.awaited and replace(each.awaited, execution_ids=()) for each in found}
+
+    assert await listed() == {"a": awaited, "b": None}
+    await store.executions.reissue(waits.execution_id, 1, at(3), Restart.WOKEN)
+    assert await listed() == {"a": None, "b": None}
 
 
 async def test_holders(store):

@@ -76,10 +76,10 @@ async def test_what_is_over_is_removed_and_nothing_else(real):
         await real.idempotency.claim(f"key {seconds}", "print", at(seconds))
         await real.backfills.add(backfill(seconds))
         assert await real.backfills.save(backfill(seconds).done(at(seconds)))
-        await real.signals.put(signal(seconds))
+        await real.signals.put(signal(seconds), 1)
         await real.signals.heed(signal(seconds).execution_id, "approved", at(seconds))
     await real.backfills.add(backfill(3))
-    await real.signals.put(signal(3))
+    await real.signals.put(signal(3), 1)
 
     for name, retention in retentions(real).items():
         assert await swept(retention, at(1) + KEPT[name]) == [0], name

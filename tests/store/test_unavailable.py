@@ -38,7 +38,8 @@ async def test_so_does_every_operation_of_signals():
     store = MongoStore(f"mongodb://127.0.0.1:{free_port()}", "nowhere", timeout=0.2)
     signals, sent = store.signals, signal()
     answers = await asyncio.gather(
-        signals.put(sent),
+        signals.put(sent, 1),
+        signals.close(sent.execution_id, sent.name, 1, at(1)),
         signals.get(sent.execution_id, sent.name),
         signals.unheeded(at(1), frozenset({3}), 1),
         signals.look_again(sent.execution_id, sent.name, at(1)),

@@ -66,6 +66,8 @@ async def test_what_waits_for_it_goes_on(api: Client, store: MemoryStore, reques
     assert (shown["status"], shown["nextAttemptAt"]) == ("pending", "2026-02-01T12:00:00.000Z")
     awaited = {"signal": "approved", "executions": None, "actionId": "approve", "until": "2026-02-01T12:00:00.000Z"}
     assert shown["waitingFor"] == awaited
+    (listed,) = (await api.get("/executions")).body["items"]
+    assert listed["waitingFor"] == awaited
     assert [outcome["status"] for outcome in shown["executedActions"]] == ["waiting"]
     clock.move(5)
     answer = await api.send("POST", address(execution_id), json=BY_ADA)
@@ -105,8 +107,8 @@ async def test_one_that_is_stored_while_the_execution_comes_to_its_step_wakes_it
     execution_id = await started(api, store)
     put = store.signals.put
 
-    async def meanwhile(signal: Signal) -> Signal:
-        kept = await put(signal)
+    async def meanwhile(signal: Signal, attempt: int) -> Signal:
+        kept: Signal = await put(signal, attempt)
         note(store, execution_id, "waiting", Status.WAITING, output={"signal": "approved"})
         return kept
 
@@ -229,6 +231,7 @@ async def test_it_is_too_late_when_the_step_is_over(
     assert problem["type"] == "urn:problem-type:signal-too-late"
     told = words.format("nothing waits for signal approved any more")
     assert problem["detail"] == f"Execution {execution_id} has gone past step approve {told}"
+    assert problem["retryWaits"] is ("a retry waits anew" in words)
 
 
 async def test_a_step_that_is_retried_still_waits(api: Client, store: MemoryStore) -> None:

@@ -204,4 +204,9 @@ export function plural(count, one, many = `${one}s`) {
   return `${count.toLocaleString()} ${count === 1 ? one : many}`;
 }
 
+/** What an execution waits for, of its `waitingFor`. */
+export function awaitedWords({ signal, executions }) {
+  return signal ? `Waits for signal ${signal}` : `Waits for the end of ${plural(executions, "execution")}`;
+}
+
 export const CAUSES = { manual: "By hand", schedule: "On schedule", backfill: "By backfill", event: "By event", webhook: "By webhook", workflow: "By workflow" };

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from actions.checking import slips_of_trigger
 from apps.operations import Answer, Operation
+from apps.stored_definitions import UnreadableVersion
 from apps.workflows import answers, cursors, definitions, representations, schedules
 from apps.workflows.bodies import read_model, read_object
 from apps.workflows.errors import BadRequest, FieldError, NoTicks, UnknownWorkflow
@@ -194,7 +195,7 @@ class Pause(Resource):
             scope=Scope.OPERATOR,
             body=EmptyBody,
             body_is_required=False,
-            refusals=(UnknownWorkflow, NoTicks, VersionConflict),
+            refusals=(UnknownWorkflow, NoTicks, UnreadableVersion, VersionConflict),
         )
     }
 
@@ -225,7 +226,7 @@ class Resume(Resource):
             scope=Scope.OPERATOR,
             body=EmptyBody,
             body_is_required=False,
-            refusals=(UnknownWorkflow, VersionConflict),
+            refusals=(UnknownWorkflow, UnreadableVersion, VersionConflict),
         )
     }
 

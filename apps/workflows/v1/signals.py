@@ -5,10 +5,10 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 from pydantic import Field
 
-from actions.registry import WorkflowDefinition
 from apps import signals
 from apps.access import principal_of
 from apps.operations import Answer, Operation
+from apps.stored_definitions import UnreadableVersion, read_definition
 from apps.waking import Waker
 from apps.workflows import answers, auditing, representations
 from apps.workflows.bodies import read_members
@@ -61,6 +61,7 @@ class ExecutionSignal(Resource):
                 BadInput,
                 UnknownExecution,
                 UnknownVersion,
+                UnreadableVersion,
                 signals.UnknownSignal,
                 AlreadyFinished,
                 signals.SignalTooLate,
@@ -84,7 +85,7 @@ class ExecutionSignal(Resource):
             raise UnknownVersion(found.workflow_id, found.version)
         signal = Signal(execution_id, name, payload, self.app.clock(), principal_of(request).name, found.shard)
         waker = Waker(executions=store.executions, signals=store.signals, hand_out=self._hand_out)
-        definition = WorkflowDefinition.from_document(dict(document))
+        definition = read_definition(found.workflow_id, found.version, document)
         try:
             sent = await signals.send(signal, found, definition, signals=store.signals, waker=waker)
         except signals.HasEnded as error:

@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar, Final
 from aiohttp import web
 from pydantic import Field
 
-from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
+from apps.stored_definitions import UnreadableVersion, read_definition
 from apps.workflows import answers, auditing, definitions, representations
 from apps.workflows.bodies import read_model
 from apps.workflows.errors import BadRequest, FieldError, UnknownVersion, UnknownWorkflow
@@ -53,7 +53,7 @@ class Versions(Resource):
         return self.answer(
             {
                 "current": current.version,
-                "items": [representations.version(stored) for stored in found],
+                "items": [representations.version_in_list(stored) for stored in found],
                 "nextCursor": str(last) if last > 1 else None,
             }
         )
@@ -69,7 +69,7 @@ class OneVersion(Resource):
             "getVersion",
             "Show one version of a workflow",
             {200: Answer("The version.", answers.VersionShown)},
-            refusals=(BadRequest, UnknownWorkflow, UnknownVersion),
+            refusals=(BadRequest, UnknownWorkflow, UnknownVersion, UnreadableVersion),
         )
     }
 
@@ -103,7 +103,7 @@ class WorkflowRollback(Resource):
             scope=Scope.OPERATOR,
             body=RollBack,
             example={"version": 3},
-            refusals=(UnknownWorkflow, UnknownVersion, VersionConflict),
+            refusals=(UnknownWorkflow, UnknownVersion, UnreadableVersion, VersionConflict),
             is_conditional=True,
         )
     }
@@ -117,7 +117,7 @@ class WorkflowRollback(Resource):
         if definition is None:
             raise UnknownVersion(workflow_id, given.version)
         stored = await definitions.replace(
-            WorkflowDefinition.from_document(dict(definition)),
+            read_definition(workflow_id, given.version, definition),
             workflows=self.app.store.workflows,
             executions=self.app.store.executions,
             occurrences=self.app.store.occurrences,
@@ -125,7 +125,7 @@ class WorkflowRollback(Resource):
             now=self.app.clock(),
             expected=expected,
         )
-        auditing.note(request, representations.definition(before.definition), representations.definition(stored.definition))
+        auditing.note(request, representations.definition_in_audit(before), representations.definition(stored))
         return self.answer(await in_full(stored, self.app.store.executions), version=stored.version)
 
 

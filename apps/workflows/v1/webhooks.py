@@ -12,6 +12,7 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from apps.operations import Answer, Operation
+from apps.stored_definitions import UnreadableVersion, reading
 from apps.workflows import idempotency, problems
 from apps.workflows.bodies import listed, read_bytes, read_payload
 from apps.workflows.errors import (
@@ -68,6 +69,7 @@ class WorkflowWebhook(Resource):
                 BadInput,
                 KeyInUse,
                 KeyReused,
+                UnreadableVersion,
             ),
             takes_key=False,
             is_routine=True,
@@ -90,7 +92,8 @@ class WorkflowWebhook(Resource):
         document = None if workflow is None or workflow.archived_at is not None else workflow.definition.get("webhook")
         if workflow is None or document is None:
             raise UnknownWebhook(workflow_id)
-        webhook = _WEBHOOK.validate_python(document, by_alias=False, by_name=True)
+        with reading(workflow_id, workflow.version):
+            webhook = _WEBHOOK.validate_python(document, by_alias=False, by_name=True)
         secret = await self._secret(webhook, workflow_id)
         try:
             proven = webhook.check(secret, request.headers, await read_bytes(request), self.app.clock())

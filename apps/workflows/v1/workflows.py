@@ -12,6 +12,7 @@ from actions.checking import Surroundings, problems, slips, uses_secrets
 from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
+from apps.stored_definitions import UnreadableVersion, read_definition, reading
 from apps.workflows import admission, answers, auditing, cursors, definitions, idempotency, representations
 from apps.workflows.bodies import read_members, read_object
 from apps.workflows.errors import (
@@ -110,7 +111,7 @@ class Workflows(Resource):
         found = await self.app.store.workflows.list(where, after=query.cursor, limit=query.limit + 1)
         page, following = cursors.cut(found, query.limit, lambda stored: stored.workflow_id)
         holders = await self.app.store.executions.holders([place for stored in page for place in places(stored)])
-        items = [representations.workflow(stored, busiest(stored, holders)) for stored in page]
+        items = [representations.workflow_in_list(stored, busiest(stored, holders)) for stored in page]
         if query.recent:
             lock_keys = {stored.workflow_id: _overlap(stored).lock_keys(stored.workflow_id) for stored in page}
             recent = await self.app.store.executions.recent(lock_keys, query.recent)
@@ -126,7 +127,7 @@ class Workflows(Resource):
             announce=self.app.announce_change,
             now=self.app.clock(),
         )
-        auditing.note(request, None, representations.definition(stored.definition))
+        auditing.note(request, None, representations.definition(stored))
         shown = representations.workflow_in_full(stored, None, None)
         return self.answer(shown, status=201, location=_address(stored), version=stored.version)
 
@@ -141,7 +142,7 @@ class OneWorkflow(Resource):
             "getWorkflow",
             "Show a workflow and where it stands",
             {200: Answer("The workflow.", answers.WorkflowInFull, headers=ETAG)},
-            refusals=(UnknownWorkflow,),
+            refusals=(UnknownWorkflow, UnreadableVersion),
         ),
         "put": Operation(
             "replaceWorkflow",
@@ -191,7 +192,7 @@ class OneWorkflow(Resource):
             now=self.app.clock(),
             expected=expected,
         )
-        auditing.note(request, representations.definition(before.definition), representations.definition(stored.definition))
+        auditing.note(request, representations.definition_in_audit(before), representations.definition(stored))
         return self.answer(await in_full(stored, self.app.store.executions), version=stored.version)
 
     async def delete(self, request: web.Request, workflow_id: str) -> web.Response:
@@ -207,7 +208,7 @@ class OneWorkflow(Resource):
             now=self.app.clock(),
             expected=expected,
         )
-        auditing.note(request, representations.definition(before.definition), None)
+        auditing.note(request, representations.definition_in_audit(before), None)
         return web.Response(status=204)
 
 
@@ -251,7 +252,7 @@ class WorkflowDryRun(Resource):
             {200: Answer("What each step would do.", answers.DryRun)},
             body=DryRunBody,
             body_is_required=False,
-            refusals=(UnknownWorkflow, BadInput),
+            refusals=(UnknownWorkflow, BadInput, UnreadableVersion),
             takes_key=False,
             changes=False,
         )
@@ -263,7 +264,7 @@ class WorkflowDryRun(Resource):
         members = await read_members(request, "input", "actions", mend=_INPUT_MEND)
         answers = members.get("actions", {})
         stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
-        definition = WorkflowDefinition.from_document(dict(stored.definition))
+        definition = read_definition(workflow_id, stored.version, stored.definition)
         wrong = bad_answers(definition, answers)
         if wrong:
             raise BadRequest("The body is not valid.", [FieldError(field, message) for field, message in wrong])
@@ -342,7 +343,8 @@ async def in_full(stored: Workflow, executions: Executions) -> dict[str, Any]:
 
 
 def _overlap(stored: Workflow | Due) -> Overlap:
-    return Overlap.of(stored.overlap if isinstance(stored, Due) else stored.definition.get("overlap"))
+    with reading(stored.workflow_id, stored.version):
+        return Overlap.of(stored.overlap if isinstance(stored, Due) else stored.definition.get("overlap"))
 
 
 def places(stored: Workflow | Due) -> list[str]:

@@ -7,7 +7,7 @@ import { write } from "../json.js";
 import { calmly, looking, watch } from "../live.js";
 import { may } from "../session.js";
 import { duration, shortly, time, took, zone } from "../time.js";
-import { attempt, badge, button, CAUSES, copier, crumbs, heading, isAwaited, isOpen, kindOf, loading, other, plural, sign, toast, trouble } from "../ui.js";
+import { attempt, awaitedWords, badge, button, CAUSES, copier, crumbs, heading, isAwaited, isOpen, kindOf, loading, other, plural, sign, toast, trouble } from "../ui.js";
 import { signalWith } from "./input.js";
 import { lane } from "./lane.js";
 import { children, step } from "./outcome.js";
@@ -138,8 +138,6 @@ export function execution(root, id) {
   const newest = (found) => found.executedActions.at(-1) ?? null;
 
   /** What it waits for, in words. */
-  const awaitedWords = ({ signal, executions }) => (signal ? `Waits for signal ${signal}` : `Waits for the end of ${plural(executions, "execution")}`);
-
   /** Whether an outcome is that a step waits for something; what comes of that is another one of the same attempt. */
   const isWaiting = (outcome) => outcome.status === "waiting";
 

@@ -6,7 +6,7 @@ import { h, show } from "../dom.js";
 import { afterTyping, beginnings, calmly, haveBegun, looking, watch } from "../live.js";
 import { paged } from "../paged.js";
 import { shortly, time, took, zone } from "../time.js";
-import { badge, button, CAUSES, empty, heading, isAwaited, isOpen, kindOf, plural, shortId, sign } from "../ui.js";
+import { awaitedWords, badge, button, CAUSES, empty, heading, isAwaited, isOpen, kindOf, plural, shortId, sign } from "../ui.js";
 
 const PAGE = 30;
 const FEW = 8;
@@ -118,6 +118,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
       if (!isOpen(known)) return;
       known.status = data.status;
       known.nextAttemptAt = data.nextAttemptAt ?? null;
+      known.waitingFor = data.waitingFor ?? null;
       if (data.attempt) known.attempt = data.attempt;
       known.startedAt ??= data.action?.startedAt ?? null;
       if (!isOpen(data)) known.finishedAt = data.finishedAt ?? data.action?.finishedAt ?? null;
@@ -196,11 +197,14 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
   function row(each) {
     const kind = kindOf(each);
     const tries = plural(each.attempt, "try", "tries");
+    const waits = () => (each.waitingFor
+      ? h("span", { class: "sub reason", title: `${each.waitingFor.actionId} gives up ${shortly(each.waitingFor.until)}` }, awaitedWords(each.waitingFor), ", gives up ", time(each.waitingFor.until, "until"))
+      : h("span", { class: `sub ${each.reason ? "reason" : ""}`, title: each.reason }, "goes on ", time(each.nextAttemptAt, "until"), each.reason ? `, ${each.reason}` : null));
     const why = each.reason && !isOpen(each) && each.status !== "ok" ? each.reason : null;
     return h("li", { class: `row execution-row ${each.fresh ? "fresh" : ""}`, key: each.executionId, "data-execution": each.executionId },
       h("div", { class: "cell-status" }, badge(kind)),
       h("div", { class: "cell-name" }, h("a", { class: "row-link", href: link`#/executions/${each.executionId}` }, only ? h("span", { class: "mono" }, `…${shortId(each.executionId)}`) : each.workflowId),
-        kind === "waiting" ? h("span", { class: `sub ${each.reason ? "reason" : ""}`, title: each.reason }, "goes on ", time(each.nextAttemptAt, "until"), each.reason ? `, ${each.reason}` : null) : only ? null : h("span", { class: `sub ${why ? "reason" : ""}`, title: why }, h("span", { class: "mono" }, `…${shortId(each.executionId)}`), why ? ` ${why}` : null)),
+        kind === "waiting" ? waits() : only ? null : h("span", { class: `sub ${why ? "reason" : ""}`, title: why }, h("span", { class: "mono" }, `…${shortId(each.executionId)}`), why ? ` ${why}` : null)),
       h("div", { class: "cell-cause quiet" }, each.originId ? "Repeated" : CAUSES[each.cause] ?? each.cause),
       h("div", { class: "cell-when quiet" }, time(each.createdAt), only ? null : h("span", { class: "sub" }, shortly(each.createdAt))),
       h("div", { class: "cell-took right" }, each.status === "skipped" ? h("span", { class: "nothing" }, "–") : took(each.startedAt, each.finishedAt)),

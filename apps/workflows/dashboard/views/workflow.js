@@ -193,7 +193,7 @@ export function workflow(root, id, parameters) {
     return h("section", { class: "card pad", key: "versions" }, h("div", { class: "section-head" }, h("h2", null, "Versions")),
       h("ol", { class: "versions" }, state.versions.map((each) => h("li", { key: each.version },
         h("strong", null, `Version ${each.version}`), h("span", { class: "quiet small-text" }, time(each.createdAt)),
-        h("div", { class: "actions" }, each.version === found.version ? h("span", { class: "quiet small-text" }, "current") : choices(each))))),
+        h("div", { class: "actions" }, each.version === found.version ? h("span", { class: "quiet small-text" }, "current") : each.definition ? choices(each) : h("span", { class: "quiet small-text", title: each.unreadable }, "cannot be read here"))))),
       state.next ? button("Older versions", olderVersions, { kind: "small" }) : null);
   }
 
