@@ -98,6 +98,9 @@ class Pulse(Service):
         super().__init__(**kwargs)
         self.positions = positions
 
+    async def on_start(self) -> None:
+        self.positions.tick()  # a process that waited for its database was not suspended
+
     @Service.task
     async def _tick(self) -> None:
         while not self.should_stop:

@@ -1,6 +1,7 @@
 """A headless Chromium with an empty profile of its own, and what a page complains of."""
 
 import asyncio
+import math
 import re
 import shutil
 import tempfile
@@ -25,6 +26,17 @@ FLAGS = [
     "--disable-sync",
 ]
 
+# Events that the test tells the page of, in the place of those of the service.
+TOLD = """
+window.EventSource = class extends EventTarget {
+  constructor() {
+    super();
+    window.tell = (name, data) => this.dispatchEvent(new MessageEvent(name, { data: JSON.stringify(data) }));
+  }
+  close() {}
+};
+"""
+
 
 @asynccontextmanager
 async def chromium(**options: Any) -> AsyncIterator[BrowserContext]:
@@ -48,15 +60,22 @@ def complaints(page: Page) -> list[str]:
     return found
 
 
-async def answered_late(page: Page, address: str, times: int | None = None) -> tuple[asyncio.Event, asyncio.Event]:
+async def answered_late(page: Page, address: str, times: float = math.inf) -> tuple[asyncio.Event, asyncio.Event]:
     """Let what is read from now on, so many ``times``, arrive late; return what tells of its reading and releases it."""
     is_read, may_arrive = asyncio.Event(), asyncio.Event()
+    left = times
 
     async def hold(route: Route) -> None:
+        nonlocal left
+        if left <= 0:
+            await route.fallback()
+            return
+        left -= 1
         answer = await route.fetch()
         is_read.set()
         await may_arrive.wait()
         await route.fulfill(response=answer)
 
-    await page.route(address, hold, times=times)
+    # Where a route ends by itself after some times, and is the last one, Playwright lets go of what others still hold.
+    await page.route(address, hold)
     return is_read, may_arrive

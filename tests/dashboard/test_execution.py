@@ -6,7 +6,7 @@ import signal
 import pytest
 from playwright.async_api import expect
 
-from tests.dashboard.browser import WAITED_1S, WAITED_5S
+from tests.dashboard.browser import TOLD, WAITED_1S, WAITED_5S, answered_late
 from tests.e2e.conftest import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -37,6 +37,9 @@ async def test_delays_skipped_steps_and_handlers_are_told_apart(page, stack, api
         onFailure=[log("alert", "told the pager")],
         **{"finally": [log("tidy", "tidied up")]},
     )
+    # What is told within five seconds is looked for in a page that is there already.
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await expect(page.get_by_text("It has not run yet")).to_be_visible()
     execution_id = await api.trigger(workflow_id)
     await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
     await expect(page.get_by_text(re.compile("Goes on in [1-5] s")).first).to_be_visible()
@@ -242,3 +245,41 @@ async def test_what_was_triggered_and_by_what(page, stack, api, workflow_id):
     await by.get_by_role("link").click()
     await page.wait_for_url(lambda url: url.endswith(execution_id))
     await expect(page.get_by_role("heading", name=workflow_id)).to_be_visible()
+
+
+async def held_and_read_late(page, stack, api, target, workflow_id):
+    """Show an execution while it runs, and let it end before the answer arrives; return it, and what lets that arrive."""
+    await api.create(workflow_id, [call("held", target, workflow_id, "?hold=1")])
+    execution_id = await api.trigger(workflow_id)
+
+    async def runs():
+        return (await api.execution(execution_id))["status"] == "running"
+
+    await until(runs, "it is known to run")
+    await page.add_init_script(TOLD)
+    is_read, may_arrive = await answered_late(page, f"**/v1/executions/{execution_id}", times=1)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await is_read.wait()
+    target.release.set()
+    return await api.finished(execution_id), may_arrive
+
+
+async def test_what_is_told_while_it_is_first_read_is_not_lost(page, stack, api, target, workflow_id):
+    ended, may_arrive = await held_and_read_late(page, stack, api, target, workflow_id)
+    told = {"executionId": ended["executionId"], "workflowId": workflow_id, "attempt": 1}
+    (outcome,) = ended["executedActions"]
+    await page.evaluate("(told) => tell('action-result', told)", {**told, "status": "ok", "action": outcome})
+    may_arrive.set()
+    await expect(page.get_by_role("status").get_by_text("Succeeded")).to_be_visible()
+
+
+async def test_what_was_read_before_the_end_and_comes_after_it_is_not_shown(page, stack, api, target, workflow_id):
+    ended, may_arrive = await held_and_read_late(page, stack, api, target, workflow_id)
+    await page.evaluate("tell('hello', null)")
+    status = page.locator(".head").get_by_role("status")
+    await expect(status).to_have_text("Succeeded")
+    async with page.expect_response(f"**/v1/executions/{ended['executionId']}") as answered:
+        may_arrive.set()
+    await (await answered.value).finished()
+    await page.evaluate("fetch('/session').then((answer) => answer.text())")  # by then the page has it, too
+    await expect(status).to_have_text("Succeeded")

@@ -3,23 +3,12 @@
 import pytest
 from playwright.async_api import expect
 
-from tests.dashboard.browser import answered_late
+from tests.dashboard.browser import TOLD, answered_late
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOG = {"type": "log", "message": "hello"}
 SHOWN = "[...document.querySelectorAll('[data-execution]')].map((each) => each.dataset.execution)"
-
-# Events that the test tells the page of, in the place of those of the service.
-TOLD = """
-window.EventSource = class extends EventTarget {
-  constructor() {
-    super();
-    window.tell = (name, data) => this.dispatchEvent(new MessageEvent(name, { data: JSON.stringify(data) }));
-  }
-  close() {}
-};
-"""
 
 
 async def ran(api, workflow_id, count):
@@ -141,3 +130,42 @@ async def test_those_that_waited_come_with_the_next_one_when_nobody_reads_any_mo
     await expect(page.locator("[data-execution]")).to_have_count(3)
     await expect(page.get_by_role("button", name="new")).to_have_count(0)
     await shows_all(page, api, workflow_id)
+
+
+async def test_an_answer_is_shown_though_the_list_is_read_again_before_it_comes(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await ran(api, workflow_id, 1)
+    await page.add_init_script(TOLD)
+    is_read, first_may_arrive = await answered_late(page, "**/v1/executions?*", times=1)
+    await page.goto(f"{stack.api_url}/#/executions?workflow={workflow_id}")
+    await is_read.wait()
+    is_read, second_may_arrive = await answered_late(page, "**/v1/executions?*", times=1)
+    await page.evaluate("tell('gap', null)")
+    await is_read.wait()
+    first_may_arrive.set()
+    await expect(page.locator("[data-execution]")).to_have_count(1)
+    second_may_arrive.set()
+
+
+async def test_what_is_new_is_shown_though_what_was_read_before_it_was_asked_for_comes_first(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG])
+    await ran(api, workflow_id, 1)
+    await page.add_init_script(TOLD)
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await page.locator("[data-execution] a").focus()
+    is_read, older_may_arrive = await answered_late(page, "**/v1/executions?limit=*", times=1)
+    await page.evaluate("tell('gap', null)")
+    await is_read.wait()
+    execution_id = await api.trigger(workflow_id)
+    execution = await api.finished(execution_id)
+    requested = {key: execution[key] for key in ("executionId", "workflowId", "createdAt", "attempt", "cause")}
+    await page.evaluate("(data) => tell('execution-requested', data)", {**requested, "status": "pending"})
+    is_read, newer_may_arrive = await answered_late(page, "**/v1/executions?limit=*", times=1)
+    await page.get_by_role("button", name="1 new").focus()
+    await page.keyboard.press("Enter")
+    await is_read.wait()
+    async with page.expect_response("**/v1/executions?limit=*"):
+        older_may_arrive.set()
+    newer_may_arrive.set()
+    await expect(page.locator(f"[data-execution='{execution_id}']")).to_be_visible()
+    await expect(page.get_by_role("button", name="1 new")).to_have_count(0)

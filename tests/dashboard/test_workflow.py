@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from playwright.async_api import expect
 
+from tests.dashboard.browser import TOLD, answered_late
 from tests.e2e.conftest import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -27,6 +28,13 @@ SCHEMA = {
     },
     "$defs": {"city": {"type": "string", "minLength": 2}},
 }
+
+# For as long as the test wants it is told that something was copied.
+HELD = """
+window.held = [];
+const { setTimeout: later } = window;
+window.setTimeout = (work, ms, ...rest) => (ms === 1600 ? held.push(work) : later(work, ms, ...rest));
+"""
 
 
 async def test_what_became_of_each_tick(page, stack, api, target, workflow_id):
@@ -60,6 +68,36 @@ async def test_what_becomes_of_a_tick_is_told_while_it_happens(page, stack, api,
     await expect(row).to_contain_text(re.compile(r"Fired.*(running|queued)"))
     target.release.set()
     await expect(row).to_contain_text(re.compile(r"succeeded.*\d+ m?s late"))
+
+
+@pytest.mark.parametrize("when", ["while the ticks are read", "while nobody listens"])
+async def test_the_end_of_a_tick_is_shown_though_it_comes(page, stack, api, target, workflow_id, when):
+    call = {"type": "http-request", "method": "GET", "url": f"{target.url}/{workflow_id}?hold=1"}
+    due = datetime.now(timezone.utc) + timedelta(seconds=3)
+    await api.create(workflow_id, [call], trigger={"type": "once", "at": due.isoformat()})
+
+    async def runs():
+        found = await api.executions(workflow_id)
+        return found and found[0]["status"] == "running" and found[0]
+
+    execution = await until(runs, "the tick is known to run")
+    await page.add_init_script(TOLD)
+    is_read, may_arrive = await answered_late(page, "**/occurrences?*", times=1)
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await is_read.wait()
+    row = page.get_by_role("list", name="Occurrences").get_by_role("listitem")
+    if when == "while nobody listens":
+        may_arrive.set()
+        await expect(row).to_contain_text("running")
+    target.release.set()
+    ended = await api.finished(execution["executionId"])
+    if when == "while nobody listens":
+        await page.evaluate("tell('gap', null)")
+    else:
+        told = {"executionId": ended["executionId"], "workflowId": workflow_id, "attempt": 1, "status": "ok"}
+        await page.evaluate("(told) => tell('action-result', told)", told)
+        may_arrive.set()
+    await expect(row).to_contain_text("succeeded")
 
 
 async def test_a_workflow_is_run_with_fields_made_of_its_schema(refused_page, stack, api, workflow_id):
@@ -292,3 +330,49 @@ async def test_a_webhook_is_shown_with_its_address(page, stack, api, workflow_id
     await expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = await page.evaluate("navigator.clipboard.readText()")
     assert copied == f"{stack.api_url}/v1/workflows/{workflow_id}/webhook"
+
+
+async def test_what_was_read_before_an_end_and_comes_after_it_is_not_shown(page, stack, api, target, workflow_id):
+    await api.create(workflow_id, [{"type": "http-request", "method": "GET", "url": f"{target.url}/{workflow_id}?hold=1"}])
+    await page.add_init_script(TOLD)
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    status = page.locator(".head").get_by_role("status")
+    await expect(status).to_have_text("Idle")
+    execution_id = await api.trigger(workflow_id)
+
+    async def runs():
+        return await api.status_of(workflow_id) == "busy"
+
+    await until(runs, "it is known to run")
+    await page.evaluate("tell('gap', null)")
+    await expect(status).to_have_text("Running")
+    is_read, may_arrive = await answered_late(page, f"**/v1/workflows/{workflow_id}", times=1)
+    await page.evaluate("tell('gap', null)")
+    await is_read.wait()
+    target.release.set()
+    await api.finished(execution_id)
+    await page.evaluate("tell('gap', null)")
+    await expect(status).to_have_text("Idle")
+    async with page.expect_response(f"**/v1/workflows/{workflow_id}") as answered:
+        may_arrive.set()
+    await (await answered.value).finished()
+    await page.evaluate("fetch('/session').then((answer) => answer.text())")  # by then the page has it, too
+    await expect(status).to_have_text("Idle")
+
+
+async def test_that_it_was_copied_is_told_though_the_page_is_drawn_anew_meanwhile(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG], trigger={"type": "periodic", "interval": "1h"})
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await page.add_init_script(TOLD)
+    await page.add_init_script(HELD)
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    copy = page.get_by_role("button", name="Copy", exact=True)
+    await copy.click()
+    copied = page.get_by_role("button", name="Copied")
+    await expect(copied).to_be_visible()
+    assert (await api.call("POST", f"/workflows/{workflow_id}/pause"))[0] == 200
+    await page.evaluate("tell('gap', null)")
+    await expect(page.get_by_role("status").get_by_text("Paused")).to_be_visible()
+    await expect(copied).to_be_visible()
+    await page.evaluate("held.forEach((work) => work())")
+    await expect(copy).to_be_visible()

@@ -18,8 +18,11 @@ def instant(text):
 
 async def test_a_periodic_workflow_fires_on_its_grid_without_drift_or_doubles(api, workflow_id):
     created = await api.create(
-        workflow_id, [{"type": "log", "message": "tick"}], trigger={"type": "periodic", "interval": "1s"}
-    )
+        workflow_id, [{"type": "log", "message": "tick"}],
+        # On a machine that is busy for seconds a tick would be skipped, or missed.
+        trigger={"type": "periodic", "interval": "1s", "misfire": {"policy": "all", "max": 1000}},
+        overlap={"policy": "queue", "max": 100},
+    )  # fmt: skip
 
     async def five():
         executions = [e for e in await api.executions(workflow_id) if e["status"] == "ok"]
@@ -71,7 +74,7 @@ async def test_an_archived_workflow_fires_no_more_and_keeps_its_history(api, wor
     async def two_ticks_of_the_other():
         nonlocal before
         ticks = len([e for e in await api.executions(other) if e["status"] == "ok"])
-        if ticks == 1 and before is None:
+        if ticks >= 1 and before is None:
             before = len(await api.executions(workflow_id))
         return ticks >= 3
 

@@ -6,7 +6,7 @@ import html
 import json
 import socket
 import urllib.parse
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import bson
@@ -160,7 +160,8 @@ async def everything_written(stack):
     # offsets alone, in many megabytes of zeros.
     for file in stack.settings.data_dir.rglob("*"):
         if file.is_file() and file.suffix not in (".index", ".timeindex") and file.name != "secrets.key":
-            written[f"file {file.relative_to(stack.settings.data_dir)}"] = file.read_bytes()
+            with suppress(FileNotFoundError):  # Kafka and the database replace files of theirs meanwhile
+                written[f"file {file.relative_to(stack.settings.data_dir)}"] = file.read_bytes()
     written["logs"] = "\n".join(stack.lines).encode()
     return written
 

@@ -8,6 +8,7 @@ import pytest
 from faust.types import TP
 
 from apps.runner.acknowledgement import OrderedAcks, see_to
+from apps.runner.app import Pulse
 from apps.runner.patience import stubbornly
 from apps.runner.positions import Positions
 from events.topics import ACTION_RESULT
@@ -158,3 +159,13 @@ async def test_after_a_suspension_nothing_is_taken_before_kafka_had_time_to_tell
     assert not await returns_at_once(positions.settle())
     await positions.settle()
     assert await returns_at_once(positions.settle()), "it has waited"
+
+
+async def test_a_process_that_had_to_wait_for_its_database_was_not_suspended(monkeypatch, logs):
+    clock = 0.0
+    monkeypatch.setattr("apps.runner.positions.time", SimpleNamespace(monotonic=lambda: clock))
+    positions = Positions(session_timeout=10)
+    clock = 60.0
+    async with Pulse(positions):
+        assert await returns_at_once(positions.settle())
+    assert logs == []

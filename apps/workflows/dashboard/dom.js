@@ -28,6 +28,15 @@ function append(node, children) {
   }
 }
 
+/** Leave what an element shows to whoever asks for it, until `ms` have passed. */
+export function keep(node, ms) {
+  node[OPAQUE] = true;
+  return new Promise((resolve) => setTimeout(() => {
+    node[OPAQUE] = false;
+    resolve();
+  }, ms));
+}
+
 let standIns = [];
 
 /** What stands for an opaque element that is shown: to move it, even to where it is, would take focus and scroll position. */

@@ -14,9 +14,8 @@ const MOST = 300; // rows that stay of what was paged in while new ones come at 
  * stays when the first page is read again. `memory` is what `remember` has kept.
  */
 export function paged(address, draw, { size = Infinity, isBelow = () => true, note = () => {}, memory = {} } = {}) {
-  let asked = 0;
+  const readings = []; // that are not answered yet: what is told meanwhile, which they may not know of
   let chain = 0; // which pages an older one belongs to
-  let told = null; // while a page is being read, which may not know of it yet
 
   function letGo() {
     chain += 1;
@@ -31,25 +30,21 @@ export function paged(address, draw, { size = Infinity, isBelow = () => true, no
 
     /** Read the first page and `place` it; what is shown stays until it is there. */
     async read(place = list.join) {
-      const mine = ++asked;
-      told ??= [];
-      try {
-        const page = await get(address(null));
-        if (mine !== asked) return;
-        place(page);
-        list.error = null;
-      } catch (error) {
-        if (mine !== asked) return;
-        list.error = error;
-      }
-      const missed = told;
-      told = null;
+      const missed = [];
+      readings.push(missed);
+      const answer = await get(address(null)).then((page) => ({ page, error: null }), (error) => ({ page: null, error }));
+      const turn = readings.indexOf(missed);
+      if (turn < 0) return; // one that was begun later is shown, or something else is asked for
+      readings.splice(0, turn + 1);
+      if (answer.page) place(answer.page);
+      list.error = answer.error;
       for (const each of missed) note(...each);
       draw();
     },
 
     /** Begin anew: something else is asked for. */
     async begin() {
+      readings.length = 0;
       letGo();
       list.items = null;
       list.error = null;
@@ -100,7 +95,7 @@ export function paged(address, draw, { size = Infinity, isBelow = () => true, no
 
     /** Take in what happens, once more when the page is there that is being read. */
     hear(...event) {
-      told?.push(event);
+      for (const missed of readings) missed.push(event);
       note(...event);
     },
 
@@ -109,7 +104,7 @@ export function paged(address, draw, { size = Infinity, isBelow = () => true, no
     },
 
     stop() {
-      asked += 1;
+      readings.length = 0;
       letGo();
     },
 

@@ -1,7 +1,7 @@
 // The parts that views are made of.
 
 import { Problem, link } from "./api.js";
-import { h } from "./dom.js";
+import { h, keep } from "./dom.js";
 import { may, whoIs } from "./session.js";
 import { exactly, millisOf } from "./time.js";
 
@@ -90,7 +90,8 @@ export function copier(text, label = "Copy") {
       return;
     }
     pressed.textContent = "Copied";
-    setTimeout(() => { pressed.textContent = label; }, 1600);
+    await keep(pressed, 1600);
+    pressed.textContent = label;
   }, { kind: "plain tiny" });
 }
 

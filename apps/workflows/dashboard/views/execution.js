@@ -16,12 +16,17 @@ import { stepsOf, whyAgain } from "./plan.js";
 export function execution(root, id) {
   document.title = "Execution – Workflows";
   const state = { found: null, definition: null, steps: new Map(), isArchived: false, error: null, busy: false };
+  const told = []; // while it is read for the first time, which may not know of it yet
+  let asked = 0;
+  let shown = 0; // which reading is shown: one that was begun before it may be answered after it
   let ended = false;
 
   async function read() {
+    const mine = ++asked;
     try {
       const found = await get(link`/v1/executions/${id}`);
-      if (ended) return;
+      if (ended || mine < shown) return;
+      shown = mine;
       if (state.found?.unconfirmed && isOpen(found)) {
         // The log is ahead of the database: what it told holds, and is confirmed in a moment.
         settled();
@@ -31,6 +36,7 @@ export function execution(root, id) {
       state.found = found;
       state.error = null;
       document.title = `${found.workflowId} – Execution`;
+      for (const each of told.splice(0)) note(...each);
       if (isFirst) await readDefinition();
     } catch (error) {
       if (ended) return;
@@ -56,7 +62,10 @@ export function execution(root, id) {
 
   function note(name, data) {
     const found = state.found;
-    if (!found) return;
+    if (!found) {
+      told.push([name, data]);
+      return;
+    }
     if (isOpen(found)) {
       if (data.action) {
         const others = found.executedActions.filter((each) => !(each.attempt === data.action.attempt && each.actionId === data.action.actionId && isWaiting(each) === isWaiting(data.action)));

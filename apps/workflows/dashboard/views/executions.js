@@ -35,7 +35,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
   const size = only ? FEW : PAGE;
   const state = { news: new Set(), workflowId, typed: workflowId, statuses: new Set(statuses), span, from, to, suggested: [] };
   const coming = new Set(); // ids of those that do not match, but will when they have begun
-  let areNewAsked = false; // for what is new, until it has come: another reading may overtake the one that was to bring it
+  let areNewAsked = false; // for what is new, until a reading that was begun since then has brought it
 
   const address = (cursor) => `/v1/executions${query({
     limit: size,
@@ -63,15 +63,16 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
 
   /** Read the first page again. */
   async function read() {
-    await list.read(place);
+    const wereAsked = areNewAsked;
+    await list.read((page) => place(page, wereAsked && areNewAsked));
     begun();
   }
 
-  /** Show a first page; while somebody reads, and has not asked for what is new, that is only counted. */
-  function place(page) {
-    if (areNewAsked || atRest()) {
+  /** Show a first page; while somebody reads, and has not asked for `all`, what is new is only counted. */
+  function place(page, all) {
+    if (all || atRest()) {
       state.news.clear();
-      areNewAsked = false;
+      if (all) areNewAsked = false;
       list.join(page);
       return;
     }

@@ -2,7 +2,7 @@
 
 import { link, query } from "../api.js";
 import { h, show } from "../dom.js";
-import { calmly, haveBegun } from "../live.js";
+import { calmly, haveBegun, looking } from "../live.js";
 import { paged } from "../paged.js";
 import { duration, shortly } from "../time.js";
 import { badge, isAwaited, isOpen, kindOf, plural, shortId, wordOf } from "../ui.js";
@@ -10,17 +10,29 @@ import { badge, isAwaited, isOpen, kindOf, plural, shortId, wordOf } from "../ui
 const FEW = 8;
 const WORDS = { fired: "Fired", skipped: "Skipped", missed: "Missed", held: "Held" };
 
-/** The occurrences of one workflow in `root`; calls `onRead` when they are read. Returns `refresh`, to be called when ticks have been due, `note` for what happens, `areAwaited`, `learn` for those that run, and `end`. */
+/** The occurrences of one workflow in `root`; calls `onRead` when they are read. Returns `refresh`, to be called when ticks have been due, `note` and `gap` for what happens, `areAwaited`, `learn` for those that run, and `end`. */
 export function occurrenceList(root, id, onRead) {
-  const list = paged((cursor) => link`/v1/workflows/${id}/occurrences` + query({ limit: FEW, cursor }), draw);
+  const list = paged((cursor) => link`/v1/workflows/${id}/occurrences` + query({ limit: FEW, cursor }), draw, { note });
+  const key = (each) => `${each.disposition}-${each.dueAt}`;
+  const read = () => list.read(place).then(onRead);
 
-  // Rows must not move under the pointer, nor take the focus along; nor is what was paged in thrown away.
-  const refresh = calmly(2500, () => {
-    if (!root.matches(":hover") && !root.contains(document.activeElement) && (list.items?.length ?? 0) <= FEW) list.read().then(onRead);
-  });
+  /** Show a first page: rows must not move under the pointer, nor take the focus along; nor is what was paged in thrown away. */
+  function place(page) {
+    const isHeld = root.matches(":hover") || root.contains(document.activeElement);
+    if (!list.items || (!isHeld && list.items.length <= FEW)) {
+      list.join(page);
+      return;
+    }
+    const found = new Map(page.items.map((each) => [key(each), each]));
+    list.items = list.items.map((each) => found.get(key(each)) ?? each);
+  }
+
+  const refresh = calmly(2500, () => read().then(look));
+  // What became of one may have been told before it was read, and the database may come to know of it still later.
+  const look = looking(() => list.items?.some(isOpen), read);
 
   /** What becomes of an execution is told in its row, where it stands. */
-  function note(data) {
+  function note(name, data) {
     const found = list.items?.find((each) => each.executionId === data.executionId);
     if (!found || !isOpen(found) || !data.status) return;
     found.status = data.status;
@@ -55,7 +67,7 @@ export function occurrenceList(root, id, onRead) {
     return h("span", { title: "From when it was due to when its first action began" }, `${duration(each.latenessMs)} late`);
   }
 
-  const row = (each) => h("li", { class: "row occurrence-row", key: `${each.disposition}-${each.dueAt}` },
+  const row = (each) => h("li", { class: "row occurrence-row", key: key(each) },
     h("div", { class: "cell-status" }, badge(each.disposition, WORDS[each.disposition])),
     h("div", { class: "cell-due" }, h("span", { class: "when" }, shortly(each.dueAt)), each.until && each.until !== each.dueAt ? h("span", { class: "sub" }, "to ", h("span", { class: "when" }, shortly(each.until))) : null),
     h("div", { class: "cell-why" }, why(each)),
@@ -73,15 +85,19 @@ export function occurrenceList(root, id, onRead) {
   }
 
   draw();
-  list.read().then(onRead);
+  read();
   return {
     refresh,
-    note,
+    note: list.hear,
+    gap() {
+      refresh();
+      look();
+    },
     areAwaited: () => list.items?.some(isAwaited) ?? false,
     learn,
     end() {
       list.stop();
-      refresh.stop();
+      for (const each of [refresh, look]) each.stop();
     },
   };
 }

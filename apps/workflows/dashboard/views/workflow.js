@@ -44,26 +44,30 @@ export function workflow(root, id, parameters) {
   const state = { found: null, ticks: [], yaml: "", versions: null, next: null, error: null, busy: false, compared: null };
   const history = h("div", { class: "list", opaque: true, key: "history" });
   const ledger = h("div", { class: "list", opaque: true, key: "ledger" });
+  let asked = 0;
+  let shown = 0; // which reading is shown: one that was begun before it may be answered after it
   let ended = false;
   let executions = null;
   let occurrences = null;
   let asksToRun = parameters.get("run") === "yes";
 
   async function read() {
+    const mine = ++asked;
     try {
       const found = await get(path);
-      if (ended) return;
+      const fresh = { found, error: null };
       const isNew = state.found?.version !== found.version;
       if (found.trigger.type !== "manual" && (isNew || state.found.nextRun !== found.nextRun)) {
-        state.ticks = (await get(`${path}/schedule?count=${TICKS}`)).items.map((tick) => tick.dueAt);
+        fresh.ticks = (await get(`${path}/schedule?count=${TICKS}`)).items.map((tick) => tick.dueAt);
         occurrences?.refresh();
       }
       if (isNew) {
         const [yaml, versions] = await Promise.all([asYaml(definitionOf(found)), get(`${path}/versions?limit=${VERSIONS}`)]);
-        Object.assign(state, { yaml, versions: versions.items, next: versions.nextCursor });
+        Object.assign(fresh, { yaml, versions: versions.items, next: versions.nextCursor });
       }
-      state.found = found;
-      state.error = null;
+      if (ended || mine < shown) return;
+      shown = mine;
+      Object.assign(state, fresh);
     } catch (error) {
       state.error = error;
     }
@@ -247,10 +251,11 @@ export function workflow(root, id, parameters) {
   read();
   const end = watch({ workflowId: id }, (name, data) => {
     executions?.note(name, data);
-    occurrences?.note(data);
+    occurrences?.note(name, data);
     settled();
   }, () => {
     executions?.gap();
+    occurrences?.gap();
     settled();
     begun();
   });
