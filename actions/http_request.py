@@ -44,6 +44,7 @@ from actions.http.requests import REDIRECTS, Request, basic_of, traceparent
 from actions.http.responses import kept_headers, retry_after
 from actions.http.timing import TimeLimits, Timing
 from actions.http.tls import BadTls, Tls
+from actions.http.tracebacks import forget_traceback
 from actions.running import Context, Failed, Outcome, Succeeded
 from domain.action import Action
 from domain.durations import Duration, parse_duration
@@ -327,6 +328,7 @@ class _Attempt:
             return Failed("secret", str(error), output=self.output or None)
         except EXPECTED as error:
             self.output["timings"] = timing.report()
+            forget_traceback(error)
             return self._failed(failure_of(error, connected=timing.part not in ("queue", "connect")))
         finally:
             self._leave()

@@ -1,13 +1,14 @@
 """Faust's aiokafka producer, as it has to be for a crowd to be cheap."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Final
+from collections import Counter
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Final
 
 import aiokafka
 from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.producer.sender import Sender, SendProduceReqHandler
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import RecordMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
 APART: Final = 0.01  # seconds
@@ -38,6 +39,29 @@ def gather_company(sender: Sender) -> None:
 
 class Producer(driver.Producer):
     """A producer whose crowd shares requests."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._looked_for: Counter[str] = Counter()  # topics that may not exist, by how many wait for each
+
+    async def send_to_any(
+        self, topic: str, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]
+    ) -> Awaitable[RecordMetadata]:
+        """Send to a topic that somebody has named, and that may not exist; return what waits for the acknowledgement.
+
+        With each of its looks at the cluster aiokafka asks for every topic that it was ever given. One that was not there is
+        forgotten when nobody waits for it any more: templates may name another one each time.
+        """
+        client = self._ensure_producer().client
+        self._looked_for[topic] += 1
+        try:
+            return await self.send(topic, key, value, None, None, list(headers))
+        finally:
+            self._looked_for[topic] -= 1
+            if not self._looked_for[topic]:
+                del self._looked_for[topic]
+                if client.cluster.partitions_for_topic(topic) is None:
+                    client._topics.discard(topic)
 
     def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:
         producer = super()._new_producer(transactional_id)

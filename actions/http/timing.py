@@ -20,6 +20,8 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from actions.http.tracebacks import forget_traceback
+
 _current: ContextVar["Timing | None"] = ContextVar("current", default=None)
 
 
@@ -93,12 +95,14 @@ class Timing:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._timer.cancel()
+        task = self._task
+        del self._task  # its context holds this clock: only the garbage collector would find the two of them
         if not self._expired:
             return
         # Somebody else may have cancelled the task as well: that must not be lost.
         ours = True
         if sys.version_info >= (3, 11):
-            ours = self._task.uncancel() <= self._cancels
+            ours = task.uncancel() <= self._cancels
         if ours and kind is asyncio.CancelledError:
             total = self._loop.time() >= self._end and self.part != "queue"
             part = "total" if total else self.part
@@ -194,7 +198,11 @@ class TimedConnector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
         """Return a connection, made or used again."""
-        connection = await super().connect(*args, **kwargs)
+        try:
+            connection = await super().connect(*args, **kwargs)
+        except aiohttp.ClientConnectorError as error:
+            forget_traceback(error)  # a request may be tried again, and only the last error is seen by who asked for it
+            raise
         timing = _current.get()
         if timing is not None:
             timing.connected()

@@ -40,6 +40,7 @@ from apps.settings import read
 from apps.waking import Waker
 from domain.execution import AWAITING, ActionFinished, Execution, Parent
 from events.folding import ended_record, request_record
+from events.producer import Producer
 from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE, partition_of
 from events.transport import Consumer
@@ -251,7 +252,7 @@ class RunnerApp(ServiceApp):
     async def _send(
         self, topic: str, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]
     ) -> tuple[int, int]:
-        sent = await self.producer.send(topic, key, value, None, None, list(headers))
+        sent = await cast(Producer, self.producer).send_to_any(topic, key, value, headers)
         # Shielded: the driver sets the result of this future when the broker answers at last, and fails if it was cancelled.
         metadata = await asyncio.shield(sent)
         return metadata.partition, metadata.offset

@@ -49,9 +49,12 @@ class Sender:
         return await self.run(http_action(**fields), connections, attempt=attempt)
 
     async def run(self, action: Any, connections: Connections | None = None, *, attempt: int = 1) -> Outcome:
+        return await asyncio.wait_for(run_action(action, self.context(connections, attempt=attempt)), timeout=60)
+
+    def context(self, connections: Connections | None = None, *, attempt: int = 1) -> Context:
         if connections is None:
             connections = self.opened[0] if self.opened else self.connections(allow_hosts=LOOPBACK)
-        context = Context(
+        return Context(
             execution_id=EXECUTION_ID,
             workflow_id="w",
             action_id="call",
@@ -59,7 +62,6 @@ class Sender:
             epoch=3,
             resources=Resources(http=connections, secrets=self),
         )
-        return await asyncio.wait_for(run_action(action, context), timeout=60)
 
 
 @pytest_asyncio.fixture

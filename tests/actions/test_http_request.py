@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import gc
 import gzip
 import hashlib
 import hmac
 import json
 import socket
 import tracemalloc
+import weakref
 import zlib
 from email import message_from_bytes
 from email.policy import HTTP
@@ -16,7 +18,7 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
-from actions.registry import WorkflowDefinition
+from actions.registry import WorkflowDefinition, run_action
 from actions.running import Failed, Succeeded
 from tests.actions.conftest import EXECUTION_ID, LOOPBACK, http_action
 from vault.redaction import Redactor
@@ -735,3 +737,37 @@ async def test_header_bytes_that_are_no_text_are_kept_readable(sender):
     async with server:
         outcome = await sender.send(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
     json.dumps(outcome.output, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("word", "host", "answer"),
+    [
+        ("ok", None, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+        ("status", None, b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nhi"),
+        ("disconnected", None, b""),
+        ("disconnected", None, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"),
+        ("connect", "127.0.0.1:1", b""),
+        ("dns", "nobody.invalid", b""),
+    ],
+)
+async def test_a_request_leaves_nothing_behind_for_the_garbage_collector(sender, word, host, answer):
+    """That comes after so many objects, however large they are: a request and its body may be megabytes."""
+    server = await raw_server(answer)
+    left = []
+
+    async def attempt():
+        left.append(weakref.ref(asyncio.current_task()))
+        port = server.sockets[0].getsockname()[1]
+        action = http_action(url=f"http://{host or f'127.0.0.1:{port}'}/", method="POST", body="x")
+        left.append(weakref.ref(action))
+        outcome = await run_action(action, sender.context())
+        assert getattr(outcome, "error_class", "ok") == word
+
+    gc.disable()
+    try:
+        async with server:
+            await asyncio.create_task(attempt())
+            await asyncio.sleep(0)  # until the callbacks of the last task are over
+        assert [found() for found in left] == [None, None]
+    finally:
+        gc.enable()

@@ -3,11 +3,14 @@
 import asyncio
 from types import SimpleNamespace
 
+import aiokafka
+import faust
 import pytest
 from faust.transport.drivers import aiokafka as driver
 
 from events import producer
 from events.producer import APART, Producer, gather_company
+from events.transport import Transport
 
 NODE = 1
 
@@ -63,3 +66,53 @@ async def test_records_that_came_during_a_request_wait_for_more(sender):
     await sent
     assert loop.time() - begun >= APART
     assert (sender._in_flight, sender._muted_partitions) == (set(), set())
+
+
+@pytest.fixture
+async def unanswered():
+    """A producer that waits for Kafka's word on every topic, with the topics that it would ask for."""
+    app = faust.App("anybody", broker="kafka://nowhere:1")
+    found = Producer(Transport(app.conf.broker_producer, app))
+    found._producer = aiokafka.AIOKafkaProducer(bootstrap_servers="nowhere:1")
+    client = found._producer.client
+    client.force_metadata_update = asyncio.get_running_loop().create_future
+    yield found, client._topics
+    await found._producer.stop()
+
+
+async def begun(producer, topic):
+    task = asyncio.ensure_future(producer.send_to_any(topic, None, b"1", []))
+    await asyncio.sleep(0)
+    return task
+
+
+async def given_up(task):
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_kafka_is_asked_no_more_for_a_topic_that_is_not_there(unanswered):
+    producer, asked_for = unanswered
+    tasks = [await begun(producer, f"nobody-made-{number}") for number in range(3)]
+    assert asked_for == {"nobody-made-0", "nobody-made-1", "nobody-made-2"}
+    for task in tasks:
+        await given_up(task)
+    assert asked_for == set()
+
+
+async def test_it_is_asked_for_a_topic_as_long_as_somebody_waits_for_it(unanswered):
+    producer, asked_for = unanswered
+    first, second = await begun(producer, "late"), await begun(producer, "late")
+    await given_up(first)
+    assert asked_for == {"late"}
+    await given_up(second)
+    assert asked_for == set()
+
+
+async def test_a_topic_that_is_there_stays_one_that_kafka_is_asked_for(unanswered):
+    producer, asked_for = unanswered
+    task = await begun(producer, "there")
+    producer._producer.client.cluster.partitions_for_topic = lambda topic: {0}
+    await given_up(task)
+    assert asked_for == {"there"}
