@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from actions.checking import Problem, Surroundings, problems
 from actions.fail import FailAction
+from actions.http.auth import OAuth2Auth
+from actions.http_request import HttpRequestAction
 from actions.registry import WorkflowDefinition
 from actions.set import SetAction
 from actions.steps import Step
@@ -135,6 +137,9 @@ class _Course:
             made["unknown"] = open_places
         if isinstance(rendered, TriggerWorkflowAction) and not open_places:
             made["triggers"] = _triggered(rendered)
+        auth = rendered.auth if isinstance(rendered, HttpRequestAction) else None
+        if isinstance(auth, OAuth2Auth) and "auth.tokenUrl" not in open_places:
+            made["tokenFrom"] = auth.shown_url
         answer = self._answer(action_id, rendered, certain=not open_places and made.get("if", True) is True)
         if answer is not None:
             self.data["actions"][action_id] = answer

@@ -8,11 +8,14 @@ execution's history.
 Every address, also that of a redirect, passes the guard (:mod:`actions.http.guard`). Every failure has one of the classes
 blocked-address, dns, connect, tls, certificate, proxy, throttled, timeout-connect, timeout-first-byte, timeout-idle,
 timeout-total, disconnected, bad-response, too-many-redirects, insecure-redirect, bad-redirect, status, assertion,
-body-decode, secret, tls-settings, url or request.
+body-decode, secret, token, tls-settings, url or request.
+
+A request that proves itself by OAuth 2.0 begins with one for a token, where this runner has none
+(:mod:`actions.http.tokens`): by the same rules and against the same clock, and before anything is sent to its own receiver.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -33,19 +36,22 @@ from pydantic import (
 from typing_extensions import Self
 from yarl import URL
 
-from actions.http.auth import USERNAME_PATTERN, Auth, basic, secrets_of
+from actions.http.auth import USERNAME_PATTERN, Auth, Credentials, OAuth2Auth, basic, bearer, secrets_of
 from actions.http.bodies import Part, Values, form_body, json_body, multipart_body, pairs
 from actions.http.connections import Connections, user_agent
 from actions.http.expectations import Expectations
 from actions.http.failures import EXPECTED, RequestFailed, failure_of
+from actions.http.oauth2 import LONGEST_ANSWER, token_key, token_of, token_request
 from actions.http.reading import Body, read_body
 from actions.http.redaction import redact_headers, redact_url
 from actions.http.requests import REDIRECTS, Request, basic_of, traceparent
 from actions.http.responses import kept_headers, retry_after
 from actions.http.timing import TimeLimits, Timing
 from actions.http.tls import BadTls, Tls
+from actions.http.tokens import Token
 from actions.http.tracebacks import forget_traceback
-from actions.running import Context, Failed, Outcome, Succeeded
+from actions.http.urls import HttpUrl
+from actions.running import Context, Failed, Outcome, Succeeded, redacted
 from domain.action import Action
 from domain.durations import Duration, parse_duration
 from domain.excerpts import excerpt
@@ -66,27 +72,12 @@ _HOP_BY_HOP: Final = frozenset(
 )
 
 
-def _http_url(text: str, info: ValidationInfo) -> str:
-    if is_open(text, info):
-        return text
-    try:
-        url = URL(text)
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ValueError
-    except ValueError:
-        raise ValueError(
-            f"{text!r} is not a URL that can be requested; write for example https://example.org/path"
-        ) from None
-    return text
-
-
 def _bounded(text: str) -> str:
     if parse_duration(text) > LONGEST_TIMEOUT:
         raise ValueError(f"{text} is longer than 24h; write 24h or less")
     return text
 
 
-HttpUrl = Annotated[str, Field(max_length=8192, examples=["https://example.org"]), AfterValidator(_http_url)]
 Timeout = Annotated[Duration, AfterValidator(_bounded)]
 
 
@@ -263,7 +254,7 @@ def _parts(action: HttpRequestAction) -> _Parts:
     return _Parts(url, headers, redact_headers(action.headers), body)
 
 
-async def _request(action: HttpRequestAction, context: Context) -> Request:
+def _request(action: HttpRequestAction, context: Context, credentials: Credentials | None) -> Request:
     parts = action.parts
     key = context.idempotency_key
     headers: CIMultiDict[str] = CIMultiDict(
@@ -276,9 +267,8 @@ async def _request(action: HttpRequestAction, context: Context) -> Request:
         }
     )
     headers.update(parts.headers)
-    if action.auth is None:
+    if credentials is None:
         return Request(action.method, parts.url, headers, parts.body)
-    credentials = await action.auth.credentials(context.secret)
     headers.update(credentials.headers)
     url = parts.url.update_query(credentials.query) if credentials.query else parts.url
     names = frozenset((*credentials.headers, *credentials.query))
@@ -314,13 +304,23 @@ class _Attempt:
         self.arrived = False  # whether some request of this attempt has been answered
         self.response: aiohttp.ClientResponse | None = None  # the answer to the last one
         self.slot: str | None = None  # of which host this attempt has one
+        self.tokens: list[Token] = []  # those that it has used; the last one was the newest
+        self.token_key = b""
+        self.may_renew = False  # whether a token that is refused is worth another one, and the request another try
+        self.asked: str | None = None  # where it is asking for a token
         self.output: dict[str, Any] = {}
 
     async def run(self) -> Outcome:
+        outcome = await self._outcome()
+        for token in self.tokens:
+            outcome = redacted(outcome, token.redactor)
+        return outcome
+
+    async def _outcome(self) -> Outcome:
         timing = Timing(self.action.time_limits)
         try:
             with timing:
-                await self._prepare()
+                await self._prepare(timing)
                 response, body = await self._converse(timing)
         except BadTls as error:
             return self._failed(RequestFailed("tls-settings", str(error)))
@@ -329,14 +329,18 @@ class _Attempt:
         except EXPECTED as error:
             self.output["timings"] = timing.report()
             forget_traceback(error)
-            return self._failed(failure_of(error, connected=timing.part not in ("queue", "connect")))
+            failed = failure_of(error, connected=timing.part not in ("queue", "connect"))
+            if self.asked is not None:
+                # Its own request is not sent without one.
+                failed = replace(failed, message=f"no token from {self.asked}: {failed.message}", left=False)
+            return self._failed(failed)
         finally:
             self._leave()
         self.output["timings"] = timing.report()
         return self._judge(response, body)
 
-    async def _prepare(self) -> None:
-        request = self.request = await _request(self.action, self.context)
+    async def _prepare(self, timing: Timing) -> None:
+        request = self.request = _request(self.action, self.context, await self._credentials(timing))
         self.output["request"] = {
             "method": request.method,
             "url": request.shown,
@@ -345,11 +349,48 @@ class _Attempt:
             "traceparent": request.headers["traceparent"],
         }
 
+    async def _credentials(self, timing: Timing) -> Credentials | None:
+        auth = self.action.auth
+        if isinstance(auth, OAuth2Auth):
+            token = await self._token(auth, timing)
+            self.tokens.append(token)
+            return bearer(token.value)
+        return None if auth is None else await auth.credentials(self.context.secret)
+
+    async def _token(self, auth: OAuth2Auth, timing: Timing) -> Token:
+        """Return the token that this runner has, or a new one."""
+        secret = await self.context.secret(auth.client_secret)
+        tokens, key = self.connections.tokens, token_key(auth, secret, self.action.tls, self.action.proxy)
+        token = tokens.get(key)
+        # One that was made for this attempt was refused for what it is, not for its age; and twice is enough.
+        self.may_renew = token is not None and not self.tokens
+        self.token_key = key
+        if token is None:
+            self.asked = auth.shown_url
+            self._leave()  # whoever asks may need the very slot
+            timing.token_begins()
+            token = await tokens.fetch(key, lambda: self._fetch(auth, secret, timing))
+            timing.token_ends()
+            self.asked = None
+        return token
+
+    async def _fetch(self, auth: OAuth2Auth, secret: str, timing: Timing) -> Token:
+        asked_at = self.connections.tokens.now()
+        response = await self._send(token_request(auth, secret), timing)
+        try:
+            return token_of(response, await read_body(response, LONGEST_ANSWER, timing), asked_at, secret)
+        finally:
+            response.release()
+
     async def _converse(self, timing: Timing) -> tuple[aiohttp.ClientResponse, Body]:
-        """Send the request, follow redirects, read the body."""
+        """Send the request, once more where its token had become void, follow redirects, read the body."""
         while True:
             self.response = None
-            response = self.response = await self._send(timing)
+            response = self.response = await self._send(self.request, timing)
+            if self._refuses_token(response) and self.may_renew and not self.hops:
+                response.release()
+                await self._prepare(timing)
+                continue
             self.arrived = True
             location = response.headers.get("Location")
             if response.status not in REDIRECTS or location is None or not self.max_redirects:
@@ -363,10 +404,17 @@ class _Attempt:
             self.request = self.request.redirected(response.status, location, self.context.resources.secrets.redactor.hides)
             self.hops.append(self.request.shown)
 
-    async def _enter(self, timing: Timing) -> None:
+    def _refuses_token(self, response: aiohttp.ClientResponse) -> bool:
+        """Tell whether the token was refused, and with it the request; nobody uses that token again."""
+        expect = self.action.expect or _DEFAULT_EXPECTATIONS
+        if response.status != 401 or not self.tokens or not self.request.own_origin or expect.accepts_status(401):
+            return False
+        self.connections.tokens.drop(self.token_key, self.tokens[-1])
+        return True
+
+    async def _enter(self, host: str, timing: Timing) -> None:
         """Take a slot of the host that the next request goes to, and give back that of the one before."""
         self._leave()
-        host = self.request.url.host or ""
         if not self.connections.limits.begin(host):
             timing.queue_begins()
             await self.connections.limits.wait(host, timing.left)
@@ -378,12 +426,11 @@ class _Attempt:
             self.connections.limits.release(self.slot)
             self.slot = None
 
-    async def _send(self, timing: Timing) -> aiohttp.ClientResponse:
-        request = self.request
-        await self._enter(timing)
+    async def _send(self, request: Request, timing: Timing) -> aiohttp.ClientResponse:
+        await self._enter(request.url.host or "", timing)
         options = await self._proxy()
         if request.url.scheme == "https":
-            options["ssl"] = await self.connections.tls.get(self._tls(), self.context.secret)
+            options["ssl"] = await self.connections.tls.get(self._tls(request), self.context.secret)
         client = await self.connections.client_for(request.url, options.get("proxy"))
         timing.request_begins()
         headers = request.headers_at(int(time.time()))
@@ -394,9 +441,9 @@ class _Attempt:
         timing.headers_arrived()
         return response
 
-    def _tls(self) -> Tls | None:
+    def _tls(self, request: Request) -> Tls | None:
         tls = self.action.tls
-        if tls is None or self.request.own_origin:
+        if tls is None or request.own_origin:
             return tls
         # A client certificate is a credential; the authority is not.
         return tls.without_certificate()
@@ -428,30 +475,31 @@ class _Attempt:
         log = f"{self.action.shown_url} [STATUS {response.status}] => {excerpt}"
         if failed is None:
             return Succeeded(logs=(log,), output=self.output)
-        if failed.error_class != "status":
-            return self._failed(failed, log=log)
-        after = retry_after(response.headers, datetime.now(timezone.utc)) if "Retry-After" in response.headers else None
-        return self._failed(failed, log=log, status=response.status, after=after)
+        return self._failed(failed, log=log)
 
     def _report(self, body: Body, limit: int) -> dict[str, Any]:
         report = body.report(limit)
         if report["body"]["truncated"]:
             # Nothing else in the output is cut unmarked; it may be within a secret.
-            cut = self.context.resources.secrets.redactor.cut
-            report |= {name: cut(report[name]) for name in ("text", "base64") if name in report}
+            for redactor in (self.context.resources.secrets.redactor, *(token.redactor for token in self.tokens)):
+                report |= {name: redactor.cut(report[name]) for name in ("text", "base64") if name in report}
         return report
 
     def _unmet(self, response: aiohttp.ClientResponse, body: Body) -> RequestFailed | None:
         """Return what is expected and not so."""
         expect = self.action.expect or _DEFAULT_EXPECTATIONS
         if not expect.accepts_status(response.status):
-            return RequestFailed("status", f"{self.action.shown_url} answered {response.status}", left=True)
+            return RequestFailed(
+                "status",
+                f"{self.action.shown_url} answered {response.status}",
+                left=True,
+                status=response.status,
+                retry_after=retry_after(response.headers, datetime.now(timezone.utc)),
+            )
         problem = expect.problem(body)
         return None if problem is None else RequestFailed(problem[0], problem[1], left=True)
 
-    def _failed(
-        self, failed: RequestFailed, *, log: str | None = None, status: int | None = None, after: float | None = None
-    ) -> Failed:
+    def _failed(self, failed: RequestFailed, *, log: str | None = None) -> Failed:
         shown = self.action.shown_url
         message = failed.message if shown in failed.message else f"{shown}: {failed.message}"
         self._note_answer()
@@ -460,8 +508,8 @@ class _Attempt:
             excerpt(message.encode("utf-8", "replace").decode(), 1000),
             logs=(log,) if log is not None else (),
             output=self.output,
-            status=status,
-            retry_after=after,
+            status=failed.status,
+            retry_after=failed.retry_after,
             maybe_done=not self.action.is_idempotent and (failed.left or self.arrived),
             is_in_doubt=failed.left and self.response is None,
         )

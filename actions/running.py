@@ -1,7 +1,7 @@
 """What a running action is given and what it answers."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -10,6 +10,7 @@ from domain.execution import Status
 from domain.instants import EPOCH
 from domain.retry import Failure
 from domain.signal import Signal
+from vault.redaction import Redactor
 from vault.values import NoSecrets, SecretValues
 
 Send = Callable[[str, bytes | None, bytes, Sequence[tuple[str, bytes]]], Awaitable[tuple[int, int]]]
@@ -17,7 +18,7 @@ Send = Callable[[str, bytes | None, bytes, Sequence[tuple[str, bytes]]], Awaitab
 
 ERROR_CLASSES: Final = (
     "dns", "connect", "tls", "proxy", "throttled", "certificate", "blocked-address", "tls-settings", "url", "request",
-    "timeout", "timeout-connect", "timeout-first-byte", "timeout-idle", "timeout-total",
+    "timeout", "timeout-connect", "timeout-first-byte", "timeout-idle", "timeout-total", "token",
     "status", "disconnected", "bad-response", "too-many-redirects", "insecure-redirect", "bad-redirect", "body-decode",
     "assertion", "connection", "refused", "internal", "template", "secret", "bad-input", "fail", "too-large", "crashed",
     "unknown-outcome", "busy", "not-startable", "no-signal", "not-ended", "child-failed",
@@ -190,3 +191,12 @@ class Awaiting:
 
 
 Outcome = Succeeded | Failed | Skipped | Delayed | Awaiting
+
+
+def redacted(outcome: Outcome, redactor: Redactor) -> Outcome:
+    """Return an outcome without what ``redactor`` knows."""
+    if isinstance(outcome, Failed):
+        outcome = replace(outcome, message=redactor.value(outcome.message))
+    outcome = replace(outcome, logs=tuple(redactor.value(list(outcome.logs))))
+    # By what is waited for an execution is woken: nothing of anybody's is in there.
+    return outcome if isinstance(outcome, Awaiting) else replace(outcome, output=redactor.data(outcome.output))

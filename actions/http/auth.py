@@ -17,11 +17,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from yarl import URL
 
+from actions.http.bodies import Values
+from actions.http.redaction import redact_url
+from actions.http.urls import HttpUrl
 from domain.model import Model
 from domain.names import HeaderName, SecretName
+from templates.template import is_open
 
 Ask = Callable[[str], Awaitable[str]]
 """Returns the value of a secret by name."""
@@ -29,6 +33,13 @@ Ask = Callable[[str], Awaitable[str]]
 KEY_ID_PATTERN: Final = r"^[!-~]+$"
 USERNAME_PATTERN: Final = r"^[^:\r\n\x00]*$"
 _FORBIDDEN_IN_VALUES: Final = "\r\n\0"
+_NOT_IN_THE_FORM: Final = {
+    "grant_type": "is always client_credentials; leave it out",
+    "client_id": "has a field of its own; write clientId",
+    "client_secret": "has a field of its own; write clientSecret, and the name of the secret",
+    "scope": "has a field of its own; write scope",
+    "audience": "has a field of its own; write audience",
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class BearerAuth(Model):
 
     async def credentials(self, ask: Ask) -> Credentials:
         """Return the header."""
-        return Credentials({"Authorization": f"Bearer {_sendable(self.token_secret, await ask(self.token_secret))}"})
+        return bearer(_sendable(self.token_secret, await ask(self.token_secret)))
 
 
 class ApiKeyAuth(Model):
@@ -95,7 +106,56 @@ class HmacAuth(Model):
         )
 
 
-Auth = Annotated[BasicAuth | BearerAuth | ApiKeyAuth | HmacAuth, Field(discriminator="type")]
+class OAuth2Auth(Model):
+    """A token that the runner gets with the client's own credentials (RFC 6749, 4.4) and keeps until it expires."""
+
+    type: Literal["oauth2"]
+    token_url: HttpUrl = Field(description="Where tokens are to be had.")
+    client_id: str = Field(min_length=1, max_length=1000, description="Which client asks.")
+    client_secret: SecretName
+    scope: str | None = Field(
+        default=None, min_length=1, max_length=4000, description="What the token is to be good for; blanks between several."
+    )
+    audience: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4000,
+        description="For whom it is to be, where the server wants to know (Auth0).",
+    )
+    form: Values | None = Field(
+        default=None, description="What else the server wants to be sent, such as resource; a list repeats the name."
+    )
+    client_auth: Literal["basic", "body"] = Field(
+        default="basic", description="How id and secret are sent: in a header (HTTP Basic), or in the body."
+    )
+
+    @field_validator("token_url")
+    @classmethod
+    def _holds_no_credentials(cls, text: str, info: ValidationInfo) -> str:
+        if not is_open(text, info) and (URL(text).raw_user is not None or URL(text).raw_password is not None):
+            raise ValueError("holds a user name or a password; write clientId and clientSecret instead")
+        return text
+
+    @field_validator("form")
+    @classmethod
+    def _says_nothing_twice(cls, form: Values | None) -> Values | None:
+        for name in form or ():
+            if name in _NOT_IN_THE_FORM:
+                raise ValueError(f"{name} {_NOT_IN_THE_FORM[name]}")
+        return form
+
+    @property
+    def shown_url(self) -> str:
+        """Where tokens are to be had, as it may be shown."""
+        return redact_url(URL(self.token_url))
+
+
+Auth = Annotated[BasicAuth | BearerAuth | ApiKeyAuth | HmacAuth | OAuth2Auth, Field(discriminator="type")]
+
+
+def bearer(token: str) -> Credentials:
+    """Return what proves by a token (RFC 6750)."""
+    return Credentials({"Authorization": f"Bearer {token}"})
 
 
 def basic(username: str, password: str) -> str:

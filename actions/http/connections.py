@@ -1,4 +1,4 @@
-"""What all HTTP requests of a runner share: pooled connections, resolved names, the guard and the limits.
+"""What all HTTP requests of a runner share: pooled connections, resolved names, tokens, the guard and the limits.
 
 There are two pools. Hosts that the operator allowed by name are reached through one that connects to whatever the name
 resolves to; everything else goes through the guarded one. A connection made for a trusted name can therefore never serve a
@@ -24,6 +24,7 @@ from actions.http.guard import Guard, GuardedResolver
 from actions.http.limits import HostLimit, HostLimits
 from actions.http.timing import TimedConnector, TimedResolver, current_timing
 from actions.http.tls import TlsContexts
+from actions.http.tokens import Tokens
 
 DNS_SECONDS: Final = 10  # how long a resolved name is believed
 IDLE_SECONDS: Final = 15  # how long an unused connection is kept
@@ -77,6 +78,7 @@ class Connections:
         self.guard = Guard(settings.allow_hosts)
         self.limits = HostLimits(settings.default_limit, settings.host_limits)
         self.tls = TlsContexts(settings.tls_dir)
+        self.tokens = Tokens()
         self._guarded: Client | None = None
         self._trusting: Client | None = None
         self._resolver: GuardedResolver | None = None

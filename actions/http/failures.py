@@ -12,11 +12,17 @@ from actions.http.timing import TimedOut
 
 @dataclass
 class RequestFailed(Exception):
-    """The request came to nothing; ``left`` tells whether the receiver may have got it."""
+    """The request came to nothing; ``left`` tells whether the receiver may have got it.
+
+    ``status`` is that of the answer which decides whether it is tried again, ``retry_after`` how many seconds that asks to
+    wait.
+    """
 
     error_class: str
     message: str
     left: bool = False
+    status: int | None = None
+    retry_after: float | None = None
 
     def __str__(self) -> str:
         return self.message

@@ -1,7 +1,8 @@
 """How long the parts of a request take, and how long they may: one clock for all of them.
 
 The parts are ``connect`` (DNS, TCP, TLS), ``first-byte`` (until the headers of the answer) and ``idle`` (until the next
-piece of its body); ``total`` covers all of them, redirects included, and ``queue``, the wait for a slot of the host.
+piece of its body); ``total`` covers all of them, redirects included, and ``queue``, the wait for a slot of the host, and
+``token``, the wait for one.
 
 The connector, the resolver and the TLS context tell the clock of the current task where its request stands. aiohttp's
 ``TraceConfig`` would tell the same for about 40 µs of CPU a request, in one measurement; a timer per part took about 25, so
@@ -45,6 +46,7 @@ class TimedOut(Exception):
 
 _AWAITED = {
     "queue": "slot of the host",
+    "token": "token",
     "connect": "connection",
     "first-byte": "answer",
     "idle": "more of the body",
@@ -64,6 +66,7 @@ class Timing:
         self._limits = limits
         self._by_part = {
             "queue": limits.total,
+            "token": limits.total,
             "connect": limits.connect,
             "first-byte": limits.first_byte,
             "idle": limits.idle,
@@ -75,6 +78,7 @@ class Timing:
         self._cancels = 0
         self.part = "connect"
         self.queue: float | None = None
+        self.token: float | None = None
         self.dns: float | None = None
         self.connect: float | None = None
         self.tls: float | None = None
@@ -139,6 +143,15 @@ class Timing:
         """Note that it has one."""
         self.queue = (self.queue or 0.0) + self._loop.time() - self._queue_begun
 
+    def token_begins(self) -> None:
+        """Note that a request must wait for its token, for which this task may ask itself."""
+        self._token_begun = self._loop.time()
+        self.enter("token")
+
+    def token_ends(self) -> None:
+        """Note that it has one."""
+        self.token = (self.token or 0.0) + self._loop.time() - self._token_begun
+
     def request_begins(self) -> None:
         """Note that a request (the first, or that of a redirect) begins."""
         _current.set(self)
@@ -179,6 +192,7 @@ class Timing:
         """Return the milliseconds of each part; null where there was none, as on a connection that is used again."""
         parts = {
             "queue": self.queue,
+            "token": self.token,
             "dns": self.dns,
             "connect": self.connect,
             "tls": self.tls,

@@ -80,6 +80,8 @@ def dry_run(
                 output.indented(json.dumps(step["rendered"], indent=2, ensure_ascii=False), 2)
             if "triggers" in step:
                 output.indented(_in_words(step["triggers"]), 2)
+            if "tokenFrom" in step:
+                output.indented(f"would get a token from {step['tokenFrom']}, unless its runner has one", 2)
             if step.get("unknown"):
                 output.indented(f"not known before it runs: {', '.join(step['unknown'])}", 2)
     if not found["valid"]:

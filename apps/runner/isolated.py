@@ -1,7 +1,7 @@
 """The process in which :mod:`apps.runner.isolation` runs one action: ``python -m apps.runner.isolated``.
 
 It has the environment of its runner, and therefore the same settings, kinds of actions and secrets. Nothing is shared with
-the runner: connections, and the limits on requests to a host, are its own.
+the runner: connections, tokens, and the limits on requests to a host, are its own.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 
 from actions.http.connections import Connections
 from actions.registry import run_action
-from actions.running import Awaiting, Context, Failed, Outcome, Resources
+from actions.running import Context, Outcome, Resources, redacted
 from apps import kafka_security
 from apps.database import store_of
 from apps.logs import logging_config
@@ -90,12 +90,7 @@ async def _run(action: Any, facts: Context, resources: Resources) -> Outcome:
     except Exception as error:  # as in the runner, whatever it is
         outcome = failed_by(error, context.execution_id, context.action_id)
     # Here alone are those secrets known for certain that it has asked for itself.
-    redactor = resources.secrets.redactor
-    if isinstance(outcome, Failed):
-        outcome = replace(outcome, message=redactor.value(outcome.message))
-    outcome = replace(outcome, logs=tuple(redactor.value(list(outcome.logs))))
-    # As in the runner: by what is waited for it is woken.
-    return outcome if isinstance(outcome, Awaiting) else replace(outcome, output=redactor.data(outcome.output))
+    return redacted(outcome, resources.secrets.redactor)
 
 
 async def _serve(answers: Any) -> None:

@@ -605,6 +605,10 @@ class DryStep(Shown):
     triggers: DryTrigger | None = Field(
         default=None, description="What a trigger-workflow would start; absent where that is not known before it runs."
     )
+    token_from: str | None = Field(
+        default=None,
+        description="Where a request would get its token, unless its runner has one; absent where it needs none.",
+    )
     output: dict[str, JsonValue] | None = Field(default=None, description="What it is taken to have answered.")
     error: str | None = Field(default=None, description="Why it cannot be rendered.")
 

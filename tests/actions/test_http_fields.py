@@ -14,6 +14,7 @@ from apps.workflows.field_errors import field_errors
 from tests.actions.conftest import LOOPBACK, Receiver, Sender, http_action, serve
 
 ACTION = {"type": "http-request", "url": "https://example.org", "method": "GET"}
+OAUTH2 = {"type": "oauth2", "tokenUrl": "https://login.example.org/token", "clientId": "c", "clientSecret": "s"}
 
 
 def errors_of(action: dict[str, Any], **fields: Any) -> dict[str, str]:
@@ -31,6 +32,14 @@ def errors_of(action: dict[str, Any], **fields: Any) -> dict[str, str]:
         ({"auth": {"type": "bearer", "tokenSecret": "a", "token": "b"}}, "auth.token", "not known here"),
         ({"auth": {"type": "basic", "username": "a:b", "passwordSecret": "p"}}, "auth.username", "must hold no"),
         ({"auth": {"type": "api-key", "keySecret": "a", "name": "a b"}}, "auth.name", "not a header name"),
+        ({"auth": {"type": "oauth2", "tokenUrl": "http://x", "clientId": "c"}}, "auth.clientSecret", "is required"),
+        ({"auth": OAUTH2 | {"tokenUrl": "login"}}, "auth.tokenUrl", "is not a URL"),
+        ({"auth": OAUTH2 | {"tokenUrl": "https://c:s@login/token"}}, "auth.tokenUrl", "write clientId and clientSecret"),
+        ({"auth": OAUTH2 | {"clientAuth": "digest"}}, "auth.clientAuth", "must be 'basic' or 'body'"),
+        ({"auth": OAUTH2 | {"scopes": ["a"]}}, "auth.scopes", "not known here"),
+        ({"auth": OAUTH2 | {"scope": ""}}, "auth.scope", "at least 1"),
+        ({"auth": OAUTH2 | {"form": {"grant_type": "password"}}}, "auth.form", "always client_credentials"),
+        ({"auth": OAUTH2 | {"form": {"client_secret": "x"}}}, "auth.form", "write clientSecret"),
         ({"query": {"a": {}}}, "query.a", "must be a string, a number"),
         ({"query": {"a": float("inf")}}, "query.a", "must be a string, a number"),
         ({"form": {"a": [[]]}}, "form.a", "must be a string, a number"),
@@ -85,6 +94,7 @@ def test_every_secret_is_named_with_the_field_that_names_it():
         proxy={"url": "http://proxy", "username": "u", "passwordSecret": "d"},
     )
     assert action.secrets() == {"auth.keySecret": "a", "tls.caSecret": "b", "proxy.passwordSecret": "d"}
+    assert http_action(url="https://example.org", auth=OAUTH2).secrets() == {"auth.clientSecret": "s"}
 
 
 def test_what_is_stored_is_read_back_the_same():

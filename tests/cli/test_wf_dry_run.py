@@ -45,6 +45,28 @@ async def steps(wf: Run, *args: object, stdin: str = "") -> dict:
     return {step["actionId"]: step for step in json.loads(result.out)["steps"]}
 
 
+async def test_where_a_token_would_come_from_is_told_and_none_is_fetched(wf: Run) -> None:
+    definition = """\
+workflowId: with-token
+trigger: {type: manual}
+actions:
+  - type: http-request
+    method: GET
+    url: http://127.0.0.1:1/
+    auth: {type: oauth2, tokenUrl: "http://127.0.0.1:1/token?code=x", clientId: c, clientSecret: the-secret}
+  - {type: http-request, actionId: where, method: GET, url: "http://127.0.0.1:1/"}
+  - type: http-request
+    method: GET
+    url: http://127.0.0.1:1/
+    auth: {type: oauth2, tokenUrl: "{{ actions.where.output.text }}", clientId: c, clientSecret: the-secret}
+"""
+    result = await wf("dry-run", "-", stdin=definition)
+    assert result.code == 0, result.err
+    told = " ".join(result.out.split())
+    assert "would get a token from http://127.0.0.1:1/token?code=***, unless its runner has one" in told
+    assert told.count("would get a token") == 1, "of the other one nothing is known"
+
+
 async def test_what_would_be_started_is_counted(wf: Run, tmp_path: Path) -> None:
     definition = """\
 workflowId: all

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 # Every character that some encoder writes otherwise, and longer than any excerpt in a message.
 VALUE = "planted s3cr&t/\"value\"+ß=17<x>'q'?" + "".join(f"-{number}th-piece" for number in range(12))
 TOKEN = "q7Zk2mX9vR4tLw8nB3yH6dJ5sF1gC0pAeUiOoKj8Tz"  # nothing that a name of a test may hold, too
+GRANTED = "Xw4pLz9cTn2kVb7sMd5fRg8hJq3yEa6uKr1oIt0vBx"  # by the server of tokens
 PIECE = 8  # characters of a value, next to each other, that nothing may hold
 
 
@@ -51,11 +52,16 @@ def answer_to(request, body):
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def echo():
-    """A server that repeats what it was told; ``redirect`` and ``status`` in the query say how."""
+    """A server that repeats what it was told; ``redirect`` and ``status`` in the query say how, ``token`` asks for one."""
 
     async def answer(request):
         body = await request.text()
         query = request.query
+        if "token" in query:
+            return web.json_response({"access_token": GRANTED})
+        if "refuse" in query:
+            told = f"{body} {request.headers.get('Authorization')}"
+            return web.json_response({"error": "invalid_client", "error_description": told}, status=400)
         if "redirect" in query:
             return web.Response(status=302, headers={"Location": query["redirect"]})
         status = int(query.get("status", "200"))
@@ -197,6 +203,10 @@ def http(url, name, **more):
     }
 
 
+def oauth2(token_url, **more):
+    return {"type": "oauth2", "tokenUrl": token_url, "clientId": "me", "clientSecret": "PLANTED", **more}
+
+
 def steps_that_tell(echo, topic, closed_port):
     """Return steps that do with secrets whatever might show them."""
     planted = "{{ secrets.PLANTED }}"
@@ -218,6 +228,10 @@ def steps_that_tell(echo, topic, closed_port):
         http(echo, "basic", auth={"type": "basic", "username": "me", "passwordSecret": "PLANTED"}, json={"a": planted}),
         http(echo, "in-query", auth={"type": "api-key", "in": "query", "name": "k", "keySecret": "PLANTED"}),
         http(echo, "in-header", auth={"type": "api-key", "name": "X-Token", "keySecret": "TOKEN"}),
+        http(echo, "granted", auth=oauth2(echo + "?token=1")),
+        http(echo + "?status=500", "granted-to-fail", auth=oauth2(echo + "?token=1", clientAuth="body")),
+        http(echo, "not-granted", auth=oauth2(echo + "?refuse=1")),
+        http(echo, "not-granted-either", auth=oauth2(echo + "?refuse=1", clientAuth="body")),
         http(echo + "?plain=40", "cut-in-log", body=planted),
         http(echo + "?plain=10", "cut-in-store", body=planted, storeBody=30),
         http(echo + "?binary=1", "binary", body=planted),
@@ -282,17 +296,18 @@ async def test_planted_secrets_are_found_nowhere(stack, api, echo, workflow_id):
         await until(told_the_end, "the stream tells of the end")
         shown["stream"] = bytes(told)
     assert execution["status"] == "failed"
-    assert execution["reason"].startswith("action fail-34 failed: gave up on ***"), execution["reason"]
+    assert execution["reason"].startswith("action fail-38 failed: gave up on ***"), execution["reason"]
     done = {action["actionId"]: action for action in execution["executedActions"]}
-    assert len(done) == len(execution["executedActions"]) == 35
+    assert len(done) == len(execution["executedActions"]) == 39
     assert done["plain"]["logs"] == ["plain *** *** ***"]
     assert done["kept"]["output"] == {"a": "***", "b": ["***", {"***": 1}]}
     assert done["cut-in-store"]["output"]["text"] == ".......... ***".replace(" ", "")
+    assert " Bearer *** " in done["granted"]["output"]["json"]["said"]
     classes = {name: action["error"]["class"] for name, action in done.items() if "error" in action}
     expected = {
         "unlike": "assertion", "unequal": "assertion", "nowhere": "bad-redirect", "closed": "connect", "refused": "connect",
         "no-host": "dns", "blocked": "blocked-address", "no-url": "template", "no-header": "template",
-        "no-certificate": "tls-settings",
+        "no-certificate": "tls-settings", "granted-to-fail": "status", "not-granted": "token", "not-granted-either": "token",
     }  # fmt: skip
     assert {name: classes[name] for name in expected} == expected
     for path in ("/executions", "/secrets", "/system", "/dead-letters", "/audit", f"/executions/{execution['executionId']}"):
@@ -311,7 +326,7 @@ async def test_planted_secrets_are_found_nowhere(stack, api, echo, workflow_id):
     assert b"workflow says" in written["logs"]
     part = TOKEN[3:17].encode()
     assert search({"x": b"...", "y": part}, VALUE, TOKEN) == [("y", "plain", part)]
-    found = search(written, VALUE, TOKEN)
+    found = search(written, VALUE, TOKEN, GRANTED)
     assert not found, found[:20]
 
 

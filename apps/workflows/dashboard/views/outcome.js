@@ -9,7 +9,7 @@ import { block, other, plural, sign } from "../ui.js";
 const SIGNS = { ok: "ok", skipped: "skipped", unknown: "unknown" };
 const SPOKEN = { ok: " succeeded", skipped: " was skipped", unknown: " has an unknown outcome", failed: " failed" };
 const MOST_CHILDREN = 20;
-const PARTS = [["dns", "Name"], ["connect", "Connection"], ["tls", "TLS"], ["firstByte", "First byte"], ["total", "In all"]];
+const PARTS = [["token", "Token"], ["dns", "Name"], ["connect", "Connection"], ["tls", "TLS"], ["firstByte", "First byte"], ["total", "In all"]];
 
 /** A number of bytes, as in 812 B, 12.4 KB, 3.1 MB. */
 function bytes(count) {
