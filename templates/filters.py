@@ -592,8 +592,8 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "hmac_sha256": hmac_sha256, "int": to_int,
     "items": items, "join": join, "keys": keys, "last": last, "length": length, "list": to_list, "lower": lower,
     "map": map_items, "max": largest, "merge": merge, "min": smallest, "reject": reject, "rejectattr": rejectattr,
-    "replace": replace, "reverse": reverse, "round": rounded, "select": select, "selectattr": selectattr, "sha256": sha256, "sort": sort,
-    "split": split, "string": string, "sum": total, "title": title, "tojson": tojson, "trim": trim,
+    "replace": replace, "reverse": reverse, "round": rounded, "select": select, "selectattr": selectattr,
+    "sha256": sha256, "sort": sort, "split": split, "string": string, "sum": total, "title": title, "tojson": tojson, "trim": trim,
     "truncate": truncate, "unique": unique, "upper": upper, "urlencode": urlencode, "values": values,
 }  # fmt: skip
 
