@@ -593,8 +593,8 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "items": items, "join": join, "keys": keys, "last": last, "length": length, "list": to_list, "lower": lower,
     "map": map_items, "max": largest, "merge": merge, "min": smallest, "reject": reject, "rejectattr": rejectattr,
     "replace": replace, "reverse": reverse, "round": rounded, "select": select, "selectattr": selectattr,
-    "sha256": sha256, "sort": sort, "split": split, "string": string, "sum": total, "title": title, "tojson": tojson, "trim": trim,
-    "truncate": truncate, "unique": unique, "upper": upper, "urlencode": urlencode, "values": values,
+    "sha256": sha256, "sort": sort, "split": split, "string": string, "sum": total, "title": title, "tojson": tojson,
+    "trim": trim, "truncate": truncate, "unique": unique, "upper": upper, "urlencode": urlencode, "values": values,
 }  # fmt: skip
 
 TESTS: Final = (

@@ -413,6 +413,27 @@ async def test_waiting_outlasts_retries_and_a_restart_of_the_service(end: str, c
     assert (result.code, json.loads(result.out)["status"], result.err) == (code, end, "")
 
 
+@pytest.mark.parametrize(
+    ("handler", "is_told"),
+    [
+        (outcome("refund", "ok", index=1, output={"status": 204}), True),
+        (outcome("refund", "failed", index=1, output={"status": 500}), False),
+        (outcome("tell", "ok", index=1), False),
+        (outcome("ship", "ok", output={"status": 200}), False),
+    ],
+    ids=["undone", "not undone", "logged", "no handler"],
+)
+async def test_who_takes_up_what_failed_is_told_what_was_undone(
+    handler: dict[str, Any], is_told: bool, api: FakeApi, wf: Run
+) -> None:
+    """A retry of an order that was paid back went on to ship it."""
+    api.add("nightly")
+    api.states = [{"status": "failed", "totalActions": 1, "executedActions": [outcome("ship", "failed"), handler]}]
+    result = await wf("trigger", "nightly", "--wait")
+    assert f"Take it up where it failed:  wf retry {execution_id(1)}" in result.err
+    assert ("has undone something" in result.err) == is_told
+
+
 async def test_waiting_stops_at_the_timeout(api: FakeApi, wf: Run) -> None:
     api.add("nightly")
     result = await wf("trigger", "nightly", "--wait", "--timeout", "0.3")
