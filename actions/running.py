@@ -1,11 +1,13 @@
 """What a running action is given and what it answers."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
 from actions.http.connections import Connections
+from domain.excerpts import excerpt
 from domain.execution import Status
 from domain.instants import EPOCH
 from domain.retry import Failure
@@ -24,6 +26,8 @@ ERROR_CLASSES: Final = (
     "unknown-outcome", "busy", "not-startable", "no-signal", "not-ended", "child-failed",
 )  # fmt: skip
 """How what is built in fails; private kinds may have classes of their own."""
+
+LONGEST_REASON: Final = 300  # characters, fewer where they take more than a byte each
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,16 @@ class ChildEnd:
     reason: str | None = None
     # The output of its last action that succeeded; None where those of all together are too large for an output.
     result: Mapping[str, Any] | None = field(default_factory=dict)
+
+    @property
+    def told_reason(self) -> str | None:
+        """Why it did not succeed, in so few bytes that an output can tell it of a thousand of them."""
+        if self.reason is None or self.status == Status.OK.value:
+            return None
+        told = excerpt(self.reason, LONGEST_REASON)
+        size = len(json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")) - len('""')
+        # The mark of a cut takes three bytes, any other character up to six, where it is written as an escape.
+        return told if size <= LONGEST_REASON + 2 else excerpt(told, LONGEST_REASON // 6)
 
 
 Ends = Callable[[Sequence[str]], Awaitable[list[ChildEnd] | None]]

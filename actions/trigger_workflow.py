@@ -188,14 +188,15 @@ async def _wait(action: TriggerWorkflowAction, context: Context, waited: Mapping
 
 def _ended(action: TriggerWorkflowAction, ends: Sequence[ChildEnd]) -> Outcome:
     ids, statuses = [end.execution_id for end in ends], [end.status for end in ends]
+    reasons = [end.told_reason for end in ends]
     results = [dict(end.result) for end in ends if end.result is not None]
     is_too_large = len(results) < len(ends)
     output: dict[str, Any] = {"workflowId": action.workflow_id}
     if action.is_list:
-        output |= {"executionIds": ids, "count": len(ids), "statuses": statuses}
+        output |= {"executionIds": ids, "count": len(ids), "statuses": statuses, "reasons": reasons}
         output |= {} if is_too_large else {"results": results}
     else:
-        output |= {"executionId": ids[0], "status": statuses[0]}
+        output |= {"executionId": ids[0], "status": statuses[0], "reason": reasons[0]}
         output |= {} if is_too_large else {"result": results[0]}
     bad = [end for end in ends if end.status != Status.OK.value]
     if not bad and is_too_large:

@@ -38,7 +38,8 @@ class Overlap(Model):
         strict=True,
         ge=1,
         le=LONGEST_QUEUE,
-        description="queue: most that wait (1 unless said otherwise); allow: most that run at once (10).",
+        description="queue: most that wait (1 unless said otherwise); allow: most that run at once (10); "
+        f"{LONGEST_QUEUE} at most.",
     )
 
     @classmethod

@@ -88,7 +88,11 @@ class Retry(Model):
     """How often, when and on what an action is tried again; what is absent is taken from the workflow or the default."""
 
     attempts: int | None = Field(
-        default=None, strict=True, ge=1, le=MAX_RETRIES + 1, description="Attempts in all, the first included (default 4)."
+        default=None,
+        strict=True,
+        ge=1,
+        le=MAX_RETRIES + 1,
+        description=f"Attempts in all, the first included (default 4, {MAX_RETRIES + 1} at most).",
     )
     initial: Duration | None = Field(
         default=None, description="Bound of the wait before the first retry of a step (default 1s)."

@@ -456,15 +456,24 @@ def _holds(item: Any, attribute: Any, equals: Any) -> bool:
         found = _item(item, attribute)
     except RenderError:
         return False
+    return _fits(found, equals)
+
+
+def _fits(found: Any, equals: Any) -> bool:
     if equals is _MISSING:
         return bool(found)
     charge_value(found)
     return bool(found == equals)
 
 
-def select(value: Any) -> list[Any]:
-    """Return the items that are true."""
-    return [item for item in sequence(value) if item]
+def select(value: Any, equals: Any = _MISSING) -> list[Any]:
+    """Return the items that are ``equals``; without it, those that are true."""
+    return [item for item in sequence(value) if _fits(item, equals)]
+
+
+def reject(value: Any, equals: Any = _MISSING) -> list[Any]:
+    """Return the items that ``select`` leaves out."""
+    return [item for item in sequence(value) if not _fits(item, equals)]
 
 
 def _order(value: Any) -> Callable[[Any], Any]:
@@ -582,10 +591,10 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "d": default, "date": date, "default": default, "first": first, "float": to_float, "fromjson": fromjson,
     "hmac_sha256": hmac_sha256, "int": to_int,
     "items": items, "join": join, "keys": keys, "last": last, "length": length, "list": to_list, "lower": lower,
-    "map": map_items, "max": largest, "merge": merge, "min": smallest, "rejectattr": rejectattr, "replace": replace,
-    "reverse": reverse, "round": rounded, "select": select, "selectattr": selectattr, "sha256": sha256, "sort": sort,
-    "split": split, "string": string, "sum": total, "title": title, "tojson": tojson, "trim": trim,
-    "truncate": truncate, "unique": unique, "upper": upper, "urlencode": urlencode, "values": values,
+    "map": map_items, "max": largest, "merge": merge, "min": smallest, "reject": reject, "rejectattr": rejectattr,
+    "replace": replace, "reverse": reverse, "round": rounded, "select": select, "selectattr": selectattr,
+    "sha256": sha256, "sort": sort, "split": split, "string": string, "sum": total, "title": title, "tojson": tojson,
+    "trim": trim, "truncate": truncate, "unique": unique, "upper": upper, "urlencode": urlencode, "values": values,
 }  # fmt: skip
 
 TESTS: Final = (

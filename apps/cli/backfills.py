@@ -1,9 +1,7 @@
 """``wf backfill``, ``wf backfills``, ``wf cancel-backfill``: ticks of the past that are made up for."""
 
-import re
 import sys
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -11,32 +9,12 @@ import typer
 from apps.cli import output
 from apps.cli.client import Client, Problem
 from apps.cli.errors import ExitCode, WfError
+from apps.cli.inputs import checked_instant
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId, chosen
 from apps.cli.waiting import Timeout, seconds, states
 from apps.cli.workflows import MORE, unknown
 
 RUNNING = "running"
-
-
-def _instant(text: str | None) -> str | None:
-    """Return an instant as the service takes it; a length of time is so long ago."""
-    if text is None:
-        return None
-    from pydantic import TypeAdapter, ValidationError
-
-    from domain.instants import WrittenInstant
-
-    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
-    try:
-        if match is not None:
-            at = output.now() - timedelta(seconds=int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
-            return at.isoformat(timespec="milliseconds")
-        TypeAdapter(WrittenInstant).validate_python(text)
-    except (ValidationError, OverflowError):
-        raise typer.BadParameter(
-            f"{text!r} is not an instant; write for example 2026-01-31T00:00:00Z, or 4d for four days ago (s, m, h, d)"
-        ) from None
-    return text
 
 
 def _rate(text: str) -> str:
@@ -57,7 +35,7 @@ def backfill(
             "--from",
             metavar="INSTANT",
             show_default=False,
-            callback=_instant,
+            callback=checked_instant,
             help="Ticks due from then on: 2026-01-31T00:00:00Z, or 4d for four days ago.",
         ),
     ],
@@ -67,7 +45,7 @@ def backfill(
             "--to",
             metavar="INSTANT",
             show_default=False,
-            callback=_instant,
+            callback=checked_instant,
             help="Ticks due before that; before now if absent.",
         ),
     ] = None,

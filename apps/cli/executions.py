@@ -1,5 +1,6 @@
 """``wf executions`` and ``wf execution``: what ran, runs or waits."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import groupby
@@ -9,11 +10,14 @@ import typer
 
 from apps.cli import output
 from apps.cli.client import Client
+from apps.cli.inputs import checked_instant
 from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url, chosen
 from apps.cli.watching import watch as keep_watching
 from apps.cli.workflows import MORE
+from domain.excerpts import excerpt
 
 OPEN = ("queued", "pending", "running")
+_LONGEST_INPUT = 500  # characters shown; --json shows all of it
 _STATUSES = (*OPEN, "ok", "failed", "cancelled", "skipped")
 
 
@@ -34,6 +38,22 @@ def executions(
             help="Only queued, pending, running, ok, failed, cancelled or skipped; may be given several times.",
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="INSTANT",
+            show_default=False,
+            callback=checked_instant,
+            help="Only those asked for from then on, a tick when it was due: 2026-01-31T00:00:00Z, or 4d for four days ago.",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="INSTANT", show_default=False, callback=checked_instant, help="Only those from before that."
+        ),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, with a line for every change, until Ctrl-C.")] = False,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,
     url: Url = DEFAULT_URL,
@@ -42,7 +62,7 @@ def executions(
 ) -> None:
     """List executions, newest first."""
     form = chosen(output_format, as_json)
-    query = {"workflowId": workflow, "status": ",".join(status) if status else None}
+    query = {"workflowId": workflow, "status": ",".join(status) if status else None, "from": since, "to": until}
     with Client(url) as client:
         if watch:
             keep_watching(client, query, limit, form)
@@ -50,7 +70,7 @@ def executions(
     if form is not Format.TABLE:
         output.data(page.items, form)
     elif not page.items:
-        output.line("No execution matches." if workflow or status else "There are no executions yet.")
+        output.line("No execution matches." if any(query.values()) else "There are no executions yet.")
         output.note("Start one: wf trigger ID --wait (`wf list` shows the workflows)")
     else:
         _table(page.items, with_workflow=workflow is None)
@@ -125,6 +145,8 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
     ]
     if found.get("dueAt"):
         pairs.append(("Due", output.exact(found["dueAt"], present)))
+    if found.get("input"):
+        pairs.append(("Input", excerpt(json.dumps(found["input"], ensure_ascii=False), _LONGEST_INPUT)))
     pairs.append(("Created", output.exact(found.get("createdAt"), present)))
     if found.get("startedAt"):
         pairs.append(("Started", output.exact(found["startedAt"], present)))

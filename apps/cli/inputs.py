@@ -1,12 +1,15 @@
-"""JSON objects on the command line: written out, in a file, or on standard input."""
+"""What is written on the command line: JSON objects, also from a file or standard input, and instants."""
 
 import json
+import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from apps.cli import output
 from apps.cli.errors import ExitCode, WfError
 from domain.json_values import integer, key_given_twice
 
@@ -50,3 +53,24 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if twice is not None:
         raise ValueError(f"the key {twice!r} is given twice")
     return dict(pairs)
+
+
+def checked_instant(text: str | None) -> str | None:
+    """Return an instant as the service takes it; a length of time is so long ago."""
+    if text is None:
+        return None
+    from pydantic import TypeAdapter, ValidationError
+
+    from domain.instants import WrittenInstant
+
+    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    try:
+        if match is not None:
+            at = output.now() - timedelta(seconds=int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
+            return at.isoformat(timespec="milliseconds")
+        TypeAdapter(WrittenInstant).validate_python(text)
+    except (ValidationError, OverflowError):
+        raise typer.BadParameter(
+            f"{text!r} is not an instant; write for example 2026-01-31T00:00:00Z, or 4d for four days ago (s, m, h, d)"
+        ) from None
+    return text

@@ -187,7 +187,10 @@ app.command(
     "executions",
     rich_help_panel=EXECUTIONS,
     epilog=examples(
-        "wf executions", "wf executions -w nightly --status failed --limit 5", "wf executions --watch --json | jq .status"
+        "wf executions",
+        "wf executions -w nightly --status failed --limit 5",
+        "wf executions -w nightly --from 8d --to 6d",
+        "wf executions --watch --json | jq .status",
     ),
 )(executions.executions)
 app.command(

@@ -105,7 +105,15 @@ def what_next(found: dict[str, Any]) -> str:
     execution_id = found.get("executionId")
     if found.get("status") == "skipped":
         return f"It did not run; start it anew: wf run-again {execution_id}"
-    return f"Take it up where it failed:  wf retry {execution_id}\nStart it from the beginning: wf run-again {execution_id}"
+    ways = f"Take it up where it failed:  wf retry {execution_id}\nStart it from the beginning: wf run-again {execution_id}"
+    total = found.get("totalActions") or 0
+    handled = [each for each in found.get("executedActions") or () if each.get("index", 0) >= total]
+    # A retry would go on as if it was still paid for what was paid back; what has only logged has undone nothing.
+    if any(each.get("status") == "ok" and each.get("output") for each in handled):
+        ways += (
+            "\nWhere onFailure or finally has undone something, a retry does not do that again: start it from the beginning."
+        )
+    return ways
 
 
 def states(client: Client, execution_id: str, *, timeout: float | None = None) -> Iterator[dict[str, Any]]:

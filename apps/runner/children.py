@@ -43,7 +43,7 @@ T = TypeVar("T")
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 1.0
 _READ_AT_ONCE: Final = 32  # executions, whose results may be large
-# Bytes of an output that tells of executions, besides their results: in all, and for the id and the status of each.
+# Bytes of an output that tells of executions, besides results and reasons: in all, and for the id and the status of each.
 _NAMES: Final = 500
 _NAMES_OF_EACH: Final = 60
 
@@ -103,7 +103,7 @@ class Children:
             found = await asyncio.gather(*(stubbornly(partial(self.executions.get, each)) for each in some))
             for each, child in zip(some, found, strict=True):
                 end = _end_of(each, child)
-                room -= 0 if room < 0 else len(json_bytes(end.result))
+                room -= 0 if room < 0 else len(json_bytes(end.result)) + len(json_bytes(end.told_reason))
                 # What does not fit is not held either: a thousand of them are more than there is memory.
                 ends.append(end if room >= 0 else replace(end, result=None))
         return ends if room >= 0 else [replace(end, result=None) for end in ends]

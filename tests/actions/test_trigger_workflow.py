@@ -12,10 +12,11 @@ from actions import trigger_workflow
 from actions.checking import Surroundings
 from actions.dry_run import dry_run
 from actions.registry import WorkflowDefinition, run_action
-from actions.running import Awaiting, Child, ChildEnd, Context, NotTriggered, Resources, Succeeded
+from actions.running import LONGEST_REASON, Awaiting, Child, ChildEnd, Context, NotTriggered, Resources, Succeeded
 from apps.runner.attempts import LARGEST_EXECUTION
 from domain.execution import Status
 from domain.instants import read_written, written
+from events.wire import json_bytes
 
 EXECUTION = {"id": "e", "workflowId": "w", "version": 1, "attempt": 1, "createdAt": None, "dueAt": None, "status": "ok"}
 
@@ -283,16 +284,18 @@ async def test_it_answers_with_what_came_of_it():
     outcome, _ = await wait({"c0": ended(0, total=3)})
     assert outcome == Succeeded(
         logs=("other: 1 ended ok",),
-        output={"workflowId": "other", "executionId": "c0", "status": "ok", "result": {"total": 3}},
+        output={"workflowId": "other", "executionId": "c0", "status": "ok", "reason": None, "result": {"total": 3}},
     )
     waited = {"executionIds": ["c0", "c1"], "since": written_ago(hours=1), "until": written_ago(hours=-1)}
     outcome, _ = await wait({"c0": ended(0, a=1), "c1": ended(1)}, waited, forEach=[1, 2])
     assert outcome.output == {
         "workflowId": "other", "executionIds": ["c0", "c1"], "count": 2, "statuses": ["ok", "ok"],
-        "results": [{"a": 1}, {}],
+        "reasons": [None, None], "results": [{"a": 1}, {}],
     }  # fmt: skip
     outcome, _ = await wait({}, forEach=[])
-    assert outcome.output == {"workflowId": "other", "executionIds": [], "count": 0, "statuses": [], "results": []}
+    assert outcome.output == {
+        "workflowId": "other", "executionIds": [], "count": 0, "statuses": [], "reasons": [], "results": [],
+    }  # fmt: skip
 
 
 async def test_what_did_not_succeed_fails_it_and_is_told():
@@ -300,7 +303,9 @@ async def test_what_did_not_succeed_fails_it_and_is_told():
     assert (outcome.error_class, outcome.message) == (
         "child-failed", "1 of 1 did not succeed: c0 failed: action a failed: no",
     )  # fmt: skip
-    assert outcome.output == {"workflowId": "other", "executionId": "c0", "status": "failed", "result": {}}
+    assert outcome.output == {
+        "workflowId": "other", "executionId": "c0", "status": "failed", "reason": "action a failed: no", "result": {},
+    }  # fmt: skip
     ends = {f"c{number}": ended(number, "cancelled" if number else "ok") for number in range(6)}
     outcome, _ = await wait(ends, forEach=list(range(4)))
     assert outcome.message == "3 of 4 did not succeed: c1 cancelled; c2 cancelled; c3 cancelled"
@@ -309,12 +314,32 @@ async def test_what_did_not_succeed_fails_it_and_is_told():
     assert outcome.output["statuses"] == ["ok", *["cancelled"] * 5]
 
 
+async def test_the_output_tells_why_each_did_not_succeed():
+    """The message names three; a summary of what failed in a list had no reasons for the others."""
+    why = ["a failed: no", "cancelled by hand", None, "c failed: 404", "d failed: 500"]
+    ends = {f"c{number}": ended(number, "failed" if reason else "ok", reason) for number, reason in enumerate(why)}
+    outcome, _ = await wait(ends, forEach=list(range(5)))
+    assert outcome.output["reasons"] == why
+
+
+@pytest.mark.parametrize(("letter", "length"), [("x", 300), ("ж", 50), ("字", 50), ("🙂", 50), ("\x01", 50)])
+async def test_the_reasons_of_the_longest_list_fit_into_its_output(letter, length):
+    ends = {f"c{number}": ChildEnd(f"c{number}", "cancelled", letter * 5_000, None) for number in range(1_000)}
+    outcome, _ = await wait(ends, forEach=list(range(1_000)))
+    assert outcome.error_class == "child-failed"
+    reasons = outcome.output["reasons"]
+    assert set(reasons) == {letter * (length - 1) + "…"}
+    assert len(json_bytes(reasons)) <= 1_000 * (LONGEST_REASON + 5) + 1
+
+
 @pytest.mark.parametrize(("status", "error_class"), [("ok", "too-large"), ("failed", "child-failed")])
 async def test_where_the_results_are_too_large_it_is_told_what_has_become_of_them_all_the_same(status, error_class):
     """The execution had waited for hours, and did not even know any more whom it had waited for."""
     ends = {f"c{number}": ChildEnd(f"c{number}", status, None, None) for number in range(2)}
     outcome, _ = await wait(ends, forEach=[1, 2])
     assert outcome.error_class == error_class
-    assert outcome.output == {"workflowId": "other", "executionIds": ["c0", "c1"], "count": 2, "statuses": [status] * 2}
+    assert outcome.output == {
+        "workflowId": "other", "executionIds": ["c0", "c1"], "count": 2, "statuses": [status] * 2, "reasons": [None] * 2,
+    }  # fmt: skip
     outcome, _ = await wait(ends)
-    assert outcome.output == {"workflowId": "other", "executionId": "c0", "status": status}
+    assert outcome.output == {"workflowId": "other", "executionId": "c0", "status": status, "reason": None}

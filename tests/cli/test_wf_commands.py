@@ -238,6 +238,25 @@ async def test_executions(api: FakeApi, wf: Run) -> None:
     assert [item["status"] for item in json.loads(some.out)] == ["ok", "pending"]
 
 
+async def test_executions_of_a_time(api: FakeApi, wf: Run) -> None:
+    """What was sent a week ago was below everything since."""
+    for number, age in enumerate((9, 7, 5), start=1):
+        api.executions[execution_id(number)] = execution(number, "nightly", "ok", createdAt=seconds_ago(age * 86_400))
+    found = await wf("executions", "--from", "8d", "--to", "6d", "--json")
+    assert [item["executionId"] for item in json.loads(found.out)] == [execution_id(2)]
+    none = await wf("executions", "--from", "2001-01-31T00:00:00Z", "--to", "2002-01-31T00:00:00+01:00")
+    assert "No execution matches." in none.out
+
+
+async def test_execution_shows_its_input(api: FakeApi, wf: Run) -> None:
+    api.executions[execution_id(1)] = execution(1, "order", "ok", input={"order": 17, "name": "Zoë\x1b"})
+    assert 'Input      {"order": 17, "name": "Zoë\\u001b"}' in (await wf("execution", execution_id(1))).out
+    api.executions[execution_id(1)] = execution(1, "order", "ok", input={"text": "long " * 200})
+    assert "…" in (await wf("execution", execution_id(1))).out
+    api.executions[execution_id(1)] = execution(1, "order", "ok", input={})
+    assert "Input" not in (await wf("execution", execution_id(1))).out
+
+
 async def test_execution_shows_attempts_and_logs_without_their_control_characters(api: FakeApi, wf: Run) -> None:
     api.executions[execution_id(1)] = execution(
         1,
@@ -400,6 +419,27 @@ async def test_waiting_outlasts_retries_and_a_restart_of_the_service(end: str, c
     assert (result.code, json.loads(result.out)["status"], result.err) == (code, end, "")
 
 
+@pytest.mark.parametrize(
+    ("handler", "is_told"),
+    [
+        (outcome("refund", "ok", index=1, output={"status": 204}), True),
+        (outcome("refund", "failed", index=1, output={"status": 500}), False),
+        (outcome("tell", "ok", index=1), False),
+        (outcome("ship", "ok", output={"status": 200}), False),
+    ],
+    ids=["undone", "not undone", "logged", "no handler"],
+)
+async def test_who_takes_up_what_failed_is_told_what_was_undone(
+    handler: dict[str, Any], is_told: bool, api: FakeApi, wf: Run
+) -> None:
+    """A retry of an order that was paid back went on to ship it."""
+    api.add("nightly")
+    api.states = [{"status": "failed", "totalActions": 1, "executedActions": [outcome("ship", "failed"), handler]}]
+    result = await wf("trigger", "nightly", "--wait")
+    assert f"Take it up where it failed:  wf retry {execution_id(1)}" in result.err
+    assert ("has undone something" in result.err) == is_told
+
+
 async def test_waiting_stops_at_the_timeout(api: FakeApi, wf: Run) -> None:
     api.add("nightly")
     result = await wf("trigger", "nightly", "--wait", "--timeout", "0.001")
@@ -492,6 +532,7 @@ WRONG = {
     ("list", "--url", "ftp://x"): "is not the address of a service",
     ("delete", "a"): "add --yes",
     ("executions", "--status", "ok,bogus"): "'bogus' is not a status; write queued",
+    ("executions", "--from", "yesterday"): "is not an instant; write for example 2026-01-31T00:00:00Z, or 4d",
     ("backfill", "a", "--from", "tomorrow"): "is not an instant; write for example 2026-01-31T00:00:00Z, or 4d",
     ("backfill", "a", "--from", "4d", "--to", "2026-01-31T00:00:00"): "is not an instant",
     ("backfill", "a", "--from", "999999d"): "is not an instant",

@@ -170,6 +170,7 @@ class FakeApi:
                     for item in kept().values()
                     if item[key] > cursor
                     and item.get("workflowId", "").startswith(request.query.get("prefix", ""))
+                    and request.query.get("from", "") <= item.get("createdAt", "") < request.query.get("to", "9")
                     and ("archivedAt" in item) == ("archived" in request.query)
                     and all(item[name] in values.split(",") for name, values in wanted.items())
                 ),

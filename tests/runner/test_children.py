@@ -370,6 +370,19 @@ async def test_results_that_do_not_fit_together_are_not_held(world):
     assert [(each.status, each.result) for each in ends] == [("ok", None)] * 3
 
 
+async def test_reasons_take_of_the_room_for_results(world):
+    await world.define("child", overlap={"policy": "allow", "max": 100})
+    ids = [each.execution_id for each in await world.trigger(*({"n": number} for number in range(100)))]
+    for execution_id in ids:
+        await end_with(world, execution_id, Status.FAILED, outcome(0, a="x" * 3_800))
+    assert (await world.children.ends(ids))[0].result is not None
+    for execution_id in ids:
+        world.executions.found[execution_id] = replace(world.executions.found[execution_id], reason="it failed " * 30)
+    ends = await world.children.ends(ids)
+    assert all(each.result is None for each in ends)
+    assert {each.reason for each in ends} == {"it failed " * 30}
+
+
 async def test_what_is_open_among_the_last_is_seen_without_a_look_at_the_others(world):
     """Each end of a thousand would look for all of them."""
     await world.define("child", overlap={"policy": "allow", "max": 100})
