@@ -25,7 +25,7 @@ from domain.inputs import BadInput, check_input
 from domain.retry import Retry
 from domain.trigger import CronTrigger, ManualTrigger, Misfire, Trigger, allows_manual
 from templates.fields import shown
-from templates.template import ROOTS, Reference
+from templates.template import ROOTS, Reference, is_template
 
 _TRIGGER = ("cause", "dueAt", "createdAt")
 _EXECUTION = ("id", "workflowId", "version", "attempt", "createdAt", "dueAt", "status", "failure")
@@ -83,6 +83,8 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
 
 
 def _wrong_secret(place: str, secret: str, around: Surroundings) -> list[Problem]:
+    if is_template(secret):
+        return [(place, "takes the name of a secret, no template: write TOKEN, not {{ secrets.TOKEN }}")]
     if around.secrets is None or secret in around.secrets:
         return []
     why = f"not set; `wf secrets set {secret}` sets it"

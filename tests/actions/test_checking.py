@@ -59,13 +59,20 @@ def test_templates_are_checked_when_they_are_written(word, message, expected):
         assert any(expected in problem for _, problem in found), found
 
 
-@pytest.mark.parametrize("written", ["OTHER", "{{ secrets.TOKEN }}"])
-def test_the_secret_of_a_client_is_named_and_set(written):
+@pytest.mark.parametrize(
+    ("written", "around", "said"),
+    [
+        ("OTHER", AROUND, "secret OTHER is not set"),
+        ("{{ secrets.TOKEN }}", AROUND, "write TOKEN, not {{ secrets.TOKEN }}"),
+        ("{{ secrets.TOKEN }}", Surroundings(), "takes the name of a secret, no template"),
+    ],
+)
+def test_the_secret_of_a_client_is_named_and_set(written, around, said):
     auth = {"type": "oauth2", "tokenUrl": "http://x/token", "clientId": "c", "form": {"someSecret": "NOBODYS"}}
     action = {"type": "http-request", "url": "http://x", "method": "GET"}
     assert problems(defined(action | {"auth": auth | {"clientSecret": "TOKEN"}}), AROUND) == []
-    ((field, message),) = problems(defined(action | {"auth": auth | {"clientSecret": written}}), AROUND)
-    assert (field, f"secret {written} is not set" in message) == ("actions[0].auth.clientSecret", True)
+    ((field, message),) = problems(defined(action | {"auth": auth | {"clientSecret": written}}), around)
+    assert (field, said in message) == ("actions[0].auth.clientSecret", True)
 
 
 def test_without_knowing_the_secrets_none_is_missed():

@@ -222,10 +222,10 @@ async def test_tokens_do_not_pile_up():
 
     for number in range(MOST_TOKENS):
         await keep(number, until=5.0 if number < 10 else 10.0)
-    assert tokens.get(b"11"), "and so it was used after the others"
+    assert tokens.get(b"0"), "and so it was used after the others"
     await keep("one more", 10.0)
-    assert tokens.get(b"0") is None, "the one that was not used for longest makes room"
-    assert tokens.get(b"1")
+    assert tokens.get(b"1") is None, "the one that was not used for longest makes room"
+    assert tokens.get(b"0")
     now[0] = 5.0
     await keep("yet one", 10.0)
     assert len(tokens._tokens) == MOST_TOKENS + 1 - 9
@@ -326,11 +326,11 @@ async def test_who_waits_for_a_token_has_sent_nothing_when_his_time_is_over(send
     server.receiver.on("/token", hold)
     patient = asyncio.ensure_future(sender.send(url=f"{receiver.url}/a", auth=auth, timeout="50s"))
     await asyncio.wait_for(asked.wait(), 60)
-    hasty = {"timeout": "1s", "timeouts": {"connect": "1s"}, "method": "POST", "onUnknown": "fail"}
+    hasty = {"timeout": "2s", "timeouts": {"connect": "1s"}, "method": "POST", "onUnknown": "fail"}
     failed = await sender.send(url=f"{receiver.url}/a", auth=auth, **hasty)
     gave_up.set()
     assert (failed.error_class, failed.maybe_done, failed.is_in_doubt) == ("timeout-total", False, False)
-    assert f"no token from {server.url}: no complete answer within 1 s" in failed.message
+    assert f"no token from {server.url}: no complete answer within 2 s" in failed.message
     assert isinstance(await patient, Succeeded)
     assert len(server.asked) == 1
 
@@ -373,6 +373,22 @@ async def test_a_void_token_of_many_is_replaced_once(sender, receiver, server, a
     server.given += 1
     outcomes = await asyncio.gather(*(sender.send(url=url, auth=auth) for _ in range(10)))
     assert all(isinstance(outcome, Succeeded) for outcome in outcomes)
+    assert len(server.asked) == 2
+
+
+async def test_one_that_somebody_else_has_got_meanwhile_is_used_and_that_once(sender, receiver, server, auth):
+    async def refuse(request):
+        if request.headers["Authorization"].endswith(TOKEN.format(number=1)):
+            server.given += 1
+            assert isinstance(await sender.send(url=f"{receiver.url}/b", auth=auth), Succeeded)
+        return web.Response(status=401)
+
+    receiver.on("/b", server.accept)
+    await sender.send(url=f"{receiver.url}/b", auth=auth)
+    outcome = await sender.send(url=receiver.on("/a", refuse), auth=auth)
+    assert (outcome.error_class, outcome.status) == ("status", 401)
+    used = [seen.headers["Authorization"] for seen in receiver.seen if seen.path_qs == "/a"]
+    assert used == [f"Bearer {TOKEN.format(number=number)}" for number in (1, 3)]
     assert len(server.asked) == 2
 
 
@@ -501,14 +517,29 @@ async def test_a_token_is_fetched_through_the_requests_proxy(sender, receiver, s
 
 async def test_a_token_is_fetched_by_the_requests_tls_settings(sender, receiver, server, auth):
     authority = trustme.CA()
+    client = authority.issue_cert("client@example.org")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    secure = Receiver("https")
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    secure, certificates = Receiver("https"), []
     runner = await serve(secure, ssl_context=context)
     try:
-        auth = auth | {"tokenUrl": TokenServer(secure).url}
-        sender.secrets["ca"] = authority.cert_pem.bytes().decode()
-        assert isinstance(await sender.send(url=f"{receiver.url}/a", auth=auth, tls={"caSecret": "ca"}), Succeeded)
+        tokens = TokenServer(secure)
+
+        def note(request):
+            certificates.append(request.transport.get_extra_info("peercert"))
+            return tokens.give(request)
+
+        auth = auth | {"tokenUrl": secure.on("/token", note)}
+        sender.secrets |= {
+            "ca": authority.cert_pem.bytes().decode(),
+            "cert": "".join(blob.bytes().decode() for blob in client.cert_chain_pems),
+            "key": client.private_key_pem.bytes().decode(),
+        }
+        tls = {"caSecret": "ca", "certificateSecret": "cert", "keySecret": "key"}
+        assert isinstance(await sender.send(url=f"{receiver.url}/a", auth=auth, tls=tls), Succeeded)
+        assert certificates[0]
         # Whoever trusts somebody else does not get what this one got.
         assert (await sender.send(url=f"{receiver.url}/a", auth=auth)).error_class == "certificate"
     finally:
