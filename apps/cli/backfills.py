@@ -184,6 +184,8 @@ def _post(client: Client, workflow_id: str, body: Mapping[str, Any]) -> dict[str
     except Problem as problem:
         if problem.members.get("backfillId"):
             problem.hint = f"See how it goes: wf backfills {workflow_id}; end it: wf cancel-backfill {workflow_id}"
+        elif any("beyondRetention" in error.message for error in problem.errors):
+            problem.hint = "With wf that is --beyond-retention."
         raise
     return answer
 

@@ -191,8 +191,11 @@ def _check_at_once(workflow: Workflow, at_once: int) -> None:
     if at_once <= places:
         return
     if overlap.policy == "allow":
-        raise _wrong("atOnce", f"must be {places} or less: of the {overlap.bound} places one is left to the schedule")
-    raise _wrong("atOnce", f"must be 1: the overlap policy {overlap.policy} runs one execution at a time")
+        why = f"must be {places} or less: of the {overlap.bound} places one is left to the schedule"
+    else:
+        why = f"must be 1: the overlap policy {overlap.policy} runs one execution at a time"
+    mend = f"; overlap {{policy: allow, max: {at_once + 1}}} in the definition makes room for {at_once}"
+    raise _wrong("atOnce", why + (mend if at_once < LONGEST_QUEUE else ""))
 
 
 def _wrong(field: str, message: str) -> BadRequest:

@@ -105,6 +105,15 @@ class TestBackfill:
         result = await wf("backfill", "nightly", "--from", SINCE, "--to", "2099-01-01T00:00:00Z", "--dry-run")
         assert result.code == 1
         assert "to: must not be in the future" in result.err
+        assert "--beyond-retention" not in result.err
+
+    async def test_the_field_that_lets_older_ticks_run_is_named_as_an_option(self, api: FakeApi, wf: Run) -> None:
+        errors = [{"field": "from", "message": "name a later instant, or set beyondRetention to run them in any case"}]
+        api.refusals["POST /workflows/nightly/backfill"] = problem(
+            400, "bad-request", "The request is not valid", "The backfill is not valid.", errors=errors
+        )
+        result = await wf("backfill", "nightly", "--from", "90d", "--dry-run")
+        assert "With wf that is --beyond-retention." in result.err
 
     @pytest.mark.parametrize("more", [["--dry-run", "--wait"], ["--dry-run", "--yes"], ["--timeout", "5s"]], ids=str)
     async def test_options_that_do_not_go_together(self, wf: Run, more: list[str]) -> None:

@@ -163,6 +163,12 @@ async def test_a_repeated_request_is_answered_as_the_first(api: Client, clock: C
         ({"from": text(10), "rate": "21/s"}, "rate", "20/s or less"),
         ({"from": text(10), "atOnce": 0}, "atOnce", "1 or more"),
         ({"from": text(10), "atOnce": 2}, "atOnce", "must be 1: the overlap policy skip"),
+        (
+            {"from": text(10), "atOnce": 3},
+            "atOnce",
+            "at a time; overlap {policy: allow, max: 4} in the definition makes room",
+        ),
+        ({"from": text(10), "atOnce": 100}, "atOnce", "must be 1: the overlap policy skip"),
         ({"from": text(10), "dryRun": "perhaps"}, "dryRun", "true or false"),
         ({"from": text(10), "order": "newest"}, "order", "not known here"),
     ],
@@ -181,7 +187,10 @@ async def test_more_at_once_where_the_policy_allows_with_a_place_left_to_the_sch
     assert (await ask(api, 10, 60, atOnce=2)).status == 200
     answer = await ask(api, 10, 60, atOnce=3)
     assert answer.fields() == ["atOnce"]
-    assert "must be 2 or less" in answer.body["errors"][0]["message"]
+    assert answer.body["errors"][0]["message"] == (
+        "must be 2 or less: of the 3 places one is left to the schedule; "
+        "overlap {policy: allow, max: 4} in the definition makes room for 3"
+    )
 
 
 async def test_too_many_ticks_are_refused_with_the_range_that_would_do(api: Client, clock: Clock) -> None:
