@@ -194,7 +194,8 @@ class ServiceSettings(BaseSettings):
         default=30.0,
         gt=0,
         le=LONGEST_RETENTION,
-        description="How long finished executions are kept; a change counts for those that are there already.",
+        description="How long finished executions are kept, and as long as one is open that has triggered them; a change "
+        "counts for those that are there already.",
     )
     kafka_retention_days: float | None = Field(
         default=None,

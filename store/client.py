@@ -19,7 +19,7 @@ from store.failures import translated
 from store.group_commit import Observe, unobserved
 from store.idempotency import KEPT, MongoIdempotency
 from store.occurrences import MongoOccurrences
-from store.retention import MongoRetention
+from store.retention import ExecutionRetention, MongoRetention
 from store.runners import MongoRunners
 from store.secrets import MongoSecrets
 from store.signals import MongoSignals
@@ -126,16 +126,19 @@ class MongoStore:
 
     def retentions(self, *, executions: timedelta, ledger: timedelta, audit: timedelta) -> Sequence[MongoRetention]:
         """Return the retentions of everything that grows with time, for whoever sweeps."""
+        sweeps = self._database.sweeps
         return [
-            MongoRetention(self._database[name], instant, kept, self._database.sweeps)
-            for name, instant, kept in (
-                ("executions", "finished_at", executions),  # open ones are in another collection
-                ("occurrences", "last", ledger),
-                ("backfills", "finished_at", ledger),  # which those that are running do not have
-                ("audit", "at", audit),
-                ("idempotency_keys", "claimed_at", KEPT),
-                ("signals", "heeded_at", executions),  # which those that may still be waited for do not have
-            )
+            ExecutionRetention(self._database.executions, "finished_at", executions, sweeps),
+            *(
+                MongoRetention(self._database[name], instant, kept, sweeps)
+                for name, instant, kept in (
+                    ("occurrences", "last", ledger),
+                    ("backfills", "finished_at", ledger),  # which those that are running do not have
+                    ("audit", "at", audit),
+                    ("idempotency_keys", "claimed_at", KEPT),
+                    ("signals", "heeded_at", executions),  # which those that may still be waited for do not have
+                )
+            ),
         ]
 
     async def time(self) -> datetime:

@@ -8,7 +8,8 @@ nothing else was answered for 0.1 s each time with a thousand executions, and fo
 It also reads everything that a filter finds before it cuts to a limit, 0.05 ms a document under the same lock. So what is
 over is not asked for at once, which would be days of executions when the scheduler was away or a retention was shortened,
 but window by window; each is as wide as the last ones let expect few documents. How far that has come is kept in the
-database, for whoever goes on. The first window is open to the past: what was stored belatedly lies in there.
+database, for whoever goes on. The first window is open to the past: what was stored belatedly lies in there, and what was
+spared before.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -19,7 +20,7 @@ from typing import Any, Final
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from store.chunks import chunks
+from store.chunks import ABSENT_AT_ONCE, chunks
 from store.failures import translated
 
 _FEW: Final = 250  # documents in a window
@@ -103,6 +104,21 @@ class MongoRetention:
         async with translated():
             result = await self._collection.delete_many({"_id": {"$in": ids}, self._instant: {"$lt": high}})
         return result.deleted_count
+
+
+class ExecutionRetention(MongoRetention):
+    """The retention of the finished executions; spared is what an open one has triggered, for it may wait for it still."""
+
+    async def _find(self, low: datetime | None, high: datetime) -> Sequence[Any]:
+        bounds = {"$lt": high} if low is None else {"$gte": low, "$lt": high}
+        async with translated():
+            cursor = self._collection.find({self._instant: bounds}, {"triggered_by": 1})
+            parents = {each["_id"]: each.get("triggered_by", {}).get("execution_id") async for each in cursor}
+            waiting: set[Any] = set()
+            for chunk in chunks(sorted({*parents.values()} - {None}), ABSENT_AT_ONCE):
+                found = self._collection.database["open_executions"].find({"_id": {"$in": chunk}}, {"_id": 1})
+                waiting |= {each["_id"] async for each in found}
+        return [each for each, parent in parents.items() if parent not in waiting]
 
 
 def _next_width(width: timedelta, swept: timedelta, found: int) -> timedelta:

@@ -228,7 +228,7 @@ def _begin(work: Coroutine[Any, Any, T], under_way: set[asyncio.Task[T]]) -> asy
 
 def _end_of(execution_id: str, found: Execution | None) -> ChildEnd:
     if found is None:
-        return ChildEnd(execution_id, "gone", "its retention is over")
+        return ChildEnd(execution_id, "gone", "it has been removed")
     done = (each for each in reversed(found.ordered_results) if each.index < found.total_actions and each.status == "ok")
     last = next(done, None)
     return ChildEnd(execution_id, found.status.shown, found.reason, dict((last and last.output) or {}))

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from bson import ObjectId
 
-from domain.execution import Status
+from domain.execution import Parent, Status
 from domain.occurrence import Disposition, Unfired
 from store.chunks import AT_ONCE
 from store.interfaces import AuditEntry, AuditFilter, ExecutionFilter
@@ -99,6 +99,25 @@ async def test_what_is_over_is_removed_and_nothing_else(real):
     assert [each.created_at for each in await real.backfills.list("w", before=None, limit=9)] == [at(3)]
     kept = [await real.signals.get(signal(number).execution_id, "approved") for number in (1, 2, 3)]
     assert kept == [None, None, signal(3)], "what may still be waited for stays"
+
+
+async def test_what_an_open_execution_has_triggered_is_kept_until_that_has_ended(real):
+    """It may wait for the others still, and would find it gone."""
+    parent, other = admission("parent"), admission("other")
+    children = [
+        replace(admission(f"c{number}"), triggered_by=Parent(of.execution_id, "parent", "each"))
+        for number, of in enumerate((parent, other))
+    ]
+    await asyncio.gather(*(real.executions.admit(each) for each in (parent, other, *children)))
+    await real.executions.project([finished(each, status=Status.OK) for each in (other, *children)])
+    retention = retentions(real)["executions"]
+    kept, gone = (each.execution_id for each in children)
+    for days in (31, 32):
+        await swept(retention, at(0) + days * DAY)
+        assert set(await real.executions.states([kept, gone])) == {kept}
+    await real.executions.project([finished(parent, status=Status.OK)])
+    await swept(retention, at(0) + 33 * DAY)
+    assert await real.executions.states([kept, parent.execution_id]) == {}
 
 
 async def test_a_retention_that_is_changed_counts_for_what_is_stored_already(real):
