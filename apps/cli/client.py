@@ -141,9 +141,9 @@ class Client:
         response, answer = self._ask(method, target, body, {"If-Match": if_match, "Idempotency-Key": key})
         if response.status < 300:
             return answer
-        if response.status >= 500:
-            raise self._unavailable(response, answer.get("detail"))
         problem = Problem(response.status, answer)
+        if response.status >= 500 and problem.kind != "definition-unreadable":  # which is no better in a moment
+            raise self._unavailable(response, answer.get("detail"))
         said = missing if isinstance(missing, str) else missing.get(problem.kind)
         if response.status == 404 and said:
             raise WfError(said, code=ExitCode.NOT_FOUND)

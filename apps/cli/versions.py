@@ -47,7 +47,10 @@ def versions(
         output.data(items[:limit], form)
     elif diff:
         for newer, older in pairwise(items):
-            _show_difference(workflow_id, older, newer)
+            if unreadable := newer.get("unreadable") or older.get("unreadable"):
+                output.line(unreadable)
+            else:
+                _show_difference(workflow_id, older, newer)
         if len(items) < 2:
             output.line(f"{workflow_id} has one version; there is nothing to compare.")
     else:
@@ -93,8 +96,8 @@ def _table(items: list[dict[str, Any]], current: int) -> None:
                 str(item["version"]),
                 "current" if item["version"] == current else "",
                 output.relative(item.get("createdAt"), present),
-                trigger_words(output.members(definition, "trigger")),
-                str(len(definition.get("actions") or ())),
+                "cannot be read here" if "unreadable" in item else trigger_words(output.members(definition, "trigger")),
+                "-" if "unreadable" in item else str(len(definition.get("actions") or ())),
             )
         )
     output.table([">VERSION", "", "STORED", "~TRIGGER", ">ACTIONS"], rows)

@@ -60,6 +60,9 @@ def list_workflows(
                 for item in page.items
             ],
         )
+        for item in page.items:
+            if "unreadable" in item:
+                output.note(f"Of {item['workflowId']} not all is known here: {item['unreadable']}")
     if page.is_cut:
         output.note(MORE)
 

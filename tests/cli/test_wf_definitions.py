@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.cli.wf_fake_api import FakeApi, problem
+from tests.cli.wf_fake_api import FakeApi, problem, seconds_ago
 from tests.cli.wf_process import Run
 
 TWO = """\
@@ -178,10 +178,36 @@ async def test_a_service_that_goes_away_says_how_far_it_came(api: FakeApi, wf: R
     assert "1 of 2 were sent before that" in result.err
 
 
+UNREADABLE = "version 1 of workflow b cannot be read here: run the same ACTION_PLUGINS in every service"
+
+
+async def test_a_definition_that_the_service_cannot_read_says_why(api: FakeApi, wf: Run) -> None:
+    api.add("b", unreadable=UNREADABLE)
+    api.refusals["GET /workflows/b"] = problem(503, "definition-unreadable", "Definition cannot be read here", UNREADABLE)
+    listed = await wf("list")
+    assert listed.out.splitlines()[1].startswith("b ")
+    assert UNREADABLE in " ".join(listed.err.split())
+    shown = await wf("show", "b", columns=None)
+    assert (shown.code, shown.err) == (1, f"error: {UNREADABLE}\n"), "to try again in a moment is no use"
+
+
+async def test_so_says_one_of_its_versions(api: FakeApi, wf: Run) -> None:
+    api.add("b")
+    version = {"version": 1, "createdAt": seconds_ago(60), "archivedAt": None, "definition": None, "unreadable": UNREADABLE}
+    newer = {**version, "version": 2, "definition": {"workflowId": "b"}}
+    del newer["unreadable"]
+    page = {"current": 2, "items": [newer, version], "nextCursor": None}
+    api.refusals["GET /workflows/b/versions"] = web.json_response(page)
+    told = " ".join((await wf("versions", "b")).out.split())
+    assert "1 1m ago cannot be read here -" in told
+    api.refusals["GET /workflows/b/versions"] = web.json_response(page)
+    assert UNREADABLE in " ".join((await wf("versions", "b", "--diff")).out.split())
+
+
 async def test_nothing_is_exported_where_the_service_cannot_read_all_of_it(api: FakeApi, wf: Run, tmp_path: Path) -> None:
     """What is listed of such a workflow is less than its definition; a backup that lacks it must not look like one."""
     api.add("a")
-    api.add("b", unreadable="version 1 of workflow b cannot be read here: run the same ACTION_PLUGINS in every service")
+    api.add("b", unreadable=UNREADABLE)
     refused = await wf("export", "-d", tmp_path / "defs")
     assert (refused.code, refused.out) == (1, "")
     assert "cannot export b: version 1 of workflow b cannot be read here" in refused.err
