@@ -85,15 +85,14 @@ def states(
                         return
                     state = words(found)
                 passed = time.monotonic() - begun
-                left = pause if timeout is None else timeout - passed
-                if left <= 0:
+                if timeout is not None and passed >= timeout:
                     raise WfError(
-                        f"{name(found)} has not ended within {output.span(passed)}: {state}",
+                        f"{name(found)} has not ended within {output.span(timeout)}: {state}",
                         hint=goes_on,
                         code=ExitCode.TIMEOUT,
                     )
                 show(f"{state} ({output.span(passed) if passed >= 1 else '0s'})")
-                time.sleep(min(pause, left))
+                time.sleep(pause if timeout is None else min(pause, timeout - passed))
                 pause = min(pause * 1.5, LONGEST_PAUSE)
     except KeyboardInterrupt:
         raise Interrupted(goes_on) from None

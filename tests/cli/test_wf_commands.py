@@ -396,9 +396,9 @@ async def test_waiting_outlasts_retries_and_a_restart_of_the_service(end: str, c
 
 async def test_waiting_stops_at_the_timeout(api: FakeApi, wf: Run) -> None:
     api.add("nightly")
-    result = await wf("trigger", "nightly", "--wait", "--timeout", "0.3")
+    result = await wf("trigger", "nightly", "--wait", "--timeout", "0.001")
     assert (result.code, result.out) == (124, "")
-    assert "has not ended within 3" in result.err
+    assert "has not ended within 1ms: " in result.err, "what was asked for, not how long the first look took"
     assert "pending, attempt 1, action 1 of 1: log-1" in result.err
     assert f"wf execution {execution_id(1)}" in result.err
 
@@ -421,7 +421,7 @@ async def test_control_c_while_waiting(api: FakeApi, tmp_path: Path) -> None:
         assert process.returncode is None
         await asyncio.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, err = await asyncio.wait_for(process.communicate(), 10)
+    _, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 130
     assert f"wf execution {execution_id(1)}" in err.decode()
     assert b"Traceback" not in err

@@ -128,9 +128,9 @@ async def test_a_secret_is_asked_for_twice_and_not_shown(api: FakeApi) -> None:
 
     asyncio.get_running_loop().add_reader(master, read)
     for event in asked.values():
-        await asyncio.wait_for(event.wait(), 20)
+        await asyncio.wait_for(event.wait(), 60)
         os.write(master, b"typed s3cret\n")
-    out, _ = await asyncio.wait_for(process.communicate(), 20)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
     asyncio.get_running_loop().remove_reader(master)
     os.close(master)
     assert (process.returncode, out) == (0, b"API_TOKEN is set\n")
