@@ -136,9 +136,9 @@ async def test_nobody_is_ready_while_kafka_is_frozen(stack):
 
 
 async def test_an_execution_ends_at_its_timeout_and_its_run_stops(api, target, workflow_id):
-    await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1")], timeout="2s")
+    await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1")], timeout="5s")  # in which it must begin
     execution = await api.finished(await api.trigger(workflow_id))
-    assert (execution["status"], execution["reason"]) == ("failed", "timed out after 2s")
+    assert (execution["status"], execution["reason"]) == ("failed", "timed out after 5s")
 
     async def let_go():
         return target.closed[workflow_id]
@@ -155,7 +155,7 @@ async def test_an_action_ends_at_its_timeout(api, target, workflow_id):
 
 
 async def test_a_timeout_is_kept_while_the_runner_is_being_replaced(stack, api, target, workflow_id):
-    await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1")], timeout="2s")
+    await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1")], timeout="5s")
     execution_id = await api.trigger(workflow_id)
     await arrived(target, workflow_id)
     runner = stack.children["runner"]
@@ -164,7 +164,7 @@ async def test_a_timeout_is_kept_while_the_runner_is_being_replaced(stack, api, 
         execution = await api.finished(execution_id)
     finally:
         runner.kill(signal.SIGKILL)
-    assert (execution["status"], execution["reason"]) == ("failed", "timed out after 2s")
+    assert (execution["status"], execution["reason"]) == ("failed", "timed out after 5s")
     await runner.wait_ready()
     assert target.count(workflow_id) == 1
 

@@ -24,7 +24,7 @@ from tests.standalone.stub_child import Stub
 async def test_its_output_reaches_the_sink_line_by_line() -> None:
     seen: list[tuple[str, str]] = []
     async with Stub(sink=lambda name, line: seen.append((name, line))) as child:
-        await child.wait_ready(10)
+        await child.wait_ready()
         await child.wait_line("a complaint")
         assert ("stub", f"hello from {child.pid}") in seen
         assert ("stub", "a complaint") in seen
@@ -40,32 +40,32 @@ async def test_an_endless_line_arrives_in_pieces() -> None:
 
 async def test_killed_it_is_launched_again() -> None:
     async with Stub() as child:
-        await child.wait_ready(10)
+        await child.wait_ready()
         first = child.pid
         child.kill(signal.SIGKILL)
-        await child.wait_relaunched(1, timeout=10)
-        await child.wait_ready(10)
+        await child.wait_relaunched(1)
+        await child.wait_ready()
         assert child.pid != first
         assert any("died of SIGKILL" in line for line in child.lines)
 
 
 async def test_unsupervised_it_stays_dead_until_started() -> None:
     async with Stub(supervised=False) as child:
-        await child.wait_ready(10)
+        await child.wait_ready()
         child.kill(signal.SIGKILL)
-        assert await child.wait_exit(5) == -signal.SIGKILL
+        assert await child.wait_exit() == -signal.SIGKILL
         await asyncio.sleep(0.5)
         assert not child.running
         with pytest.raises(ChildFailed, match="died of SIGKILL"):
             await child.wait_ready(5)
         await child.start()
-        await child.wait_ready(10)
+        await child.wait_ready()
 
 
 async def test_it_is_given_up_when_it_never_becomes_ready() -> None:
     async with Stub("fails") as child:
         with pytest.raises(ChildFailed, match="exited with status 3 3 times before it was ready") as raised:
-            await child.wait_ready(20)
+            await child.wait_ready()
         assert "a complaint" in raised.value.last_lines
         assert child.launches == 3
         assert child.failure is raised.value
@@ -79,19 +79,19 @@ async def test_alive_but_not_ready_is_told_within_the_time_given() -> None:
 
 async def test_one_that_worked_before_is_never_given_up() -> None:
     async with Stub() as child:
-        await child.wait_ready(10)
+        await child.wait_ready()
         child.mode = "fails"
         child.kill(signal.SIGKILL)
-        await child.wait_relaunched(3, timeout=20)
+        await child.wait_relaunched(3)
         assert child.failure is None
         child.mode = "good"
-        await child.wait_ready(20)
+        await child.wait_ready()
 
 
 async def test_one_that_ignores_the_request_is_killed_after_the_grace() -> None:
     child = Stub("stubborn", stop_timeout=0.5)
     async with child:
-        await child.wait_ready(10)
+        await child.wait_ready()
         pid = child.pid
         assert pid
     assert child.returncode == -signal.SIGKILL
@@ -100,7 +100,7 @@ async def test_one_that_ignores_the_request_is_killed_after_the_grace() -> None:
 
 async def test_a_halted_one_is_stopped_without_waiting_for_the_grace() -> None:
     async with Stub() as child:
-        await child.wait_ready(10)
+        await child.wait_ready()
         child.kill(signal.SIGSTOP)
     assert child.returncode == -signal.SIGTERM
 
@@ -113,20 +113,20 @@ async def test_what_it_started_goes_with_it(death: str) -> None:
         if death == "crash":
             assert child.pid
             os.kill(child.pid, signal.SIGKILL)
-            await child.wait_exit(5)
+            await child.wait_exit()
             await asyncio.to_thread(assert_gone, [grandchild])
     assert_gone([grandchild])
 
 
 async def test_stopped_it_can_be_started_again() -> None:
     async with Stub() as child:
-        await child.wait_ready(10)
+        await child.wait_ready()
         first = child.pid
         await child.stop()
         assert not child.running
         assert child.pid is None
         await child.start()
-        await child.wait_ready(10)
+        await child.wait_ready()
         assert child.pid not in (None, first)
 
 
@@ -138,7 +138,7 @@ from tests.standalone.stub_child import Stub
 
 async def main():
     async with Stub() as child:
-        await child.wait_ready(20)
+        await child.wait_ready()
         print(child.pid, flush=True)
         await asyncio.sleep(60)
 
@@ -168,6 +168,6 @@ class HardOfHearing(MongoDB):
 
 async def test_a_database_that_does_not_hear_that_it_is_to_stop_is_told_again(tmp_path: Path) -> None:
     async with HardOfHearing(port=free_port(), data_dir=tmp_path) as database:
-        await database.wait_ready(10)
+        await database.wait_ready()
     assert database.returncode == 0
     assert not any("killing it" in line for line in database.lines)

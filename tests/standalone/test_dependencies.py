@@ -97,9 +97,9 @@ async def test_what_was_acknowledged_survives_restarts_and_kill_9(dependencies: 
     for child in dependencies.children.values():
         launches = child.launches
         child.kill(signal.SIGKILL)
-        await child.wait_relaunched(launches, timeout=10)
+        await child.wait_relaunched(launches)
     for child in dependencies.children.values():
-        await child.wait_ready(30)
+        await child.wait_ready()
     assert await _published(dependencies) == [b"first", b"second"]
     assert await _inserted(dependencies) == ["first", "second"]
 
@@ -126,7 +126,7 @@ async def test_a_halted_server_is_not_ready_until_it_continues(dependencies: Dep
             assert not await child.is_ready(), child.name
         finally:
             child.kill(signal.SIGCONT)
-        await child.wait_ready(10)
+        await child.wait_ready()
 
 
 async def test_kafka_creates_no_topic_by_itself(dependencies: Dependencies) -> None:
