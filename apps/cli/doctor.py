@@ -77,12 +77,13 @@ def _api(url: str) -> list[Finding]:
         with Client(url) as client:
             asked = datetime.now(timezone.utc)
             status, headers, answer = client.look("/ready")
+            answered = datetime.now(timezone.utc)
             findings.append(Finding("service", "ok", f"{url} answers"))
             for name, state in answer.get("checks", {}).items():
                 good = state == "ok"
                 mend = "" if good else "See the log of the workflows service; it waits for what is missing."
                 findings.append(Finding(f"service: {name}", "ok" if good else "failed", state, mend))
-            findings.append(_clock(headers.get("Date"), asked))
+            findings.append(_clock(headers.get("Date"), asked, answered))
             status, _, who = client.look("/session")
             if status != 200:
                 detail = str(who.get("detail", status))
@@ -100,11 +101,12 @@ def _api(url: str) -> list[Finding]:
     return findings
 
 
-def _clock(theirs: str | None, asked: datetime) -> Finding:
+def _clock(theirs: str | None, asked: datetime, answered: datetime) -> Finding:
     if not theirs:
         return Finding("clock", "warning", "the service does not tell its time")
-    # Its answer names whole seconds.
-    apart = max(0.0, abs((parsedate_to_datetime(theirs) - asked).total_seconds()) - 1)
+    # It told it at some moment in between, in whole seconds.
+    told = parsedate_to_datetime(theirs)
+    apart = max((asked - told).total_seconds() - 1, (told - answered).total_seconds())
     if apart > CLOCKS_MAY_DIFFER:
         mend = "Set the clocks by NTP (timedatectl set-ntp true): schedules follow the scheduler's clock."
         return Finding("clock", "warning", f"{apart:.0f} s apart from the service's", mend)

@@ -6,7 +6,8 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from aiohttp import web
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from apps.cli import output, waiting
+from apps.cli import doctor, output, waiting
 from apps.cli.errors import MEANINGS, ExitCode
 from apps.cli.main import app
 from tests.cli.wf_fake_api import FakeApi, execution, execution_id, outcome, problem, seconds_ago
@@ -620,6 +621,19 @@ def test_exit_codes_are_stable() -> None:
 def test_the_documentation_lists_the_exit_codes() -> None:
     text = (ROOT / "docs" / "command-line.md").read_text()
     assert all(f"| {code.value} | {meaning} |\n" in text for code, meaning in MEANINGS.items())
+
+
+@pytest.mark.parametrize(
+    ("told", "result"),
+    [(-5, "warning"), (-4, "ok"), (0, "ok"), (20, "ok"), (23, "ok"), (24, "warning")],
+    ids=["behind", "hardly behind", "as it was asked", "as it answered", "hardly ahead", "ahead"],
+)
+def test_doctor_does_not_take_a_slow_answer_for_another_time(told: int, result: str) -> None:
+    asked = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+    found = doctor._clock(
+        format_datetime(asked + timedelta(seconds=told), usegmt=True), asked, asked + timedelta(seconds=20)
+    )
+    assert found.result == result
 
 
 @pytest.mark.parametrize(
