@@ -6,6 +6,8 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from tests.dashboard.browser import answered_late
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOG = {"type": "log", "message": "hello"}
@@ -128,3 +130,21 @@ async def test_what_was_typed_is_kept_where_somebody_else_was_faster(refused_pag
     await expect(page.get_by_text("Version 3", exact=True)).to_be_visible()
     _, stored = await api.call("GET", f"/workflows/{workflow_id}")
     assert stored["actions"][0]["message"] == "mine"
+
+
+async def test_what_is_stored_once_the_service_answers_is_not_lost_to_what_is_tried_again(
+    refused_page, stack, api, workflow_id
+):
+    page, check = refused_page, "**/v1/workflows/validate"
+    await api.create(workflow_id, [LOG])
+    editor = await edited(page, stack, workflow_id)
+    await page.route(check, lambda route: route.abort())
+    await editor.fill((await editor.input_value()).replace("hello", "mine"))
+    await expect(page.get_by_role("alert").filter(has_text="This page tries again by itself")).to_be_visible()
+    await page.unroute(check)
+    is_read, may_arrive = await answered_late(page, check, times=1)
+    await page.get_by_role("button", name="Store as a new version").click()
+    await is_read.wait()
+    await page.evaluate("document.querySelector('[data-again]')?.click()")  # as the page does by itself every four seconds
+    may_arrive.set()
+    await expect(page.get_by_text("Version 2", exact=True)).to_be_visible()

@@ -45,6 +45,29 @@ async def test_what_was_cut_off_when_something_came_is_among_the_older_ones(page
     await shows_all(page, api, workflow_id)
 
 
+async def test_older_ones_are_shown_though_the_list_is_read_again_before_what_was_cut_off_is_there(
+    page, stack, api, workflow_id
+):
+    await api.create(workflow_id, [LOG])
+    await ran(api, workflow_id, 9)
+    await page.add_init_script(TOLD)
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    rows = page.locator("[data-execution]")
+    await expect(rows).to_have_count(8)
+    execution_id = await api.trigger(workflow_id)
+    execution = await api.finished(execution_id)
+    requested = {key: execution[key] for key in ("executionId", "workflowId", "createdAt", "attempt", "cause")}
+    await page.evaluate("(data) => tell('execution-requested', data)", {**requested, "status": "pending"})
+    await expect(page.locator(f"[data-execution='{execution_id}']")).to_be_visible()
+    is_read, may_arrive = await answered_late(page, "**/v1/executions?limit=*", times=1)
+    await page.get_by_role("button", name="Show older").click()
+    await is_read.wait()
+    await page.evaluate("tell('gap', null)")
+    await expect(page.locator(f"[data-execution='{execution_id}']").get_by_text("Succeeded")).to_be_visible()
+    may_arrive.set()
+    await expect(rows).to_have_count(10)
+
+
 async def test_what_came_while_nobody_told_is_not_left_out(refused_page, stack, api, workflow_id):
     page = refused_page
     await api.create(workflow_id, [LOG])

@@ -66,8 +66,15 @@ export function paged(address, draw, { size = Infinity, isBelow = () => true, no
     },
 
     async readMore() {
-      if (list.next === CUT) await list.read();
-      if (list.next === CUT && list.error) toast(list.error.message, { kind: "bad" });
+      const begun = chain;
+      // Again where another reading, which leads no further, has overtaken it.
+      while (list.next === CUT && begun === chain) {
+        await list.read();
+        if (list.error) {
+          toast(list.error.message, { kind: "bad" });
+          return;
+        }
+      }
       if (!list.next || list.next === CUT) return;
       const mine = chain;
       list.more = true;

@@ -263,7 +263,8 @@ export function editor(root, id) {
   }
 
   function verdict() {
-    if (state.error) return trouble(state.error, check);
+    // What is being stored or rewritten is checked for that: another check would take its place, and nothing came of it.
+    if (state.error) return trouble(state.error, () => state.busy || check());
     if (!state.verdict) return h("p", { class: "verdict quiet" }, "Checking…");
     if (state.verdict.valid) return h("p", { class: "verdict" }, badge("ok", "Valid"));
     const { errors } = state.verdict;
