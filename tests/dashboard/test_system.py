@@ -1,5 +1,6 @@
 """The system on the dashboard: health, dead letters, secrets, the audit log, and what is said when something is away."""
 
+import asyncio
 import json
 import re
 
@@ -12,6 +13,17 @@ from tests.e2e.conftest import until
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOG = {"type": "log", "message": "hello"}
+# How many times it is to be read again.
+COUNTED = """
+window.due = new Set();
+const { setTimeout: later, clearTimeout: never } = window;
+window.setTimeout = (work, ms, ...rest) => {
+  const id = later(() => { due.delete(id); work(); }, ms, ...rest);
+  if (ms === 4000) due.add(id);
+  return id;
+};
+window.clearTimeout = (id) => { due.delete(id); never(id); };
+"""
 
 
 async def test_the_system_is_well(page, stack):
@@ -166,3 +178,33 @@ async def test_what_could_not_be_reached_is_tried_again(refused_page, stack, vie
     async with page.expect_request_finished(lambda request: path in request.url):
         await page.unroute(away)
     await expect(trouble).to_have_count(0)
+
+
+async def test_however_often_one_tries_again_it_is_read_no_oftener_afterwards(refused_page, stack):
+    page, path = refused_page, re.compile("/v1/system$")
+    await page.add_init_script(COUNTED)
+    await page.route(path, lambda route: route.abort())
+    await page.goto(f"{stack.api_url}/#/system")
+    again = page.get_by_role("button", name="Try again")
+    await expect(again).to_be_visible()
+    asked, answered, may_arrive = [], [], asyncio.Event()
+
+    async def hold(route):
+        asked.append(route)
+        await may_arrive.wait()
+        await route.continue_()
+
+    await page.unroute(path)
+    await page.route(path, hold)
+    page.on("requestfinished", lambda request: answered.append(request) if path.search(request.url) else None)
+    await again.click()
+    await again.click()
+
+    async def twice(seen=asked):
+        return len(seen) >= 2
+
+    await until(twice, "it is asked twice")
+    may_arrive.set()
+    await until(lambda: twice(answered), "it is answered twice")
+    await expect(page.get_by_text("Reachable")).to_have_count(2)
+    assert await page.evaluate("due.size") <= 1

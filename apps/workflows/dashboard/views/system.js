@@ -38,6 +38,7 @@ export function system(root) {
       if (ended) return;
       draw();
     }
+    clearTimeout(timer); // of another reading, which somebody asked for meanwhile: one goes on
     timer = setTimeout(read, EVERY);
   }
 
