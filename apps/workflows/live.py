@@ -26,13 +26,14 @@ from domain.instants import instant
 from events.folding import result_transition
 from events.records import ActionResult, Event, ExecutionEnded, ExecutionRequest, WakeUp, WorkflowChanged
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, SCHEDULE
-from events.wire import Decoder, Malformed
+from events.wire import Decoder, Malformed, json_bytes
 
 log = structlog.get_logger(__name__)
 
 TOPICS: Final = (EXECUTION, ACTION_RESULT, SCHEDULE)
 QUEUE: Final = 500
 KEPT: Final = 5_000  # updates that a returning watcher can be told
+MOST_KEPT_BYTES: Final = 10_000_000  # of JSON of all of them: what is logged may make one of 40 kB
 LINGER: Final = 30.0  # seconds
 RETRY_DELAY: Final = 1.0
 LONGEST_TEXT: Final = 2_000  # of a log line or a reason; the API has it in full
@@ -48,6 +49,7 @@ class Update:
     workflow_id: str
     execution_id: str | None
     data: dict[str, Any]
+    size: int  # bytes of JSON
 
 
 def describe(event: Event) -> tuple[str, dict[str, Any]] | None:
@@ -169,7 +171,8 @@ class LiveFeed:
         self._linger = linger
         self._decoders = {spec.name: Decoder(*spec.records) for spec in TOPICS}
         self._watchers: set[Watcher] = set()
-        self._kept: deque[Update] = deque(maxlen=KEPT)
+        self._kept: deque[Update] = deque()
+        self._kept_bytes = 0
         self._number = 0
         self._session = ""  # changes whenever updates may have been missed
         self._task: asyncio.Task[None] | None = None
@@ -235,7 +238,7 @@ class LiveFeed:
             self._task = None
         self.positioned.clear()
         self._session = ""
-        self._kept.clear()
+        self._forget_kept()
 
     async def _read(self) -> None:
         while True:
@@ -257,7 +260,7 @@ class LiveFeed:
             await consumer.seek_to_end(*partitions)
             # Those who watched before the reading began, or while it was interrupted, have missed what happened meanwhile.
             self._session = f"{id(consumer):x}{asyncio.get_running_loop().time():.3f}".replace(".", "")
-            self._kept.clear()
+            self._forget_kept()
             self.positioned.set()
             for watcher in self._watchers:
                 watcher.miss()
@@ -284,8 +287,18 @@ class LiveFeed:
         name, data = described
         self._number += 1
         execution_id = getattr(event, "execution_id", None)
-        update = Update(self._number, name, event.workflow_id, execution_id, data)
-        self._kept.append(update)
+        update = Update(self._number, name, event.workflow_id, execution_id, data, len(json_bytes(data)))
+        self._keep(update)
         for watcher in self._watchers:
             if watcher.wants(update):
                 watcher.put(update)
+
+    def _keep(self, update: Update) -> None:
+        self._kept.append(update)
+        self._kept_bytes += update.size
+        while len(self._kept) > KEPT or self._kept_bytes > MOST_KEPT_BYTES:
+            self._kept_bytes -= self._kept.popleft().size
+
+    def _forget_kept(self) -> None:
+        self._kept.clear()
+        self._kept_bytes = 0

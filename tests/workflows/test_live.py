@@ -12,7 +12,7 @@ from aiohttp import web
 from structlog.typing import EventDict
 
 from apps.workflows.app import WorkflowsApp
-from apps.workflows.live import QUEUE, LiveFeed, Watcher
+from apps.workflows.live import KEPT, LONGEST_TEXT, MOST_KEPT_BYTES, MOST_LINES, QUEUE, LiveFeed, Watcher
 from events.records import ActionResult, ExecutionEnded, ExecutionRequest, WorkflowChanged
 from tests.workflows.client import Client
 from tests.workflows.clock import START
@@ -129,6 +129,28 @@ async def test_who_comes_back_in_time_is_told_what_happened_meanwhile(feed: Live
         for stranger in ("", "elsewhere-3", last.replace("-1", "-x")):
             async with feed.watch(last_id=stranger) as lost:
                 assert lost.missed
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [([], KEPT), (["x" * LONGEST_TEXT] * MOST_LINES, MOST_KEPT_BYTES // (LONGEST_TEXT * MOST_LINES))],
+    ids=["small", "large"],
+)
+async def test_what_is_kept_for_those_who_come_back_is_bounded(
+    feed: LiveFeed, consumer: FakeConsumer, lines: list[str], kept: int
+) -> None:
+    """As many as that is too many where each is large."""
+    async with feed.watch(execution_id=TWO) as other:
+        await asyncio.wait_for(feed.positioned.wait(), 5)
+        session = feed.id_of(None).rpartition("-")[0]
+        for _ in range(kept + 10):
+            consumer.give("workflow.action-result", result(logs=tuple(lines)))
+        consumer.give("workflow.execution", request(TWO))
+        (last,) = await told(other, 1)
+        async with feed.watch(None, TWO, f"{session}-{last.number - kept - 1}") as late:
+            assert late.missed
+        async with feed.watch(None, TWO, f"{session}-{last.number - int(kept * 0.9)}") as early:
+            assert not early.missed
 
 
 async def test_the_stream_speaks_server_sent_events(app: WorkflowsApp, api: Client, consumer: FakeConsumer) -> None:
