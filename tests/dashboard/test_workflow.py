@@ -61,7 +61,7 @@ async def test_what_became_of_each_tick(page, stack, api, target, workflow_id):
 
 async def test_what_becomes_of_a_tick_is_told_while_it_happens(page, stack, api, target, workflow_id):
     call = {"type": "http-request", "method": "GET", "url": f"{target.url}/{workflow_id}?hold=1"}
-    due = datetime.now(timezone.utc) + timedelta(seconds=3)
+    due = datetime.now(timezone.utc) + timedelta(seconds=6)
     await api.create(workflow_id, [LOG, call], trigger={"type": "once", "at": due.isoformat()})
     await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
     row = page.get_by_role("list", name="Occurrences").get_by_role("listitem")
@@ -73,7 +73,7 @@ async def test_what_becomes_of_a_tick_is_told_while_it_happens(page, stack, api,
 @pytest.mark.parametrize("when", ["while the ticks are read", "while nobody listens"])
 async def test_the_end_of_a_tick_is_shown_though_it_comes(page, stack, api, target, workflow_id, when):
     call = {"type": "http-request", "method": "GET", "url": f"{target.url}/{workflow_id}?hold=1"}
-    due = datetime.now(timezone.utc) + timedelta(seconds=3)
+    due = datetime.now(timezone.utc) + timedelta(seconds=6)
     await api.create(workflow_id, [call], trigger={"type": "once", "at": due.isoformat()})
 
     async def runs():
