@@ -10,7 +10,7 @@ dead letter. A runner that dies in between leaves the rest to the others, which 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -167,19 +167,17 @@ class Reader:
             for tp, offset in error.args[0].items():
                 await self._go_on(consumer, tp, offset)
             return
-        loop = asyncio.get_running_loop()
-        taking = {loop.create_task(self._take(consumer, tp, records)) for tp, records in found.items()}
-        left = taking
+        taking = asyncio.get_running_loop().create_task(
+            _all_of(self._take(consumer, tp, records) for tp, records in found.items())
+        )
         try:
-            while left:
-                done, left = await asyncio.wait(left, timeout=_COMMIT_INTERVAL)
-                for each in done:
-                    each.result()
+            while not taking.done():
+                await asyncio.wait({taking}, timeout=_COMMIT_INTERVAL)
                 await self._commit(consumer)
+            taking.result()
         finally:
-            for each in taking:
-                each.cancel()
-            await asyncio.gather(*taking, return_exceptions=True)
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
 
     async def _take(self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         for record in records:
@@ -231,6 +229,18 @@ class Reader:
     def _seek(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> None:
         with suppress(IllegalStateError):  # it was taken away meanwhile
             consumer.seek(tp, offset)
+
+
+async def _all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all of it at once; where one fails, or this is cancelled, the others do not go on."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _topics(admin: AIOKafkaAdminClient, _: AIOKafkaConsumer) -> frozenset[str]:

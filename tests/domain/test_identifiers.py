@@ -54,7 +54,8 @@ def test_what_records_of_one_millisecond_start_has_ids_in_their_order(at, offset
 
 
 def test_a_record_has_one_id_for_each_workflow_that_it_starts():
-    places = (("w", "t", 0, 1), ("x", "t", 0, 1), ("w", "u", 0, 1), ("w", "t", 1, 1), ("w", "t", 0, 2), ("w", "t", 0, 2**26 + 1))
+    others = (("x", "t", 0, 1), ("w", "u", 0, 1), ("w", "t", 1, 1), ("w", "t", 0, 2), ("w", "t", 0, 2**26 + 1))
+    places = (("w", "t", 0, 1), *others)
     assert len({arrival_execution_id(*place, NOW) for place in places}) == len(places)
     assert arrival_execution_id("w", "t", 0, 1, NOW) == arrival_execution_id("w", "t", 0, 1, NOW)
 

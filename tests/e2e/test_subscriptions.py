@@ -18,6 +18,7 @@ from tests.e2e.test_executions import letter_of
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOG = {"type": "log", "message": "{{ input.value }}"}
+ALL_AT_ONCE = {"policy": "allow", "max": 100}
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -47,7 +48,7 @@ async def subscribe(api):
     """Create workflows that are archived when the test is over, so that nobody reads for them any more."""
     made = []
 
-    async def subscribe(workflow_id, topic, actions=(LOG,), overlap={"policy": "allow", "max": 100}, **more):
+    async def subscribe(workflow_id, topic, actions=(LOG,), overlap=ALL_AT_ONCE, **more):
         kafka = {"topic": topic, **more.pop("kafka", {})}
         await api.create(workflow_id, list(actions), kafka=kafka, overlap=overlap, **more)
         made.append(workflow_id)
@@ -272,9 +273,7 @@ async def test_what_is_gone_before_it_is_read_is_told_and_the_rest_is_started(
     assert [line for line in stack.lines if "records were gone before they were read" in line and topic in line]
 
 
-async def test_two_runners_share_the_partitions(
-    stack, api, producer, admin, make_topic, subscribe, topic_name, workflow_id
-):
+async def test_two_runners_share_the_partitions(stack, api, producer, admin, make_topic, subscribe, topic_name, workflow_id):
     topic = await make_topic(topic_name, 4)
     second = await stack.add_worker("runner")
     try:
