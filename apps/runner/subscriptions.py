@@ -97,6 +97,8 @@ class Subscriptions(Service):
                     topic=each.topic,
                     workflow_id=each.workflow_id,
                 )
+        if not self._awaited:
+            await self._inquiries.close()  # it may be long until there is another subscription
 
     async def on_stop(self) -> None:
         await self._leave(set(self._readers))
