@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from actions.delay import DelayAction
-from actions.publish import OWN_TOPIC, PublishAction, is_own
+from actions.publish import OWN_TOPIC, PublishAction
 from actions.registry import WorkflowDefinition
 from actions.running import ERROR_CLASSES
 from actions.set import SetAction
@@ -23,6 +23,7 @@ from domain.cron import overlong_step
 from domain.durations import BadDuration, parse_duration
 from domain.inputs import BadInput, check_input
 from domain.retry import Retry
+from domain.topic import is_own
 from domain.trigger import CronTrigger, ManualTrigger, Misfire, Trigger, allows_manual
 from templates.fields import shown
 from templates.template import ROOTS, Reference, is_template

@@ -6,7 +6,6 @@ them pass, for those who know what they do.
 
 import asyncio
 import json
-import re
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationInfo
@@ -14,24 +13,17 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationInfo
 from actions.running import Context, Failed, Outcome, Succeeded
 from domain.action import Action
 from domain.excerpts import excerpt
+from domain.topic import TOPIC_RULE, is_own, is_topic
 from templates.template import is_open
 
 TIMEOUT: Final = 10.0  # seconds until the broker must have acknowledged
 OWN_TOPIC: Final = "topic {topic} belongs to this system; publish to one of your own"
 LARGEST_MESSAGE: Final = 900_000  # bytes; brokers take 1 MiB with everything around it
-_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
-# The events, what Faust makes beside them for each service (changelogs, its assignor), and what Kafka keeps for itself.
-_OWN: Final = re.compile(r"workflow\..*|(runner|scheduler|workflows)(-v\d+)?-(.*-changelog|.*-repartition|__.*)|__.*")
-
-
-def is_own(topic: str) -> bool:
-    """Tell whether a topic is one of this system."""
-    return _OWN.fullmatch(topic) is not None
 
 
 def _topic(text: str, info: ValidationInfo) -> str:
-    if not is_open(text, info) and (_TOPIC.fullmatch(text) is None or text in (".", "..")):
-        raise ValueError("must be a topic: 1 to 249 letters, digits, '.', '-' or '_'")
+    if not is_open(text, info) and not is_topic(text):
+        raise ValueError(TOPIC_RULE)
     return text
 
 
@@ -54,7 +46,7 @@ class PublishAction(Action):
 
 async def run(action: PublishAction, context: Context) -> Outcome:
     """Send the message."""
-    if _TOPIC.fullmatch(action.topic) is None:
+    if not is_topic(action.topic):
         return Failed("bad-input", f"topic: {excerpt(action.topic, 100)!r} is not a topic")
     if is_own(action.topic) and not context.resources.publish_own_topics:
         return Failed("refused", OWN_TOPIC.format(topic=action.topic))

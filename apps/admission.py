@@ -73,12 +73,17 @@ async def admit_under(
 
 async def release_next(workflow_id: str, *, executions: Executions, now: datetime) -> Execution | None:
     """Give the workflow's free place to the execution that has been queued for longest; None where there is none."""
-    if await executions.holder(workflow_id) is not None:
-        return None
-    for queued in await executions.line(workflow_id):
-        released = await executions.reissue(queued.execution_id, queued.epoch, now, Restart.RELEASED)
+    for _ in range(_TRIES):
+        if await executions.holder(workflow_id) is not None:
+            return None
+        line = await executions.line(workflow_id)
+        if not line:
+            return None
+        released = await executions.reissue(line[0].execution_id, line[0].epoch, now, Restart.RELEASED)
         if released is not None:
             return released
+        # It was cancelled or released meanwhile, or the one before it was, which may be over by now: we must not go on to
+        # the next one, but look again who comes first.
     return None
 
 

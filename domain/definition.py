@@ -15,6 +15,7 @@ from domain.inputs import Schema
 from domain.model import Model
 from domain.overlap import Overlap, OverlapPolicy
 from domain.retry import MAX_RETRIES, Backoff, Retry, RetryPolicy, check_retry, resolve_retry
+from domain.subscription import Subscription
 from domain.trigger import Trigger, allows_manual
 from domain.webhook import Webhook
 
@@ -29,6 +30,7 @@ ADDED_WHEN_SHOWN: Final = frozenset(
 )  # fmt: skip
 
 A = TypeVar("A", bound=Action)
+W = TypeVar("W", bound=Webhook | Subscription | None)
 
 
 class Definition(Model, Generic[A]):
@@ -77,6 +79,7 @@ class Definition(Model, Generic[A]):
     webhook: Webhook | None = Field(
         default=None, description="How a sender without a token proves who it is at `POST /workflows/{id}/webhook`."
     )
+    kafka: Subscription | None = Field(default=None, description="A topic, of which each record starts an execution.")
 
     @model_validator(mode="before")
     @classmethod
@@ -111,13 +114,13 @@ class Definition(Model, Generic[A]):
                     raise PydanticCustomError("retry", "{error}", {"error": str(error), "field": field}) from None
         return self
 
-    @field_validator("webhook")
+    @field_validator("webhook", "kafka")
     @classmethod
-    def _webhook_may_start_it(cls, webhook: Webhook | None, info: ValidationInfo) -> Webhook | None:
+    def _may_start_it(cls, way_in: W, info: ValidationInfo) -> W:
         trigger = info.data.get("trigger")
-        if webhook is not None and trigger is not None and not allows_manual(trigger):
+        if way_in is not None and trigger is not None and not allows_manual(trigger):
             raise ValueError('starts a workflow that runs on its schedule alone; set "allowManual": true in its trigger')
-        return webhook
+        return way_in
 
     def retry_policy(self, action: Action | None = None) -> RetryPolicy:
         """Return how ``action``, or an action without a word of its own, is retried."""

@@ -74,7 +74,7 @@ class Cause(str, Enum):
     MANUAL = "manual"  # POST /workflows/{id}/trigger
     SCHEDULE = "schedule"  # a tick
     BACKFILL = "backfill"  # a tick of the past, made up for because somebody asked
-    EVENT = "event"  # a record published straight to Kafka
+    EVENT = "event"  # a record of Kafka: a request, or one of a topic that the workflow is subscribed to
     WEBHOOK = "webhook"  # POST /workflows/{id}/webhook, by a sender without a token
     WORKFLOW = "workflow"  # an action of another execution
 

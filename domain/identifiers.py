@@ -2,10 +2,10 @@
 
 Every execution id has the shape of a UUID version 7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, then 74 bits.
 Ids therefore sort by the instant an execution was asked for, and listing needs no index but the primary one. For a
-manual trigger the 74 bits are random. For a tick they come from the workflow and the due instant, for a request without
-an id published straight to Kafka from its topic, partition and offset, for what an action triggers from the execution, the
-action and a number: whoever meets the same tick, record or action again, derives the same id, and the second insert is
-refused by the database.
+manual trigger the 74 bits are random. For a tick they come from the workflow and the due instant, for a request without an
+id published straight to Kafka from its topic, partition and offset, for a record of a topic that a workflow is subscribed to
+from these and the workflow, for what an action triggers from the execution, the action and a number: whoever meets the same
+tick, record or action again, derives the same id, and the second insert is refused by the database.
 """
 
 import hashlib
@@ -60,6 +60,19 @@ def tick_execution_id(workflow_id: str, due: datetime) -> str:
 def record_execution_id(topic: str, partition: int, offset: int, at: datetime) -> str:
     """Return the one id that an execution asked for by this Kafka record can have; ``at`` is the record's timestamp."""
     return execution_id(at, hashlib.sha256(f"record\0{topic}\0{partition}\0{offset}".encode()).digest())
+
+
+def arrival_execution_id(workflow_id: str, topic: str, partition: int, offset: int, at: datetime) -> str:
+    """Return the one id that the execution can have which this record starts of a workflow that is subscribed to its topic.
+
+    ``at`` is the record's timestamp. In lists and in a line, which go by the ids, records of one partition stand in their
+    order, those of one millisecond too.
+    """
+    digest = hashlib.sha256(f"arrival\0{workflow_id}\0{topic}\0{partition}\0{offset}".encode()).digest()
+    # 26 bits of the offset, in the two places that the version and the variant leave, before 48 of the digest.
+    order = offset & 0x3FF_FFFF
+    bits = order >> 14 << 64 | (order & 0x3FFF) << 48 | int.from_bytes(digest[:6], "big")
+    return execution_id(at, bits.to_bytes(10, "big"))
 
 
 def triggered_execution_id(key: str, number: int, at: datetime) -> str:

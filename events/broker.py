@@ -36,9 +36,11 @@ class Broker:
         """Return a producer that waits for every replica, as Faust's does; the caller starts and stops it."""
         return AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", **self.security)
 
-    def consumer(self, **options: Any) -> AIOKafkaConsumer:
-        """Return a consumer of no group, which commits nothing; the caller starts it and calls :func:`close`."""
-        return AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False, **self.security, **options)
+    def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
+        """Return a consumer, which commits nothing by itself; the caller starts it and calls :func:`close`."""
+        return AIOKafkaConsumer(
+            *topics, bootstrap_servers=self.bootstrap, enable_auto_commit=False, **self.security, **options
+        )
 
 
 async def close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:

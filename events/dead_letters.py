@@ -2,19 +2,33 @@
 
 import base64
 from datetime import datetime, timezone
-from typing import Any
+from typing import Protocol
 
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
-from faust.types import EventT, TopicT
+from faust.types import TopicT
 
 from events.records import DeadLetter
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
-def dead_letter(event: EventT[Any], raw: bytes | None, reason: str) -> DeadLetter:
-    """Return the dead letter of ``event``; ``raw`` are the value's bytes as they came."""
-    message = event.message
+class Record(Protocol):
+    """What is read of a record, as Faust and the other clients have it."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+def dead_letter(message: Record, raw: bytes | None, reason: str) -> DeadLetter:
+    """Return the dead letter of a record; ``raw`` are the value's bytes as they came."""
     return DeadLetter(
         topic=message.topic,
         partition=message.partition,
@@ -26,21 +40,21 @@ def dead_letter(event: EventT[Any], raw: bytes | None, reason: str) -> DeadLette
     )
 
 
-async def send_dead_letter(topic: TopicT, event: EventT[Any], reason: str) -> None:
-    """Publish ``event`` as a dead letter, acknowledged by the broker.
+async def send_dead_letter(topic: TopicT, message: Record, reason: str) -> None:
+    """Publish a record as a dead letter, acknowledged by the broker.
 
     A letter that the broker takes for too large goes without its value: that is to be found where it came from, and no
     letter at all would leave its partition stuck behind it.
     """
-    raw: bytes | None = event.message.value
+    raw = message.value
     try:
-        await _send(topic, event, dead_letter(event, raw, reason))
+        await _send(topic, message, dead_letter(message, raw, reason))
     except Exception as error:
         if not isinstance(error, _TOO_LARGE) and not isinstance(error.__cause__, _TOO_LARGE):
             raise
         told = f"{reason} (its {len(raw or b'')} bytes are more than the broker takes in a dead letter)"
-        await _send(topic, event, dead_letter(event, None, told))
+        await _send(topic, message, dead_letter(message, None, told))
 
 
-async def _send(topic: TopicT, event: EventT[Any], letter: DeadLetter) -> None:
-    await (await topic.send(key=event.message.key, value=letter))
+async def _send(topic: TopicT, message: Record, letter: DeadLetter) -> None:
+    await (await topic.send(key=message.key, value=letter))

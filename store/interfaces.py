@@ -15,6 +15,7 @@ from domain.backfill import Backfill
 from domain.execution import ActionFinished, Admission, Cause, Ended, Execution, Restart, Status
 from domain.occurrence import Unfired
 from domain.signal import Signal
+from domain.subscription import Subscribed
 from vault.keys import Sealed
 
 
@@ -69,6 +70,15 @@ class Workflow:
     unfired: Unfired | None = None  # the ticks just before next_run, where they were not fired
     paused_at: datetime | None = None
     held_from: datetime | None = None  # the first tick that the pause holds
+    subscribed_at: datetime | None = None  # when its subscription to a topic began; of an archived one it has ended
+
+    @property
+    def subscribed(self) -> Subscribed | None:
+        """Its subscription to a topic."""
+        kafka = self.definition.get("kafka")
+        if kafka is None or self.subscribed_at is None or self.archived_at is not None:
+            return None
+        return Subscribed.of(self.workflow_id, kafka, self.subscribed_at)
 
 
 @dataclass(frozen=True)
@@ -327,6 +337,9 @@ class Workflows(Protocol):
 
         Those without a next run, such as paused ones, are not among them.
         """
+
+    async def subscribed(self) -> Sequence[Subscribed]:
+        """Return the subscriptions of all workflows to topics."""
 
     async def overdue_since(self, now: datetime) -> datetime | None:
         """Return the earliest ``next_run`` that is not later than ``now``: the scheduler is late by that much."""

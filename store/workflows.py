@@ -23,6 +23,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
 from domain.instants import EPOCH, MILLISECOND
+from domain.subscription import Subscribed
 from domain.trigger import TRIGGER_TYPES
 from events.topics import PARTITIONS
 from store.chunks import AT_ONCE, chunks
@@ -73,6 +74,7 @@ class MongoWorkflows:
                 IndexModel([("next_run", ASCENDING)], name="next_run", sparse=True),  # due, upcoming
                 IndexModel([("trigger_type", ASCENDING), ("_id", ASCENDING)], name="listed", sparse=True),  # list
                 IndexModel([("archived_at", ASCENDING)], name="archived_at", sparse=True),  # list of archived ones
+                IndexModel([("subscribed_at", ASCENDING)], name="subscribed_at", sparse=True),  # subscribed
             ],
         )
 
@@ -161,7 +163,7 @@ class MongoWorkflows:
                 {
                     "$set": {"archived_at": at, "updated_at": at},
                     "$inc": {"version": 1},
-                    "$unset": {"next_run": "", "trigger_type": ""},
+                    "$unset": {"next_run": "", "trigger_type": "", "subscribed_at": ""},
                 },
             )
         if result.matched_count:
@@ -170,7 +172,7 @@ class MongoWorkflows:
 
     async def _keep(self, head: Document) -> None:
         """Keep a version that is about to be superseded: executions that were admitted under it still run it."""
-        kept = {key: value for key, value in head.items() if key not in ("_id", "next_run", "trigger_type")}
+        kept = {key: value for key, value in head.items() if key not in ("_id", "next_run", "trigger_type", "subscribed_at")}
         with suppress(DuplicateKeyError):  # kept by a change that went no further
             await self._versions.insert_one({"_id": f"{head['_id']}@{head['version']}", "workflow_id": head["_id"], **kept})
 
@@ -255,6 +257,14 @@ class MongoWorkflows:
             if len(found) == limit:
                 break
         return found
+
+    async def subscribed(self) -> Sequence[Subscribed]:
+        """Return all subscriptions; see the contract."""
+        async with translated():
+            return [
+                Subscribed.of(each["_id"], json.loads(each["kafka"]), each["subscribed_at"])
+                async for each in self._heads.find({"subscribed_at": {"$gt": EPOCH}}, ("subscribed_at", "kafka"))
+            ]
 
     async def overdue_since(self, now: datetime) -> datetime | None:
         """Return the earliest ``next_run`` up to ``now``; see the contract."""
@@ -443,6 +453,9 @@ def to_document(workflow: Workflow) -> Document:
         document["paused_at"] = workflow.paused_at
     if workflow.held_from is not None:
         document["held_from"] = workflow.held_from
+    if workflow.subscribed_at is not None:
+        document["subscribed_at"] = workflow.subscribed_at
+        document["kafka"] = json.dumps(workflow.definition["kafka"])
     return document
 
 
@@ -462,4 +475,5 @@ def _from_document(document: Document) -> Workflow:
         unfired=unfired(document["_id"], document.get("unfired")),
         paused_at=document.get("paused_at"),
         held_from=document.get("held_from"),
+        subscribed_at=document.get("subscribed_at"),
     )

@@ -95,6 +95,8 @@ def show(
     if "webhook" in workflow:
         pairs.append(("Webhook", f"{client.url}{PREFIX}/workflows/{workflow_id}/webhook"))
         pairs.append(("", _options(workflow["webhook"])))
+    if "kafka" in workflow:
+        pairs.append(("Kafka", f"each record of topic {output.members(workflow, 'kafka').get('topic')}"))
     pairs += [(title, _options(workflow[name])) for name, title in _MORE.items() if name in workflow]
     last = output.members(workflow, "lastExecution")
     if last:

@@ -17,6 +17,7 @@ from actions.http.connections import Connections
 from actions.running import Resources, Send, Signalled
 from apps import health
 from apps.runner import agents, commands, views
+from apps.runner.arrivals import Arrivals
 from apps.runner.attempts import now
 from apps.runner.children import Children
 from apps.runner.definitions import Definitions
@@ -33,6 +34,7 @@ from apps.runner.settings import RunnerSettings
 from apps.runner.signals import ForeignSignals, signalled_in
 from apps.runner.startable import Starter
 from apps.runner.strays import Strays
+from apps.runner.subscriptions import Subscriptions
 from apps.runner.tables import Tables
 from apps.secret_values import secret_values
 from apps.service import ServiceApp
@@ -199,6 +201,13 @@ class RunnerApp(ServiceApp):
             republish_after=settings.republish_after,
             metrics=self.metrics,
         )
+        self.subscriptions = Subscriptions(
+            self.store.workflows,
+            arrivals=Arrivals(starter, turn_away=self.intake.turn_away),
+            broker=self.kafka,
+            session_timeout=settings.kafka_session_timeout,
+            beacon=self.beacon,
+        )
         self.foreign_signals = ForeignSignals(
             executions=self.store.executions,
             definitions=self.definitions,
@@ -230,7 +239,7 @@ class RunnerApp(ServiceApp):
         return self.runs.is_full
 
     def dependencies(self) -> Iterable[ServiceT]:
-        return [self.http, self.pulse, self.runs, self.strays, self.projection, self.heartbeats]
+        return [self.http, self.pulse, self.runs, self.strays, self.projection, self.heartbeats, self.subscriptions]
 
     async def publish(self, topic: TopicT, workflow_id: str, event: Event) -> None:
         """Publish ``event``, trying again until the broker has acknowledged it."""
@@ -329,6 +338,7 @@ class RunnerApp(ServiceApp):
         await self.runs.flush_marks()
 
     async def on_stop(self) -> None:
+        await self.subscriptions.stop()  # others take over what it has read
         # Before the consumer and the producer stop: what finishes in the grace period still publishes its results.
         left = await self.runs.drain(self.settings.runner_grace_period)
         await self.projection.see_written({live.run.execution_id: live.published for live in left})

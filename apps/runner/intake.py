@@ -41,7 +41,7 @@ from domain.execution import Ended, Execution, Status
 from domain.identifiers import is_workflow_id
 from domain.inputs import BadInput
 from domain.instants import instant
-from events.dead_letters import send_dead_letter
+from events.dead_letters import Record, send_dead_letter
 from events.folding import requested_execution
 from events.records import ExecutionRequest
 from events.wire import Malformed
@@ -115,9 +115,7 @@ class Intake:
 
     async def refuse(self, ticket: Ticket, reason: str) -> None:
         """Dead-letter a record that cannot be taken."""
-        await self._publish_dead_letter(ticket, reason)
-        self.metrics.dead_letters.inc()
-        log.warning("dead letter", topic=ticket.event.message.topic, offset=ticket.event.message.offset, reason=reason)
+        await self.turn_away(ticket.event.message, reason)
         ticket.finish()
 
     # -- admitted requests ---------------------------------------------------------------------------------------------
@@ -299,10 +297,16 @@ class Intake:
 
     # -- both ----------------------------------------------------------------------------------------------------------
 
-    async def _publish_dead_letter(self, ticket: Ticket, reason: str) -> None:
+    async def turn_away(self, message: Record, reason: str) -> None:
+        """Publish a record as a dead letter; returns when Kafka has it."""
+        await self._publish_dead_letter(message, reason)
+        self.metrics.dead_letters.inc()
+        log.warning("dead letter", topic=message.topic, offset=message.offset, reason=reason)
+
+    async def _publish_dead_letter(self, message: Record, reason: str) -> None:
         while True:
             try:
-                return await asyncio.wait_for(send_dead_letter(self.dead_letter, ticket.event, reason), timeout=10)
+                return await asyncio.wait_for(send_dead_letter(self.dead_letter, message, reason), timeout=10)
             except Exception as error:
                 log.warning("dead letter not published; trying again", error=str(error) or type(error).__name__)
                 await asyncio.sleep(RETRY_DELAY)

@@ -204,7 +204,9 @@ class SchedulerApp(ServiceApp):
         self.add_future(timers.pass_when_calm(self, self.passes))
 
     async def _send_dead_letter(self, event: EventT[Any], reason: str) -> None:
-        await asyncio.wait_for(send_dead_letter(self._dead_letters, event, reason), self.settings.scheduler_publish_timeout)
+        await asyncio.wait_for(
+            send_dead_letter(self._dead_letters, event.message, reason), self.settings.scheduler_publish_timeout
+        )
 
     def _released(self, entry: Entry, lateness: timedelta) -> None:
         # A tick is taken up before its instant; how late it is, is told by what follows.

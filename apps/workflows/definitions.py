@@ -38,6 +38,7 @@ async def create(definition: WorkflowDefinition, *, workflows: Workflows, announ
             updated_at=now,
             anchor=now,
             next_run=next_due(definition.trigger, now, now),
+            subscribed_at=None if definition.kafka is None else now,
         )
     )
     await _tell(announce, stored.workflow_id, stored.version)
@@ -76,6 +77,7 @@ async def replace(
         definition=definition.to_document(),
         total_actions=len(definition.actions),
         updated_at=now,
+        subscribed_at=_subscribed_at(current, definition, now),
     )
     missed: Unfired | None = None
     if rescheduled.anchor != current.anchor:
@@ -159,6 +161,14 @@ def _rescheduled(workflow: Workflow, trigger: Trigger, now: datetime) -> Workflo
     if changed.next_run is None and changed.paused_at is None:
         raise _ended(trigger, changed.runs)
     return changed
+
+
+def _subscribed_at(workflow: Workflow, definition: WorkflowDefinition, now: datetime) -> datetime | None:
+    """Return when the subscription of a definition begins: one to the topic that is read already goes on."""
+    if definition.kafka is None:
+        return None
+    before = workflow.subscribed
+    return before.since if before is not None and before.topic == definition.kafka.topic else now
 
 
 def _check_that_it_runs(trigger: Trigger, now: datetime) -> None:

@@ -129,7 +129,10 @@ class NotResendable(ApiError):
     """The dead letter did not come from a topic of this system."""
 
     def __init__(self, letter_id: str, topic: str) -> None:
-        super().__init__(f"Dead letter {letter_id} came from {topic}, which this service does not write to.")
+        super().__init__(
+            f"Dead letter {letter_id} came from {topic}, which this service does not write to; publish it there again, or"
+            " trigger the workflow with what is to be its input."
+        )
         self.letter_id = letter_id
         self.topic = topic
 

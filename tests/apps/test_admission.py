@@ -180,6 +180,23 @@ async def test_where_the_first_of_a_line_is_cancelled_meanwhile_the_next_is_rele
     assert await release_next("w", executions=world.executions, now=T0) is None
 
 
+async def test_one_that_is_released_and_over_meanwhile_lets_nobody_pass_the_next(world):
+    for number, name in enumerate(["a", "b", "c"]):
+        world.put(name, f"w#wait-{number}", status=Status.QUEUED)
+    world.after("line", lambda: world.put("a", "w", status=Status.RUNNING, epoch=2))
+    proper = world.executions.reissue
+
+    async def reissue(execution_id, *rest):
+        released = await proper(execution_id, *rest)
+        if execution_id == "b":
+            world.end("a")  # which has kept b from its place
+        return released
+
+    world.executions.reissue = reissue
+    await release_next("w", executions=world.executions, now=T0)
+    assert world.executions.found["c"].status is Status.QUEUED
+
+
 async def test_where_all_of_a_line_are_cancelled_meanwhile_nobody_is_released(world):
     world.put("a", "w#wait-0", status=Status.QUEUED)
     world.after("line", lambda: world.end("a"))

@@ -161,6 +161,11 @@ async def test_show_tells_the_address_that_a_sender_is_told(api: FakeApi, wf: Ru
     assert f"Webhook   {api.url}/v1/workflows/hooked/webhook\n          type: stripe, keySecret: stripe" in result.out
 
 
+async def test_show_tells_the_topic_whose_records_start_it(api: FakeApi, wf: Run) -> None:
+    api.add("arrived", kafka={"topic": "orders", "from": "now"})
+    assert "Kafka     each record of topic orders\n" in (await wf("show", "arrived")).out
+
+
 async def test_pause_and_resume(api: FakeApi, wf: Run) -> None:
     api.add("nightly", {"type": "periodic", "interval": "10s"}, nextRun=seconds_ago(-10))
     assert "nightly paused" in (await wf("pause", "nightly")).out

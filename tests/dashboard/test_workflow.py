@@ -332,6 +332,13 @@ async def test_a_webhook_is_shown_with_its_address(page, stack, api, workflow_id
     assert copied == f"{stack.api_url}/v1/workflows/{workflow_id}/webhook"
 
 
+async def test_the_topic_whose_records_start_a_workflow_is_shown(page, stack, api, workflow_id):
+    await api.create(workflow_id, [LOG], kafka={"topic": "orders-of-nobody"})
+    await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
+    await expect(page.get_by_text("also by each record of topic orders-of-nobody")).to_be_visible()
+    await api.call("DELETE", f"/workflows/{workflow_id}")
+
+
 async def test_what_was_read_before_an_end_and_comes_after_it_is_not_shown(page, stack, api, target, workflow_id):
     await api.create(workflow_id, [{"type": "http-request", "method": "GET", "url": f"{target.url}/{workflow_id}?hold=1"}])
     await page.add_init_script(TOLD)

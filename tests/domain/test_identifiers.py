@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identifiers import (
+    arrival_execution_id,
     asked_at,
     earliest_execution_id,
     execution_id,
@@ -40,6 +41,23 @@ def test_a_tick_has_one_id():
 def test_a_record_has_one_id():
     assert record_execution_id("t", 0, 1, NOW) == record_execution_id("t", 0, 1, NOW)
     assert len({record_execution_id(*where, NOW) for where in (("t", 0, 1), ("t", 1, 0), ("u", 0, 1), ("t", 0, 11))}) == 4
+
+
+@given(at=INSTANTS, offsets=st.lists(st.integers(0, 2**26 - 1), min_size=2, max_size=2, unique=True), turn=st.integers(0, 9))
+def test_what_records_of_one_millisecond_start_has_ids_in_their_order(at, offsets, turn):
+    at = at.replace(microsecond=at.microsecond // 1000 * 1000)
+    smaller, larger = (arrival_execution_id("w", "t", 0, (turn << 26) + offset, at) for offset in sorted(offsets))
+    assert smaller < larger
+    for made in (smaller, larger):
+        assert (uuid.UUID(made).version, uuid.UUID(made).variant) == (7, uuid.RFC_4122)
+        assert asked_at(made) == at
+
+
+def test_a_record_has_one_id_for_each_workflow_that_it_starts():
+    others = (("x", "t", 0, 1), ("w", "u", 0, 1), ("w", "t", 1, 1), ("w", "t", 0, 2), ("w", "t", 0, 2**26 + 1))
+    places = (("w", "t", 0, 1), *others)
+    assert len({arrival_execution_id(*place, NOW) for place in places}) == len(places)
+    assert arrival_execution_id("w", "t", 0, 1, NOW) == arrival_execution_id("w", "t", 0, 1, NOW)
 
 
 @given(at=INSTANTS, numbers=st.lists(st.integers(0, 4_095), min_size=2, max_size=2, unique=True))

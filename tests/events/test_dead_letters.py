@@ -10,7 +10,7 @@ from faust.exceptions import ProducerSendError
 from events.dead_letters import send_dead_letter
 
 RAW = b"x" * 100
-EVENT = SimpleNamespace(message=SimpleNamespace(topic="t", partition=3, offset=17, key=b"w", value=RAW))
+MESSAGE = SimpleNamespace(topic="t", partition=3, offset=17, key=b"w", value=RAW)
 
 
 class Topic:
@@ -43,7 +43,7 @@ def wrapped(error):
 @pytest.mark.parametrize("refuses", [MessageSizeTooLargeError(), wrapped(MessageSizeTooLargeError())])
 async def test_without_its_value_where_it_is_too_large(refuses, at_once):
     topic = Topic(refuses, at_once=at_once)
-    await send_dead_letter(topic, EVENT, "no JSON")
+    await send_dead_letter(topic, MESSAGE, "no JSON")
     ((key, letter),) = topic.sent
     assert key == b"w"
     assert (letter.partition, letter.offset, letter.value) == (3, 17, None)
@@ -54,5 +54,5 @@ async def test_without_its_value_where_it_is_too_large(refuses, at_once):
 async def test_whatever_else_goes_wrong_is_raised():
     topic = Topic(wrapped(KafkaConnectionError()), at_once=True)
     with pytest.raises(ProducerSendError):
-        await send_dead_letter(topic, EVENT, "no JSON")
+        await send_dead_letter(topic, MESSAGE, "no JSON")
     assert topic.sent == []

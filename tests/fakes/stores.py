@@ -22,6 +22,7 @@ from domain.execution import (
 from domain.identifiers import earliest_execution_id
 from domain.occurrence import Unfired
 from domain.signal import Signal
+from domain.subscription import Subscribed
 from store.interfaces import (
     AdmissionAnswer,
     Admitted,
@@ -263,7 +264,9 @@ class FakeWorkflows:
         if head is None or head.archived_at is not None or _state(head) != _state(workflow):
             return False
         self.kept[head.workflow_id, head.version] = head
-        self.heads[head.workflow_id] = replace(head, archived_at=at, updated_at=at, next_run=None, version=head.version + 1)
+        self.heads[head.workflow_id] = replace(
+            head, archived_at=at, updated_at=at, next_run=None, subscribed_at=None, version=head.version + 1
+        )
         return True
 
     async def list(self, where: WorkflowFilter, *, after: str | None, limit: int) -> Sequence[Workflow]:
@@ -288,6 +291,9 @@ class FakeWorkflows:
         found = {(due.next_run, due.workflow_id): due for due in map(Due.of, self.heads.values()) if due is not None}
         places = [each for each in sorted(found) if (after is None or each > after) and (until is None or each[0] < until)]
         return [found[each] for each in places[:limit]]
+
+    async def subscribed(self) -> Sequence[Subscribed]:
+        return [subscribed for head in self.heads.values() if (subscribed := head.subscribed) is not None]
 
     async def overdue_since(self, now: datetime) -> datetime | None:
         return min((head.next_run for head in self.heads.values() if head.next_run and head.next_run <= now), default=None)

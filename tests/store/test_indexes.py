@@ -100,6 +100,7 @@ QUESTIONS = {
     "ticks of some shards that are due": lambda store: every(store.workflows.due(at(5), SOME)),
     "how late the scheduler is": lambda store: store.workflows.overdue_since(at(5)),
     "a schedule that advances": lambda store: store.workflows.advance("w1", 1, at(1), Advance(at(99))),
+    "subscriptions to topics": lambda store: store.workflows.subscribed(),
     "a workflow": lambda store: store.workflows.get("w1"),
     "archived workflows": lambda store: store.workflows.list(WorkflowFilter(is_archived=True), after=None, limit=5),
     "retries and delays that are due": lambda store: store.executions.waking(at(5), SOME, 9),

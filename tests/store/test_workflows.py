@@ -65,6 +65,30 @@ async def test_of_two_changes_at_once_one_is_told(store):
     assert await store.workflows.get_version("w", 2) == winner.definition
 
 
+async def test_the_subscriptions_are_those_of_the_current_versions(store):
+    def reading(workflow_id, topic, since, version=1):
+        made = workflow(workflow_id, version=version)
+        kafka = {"topic": topic, "from_": "earliest"}
+        return replace(made, definition={**made.definition, "kafka": kafka}, subscribed_at=since)
+
+    async def found():
+        return sorted((each.workflow_id, each.topic, each.since) for each in await store.workflows.subscribed())
+
+    await store.workflows.create(workflow("a"))
+    first = await store.workflows.create(reading("b", "t", at(1)))
+    await store.workflows.create(reading("c", "t", at(2)))
+    assert await found() == [("b", "t", at(1)), ("c", "t", at(2))]
+    assert first.subscribed in await store.workflows.subscribed()
+    second = await store.workflows.replace(reading("b", "u", at(3), version=2))
+    assert await store.workflows.get("b") == second
+    await store.workflows.replace(workflow("c", version=2))
+    assert await found() == [("b", "u", at(3))]
+    assert await store.workflows.archive(second, at(4))
+    assert (await found(), (await store.workflows.get("b")).subscribed) == ([], None)
+    await store.workflows.create(reading("b", "t", at(5)))
+    assert await found() == [("b", "t", at(5))]
+
+
 async def test_archiving_keeps_what_open_executions_run(store):
     stored = await store.workflows.create(workflow(next_run=at(10)))
     assert not await store.workflows.archive(replace(stored, version=2), at(5))

@@ -37,6 +37,48 @@ async def changed(store: MemoryStore, before: dict[str, Any], after: dict[str, A
 
 
 @pytest.mark.parametrize(
+    ("word", "before", "after", "since"),
+    [
+        ("the first", None, {"topic": "t"}, LATER),
+        ("the same", {"topic": "t"}, {"topic": "t", "from": "earliest"}, START),
+        ("another topic", {"topic": "t"}, {"topic": "u"}, LATER),
+        ("none any more", {"topic": "t"}, None, None),
+    ],
+)
+async def test_a_subscription_begins_when_its_topic_is_named_and_goes_on_with_it(
+    store: MemoryStore, word: str, before: dict[str, Any] | None, after: dict[str, Any] | None, since: Any
+) -> None:
+    made, manual = definition({"type": "manual"}, kafka=before), {"type": "manual"}
+    await definitions.create(made, workflows=store.workflows, announce=silent, now=START)
+    stored = await definitions.replace(
+        definition(manual, kafka=after),
+        workflows=store.workflows,
+        executions=store.executions,
+        occurrences=store.occurrences,
+        announce=silent,
+        now=LATER,
+    )
+    assert stored.subscribed_at == since
+
+
+async def test_a_subscription_of_what_was_archived_begins_anew(store: MemoryStore) -> None:
+    made = definition({"type": "manual"}, kafka={"topic": "t"})
+    await definitions.create(made, workflows=store.workflows, announce=silent, now=START)
+    await definitions.archive(
+        "a",
+        workflows=store.workflows,
+        executions=store.executions,
+        occurrences=store.occurrences,
+        announce=silent,
+        now=START,
+    )
+    assert await store.workflows.subscribed() == []
+    stored = await definitions.create(made, workflows=store.workflows, announce=silent, now=LATER)
+    assert stored.subscribed is not None
+    assert stored.subscribed.since == LATER
+
+
+@pytest.mark.parametrize(
     "after",
     [
         pytest.param({"type": "periodic", "interval": "10s"}, id="same trigger"),

@@ -234,6 +234,7 @@ export function workflow(root, id, parameters) {
       h("p", { class: "summary quiet", key: "summary" }, [
         [triggerWords(found.trigger)],
         found.webhook ? ["also by webhook ", h("code", null, webhook), " ", copier(() => webhook, "Copy address")] : null,
+        found.kafka ? ["also by each record of topic ", h("code", null, found.kafka.topic)] : null,
         found.nextRun ? ["next run ", time(found.nextRun, "until")] : null,
         [plural(found.actions.length, "action")],
         [retryWords(found.retrySchedule)],

@@ -1,0 +1,249 @@
+"""Subscriptions: reads the topics that workflows are subscribed to, and hands each record to :mod:`apps.runner.arrivals`.
+
+Life cycle: every runner looks into the store, every few seconds, which subscriptions there are. For each whose topic is
+there it has one reader: a consumer in the subscription's own group, so that the runners share the partitions, no workflow
+waits for another one, and Kafka's tools tell how far each is. A reader whose subscription is over leaves its group.
+
+Where nothing is committed for a partition yet, it is begun at the first record since the subscription, or at its beginning,
+and that place is committed at once. From then on it is read in order, and committed behind what is admitted durably or is a
+dead letter. A runner that dies in between leaves the rest to the others, which find admitted what was.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+from mode import Service
+
+from apps.runner.arrivals import Arrivals, Unsubscribed
+from domain.instants import to_millis, written
+from domain.subscription import Subscribed
+from events.broker import Broker, Inquiries, close
+from events.transport import commit_as_member_only
+from store.interfaces import StoreUnavailable, Workflows
+
+log = structlog.get_logger(__name__)
+
+INTERVAL: Final = 2.0  # seconds between two looks
+ASK_TIMEOUT: Final = 10.0
+_COMMIT_INTERVAL: Final = 1.0  # seconds
+_PAUSE: Final = 2.0  # seconds until a topic is read again after something went wrong
+_AT_ONCE: Final = 100  # records
+_FOREVER_MS: Final = 2**31 - 1
+
+
+class Subscriptions(Service):
+    """Sees to it that each subscription has its reader."""
+
+    def __init__(
+        self, workflows: Workflows, *, arrivals: Arrivals, broker: Broker, session_timeout: float, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._workflows = workflows
+        self._arrivals = arrivals
+        self._broker = broker
+        self._session_timeout = session_timeout
+        self._inquiries = Inquiries(broker)
+        self._readers: dict[Subscribed, asyncio.Task[None]] = {}
+        self._awaited: set[Subscribed] = set()  # whose topic is not there yet
+
+    @Service.task
+    async def _keep_looking(self) -> None:
+        while not self.should_stop:
+            await self.sleep(INTERVAL)
+            try:
+                await self.look()
+            except (StoreUnavailable, KafkaError, OSError, asyncio.TimeoutError) as error:
+                log.warning("subscriptions not looked for", error=str(error) or type(error).__name__)
+
+    async def look(self) -> None:
+        """Look once.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+            aiokafka.errors.KafkaError, OSError, asyncio.TimeoutError: Kafka cannot.
+        """
+        wanted = set(await self._workflows.subscribed())
+        over = {each for each, reader in self._readers.items() if each not in wanted or reader.done()}
+        await self._leave(over)
+        self._awaited &= wanted
+        new = wanted - self._readers.keys()
+        if not new:
+            return
+        topics = await asyncio.wait_for(self._inquiries.ask(_topics), ASK_TIMEOUT)
+        if self.should_stop:
+            return
+        for each in new:
+            if each.topic in topics:
+                self._awaited.discard(each)
+                reader = Reader(each, self._arrivals, self._broker, self._session_timeout)
+                self._readers[each] = asyncio.get_running_loop().create_task(reader.read())
+            elif each not in self._awaited:
+                self._awaited.add(each)
+                log.warning(
+                    "waiting for a topic: it is not there, or this service may not read it",
+                    topic=each.topic,
+                    workflow_id=each.workflow_id,
+                )
+        if not self._awaited:
+            await self._inquiries.close()  # it may be long until there is another subscription
+
+    async def on_stop(self) -> None:
+        await self._leave(set(self._readers))
+        await self._arrivals.settle()
+        await self._inquiries.close()
+
+    async def _leave(self, over: set[Subscribed]) -> None:
+        readers = [self._readers.pop(each) for each in over]
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+
+
+class Reader:
+    """Reads for one subscription."""
+
+    def __init__(self, subscribed: Subscribed, arrivals: Arrivals, broker: Broker, session_timeout: float) -> None:
+        self._subscribed = subscribed
+        self._arrivals = arrivals
+        self._broker = broker
+        self._session_timeout_ms = round(session_timeout * 1000)
+        self._done: dict[TopicPartition, int] = {}  # the next offset of each partition, to be committed
+        self._log = log.bind(workflow_id=subscribed.workflow_id, topic=subscribed.topic, group=subscribed.group)
+
+    async def read(self) -> None:
+        """Read until the subscription is over."""
+        while True:
+            try:
+                await self._read()
+            except Unsubscribed as error:
+                self._log.info("subscription is over", why=str(error))
+                return
+            except Exception as error:  # the broker is away, or refuses: a record it cannot be
+                self._log.warning("topic not read; trying again", error=str(error) or type(error).__name__)
+            await asyncio.sleep(_PAUSE)
+
+    async def _read(self) -> None:
+        consumer = self._broker.consumer(
+            self._subscribed.topic,
+            group_id=self._subscribed.group,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            session_timeout_ms=self._session_timeout_ms,
+            heartbeat_interval_ms=round(self._session_timeout_ms / 3.5),
+            # A record may wait for its place for days; that this process is alive, its heartbeats tell.
+            max_poll_interval_ms=_FOREVER_MS,
+            metadata_max_age_ms=60_000,  # by which new partitions are found
+        )
+        self._done = {}
+        try:
+            await consumer.start()
+            commit_as_member_only(consumer._coordinator)
+            self._log.info("reading a topic")
+            while True:
+                await self._read_some(consumer)
+        finally:
+            with suppress(KafkaError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._commit(consumer), ASK_TIMEOUT)
+            await close(consumer)
+
+    async def _read_some(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            found = await consumer.getmany(timeout_ms=1000, max_records=_AT_ONCE)
+        except NoOffsetForPartitionError as error:
+            await self._begin(consumer, error.args[0])
+            return
+        except OffsetOutOfRangeError as error:
+            for tp, offset in error.args[0].items():
+                await self._go_on(consumer, tp, offset)
+            return
+        taking = asyncio.get_running_loop().create_task(
+            _all_of(self._take(consumer, tp, records) for tp, records in found.items())
+        )
+        try:
+            while not taking.done():
+                await asyncio.wait({taking}, timeout=_COMMIT_INTERVAL)
+                await self._commit(consumer)
+            taking.result()
+        finally:
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
+
+    async def _take(self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        for record in records:
+            if tp not in consumer.assignment():
+                return  # they are delivered again, to whoever has the partition now
+            await self._arrivals.take(self._subscribed, record)
+            self._done[tp] = record.offset + 1
+
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        assigned = consumer.assignment()
+        done, self._done = {tp: offset for tp, offset in self._done.items() if tp in assigned}, {}
+        if not done:
+            return
+        try:
+            await consumer.commit(done)
+        except (CommitFailedError, IllegalGenerationError, IllegalStateError) as error:
+            # The partitions are being shared out anew: what is delivered again is found admitted.
+            self._log.info("not committed", error=str(error) or type(error).__name__)
+
+    async def _begin(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> None:
+        """Go to where a partition begins of which nothing is committed yet, and commit that."""
+        if self._subscribed.is_from_earliest:
+            place = (await consumer.beginning_offsets([tp]))[tp]
+        else:
+            # The end is asked for first: what is appended between the two questions is not passed over.
+            end = (await consumer.end_offsets([tp]))[tp]
+            found = (await consumer.offsets_for_times({tp: to_millis(self._subscribed.since)}))[tp]
+            place = end if found is None else found.offset
+        self._seek(consumer, tp, place)
+        self._done[tp] = place
+        await self._commit(consumer)
+        self._log.info("beginning a partition", partition=tp.partition, offset=place, since=written(self._subscribed.since))
+
+    async def _go_on(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> None:
+        """Go to the beginning of what is left of a partition, where the record to be read next is not there."""
+        first = (await consumer.beginning_offsets([tp]))[tp]
+        if offset < first:
+            self._log.error(
+                "records were gone before they were read",
+                partition=tp.partition,
+                at=offset,
+                first=first,
+                lost=first - offset,
+            )
+        else:
+            self._log.warning("committed beyond the end; reading from the beginning", partition=tp.partition, at=offset)
+        self._seek(consumer, tp, first)
+
+    def _seek(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> None:
+        with suppress(IllegalStateError):  # it was taken away meanwhile
+            consumer.seek(tp, offset)
+
+
+async def _all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all of it at once; where one fails, or this is cancelled, the others do not go on."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _topics(admin: AIOKafkaAdminClient, _: AIOKafkaConsumer) -> frozenset[str]:
+    return frozenset(await admin.list_topics())

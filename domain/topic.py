@@ -1,0 +1,19 @@
+"""Names of Kafka topics, and which of them are this system's own."""
+
+import re
+from typing import Final
+
+TOPIC_RULE: Final = "must be a topic: 1 to 249 letters, digits, '.', '-' or '_'"
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+# The events, what Faust makes beside them for each service (changelogs, its assignor), and what Kafka keeps for itself.
+_OWN: Final = re.compile(r"workflow\..*|(runner|scheduler|workflows)(-v\d+)?-(.*-changelog|.*-repartition|__.*)|__.*")
+
+
+def is_topic(name: str) -> bool:
+    """Tell whether Kafka would take the name."""
+    return _TOPIC.fullmatch(name) is not None and name not in (".", "..")
+
+
+def is_own(topic: str) -> bool:
+    """Tell whether a topic is one of this system."""
+    return _OWN.fullmatch(topic) is not None

@@ -1,0 +1,230 @@
+"""Records of topics that workflows are subscribed to, with the stores replaced by fakes."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from actions.registry import WorkflowDefinition
+from apps.runner import arrivals
+from apps.runner.arrivals import Arrivals, Unsubscribed
+from apps.runner.definitions import Definitions
+from apps.runner.startable import Starter
+from domain.execution import Cause, Ended, Status
+from domain.identifiers import arrival_execution_id
+from store.interfaces import StoreUnavailable, Workflow
+from tests.domain.test_subscription import Given
+from tests.fakes.stores import FakeExecutions, FakeWorkflows
+
+T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+class World:
+    """A runner, and a workflow that is subscribed."""
+
+    def __init__(self) -> None:
+        self.executions = FakeExecutions()
+        self.workflows = FakeWorkflows()
+        self.handed_out = []
+        self.ended = []
+        self.letters = []
+        self.arrivals = Arrivals(
+            Starter(
+                executions=self.executions,
+                workflows=self.workflows,
+                definitions=Definitions(self.workflows),
+                hand_out=self.hand_out,
+                tell_ended=self.tell_ended,
+            ),
+            turn_away=self.turn_away,
+        )
+
+    async def hand_out(self, execution):
+        self.handed_out.append(execution)
+
+    async def tell_ended(self, execution):
+        self.ended.append(execution)
+
+    async def turn_away(self, record, reason):
+        self.letters.append((record.offset, reason))
+
+    async def define(self, workflow_id="w", *, since=T0, version=1, **more: Any):
+        body = {
+            "workflowId": workflow_id,
+            "trigger": {"type": "manual"},
+            "kafka": {"topic": "orders"},
+            "actions": [{"type": "log", "message": "x"}],
+            **more,
+        }
+        workflow = Workflow(
+            workflow_id=workflow_id,
+            version=version,
+            definition=WorkflowDefinition.model_validate(body).to_document(),
+            total_actions=1,
+            shard=0,
+            created_at=T0,
+            updated_at=T0,
+            anchor=T0,
+            subscribed_at=since,
+        )
+        await (self.workflows.create(workflow) if version == 1 else self.workflows.replace(workflow))
+        return workflow.subscribed
+
+    def end(self, execution):
+        return self.executions.end(Ended(execution.execution_id, "w", Status.CANCELLED, "over", T0))
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def asked_again(monkeypatch):
+    """Wait for nothing, and tell when a place is asked for again."""
+    event = asyncio.Event()
+    proper = asyncio.sleep
+
+    async def sleep(_):
+        event.set()
+        await proper(0)
+
+    monkeypatch.setattr(arrivals.asyncio, "sleep", sleep)
+    return event
+
+
+async def test_a_record_is_admitted_as_an_event_and_published(world):
+    subscribed = await world.define(timeout="1h", retries=2)
+    await world.arrivals.take(subscribed, Given(b'{"order": 17}', timestamp=1_767_225_601_000))
+    (found,) = world.handed_out
+    assert found == world.executions.found[found.execution_id]
+    at = T0 + timedelta(seconds=1)
+    assert found.execution_id == arrival_execution_id("w", "orders", 3, 17, at)
+    assert (found.cause, found.created_at, found.retries_left, found.lock_key) == (Cause.EVENT, at, 2, "w")
+    assert found.requested_at > at
+    assert found.input["value"] == {"order": 17}
+
+
+async def test_a_record_of_the_future_is_asked_for_now(world):
+    await world.arrivals.take(await world.define(), Given(timestamp=7_000_000_000_000))
+    (found,) = world.handed_out
+    assert found.created_at == found.requested_at
+
+
+async def test_one_that_is_delivered_again_starts_nothing_and_each_workflow_has_its_own(world):
+    first, second = await world.define("w"), await world.define("x")
+    for subscribed in (first, first, second):
+        await world.arrivals.take(subscribed, Given(b"1"))
+    assert [each.workflow_id for each in world.handed_out] == ["w", "x"]
+    await world.end(world.handed_out[0])
+    await world.arrivals.take(first, Given(b"1"))
+    assert len(world.handed_out) == 2
+
+
+@pytest.mark.parametrize("overlap", ["skip", {"policy": "allow", "max": 1}, {"policy": "queue", "max": 1}])
+async def test_where_there_is_no_place_it_waits_and_nothing_is_skipped(world, asked_again, overlap):
+    subscribed = await world.define(overlap=overlap)
+    places = 2 if overlap == {"policy": "queue", "max": 1} else 1
+    for offset in range(places):
+        await world.arrivals.take(subscribed, Given(offset=offset))
+    waiting = asyncio.ensure_future(world.arrivals.take(subscribed, Given(offset=7)))
+    await asked_again.wait()
+    assert len(world.executions.found) == places
+    for found in list(world.executions.found.values()):
+        await world.end(found)
+    await waiting
+    assert len(world.executions.found) == places + 1
+    assert {each.status for each in world.executions.found.values()} == {Status.CANCELLED, Status.PENDING}
+
+
+async def test_what_the_workflow_does_not_take_is_a_dead_letter(world):
+    subscribed = await world.define(inputSchema={"properties": {"value": {"type": "object"}}})
+    await world.arrivals.take(subscribed, Given(b"1"))
+    await world.arrivals.take(subscribed, Given(b'{"a": 1, "a": 2}', offset=18))
+    assert world.letters == [
+        (17, 'workflow w: input.value: 1 is not of type "object"'),
+        (18, "workflow w: value: a is given twice in one object; keep one of them"),
+    ]
+    assert world.executions.found == {}
+
+
+async def test_what_nobody_foresaw_is_a_dead_letter_as_well(world):
+    subscribed = await world.define()
+
+    async def fail(_):
+        raise KeyError("a")
+
+    world.executions.admit = fail
+    await world.arrivals.take(subscribed, Given(b"1"))
+    assert world.letters == [(17, "workflow w: KeyError: 'a'")]
+
+
+async def test_while_the_store_is_away_it_waits(world, monkeypatch):
+    subscribed = await world.define()
+    monkeypatch.setattr("apps.runner.patience.RETRY_DELAY", 0)
+    proper = world.workflows.get
+
+    async def away(_):
+        world.workflows.get = proper
+        raise StoreUnavailable("gone")
+
+    world.workflows.get = away
+    await world.arrivals.take(subscribed, Given(b"1"))
+    assert len(world.handed_out) == 1
+    assert world.letters == []
+
+
+async def test_while_this_runner_cannot_read_the_definition_it_waits(world, asked_again, logs):
+    subscribed = await world.define()
+    head = world.workflows.heads["w"]
+    world.workflows.heads["w"] = replace(head, definition={**head.definition, "actions": [{"type": "from-a-plug-in"}]})
+    waiting = asyncio.ensure_future(world.arrivals.take(subscribed, Given(b"1")))
+    await asked_again.wait()
+    world.workflows.heads["w"] = head
+    await waiting
+    assert len(world.handed_out) == 1
+    assert logs[0]["event"] == "records wait for a runner that can read their workflow"
+
+
+@pytest.mark.parametrize("change", ["archived", "another topic", "anew", "none"])
+async def test_one_that_comes_when_the_subscription_is_over_starts_nothing(world, change):
+    subscribed = await world.define()
+    if change == "archived":
+        await world.workflows.archive(world.workflows.heads["w"], T0)
+    else:
+        kafka = None if change == "none" else {"topic": "others" if change == "another topic" else "orders"}
+        await world.define(version=2, kafka=kafka, since=None if kafka is None else T0 + timedelta(seconds=1))
+    with pytest.raises(Unsubscribed):
+        await world.arrivals.take(subscribed, Given(b"1"))
+    assert world.executions.found == {}
+    assert world.letters == []
+
+
+async def test_another_version_with_the_same_subscription_is_what_is_started(world):
+    subscribed = await world.define()
+    await world.define(version=2)
+    await world.arrivals.take(subscribed, Given(b"1"))
+    assert world.handed_out[0].version == 2
+
+
+async def test_what_is_admitted_when_it_is_stopped_is_published_all_the_same(world):
+    subscribed = await world.define()
+    proper, admitted, go_on = world.executions.admit, asyncio.Event(), asyncio.Event()
+
+    async def admit(admission):
+        answer = await proper(admission)
+        admitted.set()
+        await go_on.wait()
+        return answer
+
+    world.executions.admit = admit
+    taking = asyncio.ensure_future(world.arrivals.take(subscribed, Given(b"1")))
+    await admitted.wait()
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    go_on.set()
+    await world.arrivals.settle()
+    assert len(world.handed_out) == 1

@@ -1,0 +1,270 @@
+"""Which topics are read and from where, with Kafka replaced by what it answers."""
+
+import asyncio
+from datetime import datetime, timezone
+from types import SimpleNamespace
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError, KafkaConnectionError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from apps.runner import subscriptions
+from apps.runner.arrivals import Unsubscribed
+from apps.runner.subscriptions import Reader, Subscriptions
+from domain.instants import to_millis
+from domain.subscription import Subscribed
+
+T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
+TP = TopicPartition("orders", 0)
+SUBSCRIBED = Subscribed("w", "orders", T0)
+
+
+class Consumer:
+    """A consumer of one partition; ``given`` is what each poll returns or raises, after which it waits for ever."""
+
+    def __init__(self, *given, first=0, end=100, since=None):
+        self.given = list(given)
+        self.first, self.end, self.since = first, end, since
+        self.assigned = {TP}
+        self.commits = []
+        self.sought = []
+        self.is_stopped = False
+        self.polled_all = asyncio.Event()
+        self._coordinator = SimpleNamespace(_do_commit_offsets=None)
+
+    async def start(self):
+        pass
+
+    async def stop(self):
+        self.is_stopped = True
+
+    def assignment(self):
+        return frozenset(self.assigned)
+
+    async def getmany(self, **_):
+        if not self.given:
+            self.polled_all.set()
+            await asyncio.Event().wait()
+        given = self.given.pop(0)
+        if isinstance(given, Exception):
+            raise given
+        return {TP: given}
+
+    async def commit(self, offsets):
+        self.commits.append(dict(offsets))
+
+    def seek(self, tp, offset):
+        self.sought.append((tp, offset))
+
+    async def beginning_offsets(self, partitions):
+        return {tp: self.first for tp in partitions}
+
+    async def end_offsets(self, partitions):
+        self.asked_for_the_end = True
+        return {tp: self.end for tp in partitions}
+
+    async def offsets_for_times(self, times):
+        assert self.asked_for_the_end, "what comes between the questions would be passed over"
+        assert times == {TP: to_millis(T0)}
+        return {TP: None if self.since is None else SimpleNamespace(offset=self.since)}
+
+
+class Broker:
+    def __init__(self, *consumers):
+        self.consumers = list(consumers)
+        self.options = []
+
+    def consumer(self, *topics, **options):
+        self.options.append((topics, options))
+        return self.consumers.pop(0)
+
+
+class Arrivals:
+    def __init__(self):
+        self.taken = []
+
+    async def take(self, subscribed, record):
+        self.taken.append(record.offset)
+
+    async def settle(self):
+        pass
+
+
+@pytest.fixture
+def arrivals():
+    return Arrivals()
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch):
+    monkeypatch.setattr(subscriptions, "close", lambda consumer: consumer.stop())
+    monkeypatch.setattr(subscriptions, "_PAUSE", 0)
+
+
+def records(*offsets):
+    return [SimpleNamespace(offset=offset) for offset in offsets]
+
+
+async def read(arrivals, *consumers, subscribed=SUBSCRIBED):
+    """Read all that the consumers have to give."""
+    broker = Broker(*consumers)
+    reading = asyncio.ensure_future(Reader(subscribed, arrivals, broker, 10.0).read())
+    await consumers[-1].polled_all.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert all(consumer.is_stopped for consumer in consumers)
+    return broker
+
+
+async def test_records_are_taken_in_order_and_committed_behind_them(arrivals):
+    consumer = Consumer(records(0, 1, 4), records(5))
+    broker = await read(arrivals, consumer)
+    assert arrivals.taken == [0, 1, 4, 5]
+    assert consumer.commits == [{TP: 5}, {TP: 6}]
+    ((topics, options),) = broker.options
+    assert (topics, options["group_id"]) == (("orders",), "workflow.w.2026-01-01T00:00:00.000Z")
+
+
+@pytest.mark.parametrize(
+    ("word", "is_from_earliest", "since", "place"),
+    [("at the first since then", False, 42, 42), ("at the end", False, None, 100), ("at the beginning", True, 42, 7)],
+)
+async def test_a_partition_is_begun_and_that_is_committed(arrivals, word, is_from_earliest, since, place):
+    consumer = Consumer(NoOffsetForPartitionError(TP), records(place), first=7, since=since)
+    await read(arrivals, consumer, subscribed=Subscribed("w", "orders", T0, is_from_earliest))
+    assert consumer.sought == [(TP, place)]
+    assert consumer.commits == [{TP: place}, {TP: place + 1}]
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [(3, "records were gone before they were read"), (200, "committed beyond the end; reading from the beginning")],
+)
+async def test_where_the_next_record_is_not_there_it_goes_on_with_what_is_left_and_says_so(arrivals, logs, at, said):
+    consumer = Consumer(OffsetOutOfRangeError({TP: at}), records(7), first=7)
+    await read(arrivals, consumer)
+    assert consumer.sought == [(TP, 7)]
+    assert arrivals.taken == [7]
+    (line,) = [each for each in logs if each["event"] == said]
+    assert line.get("lost") == (4 if at < 7 else None)
+
+
+async def test_what_was_taken_away_meanwhile_is_left_to_whoever_has_it_now(arrivals):
+    consumer = Consumer(records(0, 1, 2))
+    proper = arrivals.take
+
+    async def take(*args):
+        await proper(*args)
+        consumer.assigned.clear()
+
+    arrivals.take = take
+    await read(arrivals, consumer)
+    assert arrivals.taken == [0]
+    assert consumer.commits == []
+
+
+async def test_a_commit_that_comes_too_late_stops_nothing(arrivals):
+    consumer = Consumer(records(0), records(1))
+
+    async def refuse(_):
+        raise CommitFailedError
+
+    consumer.commit = refuse
+    await read(arrivals, consumer)
+    assert arrivals.taken == [0, 1]
+
+
+async def test_while_a_record_waits_for_its_place_those_before_it_are_committed(arrivals, monkeypatch):
+    monkeypatch.setattr(subscriptions, "_COMMIT_INTERVAL", 0.01)
+    consumer, committed, place = Consumer(records(0, 1)), asyncio.Event(), asyncio.Event()
+    take, commit = arrivals.take, consumer.commit
+
+    async def wait(subscribed, record):
+        if record.offset == 1:
+            await place.wait()
+        await take(subscribed, record)
+
+    async def note(offsets):
+        await commit(offsets)
+        committed.set()
+
+    arrivals.take, consumer.commit = wait, note
+    reading = asyncio.ensure_future(read(arrivals, consumer))
+    await committed.wait()
+    assert consumer.commits == [{TP: 1}]
+    place.set()
+    await reading
+    assert consumer.commits == [{TP: 1}, {TP: 2}]
+
+
+async def test_after_any_failure_it_begins_with_another_consumer(arrivals, logs):
+    await read(arrivals, Consumer(records(0), KafkaConnectionError("gone")), Consumer(records(1)))
+    assert arrivals.taken == [0, 1]
+    assert [each["error"] for each in logs if each["event"] == "topic not read; trying again"] == [
+        "KafkaConnectionError: gone"
+    ]
+
+
+async def test_it_ends_with_the_subscription_and_commits_what_was_taken(arrivals):
+    async def refuse(subscribed, record):
+        if record.offset == 1:
+            raise Unsubscribed("it is archived")
+
+    arrivals.take = refuse
+    consumer = Consumer(records(0, 1))
+    await Reader(SUBSCRIBED, arrivals, Broker(consumer), 10.0).read()
+    assert consumer.commits == [{TP: 1}]
+    assert consumer.is_stopped
+
+
+class World:
+    """What is subscribed, which topics there are, and which are read."""
+
+    def __init__(self, arrivals, monkeypatch):
+        self.wanted, self.topics, self.read = [], set(), []
+        monkeypatch.setattr(subscriptions.Reader, "read", self._read)
+        self.subscriptions = Subscriptions(self, arrivals=arrivals, broker=Broker(), session_timeout=10.0)
+        monkeypatch.setattr(self.subscriptions._inquiries, "ask", self._ask)
+
+    async def subscribed(self):
+        return self.wanted
+
+    async def _ask(self, _):
+        return self.topics
+
+    async def _read(self):
+        self.read.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.read.append("over")
+
+    async def look(self):
+        await self.subscriptions.look()
+        await asyncio.sleep(0)  # what was begun begins
+
+
+@pytest.fixture
+def world(arrivals, monkeypatch):
+    return World(arrivals, monkeypatch)
+
+
+async def test_each_subscription_is_read_once_its_topic_is_there_until_it_is_over(world, logs):
+    world.wanted = [SUBSCRIBED]
+    await world.look()
+    await world.look()
+    assert world.read == []
+    assert [each["event"] for each in logs] == ["waiting for a topic: it is not there, or this service may not read it"]
+    world.topics = {"orders"}
+    await world.look()
+    await world.look()
+    assert world.read == ["begun"]
+    world.wanted = [SUBSCRIBED, Subscribed("x", "orders", T0)]
+    await world.look()
+    assert world.read == ["begun", "begun"]
+    world.wanted = world.wanted[1:]
+    await world.look()
+    assert world.read == ["begun", "begun", "over"]
+    await world.subscriptions.on_stop()
+    assert world.read == ["begun", "begun", "over", "over"]
