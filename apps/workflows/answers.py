@@ -88,8 +88,8 @@ class ExecutionSummary(Shown):
     attempt: int
     retries_left: int
     deadline: datetime | None = Field(
-        description="When its timeout is over; once onFailure or finally has begun, when their own time is. Null from when the"
-        " timeout has ended its actions until they begin."
+        description="When its timeout is over; once onFailure or finally has begun, when their own time is. Null from when"
+        " the timeout has ended its actions until they begin."
     )
     next_attempt_at: datetime | None = Field(
         description="When the retry or delay that it waits for is due, or it looks at the latest for what it waits for."
@@ -162,7 +162,7 @@ class RestartShown(Shown):
     )
     attempt: int
     index: int = Field(
-        description="Of the step that it went on with, as in executedActions; where it has timed out, of the one that it was at."
+        description="Of the step that it went on with, as in executedActions; where it has timed out, of that it was at."
     )
     runner: str | None = Field(default=None, description="The one that was interrupted, where that is known.")
     since: datetime | None = Field(
