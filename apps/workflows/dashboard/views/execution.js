@@ -221,7 +221,8 @@ export function execution(root, id) {
     return h("details", { class: "card pad given", key: "input" }, h("summary", null, "Input", h("span", { class: "quiet" }, ` ${Object.keys(found.input).slice(0, 6).join(", ")}`)), h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Input" }, write(found.input, 2)));
   }
 
-  const hasTimedOut = (found) => (found.restarts ?? []).some((each) => each.why === "timed-out");
+  /** Whether its timeout has ended its actions; live, only the outcome is told. */
+  const hasTimedOut = (found) => (found.restarts ?? []).some((each) => each.why === "timed-out") || found.executedActions.some(isTimedOut);
 
   /** What interrupted it before an outcome; where its step has waited for a signal, before that or after. */
   function restartsAt(found, outcome) {
