@@ -6,6 +6,7 @@ Life cycle::
                    ▲                │
                    └──── waiting <──┘   a retry or a delay is due at ``wake_at``, or something is waited for until then
     queued ─> pending                   waits until the open execution of its workflow has ended (overlap policy queue)
+    running, waiting, pending ─> pending   its timeout has ended its actions, and its handlers are to run
     skipped                             asked for while another execution of the workflow was open; terminal from the start
 
 Every (re)start raises ``epoch``. A result is applied only when its epoch is the current one and its sequence number is
@@ -55,6 +56,9 @@ TERMINAL = frozenset(Status) - OPEN
 FAILURES = frozenset({"failed", "unknown"})
 """Statuses of an action that did not do its work, as far as anybody knows."""
 
+TIMED_OUT = "timed-out"
+"""Error class of the step at which the timeout of the workflow has ended the actions."""
+
 AWAITING = "waiting"
 """Status of an action that is to go on when what it waits for is there, or when its time is over."""
 
@@ -62,7 +66,10 @@ CLOSED = 2**31 - 1
 """Sequence number of a terminal execution: the fence alone keeps every result out."""
 
 RESTARTS_KEPT = 20
-"""How many restarts an execution tells, the last ones: one that no runner can take would tell of ever more."""
+"""How many restarts an execution tells, the last ones: one that no runner can take would tell of ever more.
+
+Beside them that by its timeout is kept, which says what is not to be run any more.
+"""
 
 CARRIED = 0
 """Attempt number of what was taken over from another execution; an execution's own attempts count from 1."""
@@ -106,13 +113,20 @@ class ActionOutcome:
     def key(self) -> str:
         """The place of this outcome among the execution's results; writing it twice is writing it once."""
         key = outcome_key(self.attempt, self.index)
+        if self.is_timed_out:
+            return f"{key}t"  # the attempt may have an outcome of its own: that after which it was to be retried, or a delay
         # It has an end besides, and may have waited more than once before that.
         return f"{key}w{to_millis(self.finished_at)}" if self.status == AWAITING else key
 
     @property
-    def place(self) -> tuple[int, int, bool, datetime]:
+    def place(self) -> tuple[int, int, bool, bool, datetime]:
         """Where it stands in the order in which actions are run."""
-        return (self.attempt, self.index, self.status != AWAITING, self.finished_at)
+        return (self.attempt, self.index, self.status != AWAITING, self.is_timed_out, self.finished_at)
+
+    @property
+    def is_timed_out(self) -> bool:
+        """Whether it tells that the timeout has ended the actions at this step."""
+        return self.error is not None and self.error.get("class") == TIMED_OUT and self.next_index is not None
 
     @property
     def awaited(self) -> "Awaited | None":
@@ -182,7 +196,7 @@ class Admission:
     lock_key: str | None = None  # None: not admitted but recorded as skipped
     queued: bool = False  # the lock is a place in the line, not the right to run
     reason: str | None = None  # why skipped
-    deadline: datetime | None = None  # when it is ended as failed, whatever it is doing
+    deadline: datetime | None = None  # when its actions are ended, whatever it is doing
     input: Mapping[str, Any] | None = None  # what it was given when it was asked for
     origin_id: str | None = None  # the finished execution that this one repeats, or takes up where it failed
     carried: Mapping[str, ActionOutcome] = field(default_factory=dict)  # see carry_over
@@ -205,6 +219,7 @@ class ActionFinished:
     wake_at: datetime | None = None
     reason: str | None = None
     version: int = 0  # of the definition; 0: not told
+    deadline: datetime | None = None  # of the handlers, which follow this one; None: as it was
 
 
 class Restart(str, Enum):
@@ -216,6 +231,7 @@ class Restart(str, Enum):
     LOST = "lost"  # its runner died: the same attempt, and one more loss in a row
     RELEASED = "released"  # it was queued, and the workflow is free: the first attempt
     HANDED_BACK = "handed-back"  # its runner was stopped: the same attempt, nothing was lost
+    TIMED_OUT = "timed-out"  # its timeout has ended its actions: its handlers are run
 
 
 INTERRUPTIONS = frozenset({Restart.LOST, Restart.HANDED_BACK})
@@ -266,6 +282,7 @@ class Ended:
     reason: str
     at: datetime
     epoch: int | None = None  # ended only where it is under this one; None: whatever it is under
+    expired: bool = False  # ended only where its deadline is over by then: it may have been given another one
 
 
 Transition = ActionFinished | Reissued | Ended
@@ -298,7 +315,7 @@ class Execution:
     lock_key: str | None = None
     last_failed_action: str | None = None
     reason: str | None = None
-    deadline: datetime | None = None  # while open
+    deadline: datetime | None = None  # while open: of its actions, or of its handlers once these have begun
     intents: tuple[str, ...] = ()  # keys of outcomes that a runner was about to bring about; see Executions.intend
     input: Mapping[str, Any] | None = None
     origin_id: str | None = None
@@ -334,8 +351,26 @@ class Execution:
     @property
     def resume_index(self) -> int:
         """Position (from 0) of the step to run next; see :mod:`domain.flow`."""
-        last = self.last_outcome
+        timed_out, last = self.timed_out, self.last_outcome
+        if timed_out is not None and not any(outcome.is_timed_out for outcome in self.results.values()):
+            return timed_out.index
         return 0 if last is None else last.resume_index
+
+    @property
+    def timed_out(self) -> Restarted | None:
+        """How its timeout has ended its actions, so that its handlers could run; None where it has not."""
+        return next((each for each in self.restarts if each.why is Restart.TIMED_OUT), None)
+
+    @property
+    def may_time_out(self) -> bool:
+        """Whether its timeout would end its actions; else it has not begun, or is past them."""
+        return self.status is not Status.QUEUED and self.timed_out is None and self.step_index < self.total_actions
+
+    @property
+    def step_index(self) -> int:
+        """Position of the step that it is at: of a delay, where it is in one, rather than of the step to run after it."""
+        last = self.last_outcome
+        return last.index if last is not None and self.is_delayed else self.resume_index
 
     @property
     def is_delayed(self) -> bool:
@@ -394,14 +429,17 @@ def carry_over(origin: Execution) -> Mapping[str, ActionOutcome]:
     """Return what is done of ``origin`` as a retry of it begins with it: as of attempt 0, so as not to be run again.
 
     Handlers (``onFailure``, ``finally``) are not among it: they are for the end of the new execution. Nor is a delay
-    in which it was ended: nobody has waited for it.
+    in which it was ended, or its actions were: nobody has waited for it.
     """
     done = (
         outcome
         for outcome in origin.ordered_results
         if outcome.index < origin.total_actions and (outcome.status in ("ok", "skipped") or outcome.continued)
     )
-    if _ended_in_delay(origin):
+    if origin.timed_out is not None:
+        timed_out = origin.timed_out.index
+        done = (outcome for outcome in done if outcome.index != timed_out)
+    elif _ended_in_delay(origin):
         done = (outcome for outcome in done if outcome != origin.last_outcome)
     carried = (replace(outcome, attempt=CARRIED) for outcome in done)
     return {outcome.key: outcome for outcome in carried}
@@ -434,6 +472,8 @@ def apply(execution: Execution, transition: Transition) -> Execution:
     if isinstance(transition, Reissued):
         return _reissue(execution, transition)
     if transition.epoch not in (None, execution.epoch):
+        return execution
+    if transition.expired and not _is_expired(execution, transition.at):
         return execution
     closed = _close(execution, transition.status, transition.at, transition.reason)
     since = _at_step_since(execution) if execution.status is Status.RUNNING else None
@@ -471,6 +511,7 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
         requested_at=None,
         owner=result.runner,
         lost=0,  # whatever has killed its runners, it was not this action
+        deadline=result.deadline or execution.deadline,
     )
     if result.status is Status.RUNNING:
         return changed
@@ -487,14 +528,18 @@ _RESTARTS_FROM = {
     # Not from WAITING: nobody runs it, and its failed attempt would be run again without its backoff, under the same number.
     Restart.LOST: frozenset({Status.PENDING, Status.RUNNING}),
     Restart.HANDED_BACK: frozenset({Status.PENDING, Status.RUNNING}),
+    Restart.TIMED_OUT: frozenset({Status.PENDING, Status.RUNNING, Status.WAITING}),
 }
 
 
 def _reissue(execution: Execution, request: Reissued) -> Execution:
     if request.epoch <= execution.epoch or execution.status not in _RESTARTS_FROM[request.why]:
         return execution
+    if request.why is Restart.TIMED_OUT:
+        if not execution.may_time_out or not _is_expired(execution, request.at):
+            return execution
     # To wake what waits for a retry would run its failed action again under the same attempt, over its own record.
-    if execution.status is Status.WAITING and (request.why is Restart.WOKEN) != execution.is_delayed:
+    elif execution.status is Status.WAITING and (request.why is Restart.WOKEN) != execution.is_delayed:
         return execution
     return _changed(
         execution,
@@ -507,24 +552,33 @@ def _reissue(execution: Execution, request: Reissued) -> Execution:
         restarts=_restarts(execution, request),
         requested_at=request.at,
         resumed_at=request.at if execution.status is Status.WAITING else execution.resumed_at,
+        # The handlers have a time of their own, which begins when they do.
+        deadline=None if request.why is Restart.TIMED_OUT else execution.deadline,
         wake_at=None,
         owner=None,
     )
 
 
+def _is_expired(execution: Execution, at: datetime) -> bool:
+    return execution.deadline is not None and execution.deadline <= at
+
+
 def _restarts(execution: Execution, request: Reissued) -> tuple[Restarted, ...]:
     if request.why in (Restart.RETRY, Restart.WOKEN):
         return execution.restarts
-    interrupted = request.why in INTERRUPTIONS
+    is_timed_out = request.why is Restart.TIMED_OUT
+    interrupted = request.why in INTERRUPTIONS or (is_timed_out and execution.status is Status.RUNNING)
     restarted = Restarted(
         at=request.at,
         why=request.why,
         attempt=execution.attempt,
-        index=execution.resume_index,
+        index=execution.step_index if is_timed_out else execution.resume_index,
         runner=execution.owner if interrupted else None,
         since=_at_step_since(execution) if interrupted else None,
     )
-    return (*execution.restarts, restarted)[-RESTARTS_KEPT:]
+    restarts = (*execution.restarts, restarted)
+    kept = [each for each in restarts[:-RESTARTS_KEPT] if each.why is Restart.TIMED_OUT]
+    return (*kept, *restarts[-RESTARTS_KEPT:])
 
 
 def _at_step_since(execution: Execution) -> datetime | None:

@@ -48,6 +48,7 @@ def result_transition(record: ActionResult) -> ActionFinished:
         wake_at=instant(record.wake_at) if record.wake_at else None,
         reason=record.reason,
         version=record.version,
+        deadline=instant(record.deadline) if record.deadline else None,
     )
 
 

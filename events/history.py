@@ -157,6 +157,7 @@ def _handed_out(before: Execution | None, request: ExecutionRequest, carried: Ma
         retries_left=request.retries_left,
         requested_at=request.requested_at and instant(request.requested_at),
         started_at=instant(request.started_at) if request.started_at else execution.started_at,
+        deadline=request.deadline and instant(request.deadline),
         wake_at=None,
         owner=None,
     )

@@ -43,7 +43,7 @@ class RestartRecord(TypedDict):
     """An execution was handed out again, for another reason than a retry or a delay."""
 
     at: AwareDatetime
-    why: str  # lost, handed-back, unclaimed or released
+    why: str  # lost, handed-back, unclaimed, released or timed-out
     attempt: int
     index: int  # of the step that it goes on with
     runner: NotRequired[str]  # that was interrupted
@@ -130,6 +130,7 @@ class ActionResult(Event, namespace="workflow.ActionResult"):
     execution_started_at: Optional[datetime] = None
     next_index: Optional[int] = None  # of the step to run after this one
     continued: Optional[bool] = None  # it failed, and that does not count
+    deadline: Optional[datetime] = None  # of the handlers, which follow this action; None: as it was
     event: Literal["action-result"] = "action-result"
 
 

@@ -228,11 +228,14 @@ class Executions(Protocol):
     async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
         """Raise ``epoch`` to ``epoch + 1`` and make it pending again; None where it moved on in the meantime.
 
-        A queued one takes the workflow's lock by that; None also where another execution holds it.
+        A queued one takes the workflow's lock by that; None also where another execution holds it. None also where it is to
+        have timed out and its deadline is not over, or its actions are.
         """
 
     async def end(self, ended: Ended) -> Execution | None:
         """End an open execution; None where it is unknown, ended already, or under another epoch than the one that is named.
+
+        None also where only an expired one is to be ended, and its deadline is not over.
 
         The end is untold from then on, until :meth:`told` says otherwise.
         """

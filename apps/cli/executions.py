@@ -309,6 +309,7 @@ _WHY = {
     "handed-back": "interrupted",
     "unclaimed": "handed out again",
     "released": "queued",
+    "timed-out": "timed out",
     "cut-off": "cut off",
 }
 
@@ -325,6 +326,7 @@ def _in_words(event: Mapping[str, Any]) -> str:
         "handed-back": f"{runner} handed it back; it went on{later}",
         "unclaimed": "no runner had taken it;",
         "released": "its turn came",
+        "timed-out": "its actions were ended" + (f", this one under way for {took}," if event.get("since") else ""),
     }.get(event["why"], f"{event['why']};")
     return f"{words} at {output.exact(event.get('at'), output.now())}"
 

@@ -197,6 +197,7 @@ class RunnerApp(ServiceApp):
             dead_letter=self.event_topics.dead_letter,
             publish_result=self._publish_result,
             resources=self.http.resources,
+            abandon=children.cancel_awaited,
             isolation=Isolation(after=settings.runner_isolate_after, limit=settings.runner_max_isolated),
             republish_after=settings.republish_after,
             metrics=self.metrics,

@@ -12,6 +12,9 @@ where the runner lives to see that no answer comes.
 
 An action whose runners die one after the other is run in a process of its own (:mod:`apps.runner.isolation`).
 
+Where the timeout of the workflow has ended the actions, the step at which that was fails without being run, and the
+handlers follow as after any failure. They have a time of their own, as long as the timeout, from when they begin.
+
 Before a step runs, its condition is asked and its templates are rendered with what is known by then. Whatever it answers is
 redacted before it is published, and later steps see it as it was published, in this run or in one that resumes it.
 """
@@ -33,7 +36,7 @@ from apps.runner.data import execution_data
 from apps.runner.isolation import CRASHED, Isolation
 from domain.action import Action
 from domain.durations import parse_duration
-from domain.execution import AWAITING, ActionOutcome, Failures, Status, outcome_key
+from domain.execution import AWAITING, TIMED_OUT, ActionOutcome, Failures, Restarted, Status, deadline_of, outcome_key
 from domain.flow import failure, following, status_after
 from domain.instants import EPOCH
 from domain.retry import NoRetry, RetryDecision, decide_retry
@@ -81,10 +84,14 @@ class Run:
     deadline: datetime | None = None
     in_doubt: frozenset[int] = frozenset()  # begun by an earlier run that did not live to tell what became of them
     lost: int = 0  # runners in a row that died while they ran it
+    timed_out: Restarted | None = None  # how its timeout has ended its actions
 
 
 Intend = Callable[[Run, str], Awaitable[bool]]
 """Makes it durable that a run is about to bring about an outcome; False where the run is not the current one any more."""
+
+Abandon = Callable[[str], Awaitable[None]]
+"""Cancels what the step of an execution waited for, or has started in order to, when its timeout has ended its actions."""
 
 
 def now() -> datetime:
@@ -101,6 +108,7 @@ async def run_attempt(
     resources: Resources,
     publish: Publish,
     intend: Intend,
+    abandon: Abandon,
     isolation: Isolation,
 ) -> None:
     """Run the steps of ``run`` from its resume index on, publishing each result."""
@@ -116,7 +124,12 @@ async def run_attempt(
         action = step.action
         outcome: Outcome
         repeatable = may_repeat(definition, index)
-        if index in run.in_doubt and not repeatable:
+        timed_out = run.timed_out if index < definition.plan.actions else None
+        if timed_out is not None:
+            await abandon(run.execution_id)
+            started_at = timed_out.since or timed_out.at
+            outcome = _timed_out(definition, timed_out)
+        elif index in run.in_doubt and not repeatable:
             outcome = _unknown()
         elif not repeatable and not await intend(run, outcome_key(run.attempt, index)):
             log.info("run is not the current one", execution_id=run.execution_id, epoch=run.epoch)
@@ -130,7 +143,7 @@ async def run_attempt(
                     outcome, error_class=UNKNOWN_OUTCOME, message=f"{outcome.message}; whether it was done is not known"
                 )
         size = _size(outcome.output, outcome.logs, outcome.error if isinstance(outcome, Failed) else None)
-        if size > room:
+        if size > room and timed_out is None:
             outcome = Failed("too-large", f"the results of this execution are more than {LARGEST_EXECUTION} bytes together")
         room -= min(size, room)
         result = _result(run, definition, index, seq, outcome, started_at, runner, outcomes)
@@ -138,6 +151,8 @@ async def run_attempt(
         await publish(run.workflow_id, result)
         if result.execution_status != Status.RUNNING.value:
             return
+        if result.deadline is not None:
+            run = replace(run, deadline=result.deadline)
         outcomes.append(result_transition(result).outcome)
         index = outcomes[-1].resume_index
 
@@ -164,6 +179,11 @@ def _unknown() -> Failed:
         "its runner died after the action was begun and before its outcome was recorded; "
         "look whether it was done before you start it again",
     )
+
+
+def _timed_out(definition: WorkflowDefinition, how: Restarted) -> Failed:
+    doubt = "; whether it was done is not known" if how.since is not None else ""
+    return Failed(TIMED_OUT, f"timed out after {definition.timeout}{doubt}")
 
 
 def _waited(run: Run, index: int, outcomes: Sequence[ActionOutcome]) -> Mapping[str, Any] | None:
@@ -323,16 +343,17 @@ def _result(
     finished_at = now()
     action: Action = definition.prepared[index].action
     plan = definition.plan
-    retries_left, wake_at, reason, next_index = run.retries_left, None, None, None
+    retries_left, wake_at, reason, next_index, deadline = run.retries_left, None, None, None, None
     error = outcome.error if isinstance(outcome, Failed) else None
     decision: RetryDecision | NoRetry | None = None
     outcome_status = {Skipped: "skipped", Awaiting: AWAITING}.get(type(outcome), "ok")
+    timed_out = run.timed_out is not None and index < plan.actions
     if isinstance(outcome, Failed):
         unknown = outcome.error_class == UNKNOWN_OUTCOME
         outcome_status = "unknown" if unknown else "failed"
         before = run.failures.get(index, Failures(0, started_at))
         decision = NoRetry("its outcome is unknown")  # whatever the policy covers
-        if not unknown:
+        if not unknown and not timed_out:
             decision = decide_retry(
                 definition.retry_policies[index],
                 outcome.failure,
@@ -344,10 +365,10 @@ def _result(
             )
         if isinstance(decision, RetryDecision) and run.deadline is not None and decision.at >= run.deadline:
             decision = NoRetry("its time is over before the next retry")
-        if isinstance(decision, NoRetry) and not unknown:
+        if isinstance(decision, NoRetry) and not unknown and not timed_out:
             error = {**outcome.error, "notRetried": decision.why}
         reason = _why_failed(action.action_id, outcome_status, error)
-    continued = isinstance(decision, NoRetry) and bool(action.continue_on_error)
+    continued = isinstance(decision, NoRetry) and bool(action.continue_on_error) and not timed_out
     if isinstance(decision, RetryDecision):
         status, retries_left, wake_at = Status.WAITING, decision.retries_left, decision.at
     elif isinstance(outcome, Awaiting):
@@ -363,6 +384,10 @@ def _result(
             reason = None
         if isinstance(outcome, Delayed) and status is Status.RUNNING:
             status, wake_at, reason = Status.WAITING, outcome.until, f"action {action.action_id}: {outcome.logs[0]}"
+        # A delay that comes last is one of the actions: their time may be over before it is.
+        is_in_time = wake_at is None or run.deadline is None or wake_at < run.deadline
+        if index < plan.actions <= next_index < plan.total and is_in_time:
+            deadline = deadline_of(wake_at or finished_at, definition.timeout)
         if next_index == index + (error is None or continued):
             next_index = None  # as anybody would think
     return ActionResult(
@@ -391,6 +416,7 @@ def _result(
         execution_started_at=run.started_at if run.epoch > 1 else None,
         next_index=next_index,
         continued=continued or None,
+        deadline=deadline,
     )
 
 

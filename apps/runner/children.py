@@ -6,7 +6,8 @@ admitted under its overlap policy and published, exactly as the API does it. Who
 zombie, derives the same ids, and is told that they are there. What was admitted and not published, the scheduler publishes.
 
 Where an execution is ended that waits for what it has started, or is still starting it, that is ended as well: by whoever
-reads that it has ended, and once more by the runner that was starting it, when it has been stopped.
+reads that it has ended, and once more by the runner that was starting it, when it has been stopped. So it is where its
+timeout has ended its actions: by the runner that lets that step fail, before the handlers, and by the one that was at it.
 
 Where the policy gives no place, the action waits for one and asks again: nothing is recorded as skipped, for whoever has a
 list to work off wants all of it. It does not wait for what will not come: for its own end.
@@ -109,12 +110,18 @@ class Children:
         return ends if room >= 0 else [replace(end, result=None) for end in ends]
 
     async def cancel_awaited(self, parent_id: str) -> None:
-        """Cancel what an execution that was ended was waiting for, or what it has started in order to wait for it."""
+        """Cancel what an execution that was ended was waiting for, or what it has started in order to wait for it.
+
+        Where its timeout has ended its actions, what its step waited for then.
+        """
         parent = await stubbornly(lambda: self.executions.get(parent_id))
-        if parent is None or parent.status.is_open:
+        if parent is None or (parent.status.is_open and parent.timed_out is None):
             return
-        reason = f"execution {parent_id}, which waited for it, was ended"
-        ids = await self._awaited_by(parent)
+        verb = "has timed out" if parent.timed_out is not None else "was ended"
+        reason = f"execution {parent_id}, which waited for it, {verb}"
+        ids = [] if parent.timed_out is None else [*await self._awaited_at(parent, parent.timed_out.index)]
+        if not parent.status.is_open:
+            ids += await self._awaited_by(parent)
         for start in range(0, len(ids), _READ_AT_ONCE):
             await asyncio.gather(*(self._cancel(each, reason) for each in ids[start : start + _READ_AT_ONCE]))
 
@@ -130,11 +137,18 @@ class Children:
             return last.awaited.execution_ids
         if last is not None and last.finished_at == parent.finished_at:
             return ()  # it has ended by that: what it had started may go on
+        return await self._awaited_at(parent, parent.resume_index)
+
+    async def _awaited_at(self, parent: Execution, index: int) -> Sequence[str]:
+        """Return what a step of an execution has waited for, or would have."""
+        waits = (each.awaited for each in reversed(parent.ordered_results) if each.index == index)
+        if (awaited := next(filter(None, waits), None)) is not None:
+            return awaited.execution_ids
         try:
             definition = await stubbornly(lambda: self.starter.definitions.get(parent.workflow_id, parent.version))
         except (UnknownVersion, UnreadableVersion):
             return ()
-        step = next(iter(definition.steps[parent.resume_index :]), None)
+        step = next(iter(definition.steps[index:]), None)
         if not isinstance(step, TriggerWorkflowAction) or step.wait_for_end is None:
             return ()
         started: list[str] = []

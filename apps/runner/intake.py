@@ -25,7 +25,7 @@ from faust.types import TP, EventT, Message, TopicT
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
 from apps.runner.acknowledgement import Aside, OrderedAcks, Ticket, see_to
-from apps.runner.attempts import Publish, Run, now, run_attempt
+from apps.runner.attempts import Abandon, Publish, Run, now, run_attempt
 from apps.runner.definitions import Definitions, UnknownVersion
 from apps.runner.foreign import ForeignRequests, execution_id_of, stamp
 from apps.runner.isolation import Isolation
@@ -70,6 +70,7 @@ class Intake:
         dead_letter: TopicT,
         publish_result: Publish,
         resources: Callable[[], Resources],
+        abandon: Abandon,
         isolation: Isolation,
         republish_after: float,
         metrics: Metrics,
@@ -85,6 +86,7 @@ class Intake:
         self.dead_letter = dead_letter
         self.publish_result = publish_result
         self.resources = resources
+        self.abandon = abandon
         self.isolation = isolation
         self.metrics = metrics
         self.acks = OrderedAcks()
@@ -260,6 +262,7 @@ class Intake:
                 resources=self.resources(),
                 publish=self.publish_result,
                 intend=self.runs.intend,
+                abandon=self.abandon,
                 isolation=self.isolation,
             ),
             marked=marked,
@@ -333,6 +336,7 @@ def run_of(execution: Execution) -> Run:
         started_at=execution.started_at or now(),
         recorded=len(execution.results),
         deadline=execution.deadline,
+        timed_out=execution.timed_out,
         in_doubt=execution.in_doubt if execution.intents else frozenset(),
         lost=execution.lost,
         created_at=execution.created_at,

@@ -341,6 +341,33 @@ async def test_execution_shows_what_interrupted_it_and_what_it_waited_for(api: F
     assert "why" not in as_json
 
 
+async def test_execution_shows_that_its_timeout_has_ended_its_actions(api: FakeApi, wf: Run) -> None:
+    now = datetime.now(timezone.utc)
+    late = {"class": "timed-out", "message": "timed out after 1m"}
+    outcomes = [
+        outcome("pause", "ok", startedAt=seconds_ago(70, now), finishedAt=seconds_ago(70, now)),
+        outcome("pause", "failed", startedAt=seconds_ago(10, now), finishedAt=seconds_ago(9, now), error=late),
+        outcome("alert", "ok", index=1, startedAt=seconds_ago(9, now), finishedAt=seconds_ago(8, now)),
+    ]
+    restart = {"at": seconds_ago(10, now), "why": "timed-out", "attempt": 1, "index": 0}
+    found = {"totalActions": 1, "executedActions": outcomes}
+    for number, more in enumerate([{}, {"since": seconds_ago(19, now)}], 1):
+        api.executions[execution_id(number)] = execution(
+            number, "nightly", "failed", restarts=[{**restart, **more}], **found
+        )
+        shown = " ".join((await wf("execution", execution_id(number))).out.split())
+        under_way = ", this one under way for 9.0s," if more else ""
+        words = (
+            "ok pause",
+            f"timed out its actions were ended{under_way} at 20",
+            "timed-out: timed out after 1m",
+            "ok alert",
+        )
+        places = [shown.index(each) for each in words]
+        assert places == sorted(places)
+        assert "0 of 1 actions succeeded." in shown
+
+
 async def test_execution_shows_in_which_step_it_was_cut_off(api: FakeApi, wf: Run) -> None:
     now = datetime.now(timezone.utc)
     step = {"list": "actions", "position": 1, "actionId": "charge", "since": seconds_ago(9, now)}

@@ -112,6 +112,40 @@ async def test_what_interrupted_it(page, stack, api, target, workflow_id):
     await stack.children["runner"].wait_ready()
 
 
+@pytest.mark.parametrize("how", ["in a request", "in a second attempt", "in a delay"])
+async def test_what_its_timeout_ended_and_what_ran_then(page, stack, api, target, workflow_id, how):
+    late = {
+        "in a request": call("late", target, workflow_id, "?hold=1"),
+        "in a second attempt": call("late", target, workflow_id, "?fail=1&hold=1"),
+        "in a delay": {"type": "delay", "actionId": "late", "duration": "1h"},
+    }[how]
+    await api.create(
+        workflow_id,
+        [log("first", "hello"), late, log("unreached", "no")],
+        onFailure=[call("alert", target, f"{workflow_id}-alert", "?hold=1")],
+        timeout="8s",
+        backoff={"base": "1s", "jitter": "none"},
+        **{"finally": [log("tidy", "tidied up")]},
+    )
+    execution_id = await api.trigger(workflow_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await expect(step(page, "alert")).to_contain_text("is running")
+    await expect(step(page, "unreached")).to_have_count(0)
+    await expect(step(page, "late")).to_contain_text("timed out after 8s")
+    await page.reload()
+    await expect(step(page, "alert")).to_contain_text("is running")
+    await expect(step(page, "unreached")).to_have_count(0)
+    target.release.set()
+    await expect(page.get_by_role("status").get_by_text("Failed")).to_be_visible()
+    await expect(step(page, "tidy")).to_contain_text("tidied up")
+    await expect(step(page, "late")).to_contain_text("timed out after 8s")
+    await expect(page.get_by_text("Why it failed").locator("..")).to_contain_text("action late failed: timed out after 8s")
+    told = page.locator(".wait", has_text="Timed out")
+    under_way = "The actions were ended" if how == "in a delay" else "The step had been under way for"
+    await expect(told).to_contain_text(under_way)
+    await expect(told).to_have_count(1)
+
+
 async def test_a_step_with_attempts_of_its_own_leaves_the_retries_of_the_execution_alone(
     page, stack, api, target, workflow_id
 ):

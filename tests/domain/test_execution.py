@@ -230,6 +230,84 @@ def test_the_last_restarts_are_kept():
     assert [each.at for each in execution.restarts] == [at(number) for number in range(5, RESTARTS_KEPT + 5)]
 
 
+def timed_out(execution, seconds=9):
+    limited = replace(execution, deadline=at(9))
+    return apply(limited, Reissued("e", "w", execution.epoch + 1, at(seconds), Restart.TIMED_OUT))
+
+
+def cut(index, epoch, next_index=2):
+    result = finished(index, Status.RUNNING, epoch=epoch, ok=False)
+    error = {"class": "timed-out", "message": "timed out after 9s"}
+    return replace(result, outcome=replace(result.outcome, error=error, next_index=next_index))
+
+
+def delayed(index, seq=1):
+    delay = finished(index, Status.WAITING, seq=seq, wake_at=at(30))
+    return replace(delay, outcome=replace(delay.outcome, output={"until": "2026-01-01T00:00:30.000Z"}))
+
+
+@pytest.mark.parametrize(
+    ("before", "index", "since"),
+    [
+        pytest.param([], 0, None, id="that nobody has taken"),
+        pytest.param([finished(0, Status.RUNNING)], 1, at(1), id="that runs"),
+        pytest.param([finished(0, Status.WAITING, ok=False, wake_at=at(30))], 0, None, id="that waits for a retry"),
+        pytest.param([delayed(0)], 0, None, id="in a delay"),
+        pytest.param([finished(0, Status.RUNNING), delayed(1, 2)], 1, None, id="in a delay that comes last"),
+    ],
+)
+def test_what_times_out_lets_the_step_at_which_it_stood_fail_and_goes_on_with_its_handlers(before, index, since):
+    execution = admitted()
+    for result in before:
+        execution = apply(execution, result)
+    found = timed_out(execution)
+    assert (found.status, found.epoch, found.deadline, found.wake_at) == (Status.PENDING, 2, None, None)
+    runner = None if since is None else "r"
+    assert found.timed_out == Restarted(at(9), Restart.TIMED_OUT, 1, index, runner=runner, since=since)
+    assert (found.resume_index, found.attempt) == (index, 1)
+    lost = apply(found, Reissued("e", "w", 3, at(10), Restart.LOST))
+    assert lost.resume_index == index, "whoever resumes it knows"
+    assert timed_out(lost) == replace(lost, deadline=at(9)), "once"
+    taken = claim(lost, 3, "r2", at(11))
+    failed = apply(taken, replace(cut(index, 4), deadline=at(70)))
+    assert set(failed.results) == {*execution.results, f"1_{index}t"}, "no record is overwritten"
+    assert (failed.resume_index, failed.last_outcome.is_timed_out, failed.deadline) == (2, True, at(70))
+    assert not failed.may_time_out
+    ended = apply(failed, Ended("e", "w", Status.FAILED, "timed out", at(80)))
+    assert {outcome.index for outcome in carry_over(ended).values()} == set(range(index)), "a retry resumes at that step"
+    assert carry_over(apply(found, Ended("e", "w", Status.FAILED, "timed out", at(80)))) == carry_over(ended)
+
+
+@pytest.mark.parametrize(
+    ("execution", "seconds"),
+    [
+        pytest.param(admitted(), 8, id="before its time is over"),
+        pytest.param(replace(admitted(), status=Status.QUEUED), 9, id="while it is queued"),
+        pytest.param(replace(admitted(), status=Status.OK), 9, id="that has ended"),
+        pytest.param(apply(admitted(), finished(1, Status.RUNNING)), 9, id="whose actions are done"),
+    ],
+)
+def test_none_is_taken_to_its_handlers(execution, seconds):
+    assert timed_out(execution, seconds) == replace(execution, deadline=at(9))
+
+
+def test_an_expired_one_is_ended_unless_it_was_given_another_deadline():
+    late = Ended("e", "w", Status.FAILED, "timed out", at(9), expired=True)
+    execution = replace(admitted(), deadline=at(9))
+    assert apply(execution, late).status is Status.FAILED
+    handling = apply(execution, replace(finished(0, Status.RUNNING), deadline=at(12)))
+    assert apply(handling, late) == handling
+    assert apply(admitted(), late) == admitted()
+
+
+def test_that_it_has_timed_out_is_kept_however_often_it_is_handed_out_after_that():
+    execution = timed_out(apply(admitted(), finished(0, Status.RUNNING)))
+    for number in range(3, RESTARTS_KEPT + 9):
+        execution = apply(execution, Reissued("e", "w", epoch=number, at=at(number), why=Restart.UNCLAIMED))
+    assert execution.resume_index == execution.timed_out.index == 1
+    assert len(execution.restarts) == RESTARTS_KEPT + 1
+
+
 def test_an_action_first_began_when_it_was_interrupted():
     """So that the budget of its retries counts from there, and its attempts do not."""
     execution = apply(admitted(), finished(0, Status.RUNNING))

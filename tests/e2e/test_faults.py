@@ -13,6 +13,9 @@ import pytest
 import pytest_asyncio
 from pymongo import AsyncMongoClient
 
+from apps.cli.progress import Bars
+from apps.projection import session
+from apps.settings import ServiceSettings
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import Stack, on_free_ports
 from tests.e2e.conftest import until
@@ -147,6 +150,65 @@ async def test_an_execution_ends_at_its_timeout_and_its_run_stops(api, target, w
     assert await api.status_of(workflow_id) == "idle"
 
 
+HANDLERS = {
+    "onFailure": [{"type": "log", "actionId": "alert", "message": "{{ execution.failure.message }}"}],
+    "finally": [{"type": "log", "actionId": "tidy", "message": "{{ execution.failure.class }}"}],
+}
+
+
+def told(execution):
+    return [(each["actionId"], each["status"], each["logs"]) for each in execution["executedActions"]]
+
+
+async def test_what_its_timeout_ends_runs_its_handlers_and_is_taken_up_at_that_step(stack, api, target, workflow_id):
+    actions = [{"type": "log", "actionId": "begin", "message": "begun"}, http(target, f"{workflow_id}?hold=1")]
+    await api.create(workflow_id, actions, timeout="5s", **HANDLERS)
+    execution = await api.finished(await api.trigger(workflow_id))
+    late = "timed out after 5s; whether it was done is not known"
+    ran = [("alert", "ok", [late]), ("tidy", "ok", ["timed-out"])]
+    call = execution["executedActions"][1]["actionId"]
+    assert (execution["status"], execution["reason"]) == ("failed", f"action {call} failed: {late}")
+    assert told(execution) == [("begin", "ok", ["begun"]), (call, "failed", []), *ran]
+    (restart,) = execution["restarts"]
+    assert (restart["why"], restart["index"], "since" in restart) == ("timed-out", 1, True)
+
+    async def let_go():
+        return target.closed[workflow_id]
+
+    await until(let_go, "its request is broken off")
+    assert target.count(workflow_id) == 1
+    status, started = await api.call("POST", f"/v1/executions/{execution['executionId']}/retry")
+    assert status == 202, started
+    again = await api.finished(started["executionId"])
+    assert [each.get("carriedOver") for each in again["executedActions"]] == [True, None, None, None]
+    assert target.count(workflow_id) == 2
+    settings = ServiceSettings(kafka_bootstrap=stack.kafka_bootstrap, mongodb_url=stack.mongodb_url)
+    report = await session.verify(session.Target(settings, workflow_id), Bars(), keep=10)
+    assert (report.clean, report.differing, report.uncovered) == (2, 0, 0), report.findings
+
+
+@pytest.mark.parametrize(
+    ("action", "statuses"),
+    [
+        pytest.param({"type": "delay", "duration": "1h"}, ["ok", "failed"], id="a delay"),
+        pytest.param({"type": "wait-for-signal", "signal": "go", "within": "1h"}, ["waiting", "failed"], id="a signal"),
+    ],
+)
+async def test_what_waits_at_its_timeout_runs_its_handlers(api, action, statuses, workflow_id):
+    await api.create(workflow_id, [{**action, "actionId": "wait"}], timeout="2s", **HANDLERS)
+    execution = await api.finished(await api.trigger(workflow_id))
+    assert [each["status"] for each in execution["executedActions"]] == [*statuses, "ok", "ok"]
+    assert execution["reason"] == "action wait failed: timed out after 2s"
+
+
+async def test_the_handlers_end_when_their_own_time_is_over(api, target, workflow_id):
+    handlers = {"finally": [http(target, f"{workflow_id}?hold=1")]}
+    await api.create(workflow_id, [{"type": "delay", "duration": "1h"}], timeout="3s", **handlers)
+    execution = await api.finished(await api.trigger(workflow_id))
+    assert (execution["status"], execution["reason"]) == ("failed", "timed out after 3s, and so did finally")
+    assert execution["cutOff"]["list"] == "finally"
+
+
 async def test_an_action_ends_at_its_timeout(api, target, workflow_id):
     await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1", timeout="1s")], retries=0)
     execution = await api.finished(await api.trigger(workflow_id))
@@ -165,6 +227,28 @@ async def test_a_timeout_is_kept_while_the_runner_is_being_replaced(stack, api, 
     finally:
         runner.kill(signal.SIGKILL)
     assert (execution["status"], execution["reason"]) == ("failed", "timed out after 5s")
+    await runner.wait_ready()
+    assert target.count(workflow_id) == 1
+
+
+async def test_handlers_run_when_the_runner_that_was_at_the_step_has_been_replaced(stack, api, target, workflow_id):
+    # Its handler is run apart, which takes a while to begin, and has ten seconds.
+    await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1")], timeout="10s", onFailure=HANDLERS["onFailure"])
+    execution_id = await api.trigger(workflow_id)
+    await arrived(target, workflow_id)
+
+    async def has_timed_out():
+        _, found = await api.call("GET", f"/v1/executions/{execution_id}")
+        return "timed-out" in [each["why"] for each in found.get("restarts", ())]
+
+    runner = stack.children["runner"]
+    runner.kill(signal.SIGSTOP)
+    try:
+        await until(has_timed_out, "its actions are ended")
+    finally:
+        runner.kill(signal.SIGKILL)
+    execution = await api.finished(execution_id)
+    assert [each["status"] for each in execution["executedActions"]] == ["failed", "ok"]
     await runner.wait_ready()
     assert target.count(workflow_id) == 1
 

@@ -115,10 +115,10 @@ def test_a_result_is_all_that_it_told():
             workflow_id="w", execution_id="e", epoch=7, seq=2, version=3, runner="r", attempt=2, action_id="a", index=1,
             status="failed", execution_status="waiting", retries_left=1, total_actions=4, started_at=at(10),
             finished_at=at(11), logs=["a line"], error={"class": "c", "message": "m"}, output={"b": 2},
-            wake_at=at(11) + timedelta(seconds=1), reason="why", next_index=3, continued=True,
+            wake_at=at(11) + timedelta(seconds=1), reason="why", next_index=3, continued=True, deadline=at(59),
         )
     )  # fmt: skip
     assert isinstance(record, ActionResult)
     assert result_transition(record) == ActionFinished(
-        "e", "w", 7, 2, OUTCOME, Status.WAITING, 1, "r", wake_at=at(12), reason="why", version=3
+        "e", "w", 7, 2, OUTCOME, Status.WAITING, 1, "r", wake_at=at(12), reason="why", version=3, deadline=at(59)
     )

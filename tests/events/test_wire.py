@@ -111,6 +111,12 @@ RECORDS: dict[str, Event] = {
         action_id="call", index=0, status="failed", execution_status="running", retries_left=3, total_actions=2,
         started_at=NOON, finished_at=NOON, error={"class": "fail", "message": "no"}, kind="fail", next_index=2,
     ),
+    "action-result-that-leads-to-a-handler-with-a-time-of-its-own": ActionResult(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=4, seq=1, version=2, runner="host-1-ab", attempt=1,
+        action_id="call", index=0, status="failed", execution_status="running", retries_left=3, total_actions=2,
+        started_at=DAWN, finished_at=NOON, error={"class": "timed-out", "message": "timed out after 10m"}, kind="fail",
+        next_index=2, recorded=0, execution_started_at=DAWN, deadline=NOON,
+    ),
     "action-result-of-a-wait": ActionResult(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, seq=1, version=2, runner="host-1-ab", attempt=1,
         action_id="approve", kind="wait-for-signal", index=0, status="waiting", execution_status="waiting", retries_left=3,

@@ -488,6 +488,8 @@ class World:
         finished = self.collections["executions"].documents.get(context.execution_id)
         if finished is not None and context.execution_id in self._repetitions and context.epoch > finished["epoch"]:
             raise self._broken(f"{context.execution_id} has finished and is run again under epoch {context.epoch}")
+        if found.timed_out is not None and index < found.total_actions and context.epoch == found.epoch:
+            raise self._broken(f"{context.execution_id}: {context.action_id} was run although its time was over")
         succeeded = any(outcome.index == index and outcome.status == "ok" for outcome in found.results.values())
         if succeeded and found.status.is_open and found.epoch == context.epoch:
             raise self._broken(f"{context.execution_id}: {context.action_id} had succeeded and was run again")
@@ -608,6 +610,7 @@ class Runner(Process):
             dead_letter="dead",  # type: ignore[arg-type]
             publish_result=self._publish_result,
             resources=lambda: self,
+            abandon=self.children.cancel_awaited,
             isolation=Apart(self),
             republish_after=REPUBLISH,
             metrics=metrics,

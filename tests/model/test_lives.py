@@ -252,6 +252,58 @@ def test_a_record_by_anybody_is_an_execution_with_all_that_it_was_given(lives):
     assert asked_at < execution.deadline - timedelta(minutes=1) < world.now
 
 
+HANDLED = {
+    "onFailure": [{"type": "log", "actionId": "handler3", "message": "a"}],
+    "finally": [{"type": "log", "actionId": "handler4", "message": "a"}],
+}
+
+
+def test_what_times_out_runs_its_handlers_and_ends_what_it_waited_for(lives):
+    world = lives.world
+    world.define("child", actions=[{"type": "wait-for-signal", "signal": "go", "within": "1h"}])
+    waits = {"type": "trigger-workflow", "workflowId": "child", "waitForEnd": "1h"}
+    world.define("parent", actions=[{"type": "log", "message": "a"}, waits], timeout="4s", **HANDLED)
+    execution_id = lives.trigger("parent")
+    world.run(8)
+    found = world.everything
+    (child,) = (each for each in found.values() if each.triggered_by is not None)
+    assert (child.status, child.reason) == (
+        Status.CANCELLED,
+        f"execution {execution_id}, which waited for it, has timed out",
+    )
+    execution = found[execution_id]
+    assert [(each.index, each.status) for each in execution.ordered_results] == [
+        (0, "ok"), (1, "waiting"), (1, "failed"), (2, "ok"), (3, "ok")
+    ]  # fmt: skip
+    assert (execution.status, execution.timed_out.index) == (Status.FAILED, 1)
+    assert execution.reason == "action trigger-workflow-2 failed: timed out after 4s"
+
+
+@pytest.mark.parametrize("away", ["the broker", "the database", "every runner"])
+def test_handlers_are_late_and_not_lost_where_the_deadline_falls_into_an_outage(lives, away):
+    world = lives.world
+    wait = {"type": "wait-for-signal", "signal": "go", "within": "1h"}
+    world.define("limited", actions=[wait, {"type": "log", "message": "a"}], timeout="4s", **HANDLED)
+    execution_id = lives.trigger("limited")
+    world.run(1)
+    if away == "the broker":
+        world.broker = "down"
+    elif away == "the database":
+        world.store = "down"
+    else:
+        lives.runner.alive = False
+    world.run(60)
+    world.broker = world.store = "up"
+    if away == "every runner":
+        lives.start(Runner)
+    world.run(60)
+    execution = world.execution(execution_id)
+    assert [(each.index, each.status) for each in execution.ordered_results] == [
+        (0, "waiting"), (0, "failed"), (2, "ok"), (3, "ok")
+    ]  # fmt: skip
+    assert (execution.status, execution.reason) == (Status.FAILED, "action wait-for-signal-1 failed: timed out after 4s")
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["and told", "and told by whoever gets the record again"])
 def test_a_record_by_anybody_is_skipped_while_the_workflow_is_busy(lives, told):
     world = lives.world

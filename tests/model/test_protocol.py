@@ -15,13 +15,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from apps.projection.comparison import differences
 from apps.workflows.schedules import occurrences_of
-from domain.execution import Cause, Status
+from domain.durations import parse_duration
+from domain.execution import CARRIED, Cause, Status
 from domain.occurrence import Unfired
 from events.history import fold
 from events.records import ExecutionRequest
 from tests.model.simulation import INTERVAL, TOPICS, Api, Runner, Scheduler, World, on_virtual_time
 
 LOG = {"type": "log", "message": "a"}
+HANDLERS = {
+    "onFailure": [{"type": "log", "actionId": "handler3", "message": "a"}],
+    "finally": [{"type": "log", "actionId": "handler4", "message": "a"}],
+}
 WORKFLOWS = {
     "plain": {},
     "queueing": {"overlap": {"policy": "queue", "max": 2}},
@@ -45,12 +50,26 @@ WORKFLOWS = {
     "child": {"overlap": {"policy": "allow", "max": 4}},
     "parent": {"actions": [LOG, {"type": "trigger-workflow", "workflowId": "child", "waitForEnd": "2m"}, LOG]},
     "hasty": {"timeout": "4s"},
+    "handled": {"timeout": "4s", **HANDLERS},
+    "handled-delay": {"actions": [LOG, {"type": "delay", "duration": "2s"}], "timeout": "2s", **HANDLERS},
+    "handled-wait": {
+        "actions": [{"type": "wait-for-signal", "signal": "go", "within": "1m"}, LOG],
+        "timeout": "6s",
+        **HANDLERS,
+    },
+    "handled-parent": {
+        "actions": [LOG, {"type": "trigger-workflow", "workflowId": "child", "waitForEnd": "2m"}],
+        "timeout": "4s",
+        "overlap": {"policy": "queue", "max": 1},
+        **HANDLERS,
+    },
     "poison": {"actions": [LOG, {"type": "log", "message": "poison"}]},
     "periodic": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}},
     "paused": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}, "paused": True},
 }
 SCHEDULED = ("periodic", "paused")
 HARMLESS = tuple(workflow_id for workflow_id in WORKFLOWS if workflow_id != "poison")
+HANDLED = tuple(workflow_id for workflow_id, more in WORKFLOWS.items() if "onFailure" in more)
 MANUAL = tuple(workflow_id for workflow_id in HARMLESS if workflow_id not in SCHEDULED)
 PERIODIC = "periodic"
 MOST = 3  # processes of one kind
@@ -298,6 +317,8 @@ class Protocol(RuleBasedStateMachine):
         for execution in found.values():
             if execution.workflow_id == "parent":
                 self._followed_up(execution.execution_id, found)
+            if execution.workflow_id in HANDLED:
+                self._handled(execution)
         for execution_id in self.world.cancelled:
             assert found[execution_id].status is Status.CANCELLED
         assert not any(each.workflow_id == "poison" and each.status is Status.OK for each in found.values())
@@ -318,6 +339,31 @@ class Protocol(RuleBasedStateMachine):
             if outcome.index == 1 and outcome.status == "ok":
                 assert children[0].status is Status.OK
                 assert children[0].finished_at <= outcome.finished_at
+
+    def _handled(self, execution):
+        """What its timeout has ended has run its handlers, unless these had their time; and not before its time was over."""
+        timeout = parse_duration(WORKFLOWS[execution.workflow_id]["timeout"])
+        timed_out, reason = execution.timed_out, execution.reason or ""
+        if execution.status is not Status.FAILED or reason.startswith("given up"):
+            return
+        outcomes = [outcome for outcome in execution.ordered_results if outcome.attempt != CARRIED]
+        handlers = [outcome for outcome in outcomes if outcome.index >= execution.total_actions]
+        if timed_out is None:
+            if reason.startswith("timed out"):
+                assert execution.started_at is None, f"no handlers were run: {execution}"  # it was queued
+            elif reason.startswith(("onFailure timed out", "finally timed out")):
+                last = [each for each in outcomes if each.index < execution.total_actions][-1]
+                assert execution.finished_at >= last.finished_at + timeout, execution
+            return
+        assert timed_out.at >= execution.created_at + timeout, execution
+        cut = [outcome for outcome in outcomes if outcome.is_timed_out]
+        assert [outcome.index for outcome in cut] in ([], [timed_out.index]), execution
+        assert not [each for each in outcomes if timed_out.index < each.index < execution.total_actions], execution
+        if ", and so did " in reason:
+            assert execution.finished_at >= cut[0].finished_at + timeout, execution
+        else:
+            assert {outcome.index for outcome in handlers} == {2, 3}, f"not all handlers were run: {execution}"
+            assert "timed out after" in reason, execution
 
     def _tell_of_every_tick(self, workflow_id):
         """Every tick up to the last that was judged has one disposition."""

@@ -44,6 +44,7 @@ class Run:
     started_at: datetime
     seq: int = 0
     done: bool = False
+    is_late: bool = False  # the time of its actions was over when it began
 
 
 @dataclass
@@ -73,6 +74,7 @@ class Life:
                 total_actions=self.actions,
                 shard=partition_of(self.workflow_id),
                 lock_key=self.workflow_id,
+                deadline=self.now + timedelta(milliseconds=self.random.randint(1, 400)),
                 origin_id=self.origin and self.origin.execution_id,
                 carried=carry_over(self.origin) if self.origin else {},
                 triggered_by=None if self.origin else Parent("p", "v", "call"),
@@ -114,6 +116,7 @@ class Life:
                     taken.resume_index,
                     len(taken.results),
                     taken.started_at or self.now,
+                    is_late=taken.timed_out is not None,
                 )
             )
 
@@ -123,7 +126,10 @@ class Life:
         finished = self.tick()
         run.seq += 1
         status, left, wake_at = Status.RUNNING, run.retries_left, None
-        if not ok:
+        ok = ok and not run.is_late
+        if run.is_late:  # there are no handlers that it could go on with
+            status = Status.FAILED
+        elif not ok:
             status = Status.WAITING if left else Status.FAILED
             left, wake_at = (left - 1, finished + timedelta(seconds=1)) if left else (left, None)
         elif run.index + 1 == self.actions:
@@ -147,6 +153,8 @@ class Life:
             logs=["a line"],
             wake_at=wake_at,
             reason=None if ok else f"a{run.index} failed",
+            error={"class": "timed-out", "message": "timed out after 1s"} if run.is_late else None,
+            next_index=self.actions if run.is_late else None,
             recorded=run.recorded if run.epoch > 1 else None,
             execution_started_at=run.started_at if run.epoch > 1 else None,
         )

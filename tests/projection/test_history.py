@@ -1,6 +1,7 @@
 """The fold of the log gives the documents, whatever happened."""
 
 from dataclasses import fields, replace
+from datetime import timedelta
 from itertools import count
 from random import Random
 
@@ -170,6 +171,25 @@ def test_an_end_tells_a_restart_that_was_never_published():
     assert [each.why for each in ended.restarts] == [Restart.LOST]
     assert ended.cut_off_since is None, "no runner was at a step"
     assert fold([*life.records, ended_record(ended)]).execution == ended
+
+
+def test_the_log_tells_that_a_timeout_has_ended_the_actions_also_where_the_request_was_never_published():
+    life = Life(Random(1), "w", actions=3)
+    life.publish_request()
+    life.start_certainly_new()
+    life.act(life.runs[0], ok=True)
+    life.project()
+    life.now += timedelta(seconds=1)
+    life.restart(Restart.TIMED_OUT, published=False)
+    life.restart(Restart.UNCLAIMED, published=True)
+    life.claim(life.document.epoch)
+    life.act(life.runs[0], ok=True)  # by whoever was at the step
+    life.project()
+    life.act(life.runs[1], ok=True)
+    life.project()
+    assert (life.document.status, list(life.document.results)) == (Status.FAILED, ["1_0", "1_1t"])
+    told = fold(life.records)
+    assert (told.complete, told.execution) == (True, life.document)
 
 
 def test_an_end_tells_in_what_it_was_cut_off_though_the_run_is_told_by_no_record():

@@ -44,7 +44,7 @@ async def attempt(definition, *, retries_left, failures=None, number=1):
     )  # fmt: skip
     await run_attempt(
         run, definition, runner="r", resources=Resources(http=None), publish=publish, intend=intend,
-        isolation=Isolation(after=9, limit=1),
+        abandon=None, isolation=Isolation(after=9, limit=1),
     )  # fmt: skip
     return published
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from actions.running import Context, Delayed, Failed, Outcome, Resources, Succee
 from apps.runner import attempts
 from apps.runner.attempts import Run, now, run_attempt
 from domain.action import Action
+from domain.execution import Restart, Restarted
 from domain.retry import Backoff, Retry, RetryOn
 from events.folding import result_transition
 from events.records import ActionResult
@@ -73,6 +74,7 @@ class World:
     def __init__(self) -> None:
         self.events: list[Any] = []
         self.current = True
+        self.handlers = 0  # how many of the steps are those of ``finally``
 
     @asynccontextmanager
     async def process(self) -> AsyncIterator[Any]:
@@ -104,10 +106,20 @@ class World:
         self.events.append(("intend", key))
         return self.current
 
+    async def abandon(self, execution_id: str) -> None:
+        self.events.append(("abandon", execution_id))
+
     async def attempt(self, *steps: Step, run: Run = RUN, retry: Retry | None = None) -> None:
         named = tuple(step.model_copy(update={"action_id": f"a{number}"}) for number, step in enumerate(steps))
+        actions = len(steps) - self.handlers
         definition = WorkflowDefinition.model_construct(
-            workflow_id="w", actions=named, retries=2, backoff=Backoff(), retry=retry
+            workflow_id="w",
+            actions=named[:actions],
+            finally_=named[actions:],
+            retries=2,
+            backoff=Backoff(),
+            retry=retry,
+            timeout="2h",
         )
         await run_attempt(
             run,
@@ -116,6 +128,7 @@ class World:
             resources=RESOURCES,
             publish=self.publish,
             intend=self.intend,
+            abandon=self.abandon,
             isolation=self,  # type: ignore[arg-type]
         )
 
@@ -214,6 +227,61 @@ async def test_no_retry_is_planned_beyond_the_deadline(world: World) -> None:
     assert world.results[-1][2] == "failed"
     await world.attempt(Step(), run=replace(RUN, deadline=now() + timedelta(hours=1)))
     assert world.results[-1][2] == "ok"
+
+
+@pytest.mark.parametrize("since", [None, now() - timedelta(hours=1)], ids=["that nobody ran", "that was under way"])
+async def test_the_step_at_which_its_time_was_over_fails_without_being_run_and_the_handlers_follow(
+    world: World, since: datetime | None
+) -> None:
+    world.handlers = 2
+    how = Restarted(now(), Restart.TIMED_OUT, 1, 1, since=since)
+    everything = Retry(attempts=5, on=RetryOn(errors=("*",)))
+    step = Step(onUnknown="fail", continueOnError=True, retry=everything)
+    run = replace(RUN, epoch=3, resume_index=1, timed_out=how, in_doubt=frozenset({1}))
+    await world.attempt(Step(), step, Step(), Step(does="fail"), Step(), run=run)
+    assert world.events[0] == ("abandon", RUN.execution_id)
+    assert [event for event in world.events if isinstance(event, tuple)][1:] == [("run", "a3")]
+    first, second = (event for event in world.events if not isinstance(event, tuple))
+    doubt = "" if since is None else "; whether it was done is not known"
+    assert first.error == {"class": "timed-out", "message": f"timed out after 2h{doubt}"}
+    assert (first.status, first.execution_status, first.index, first.next_index) == ("failed", "running", 1, 3)
+    assert (first.started_at, first.continued) == (since or how.at, None)
+    assert first.deadline == first.finished_at + timedelta(hours=2), "the handlers have a time of their own"
+    assert (second.execution_status, second.deadline) == ("waiting", None), "a handler may be retried within it"
+
+
+async def test_after_the_handlers_the_reason_is_that_its_time_was_over(world: World) -> None:
+    world.handlers = 1
+    how = Restarted(now(), Restart.TIMED_OUT, 1, 0)
+    await world.attempt(Step(), Step(), run=replace(RUN, epoch=3, timed_out=how))
+    assert world.results == [("a0", "failed", "running"), ("a1", "ok", "failed")]
+    assert world.events[-1].reason == "action a0 failed: timed out after 2h"
+
+
+async def test_what_times_out_is_recorded_also_where_the_results_fill_the_document(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "LARGEST_EXECUTION", 100)
+    world.handlers = 1
+    run = replace(RUN, epoch=3, timed_out=Restarted(now(), Restart.TIMED_OUT, 1, 0))
+    await world.attempt(Step(), Step(), run=run)
+    first, second = (event for event in world.events if not isinstance(event, tuple))
+    assert (first.error["class"], second.error["class"]) == ("timed-out", "too-large")
+
+
+@pytest.mark.parametrize(("hours", "is_in_time"), [(-1, True), (1, False)], ids=["within the time", "beyond it"])
+async def test_a_delay_that_comes_last_is_one_of_the_actions(
+    world: World, monkeypatch: pytest.MonkeyPatch, hours: int, is_in_time: bool
+) -> None:
+    """The time of the handlers begins when it is over, unless that of the actions is over before."""
+    deadline = now() + timedelta(hours=3)
+    until = deadline + timedelta(hours=hours)
+    monkeypatch.setitem(ANSWERS, "wait", Delayed(until, logs=("waits",)))
+    world.handlers = 1
+    await world.attempt(Step(does="wait"), Step(), run=replace(RUN, deadline=deadline))
+    (result,) = (event for event in world.events if not isinstance(event, tuple))
+    assert (result.execution_status, result.wake_at) == ("waiting", until)
+    assert result.deadline == (until + timedelta(hours=2) if is_in_time else None)
 
 
 async def test_a_kind_that_delays_what_is_not_there_ends_the_execution(

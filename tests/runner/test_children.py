@@ -12,7 +12,7 @@ from apps.runner.children import Children
 from apps.runner.definitions import Definitions
 from apps.runner.startable import Starter
 from apps.waking import Waker
-from domain.execution import AWAITING, ActionOutcome, Admission, Cause, Ended, Parent, Status, admit
+from domain.execution import AWAITING, ActionOutcome, Admission, Cause, Ended, Parent, Restart, Restarted, Status, admit
 from domain.identifiers import asked_at
 from domain.instants import MILLISECOND
 from store.interfaces import Locked, StoreUnavailable, Workflow
@@ -522,6 +522,33 @@ async def test_what_was_started_ends_with_what_was_still_starting_it(world):
         assert [each.status for each in world.of_child] == [Status.CANCELLED] * 35
         assert {each.reason for each in world.ended} == {f"execution {PARENT}, which waited for it, was ended"}
         assert len(world.ended) == 35
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["which it waited for", "which it was starting"])
+async def test_what_was_started_ends_with_the_step_at_which_the_time_of_its_parent_was_over(world, waits):
+    """The parent goes on with its handlers; whoever was at the step may see it later."""
+    await stopped(await starting(world))
+    await settled()
+    ids = [each.execution_id for each in world.of_child]
+    found = world.executions.found[PARENT]
+    wait = outcome(0, AWAITING, executionIds=ids)
+    timed_out = Restarted(T0, Restart.TIMED_OUT, 1, 0)
+    kept = {wait.key: wait} if waits else {}
+    world.executions.found[PARENT] = replace(found, restarts=(timed_out,), results=kept)
+    for _ in range(2):
+        await world.children.cancel_awaited(PARENT)
+        assert [each.status for each in world.of_child] == [Status.CANCELLED] * 35
+        assert {each.reason for each in world.ended} == {f"execution {PARENT}, which waited for it, has timed out"}
+        assert len(world.ended) == 35
+
+
+async def test_what_is_being_started_when_the_time_of_its_parent_is_over_ends_as_well(world):
+    started = await starting(world)
+    found = world.executions.found[PARENT]
+    world.executions.found[PARENT] = replace(found, restarts=(Restarted(T0, Restart.TIMED_OUT, 1, 0),))
+    await stopped(started)
+    await settled()
+    assert [each.status for each in world.of_child] == [Status.CANCELLED] * 35
 
 
 async def test_so_does_what_is_being_started_when_its_runner_hears_of_that(world):

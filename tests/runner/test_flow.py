@@ -63,7 +63,7 @@ async def ran(resources, actions, *, given=None, outcomes=(), resume_index=0, re
 
     attempt = run_attempt(
         run, definition, runner="r", resources=resources, publish=publish, intend=None,
-        isolation=Isolation(after=9, limit=1),
+        abandon=None, isolation=Isolation(after=9, limit=1),
     )  # fmt: skip
     await asyncio.wait_for(attempt, 30)
     return results

@@ -59,6 +59,7 @@ class World:
             resources=Resources(http=None, signalled=signalled_in(self.signals)),
             publish=publish,
             intend=None,
+            abandon=None,
             isolation=Isolation(after=9, limit=1),
         )
         return self.execution

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from apps.scheduler.taken import Reach
-from domain.execution import Ended, Status
+from domain.execution import ActionFinished, ActionOutcome, Ended, Restart, Restarted, Status
 from tests.scheduler.memory import START, Crash
 
 
@@ -50,6 +50,120 @@ async def test_an_execution_ends_at_its_deadline(world, scheduler, fields):
     assert ended.finished_at == at(7)
     assert not world.executions.ends_untold
     assert scheduler.restarts("timed-out") == 1
+
+
+def handled(world, timeout, **handlers):
+    """Have one whose executions are followed by handlers."""
+    steps = {name: [{"type": "log"}] * count for name, count in handlers.items()}
+    definition = {"trigger": {"type": "manual"}, "retries": 2, "timeout": timeout, **steps}
+    world.workflows.put("w", definition=definition, next_run=None)
+
+
+def result(index, status, *, epoch, next_index=None, at=0, error=None, deadline=None):
+    done = ActionOutcome(
+        f"a{index}", index, 1, "failed" if error else "ok", START, START + timedelta(seconds=at), error=error,
+        next_index=next_index,
+    )  # fmt: skip
+    return ActionFinished("e", "w", epoch, 1, done, status, 2, "r", deadline=deadline)
+
+
+OPEN = [
+    pytest.param({}, None, id="that nobody has taken"),
+    pytest.param({"status": Status.RUNNING, "owner": "r", "started_at": at(1)}, at(1), id="that runs"),
+    pytest.param({"status": Status.WAITING, "wake_at": at(60)}, None, id="that waits for a retry"),
+]
+
+
+@pytest.mark.parametrize(("fields", "since"), OPEN)
+@pytest.mark.parametrize("name", ["on_failure", "finally_"])
+async def test_one_that_has_handlers_goes_on_with_them_at_its_deadline(world, scheduler, name, fields, since):
+    handled(world, "7s", **{name: 1})
+    world.executions.put("w", "e", deadline=at(7), **fields)
+    await live(world, scheduler, 9)
+    found = world.executions.found["e"]
+    assert (found.status, found.epoch, found.deadline, found.requested_at) == (Status.PENDING, 2, None, at(7))
+    assert found.timed_out == Restarted(at(7), Restart.TIMED_OUT, 1, 0, runner=fields.get("owner"), since=since)
+    assert [(each.execution_id, each.epoch) for each in world.published.requests] == [("e", 2)]
+    assert (world.published.ends, scheduler.restarts("timed-out")) == ([], 1)
+
+
+@pytest.mark.parametrize(("next_index", "name"), [(1, "onFailure"), (2, "finally")])
+async def test_it_ends_when_the_time_of_its_handlers_is_over_as_well(world, scheduler, next_index, name):
+    """Which begins when they do: nobody may have been there to run them."""
+    handled(world, "7s", on_failure=1, finally_=1)
+    world.executions.put("w", "e", deadline=at(7))
+    await live(world, scheduler, 60)
+    taken = await world.executions.claim("e", world.executions.found["e"].epoch, "r", at(60))
+    error = {"class": "timed-out"}
+    failed = result(0, Status.RUNNING, epoch=taken.epoch, next_index=next_index, at=60, error=error, deadline=at(67))
+    await world.executions.project([failed])
+    await live(world, scheduler, 7)
+    assert world.executions.found["e"].status.is_open
+    await live(world, scheduler, 6)
+    (ended,) = world.published.ends
+    assert (ended.status, ended.reason) == (Status.FAILED, f"timed out after 7s, and so did {name}")
+    assert ended.finished_at == at(67)
+    assert scheduler.restarts("handlers-timed-out") == 1
+
+
+async def test_what_has_come_to_its_handlers_by_itself_is_not_disturbed_and_has_a_time_of_its_own(world, scheduler):
+    """Also where the deadline of the actions was armed before that."""
+    handled(world, "7s", finally_=1)
+    world.executions.put("w", "e", deadline=at(7), status=Status.RUNNING, owner="r")
+    await live(world, scheduler, 6)
+    done = result(0, Status.RUNNING, epoch=1, at=6, deadline=at(13))
+    await world.executions.project([done])
+    await live(world, scheduler, 7)
+    found = world.executions.found["e"]
+    assert (found.status, found.epoch, world.published.requests) == (Status.RUNNING, 1, [])
+    await live(world, scheduler, 6)
+    (ended,) = world.published.ends
+    assert (ended.reason, ended.finished_at) == ("finally timed out after 7s", at(13))
+
+
+async def test_what_is_queued_has_begun_nothing_and_ends_at_its_deadline(world, scheduler):
+    handled(world, "7s", on_failure=1)
+    world.executions.put("w", "e", deadline=at(7), status=Status.QUEUED)
+    await live(world, scheduler, 9)
+    (ended,) = world.published.ends
+    assert (ended.reason, world.published.requests) == ("timed out after 7s", [])
+
+
+async def test_what_cannot_be_taken_to_its_handlers_while_the_database_is_away_is_when_it_is_back(world, scheduler):
+    handled(world, "2s", on_failure=1)
+    world.executions.put("w", "e", deadline=at(2))
+    world.faults.unavailable = {"reissue"}
+    await live(world, scheduler, 6)
+    assert world.executions.found["e"].epoch == 1
+    world.faults.unavailable = set()
+    await live(world, scheduler, 6)
+    assert [each.timed_out.index for each in world.published.requests] == [0]
+
+
+async def test_what_kafka_did_not_take_is_pending_and_is_not_ended(world, scheduler):
+    """The pass over what no runner has taken publishes it (tests/scheduler/test_orphans.py)."""
+    handled(world, "2s", on_failure=1)
+    world.executions.put("w", "e", deadline=at(2))
+    world.published.down = True
+    await live(world, scheduler, 60)
+    found = world.executions.found["e"]
+    assert (found.status, found.timed_out.at, found.requested_at) == (Status.PENDING, at(2), at(2))
+
+
+async def test_a_runner_that_writes_meanwhile_does_not_keep_it_from_its_handlers(world, scheduler):
+    handled(world, "7s", on_failure=1)
+    world.executions.put("w", "e", deadline=at(7), total_actions=3)
+    get_version = world.workflows.get_version
+
+    async def slowly(*asked):
+        if not world.executions.found["e"].results:
+            taken = await world.executions.claim("e", 1, "r", at(6))
+            await world.executions.project([result(0, Status.RUNNING, epoch=taken.epoch)])
+        return await get_version(*asked)
+
+    world.workflows.get_version = slowly
+    await live(world, scheduler, 9)
+    assert world.executions.found["e"].timed_out.index == 1
 
 
 @pytest.mark.parametrize(

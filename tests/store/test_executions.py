@@ -324,6 +324,27 @@ async def test_what_may_be_restarted(store, why, status, restarts):
         assert await store.executions.get(asked.execution_id) == answer
 
 
+async def test_what_has_timed_out_goes_on_with_its_handlers_once_its_deadline_is_over(store):
+    asked = admission(deadline=at(5))
+    await store.executions.admit(asked)
+    await store.executions.mark_started([Started(asked.execution_id, 1, "r1", at(1))])
+    assert await store.executions.reissue(asked.execution_id, 1, at(4), Restart.TIMED_OUT) is None
+    handed = await store.executions.reissue(asked.execution_id, 1, at(5), Restart.TIMED_OUT)
+    assert handed.restarts == (Restarted(at(5), Restart.TIMED_OUT, 1, 0, "r1", at(1)),)
+    assert await store.executions.get(asked.execution_id) == handed
+    assert await store.executions.expiring(at(99), ALL, 10) == [], "nobody can be late for what has not begun"
+    taken = await store.executions.claim(asked.execution_id, 2, "r2", at(9))
+    cut = finished(asked, epoch=taken.epoch, status=Status.RUNNING, ok=False)
+    error = {"class": "timed-out", "message": "timed out after 5s"}
+    cut = replace(cut, outcome=replace(cut.outcome, error=error, next_index=2), deadline=at(14))
+    assert await store.executions.project([cut]) == frozenset()
+    (handling,) = await store.executions.expiring(at(14), ALL, 10)
+    assert (list(handling.results), handling.resume_index, handling.deadline) == (["1_0t"], 2, at(14))
+    ended = Ended(asked.execution_id, asked.workflow_id, Status.FAILED, "late", at(13), expired=True)
+    assert await store.executions.end(ended) is None
+    assert (await store.executions.end(replace(ended, at=at(14)))).status is Status.FAILED
+
+
 async def test_an_end_is_untold_until_it_is_told(store):
     asked, other = admission(), admission("other")
     for each in (asked, other):

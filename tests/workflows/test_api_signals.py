@@ -1,12 +1,13 @@
 """``POST /executions/{id}/signals/{name}`` over HTTP."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
 
-from domain.execution import ActionFinished, ActionOutcome, Status
+from domain.execution import ActionFinished, ActionOutcome, Restart, Restarted, Status
 from domain.signal import Signal
 from events.records import ExecutionRequest
 from tests.workflows.client import LOG, Client
@@ -232,6 +233,19 @@ async def test_it_is_too_late_when_the_step_is_over(
     told = words.format("nothing waits for signal approved any more")
     assert problem["detail"] == f"Execution {execution_id} has gone past step approve {told}"
     assert problem["retryWaits"] is ("a retry waits anew" in words)
+
+
+async def test_it_is_too_late_when_the_timeout_has_ended_the_actions(api: Client, store: MemoryStore) -> None:
+    """Also before a runner has recorded so, for it will not look for the signal any more."""
+    execution_id = await waiting(api, store)
+    found = store.executions.documents[execution_id]
+    store.executions.documents[execution_id] = replace(
+        found, status=Status.PENDING, restarts=(Restarted(found.created_at, Restart.TIMED_OUT, 1, found.resume_index),)
+    )
+    problem = (await api.send("POST", address(execution_id), json=BY_ADA)).problem(409)
+    assert "has gone past step approve (timed out)" in problem["detail"]
+    assert problem["retryWaits"] is True
+    assert await store.signals.get(execution_id, "approved") is None
 
 
 async def test_a_step_that_is_retried_still_waits(api: Client, store: MemoryStore) -> None:

@@ -80,7 +80,7 @@ export function children(output) {
 export function step(outcome, action) {
   const log = outcome.logs.join("\n");
   const kind = SIGNS[outcome.status] ?? "failed";
-  return h("li", { class: `step step-${kind}`, key: `${outcome.attempt}-${outcome.actionId}` },
+  return h("li", { class: `step step-${kind}`, key: `${outcome.attempt}-${outcome.actionId}${outcome.error?.class === "timed-out" ? "-late" : ""}` },
     sign(kind),
     h("div", { class: "step-name" }, outcome.actionId, h("span", { class: "visually-hidden" }, SPOKEN[outcome.status] ?? SPOKEN.failed), action ? h("span", { class: "step-type" }, action.type) : null),
     h("div", { class: "step-took right quiet" }, outcome.status === "skipped" ? "Skipped" : took(outcome.startedAt, outcome.finishedAt)),
