@@ -28,7 +28,7 @@ from templates.fields import shown
 from templates.template import ROOTS, Reference, is_template
 
 _TRIGGER = ("cause", "dueAt", "createdAt")
-_EXECUTION = ("id", "workflowId", "version", "attempt", "createdAt", "dueAt", "status", "failure")
+_EXECUTION = ("id", "workflowId", "version", "attempt", "createdAt", "dueAt", "reference", "status", "failure")
 _ACTION = ("status", "attempt", "output", "logs", "error")
 
 _NO_PLACE_FOR_SECRETS: Final[Mapping[type[Action], str]] = {

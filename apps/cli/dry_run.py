@@ -65,7 +65,7 @@ def dry_run(
         answers=answers,
         execution={
             "id": execution_id(now, bytes(10)), "workflowId": definition.workflow_id, "version": 0, "attempt": 1,
-            "createdAt": written(now), "dueAt": None,
+            "createdAt": written(now), "dueAt": None, "reference": None,
             "status": "ok", "failure": None,
         },
         around=Surroundings(),

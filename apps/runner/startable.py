@@ -43,6 +43,7 @@ class Startable:
         given: Mapping[str, Any],
         at: datetime,
         *,
+        reference: str | None = None,
         asked_at: datetime | None = None,
         triggered_by: Parent | None = None,
     ) -> Admission:
@@ -62,6 +63,7 @@ class Startable:
             total_actions=len(self.definition.actions),
             shard=partition_of(self.workflow.workflow_id),
             input=given or None,
+            reference=reference,
             triggered_by=triggered_by,
         )
 

@@ -35,6 +35,7 @@ async def trigger(
     is_unique: bool,
     now: datetime,
     given: Mapping[str, Any] | None = None,
+    reference: str | None = None,
     cause: Cause = Cause.MANUAL,
 ) -> Execution:
     """Start one execution of a workflow that was read just now, or queue it, and return it.
@@ -62,6 +63,7 @@ async def trigger(
         shard=workflow.shard,
         deadline=deadline_of(now, definition.get("timeout")),
         input=given or None,
+        reference=reference,
         is_unique=is_unique,
     )
     return await start(admission, definition, executions=executions, publish=publish, publish_end=publish_end, now=now)

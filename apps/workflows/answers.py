@@ -81,6 +81,7 @@ class ExecutionSummary(Shown):
     version: int = Field(description="Of the definition that it runs.")
     status: ShownStatus
     cause: Literal["manual", "schedule", "backfill", "event", "webhook", "workflow"]
+    reference: str | None = Field(description="What its user knows it by: as it was triggered, or its definition says.")
     created_at: datetime
     due_at: datetime | None = Field(description="When its tick was due, or that of the execution that it repeats.")
     started_at: datetime | None

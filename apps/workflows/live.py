@@ -83,6 +83,7 @@ def _requested(event: ExecutionRequest) -> tuple[str, dict[str, Any]] | None:
         "dueAt": _instant(event.due_at),
         "requestedAt": _instant(event.requested_at),
         "originId": event.origin_id,
+        "reference": event.reference,
         "epoch": event.epoch,
     }
 
