@@ -73,6 +73,8 @@ def dry_run(
     if form is not Format.TABLE:
         output.data(found, form)
     else:
+        if definition.reference is not None:
+            output.line(f"reference: {found['reference'] or 'none, of this input'}")
         for step in found["steps"]:
             where = "" if step["list"] == "actions" else f" ({step['list']})"
             output.line(f"{step['actionId']}{where}: {step['result']}")

@@ -618,6 +618,7 @@ class DryRun(Shown):
     """What each step would do; nothing was sent."""
 
     workflow_id: WorkflowId
+    reference: str | None = Field(description="The one that is given, or what the definition makes of the input.")
     valid: bool = Field(description="Whether it would run.")
     errors: list[ProblemField]
     steps: list[DryStep]

@@ -5,12 +5,14 @@ from urllib.parse import quote
 
 import pytest
 
+from apps.workflows.app import WorkflowsApp
 from domain.execution import Ended, Status
 from domain.reference import LONGEST_REFERENCE, REFERENCE_RULE
 from tests.workflows.client import Client
 from tests.workflows.clock import START, Clock
 from tests.workflows.fake_topic import FakeTopic
 from tests.workflows.memory import MemoryStore
+from tests.workflows.test_api_webhooks import values
 
 
 async def trigger(api: Client, workflow_id: str, **body: Any) -> str:
@@ -82,3 +84,79 @@ async def test_templates_see_it_in_a_dry_run(api: Client) -> None:
     await api.create("a", actions=[{"type": "log", "message": "sent {{ execution.reference }}"}])
     answer = await api.send("POST", "/workflows/a/dry-run", json={"reference": "order-17"})
     assert answer.body["steps"][0]["rendered"]["message"] == "sent order-17"
+
+
+@pytest.mark.parametrize(
+    ("template", "given", "reference"),
+    [
+        ("{{ input.order }}", {"order": 17}, "17"),
+        ("{{ input.order }}", {"order": " o-17 "}, "o-17"),
+        ("order-{{ input.body.data[0].id }}", {"body": {"data": [{"id": "x/7"}]}}, "order-x/7"),
+        ("{{ input.order }}", {}, None),
+        ("{{ input.order }}", {"order": None}, None),
+        ("{{ input.order }}", {"order": True}, None),
+        ("{{ input.order }}", {"order": ["17"]}, None),
+        ("{{ input.order }}", {"order": "two\nlines"}, None),
+        ("{{ input.order }}", {"order": "x" * (LONGEST_REFERENCE + 1)}, None),
+        ("{{ input.order | default('x') | int / 0 }}", {}, None),
+        ("{% for n in range(100000) %}{{ input.order }}{% endfor %}", {"order": "x"}, None),
+    ],
+)
+async def test_a_definition_makes_it_of_the_input(
+    api: Client, requests: FakeTopic, template: str, given: dict[str, Any], reference: str | None
+) -> None:
+    """Where it makes none the execution has none: a delivery is not to be lost over that."""
+    await api.create("a", reference=template)
+    told = (await api.send("POST", "/workflows/a/dry-run", json={"input": given})).body
+    assert (told["reference"], told["valid"]) == (reference, True)
+    execution_id = await trigger(api, "a", input=given)
+    _, request = requests.sent[-1]
+    assert request.reference == reference
+    assert (await api.get(f"/executions/{execution_id}")).body["reference"] == reference
+
+
+async def test_what_is_given_wins_over_what_the_definition_makes(api: Client) -> None:
+    await api.create("a", reference="order-{{ input.order }}")
+    execution_id = await trigger(api, "a", input={"order": 17}, reference="customer-9")
+    assert await found(api, "order-17") == []
+    assert await found(api, "customer-9") == [execution_id]
+
+
+async def test_a_delivery_by_webhook_has_the_one_of_its_body(api: Client, app: WorkflowsApp, store: MemoryStore) -> None:
+    app.secrets = values(HOOK="a-long-secret")
+    await api.create(
+        "a",
+        reference="{{ input.body.order }}",
+        overlap={"policy": "allow", "max": 9},
+        webhook={"type": "token", "header": "X-Token", "tokenSecret": "HOOK"},
+    )
+    for body in ({"order": "order-17"}, {"ping": True}):
+        sent = await api.send("POST", "/workflows/a/webhook", json=body, headers={"X-Token": "a-long-secret"})
+        assert sent.status == 202, sent.body
+    assert len(store.executions.documents) == 2
+    assert len(await found(api, "order-17")) == 1
+
+
+@pytest.mark.parametrize(
+    ("definition", "message"),
+    [
+        ({"reference": "{{ execution.id }}"}, "'execution' is not known here; a reference is made of input alone"),
+        ({"reference": "{{ secrets.TOKEN }}"}, "'secrets' is not known here; a reference is made of input alone"),
+        ({"reference": "{{ order }}"}, "'order' is not known here; a reference is made of input alone"),
+        ({"reference": "order"}, "must be a template of input, as in {{ input.order }}"),
+        ({"reference": "{{ input.order "}, "is not a template that can be understood"),
+        ({"reference": ""}, "at least 1 character"),
+        ({"reference": 17}, "must be a string, not a number"),
+        (
+            {"reference": "{{ input.order }}", "trigger": {"type": "periodic", "interval": "1h"}},
+            'means nothing to ticks, which give no input; leave it out, or set "allowManual": true',
+        ),
+    ],
+)
+async def test_a_definition_whose_reference_can_make_none_is_refused(
+    api: Client, definition: dict[str, Any], message: str
+) -> None:
+    body = {"workflowId": "a", "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "x"}], **definition}
+    (error,) = (await api.send("POST", "/workflows", json=body)).problem(400)["errors"]
+    assert error["field"] == "reference"
+    assert message in error["message"]
