@@ -61,6 +61,7 @@ def describe(event: Event) -> tuple[str, dict[str, Any]] | None:
             "status": event.ended,
             "finishedAt": representations.instant(instant(event.at)),
             "reason": _short(event.reason),
+            "reference": event.reference,
         }
     if isinstance(event, WorkflowChanged):
         return "workflow-changed", {"version": event.version}
