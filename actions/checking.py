@@ -25,11 +25,12 @@ from domain.inputs import BadInput, check_input
 from domain.retry import Retry
 from domain.topic import is_own
 from domain.trigger import CronTrigger, ManualTrigger, Misfire, Trigger, allows_manual
+from templates.errors import BadTemplate
 from templates.fields import shown
-from templates.template import ROOTS, Reference, is_template
+from templates.template import ROOTS, Reference, Template, is_template
 
 _TRIGGER = ("cause", "dueAt", "createdAt")
-_EXECUTION = ("id", "workflowId", "version", "attempt", "createdAt", "dueAt", "status", "failure")
+_EXECUTION = ("id", "workflowId", "version", "attempt", "createdAt", "dueAt", "reference", "status", "failure")
 _ACTION = ("status", "attempt", "output", "logs", "error")
 
 _NO_PLACE_FOR_SECRETS: Final[Mapping[type[Action], str]] = {
@@ -75,12 +76,26 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
     if definition.webhook is not None:
         for path, secret in named_secrets(definition.webhook.to_wire(), ("webhook",)):
             found += _wrong_secret(shown(path), secret, around)
+    if definition.reference is not None:
+        found += [("reference", message) for message in _wrong_reference(definition.reference)]
     if definition.trigger.type != "manual" and definition.input_schema is not None:
         try:
             check_input({}, definition.input_schema)
         except BadInput as error:
             found.append(("inputSchema", f"a tick gives no input, which this refuses: {error}"))
     return list(dict.fromkeys(found))
+
+
+def _wrong_reference(source: str) -> Iterator[str]:
+    try:
+        roots = {str(root) for root, *_ in Template(source).references}
+    except BadTemplate as error:
+        yield str(error)
+        return
+    for name in sorted(roots - {"input"}):
+        yield f"{name!r} is not known here; a reference is made of input alone, as in {{{{ input.order }}}}"
+    if not roots:
+        yield "must be a template of input, as in {{ input.order }}"
 
 
 def _wrong_secret(place: str, secret: str, around: Surroundings) -> list[Problem]:
@@ -104,6 +119,8 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
     if overlap.max is not None and overlap.policy not in ("queue", "allow"):
         found.append(("overlap.max", f"means nothing to {overlap.policy}; leave it out, or choose queue or allow"))
     found += slips_of_trigger(definition.trigger)
+    if definition.reference is not None and not allows_manual(definition.trigger):
+        found.append(("reference", 'means nothing to ticks, which give no input; leave it out, or set "allowManual": true'))
     for index, action in enumerate(definition.steps):
         name, position = definition.plan.list_of(index)
         place = f"{name}[{position}]"

@@ -23,6 +23,7 @@ from domain.execution import FAILURES
 from domain.inputs import BadInput, check_input
 from templates.errors import RenderError
 from templates.fields import shown
+from templates.reference import reference_of
 from templates.template import Template
 from vault.redaction import HIDDEN
 
@@ -69,7 +70,8 @@ def dry_run(
         check_input(given, definition.input_schema)
     except BadInput as error:
         flaws += [{"field": problem.path, "message": problem.message} for problem in error.problems]
-    course = _Course(given, answers, execution)
+    reference = execution.get("reference") or reference_of(definition.reference, given)
+    course = _Course(given, answers, {**execution, "reference": reference})
     steps = []
     for index, step in enumerate(definition.prepared):
         name, position = definition.plan.list_of(index)
@@ -78,7 +80,13 @@ def dry_run(
             place, _, message = shown_step["error"].partition(": ")
             flaws.append({"field": f"{name}[{position}].{place}", "message": message})
         steps.append({"list": name, **shown_step})
-    return {"workflowId": definition.workflow_id, "valid": not flaws, "errors": flaws, "steps": steps}
+    return {
+        "workflowId": definition.workflow_id,
+        "reference": reference,
+        "valid": not flaws,
+        "errors": flaws,
+        "steps": steps,
+    }
 
 
 def _triggered(rendered: TriggerWorkflowAction) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from domain.trigger import Trigger, allows_manual
 from domain.webhook import Webhook
 
 MAX_ACTIONS = 100
+LONGEST_TEMPLATE: Final = 1_000  # of a reference
 
 # What the service adds to a definition when it shows a workflow. Whoever edits what was shown and sends it back meets these.
 ADDED_WHEN_SHOWN: Final = frozenset(
@@ -75,7 +76,13 @@ class Definition(Model, Generic[A]):
         description="JSON Schema (2020-12) that the input given with a trigger must obey. What it says as `default` is not "
         "filled in, and `format` is not checked.",
     )
-
+    reference: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=LONGEST_TEMPLATE,
+        description="A template of `input` alone, as in `{{ input.order }}`: by what it makes an execution is found that was"
+        " given no reference when it was asked for. Where that is none, it has none.",
+    )
     webhook: Webhook | None = Field(
         default=None, description="How a sender without a token proves who it is at `POST /workflows/{id}/webhook`."
     )

@@ -198,6 +198,7 @@ class Admission:
     reason: str | None = None  # why skipped
     deadline: datetime | None = None  # when its actions are ended, whatever it is doing
     input: Mapping[str, Any] | None = None  # what it was given when it was asked for
+    reference: str | None = None  # what users know it by; see domain.reference
     origin_id: str | None = None  # the finished execution that this one repeats, or takes up where it failed
     carried: Mapping[str, ActionOutcome] = field(default_factory=dict)  # see carry_over
     triggered_by: Parent | None = None  # where an action has asked for it
@@ -318,6 +319,7 @@ class Execution:
     deadline: datetime | None = None  # while open: of its actions, or of its handlers once these have begun
     intents: tuple[str, ...] = ()  # keys of outcomes that a runner was about to bring about; see Executions.intend
     input: Mapping[str, Any] | None = None
+    reference: str | None = None
     origin_id: str | None = None
     triggered_by: Parent | None = None
     restarts: tuple[Restarted, ...] = ()  # the last ones, without retries and delays
@@ -419,6 +421,7 @@ def admit(admission: Admission) -> Execution:
         reason=admission.reason,
         deadline=admission.deadline if locked else None,
         input=admission.input,
+        reference=admission.reference,
         origin_id=admission.origin_id,
         triggered_by=admission.triggered_by,
         results=admission.carried,

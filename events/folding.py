@@ -89,6 +89,7 @@ def ended_record(execution: Execution) -> ExecutionEnded:
         origin_id=execution.origin_id,
         carried=_carried(execution),
         triggered_by=_parent_record(execution),
+        reference=execution.reference,
     )
 
 
@@ -113,6 +114,7 @@ def request_record(execution: Execution) -> ExecutionRequest:
         started_at=execution.started_at,
         deadline=execution.deadline,
         input=None if execution.input is None else dict(execution.input),
+        reference=execution.reference,
         origin_id=execution.origin_id,
         carried=_carried(execution),
         triggered_by=_parent_record(execution),
@@ -169,6 +171,7 @@ def requested_execution(request: ExecutionRequest) -> Execution:
             shard=partition_of(request.workflow_id),
             due_at=request.due_at and instant(request.due_at),
             input=request.input,
+            reference=request.reference,
             lock_key=request.workflow_id,
             origin_id=request.origin_id,
             triggered_by=parent_of(request),

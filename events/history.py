@@ -226,5 +226,6 @@ def _admission(
         reason=reason,
         origin_id=end.origin_id,
         triggered_by=parent_of(end),
+        reference=end.reference,
         carried=carried,
     )

@@ -62,7 +62,8 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     """Asks the runners for one execution of a workflow; key: workflow_id.
 
     Whoever publishes one by hand gives ``workflow_id`` and nothing else, or also an ``execution_id`` (a UUID) so that
-    publishing twice starts once. The other fields are set by the services, which admit an execution before they publish.
+    publishing twice starts once, an ``input`` and a ``reference``. The other fields are set by the services, which admit an
+    execution before they publish.
     """
 
     workflow_id: str
@@ -87,6 +88,7 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     started_at: Optional[datetime] = None
     deadline: Optional[datetime] = None
     input: Optional[dict[str, Any]] = None  # what the actions' templates see as input
+    reference: Optional[str] = None  # what users know it by: an order, a customer
 
 
 class ExecutionSignal(Event, namespace="workflow.ExecutionSignal"):
@@ -159,6 +161,7 @@ class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):
     origin_id: Optional[str] = None  # as in the request
     carried: Optional[int] = None
     triggered_by: Optional[ParentRecord] = None
+    reference: Optional[str] = None
     event: Literal["execution-ended"] = "execution-ended"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from domain.execution import TERMINAL, ActionOutcome, Awaited, Cause, Execution, Parent, Restart, Restarted, Status
 from domain.instants import to_millis
+from store.windows import IdWindow
 
 Document = dict[str, Any]
 
@@ -19,8 +20,8 @@ ENDED = "ended"  # the stage of what is to be moved
 
 _FIELDS = (
     "attempt", "created_at", "cut_off_since", "deadline", "due_at", "epoch", "finished_at", "last_failed_action",
-    "lock_key", "lost", "origin_id", "owner", "reason", "requested_at", "resumed_at", "retries_left", "seq", "shard",
-    "started_at", "total_actions", "version", "wake_at", "workflow_id",
+    "lock_key", "lost", "origin_id", "owner", "reason", "reference", "requested_at", "resumed_at", "retries_left", "seq",
+    "shard", "started_at", "total_actions", "version", "wake_at", "workflow_id",
 )  # fmt: skip
 
 
@@ -31,6 +32,8 @@ def to_document(execution: Execution) -> Document:
         value = getattr(execution, name)
         if value is not None:
             document[name] = value
+    if execution.reference is not None:
+        document["reference_key"] = _reference_key(execution.reference, execution.execution_id)
     if execution.intents:
         document["intents"] = list(execution.intents)
     if execution.restarts:
@@ -43,6 +46,21 @@ def to_document(execution: Execution) -> Document:
         document["awaited"] = _awaited_document(execution.awaited)
     document["results"] = {key: _outcome_document(outcome) for key, outcome in execution.results.items()}
     return document
+
+
+def _reference_key(reference: str, execution_id: str) -> str:
+    """Return one key for what is asked of references: those of one, by their ids.
+
+    A text rather than two fields, as the stage is; and a sparse index on two fields of which every document has one would
+    hold them all. No reference holds a line break.
+    """
+    return f"{reference}\n{execution_id}"
+
+
+def keys_of_reference(reference: str, ids: IdWindow) -> IdWindow:
+    """Return the bounds of the keys of a reference, within those of ids."""
+    low, high = ids
+    return _reference_key(reference, low or ""), f"{reference}\v" if high is None else _reference_key(reference, high)
 
 
 def _json(value: Any) -> str:

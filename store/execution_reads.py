@@ -20,7 +20,7 @@ from domain.identifiers import asked_at, earliest_execution_id, is_execution_id
 from domain.instants import EPOCH
 from domain.overlap import line_bounds
 from store.chunks import ABSENT_AT_ONCE, AT_ONCE, chunks
-from store.execution_documents import Document, from_document, stages_up_to
+from store.execution_documents import Document, from_document, keys_of_reference, stages_up_to
 from store.failures import translated
 from store.group_commit import GroupCommit, Observe
 from store.interfaces import Backlog, ExecutionFilter
@@ -104,10 +104,12 @@ class ExecutionReads:
         if statuses & OPEN:
             query: Document = {} if where.statuses is None else _status_is_in(statuses & OPEN)
             if where.workflow_id is not None:
-                # Lock keys are the workflow id, or begin with it and "#"; "$" is the character after "#".
-                lock_keys = {"$gte": where.workflow_id, "$lt": f"{where.workflow_id}$"}
-                query = {"workflow_id": where.workflow_id, "lock_key": lock_keys, **query}
-            for execution in await self._newest(self._live, {**query, **_cause_is_in(where)}, window, limit):
+                query = {"workflow_id": where.workflow_id, **query}
+                if where.reference is None:
+                    # Lock keys are the workflow id, or begin with it and "#"; "$" is the character after "#".
+                    query["lock_key"] = {"$gte": where.workflow_id, "$lt": f"{where.workflow_id}$"}
+            query |= _cause_is_in(where)
+            for execution in await self._newest(self._live, query, window, limit, where.reference):
                 found[execution.execution_id] = execution
         if statuses & TERMINAL:
             await self._list_finished(found, where, statuses & TERMINAL, window, limit)
@@ -118,15 +120,16 @@ class ExecutionReads:
     ) -> None:
         """Add finished executions to ``found`` until it holds the newest ``limit``."""
         cause = _cause_is_in(where)
-        if where.workflow_id is None:
+        if where.workflow_id is None and where.reference is None:
             queries: Sequence[Document] = [{"status": status.value, **cause} for status in sorted(statuses)]
-        elif statuses == TERMINAL:
-            queries = [{"workflow_id": where.workflow_id, **cause}]
         else:
-            queries = [{"workflow_id": where.workflow_id, **_status_is_in(statuses), **cause}]
+            of_workflow = {} if where.workflow_id is None else {"workflow_id": where.workflow_id}
+            of_status = {} if statuses == TERMINAL else _status_is_in(statuses)
+            queries = [{**of_workflow, **of_status, **cause}]
         now = datetime.now(timezone.utc)
         for part in windows_of_ids(*window, now, self._newest_finished):
-            pages = await asyncio.gather(*(self._newest(self._finished, query, part, limit) for query in queries))
+            asked = (self._newest(self._finished, query, part, limit, where.reference) for query in queries)
+            pages = await asyncio.gather(*asked)
             ended = {each.execution_id: each for page in pages for each in page if each.execution_id not in found}
             self._remember(ended, now)
             async with translated():
@@ -135,9 +138,20 @@ class ExecutionReads:
             if sum(part[0] is None or execution_id >= part[0] for execution_id in found) >= limit:
                 return
 
-    async def _newest(self, collection: AsyncCollection[Document], query: Document, window: IdWindow, limit: int) -> Found:
-        query = {**query, **within(window, "_id")}
-        return await self._find(collection, query, sort=[("_id", DESCENDING)], limit=limit, fields=_LISTED)
+    async def _newest(
+        self,
+        collection: AsyncCollection[Document],
+        query: Document,
+        window: IdWindow,
+        limit: int,
+        reference: str | None = None,
+    ) -> Found:
+        if reference is None:
+            query, key = {**query, **within(window, "_id")}, "_id"
+        else:
+            # Its keys first: of several clauses SecantusDB takes the first one that there is an index for.
+            query, key = {**within(keys_of_reference(reference, window), "reference_key"), **query}, "reference_key"
+        return await self._find(collection, query, sort=[(key, DESCENDING)], limit=limit, fields=_LISTED)
 
     def _remember(self, ids: Iterable[str], now: datetime) -> None:
         newest = max((each for each in ids if is_execution_id(each) and each < earliest_execution_id(now)), default=None)

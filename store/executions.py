@@ -106,6 +106,7 @@ class MongoExecutions(ExecutionReads):
                 IndexModel([("lock_key", ASCENDING)], name=_LOCK_INDEX, unique=True, sparse=True),
                 IndexModel([("stage", ASCENDING)], name="stage"),  # unclaimed, owned, queued, waking
                 IndexModel([("deadline", ASCENDING)], name="deadline", sparse=True),  # expiring
+                IndexModel([("reference_key", ASCENDING)], name="by_reference", sparse=True),  # list
             ],
         )
         yield (
@@ -113,6 +114,7 @@ class MongoExecutions(ExecutionReads):
             [
                 IndexModel([("workflow_id", ASCENDING), ("_id", DESCENDING)], name="by_workflow"),  # list, latest
                 IndexModel([("status", ASCENDING), ("_id", DESCENDING)], name="by_status"),  # list
+                IndexModel([("reference_key", ASCENDING)], name="by_reference", sparse=True),  # list
                 IndexModel([("finished_at", ASCENDING)], name="finished_at"),  # retention
             ],
         )

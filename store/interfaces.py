@@ -134,6 +134,7 @@ class ExecutionFilter:
     created_from: datetime | None = None  # inclusive
     created_to: datetime | None = None  # exclusive
     causes: frozenset[Cause] | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True)

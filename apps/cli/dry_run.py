@@ -65,7 +65,7 @@ def dry_run(
         answers=answers,
         execution={
             "id": execution_id(now, bytes(10)), "workflowId": definition.workflow_id, "version": 0, "attempt": 1,
-            "createdAt": written(now), "dueAt": None,
+            "createdAt": written(now), "dueAt": None, "reference": None,
             "status": "ok", "failure": None,
         },
         around=Surroundings(),
@@ -73,6 +73,8 @@ def dry_run(
     if form is not Format.TABLE:
         output.data(found, form)
     else:
+        if definition.reference is not None:
+            output.line(f"reference: {found['reference'] or 'none, of this input'}")
         for step in found["steps"]:
             where = "" if step["list"] == "actions" else f" ({step['list']})"
             output.line(f"{step['actionId']}{where}: {step['result']}")

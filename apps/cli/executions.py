@@ -10,7 +10,7 @@ import typer
 
 from apps.cli import output
 from apps.cli.client import Client
-from apps.cli.inputs import checked_instant
+from apps.cli.inputs import checked_instant, checked_reference
 from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url, chosen
 from apps.cli.watching import watch as keep_watching
 from apps.cli.workflows import MORE
@@ -38,6 +38,15 @@ def executions(
             help="Only queued, pending, running, ok, failed, cancelled or skipped; may be given several times.",
         ),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            show_default=False,
+            callback=checked_reference,
+            help="Only those that have this reference: of an order, a customer.",
+        ),
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -62,7 +71,13 @@ def executions(
 ) -> None:
     """List executions, newest first."""
     form = chosen(output_format, as_json)
-    query = {"workflowId": workflow, "status": ",".join(status) if status else None, "from": since, "to": until}
+    query = {
+        "workflowId": workflow,
+        "status": ",".join(status) if status else None,
+        "reference": reference,
+        "from": since,
+        "to": until,
+    }
     with Client(url) as client:
         if watch:
             keep_watching(client, query, limit, form)
@@ -73,7 +88,7 @@ def executions(
         output.line("No execution matches." if any(query.values()) else "There are no executions yet.")
         output.note("Start one: wf trigger ID --wait (`wf list` shows the workflows)")
     else:
-        _table(page.items, with_workflow=workflow is None)
+        _table(page.items, with_workflow=workflow is None, with_reference=reference is None)
     if page.is_cut:
         output.note(MORE)
 
@@ -124,6 +139,8 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
         ("Workflow", f"{found.get('workflowId', '-')}, version {found.get('version', '-')}"),
         ("Status", state),
     ]
+    if found.get("reference"):
+        pairs.insert(2, ("Reference", str(found["reference"])))
     step = step_words(found, "currentStep")
     if step:
         pairs.append(("At" if awaited or found.get("status") == "running" else "Next", step))
@@ -265,7 +282,7 @@ def unknown(execution_id: str) -> str:
     return f"there is no execution {execution_id}; `wf executions` lists those that are kept"
 
 
-def _table(items: list[dict[str, Any]], *, with_workflow: bool) -> None:
+def _table(items: list[dict[str, Any]], *, with_workflow: bool, with_reference: bool) -> None:
     present = output.now()
     # Beside a workflow's name there is room for the attempt on wide terminals alone: an execution's id takes 36 columns.
     with_attempt = not with_workflow or output.width() >= 100
@@ -273,6 +290,8 @@ def _table(items: list[dict[str, Any]], *, with_workflow: bool) -> None:
     columns += [*([">TRY"] if with_attempt else []), ">AGE", ">TOOK"]
     with_wait = any(item.get("waitingFor") for item in items)
     columns += ["~WAITS FOR"] if with_wait else []
+    with_reference = with_reference and any(item.get("reference") for item in items)
+    columns += ["~REFERENCE"] if with_reference else []
     rows = []
     for item in items:
         row: list[Any] = [str(item.get("executionId", "-"))]
@@ -285,6 +304,8 @@ def _table(items: list[dict[str, Any]], *, with_workflow: bool) -> None:
         if with_wait:
             awaited = output.members(item, "waitingFor")
             row.append(awaited.get("signal") or _executions(awaited) if awaited else "")
+        if with_reference:
+            row.append(str(item.get("reference") or ""))
         rows.append(row)
     output.table(columns, rows)
 

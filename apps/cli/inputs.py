@@ -1,4 +1,4 @@
-"""What is written on the command line: JSON objects, also from a file or standard input, and instants."""
+"""What is written on the command line: JSON objects, also from a file or standard input, instants, and references."""
 
 import json
 import re
@@ -73,4 +73,13 @@ def checked_instant(text: str | None) -> str | None:
         raise typer.BadParameter(
             f"{text!r} is not an instant; write for example 2026-01-31T00:00:00Z, or 4d for four days ago (s, m, h, d)"
         ) from None
+    return text
+
+
+def checked_reference(text: str | None) -> str | None:
+    """Return a reference of executions."""
+    from domain.reference import REFERENCE_RULE, is_reference
+
+    if text is not None and not is_reference(text):
+        raise typer.BadParameter(REFERENCE_RULE)
     return text

@@ -176,6 +176,7 @@ app.command(
                 "wf trigger nightly --wait --timeout 5m && echo done",
                 "wf trigger nightly --follow",
                 """wf trigger nightly --input '{"name": "Ada"}'""",
+                "wf trigger ship --reference order-17",
             ),
             exit_codes(),
         ]
@@ -190,6 +191,7 @@ app.command(
         "wf executions",
         "wf executions -w nightly --status failed --limit 5",
         "wf executions -w nightly --from 8d --to 6d",
+        "wf executions --reference order-17",
         "wf executions --watch --json | jq .status",
     ),
 )(executions.executions)

@@ -1,11 +1,13 @@
 """``wf trigger``, ``wf retry`` and ``wf run-again``: three ways to start an execution."""
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from apps.cli.client import Client, Missing, Problem
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.executions import unknown
-from apps.cli.inputs import Input, read_json_object
+from apps.cli.inputs import Input, checked_reference, read_json_object
 from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url, WorkflowId, chosen
 from apps.cli.starting import Follow, Wait, patience, see_through
 from apps.cli.waiting import Timeout
@@ -18,15 +20,28 @@ def trigger(
     follow: Follow = False,
     timeout: Timeout = None,
     given: Input = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            show_default=False,
+            callback=checked_reference,
+            help="A number of yours by which it is found again: of an order, a customer.",
+        ),
+    ] = None,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,
 ) -> None:
     """Start an execution of a workflow now."""
     how = patience(wait, follow, timeout)
-    body = {"input": read_json_object(given, "--input")} if given else None
+    body: dict[str, Any] = {"input": read_json_object(given, "--input")} if given else {}
+    if reference is not None:
+        body["reference"] = reference
     with Client(url) as client:
-        answer = _start(client, "workflows", workflow_id, "trigger", body=body, missing=unknown_workflow(workflow_id))
+        answer = _start(
+            client, "workflows", workflow_id, "trigger", body=body or None, missing=unknown_workflow(workflow_id)
+        )
         see_through(client, answer, f"{workflow_id} triggered: execution", how, chosen(output_format, as_json))
 
 

@@ -79,6 +79,7 @@ class Run:
     recorded: int = 0  # results recorded before this run
     created_at: datetime | None = None
     due_at: datetime | None = None
+    reference: str | None = None
     input: Mapping[str, Any] = field(default_factory=dict)
     outcomes: tuple[ActionOutcome, ...] = ()  # what was recorded before this run
     deadline: datetime | None = None
@@ -265,6 +266,7 @@ async def _data(run: Run, step: Step, resources: Resources, outcomes: Sequence[A
         cause=run.cause,
         created_at=run.created_at,
         due_at=run.due_at,
+        reference=run.reference,
         given=run.input,
         outcomes=outcomes,
     )

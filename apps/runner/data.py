@@ -31,6 +31,7 @@ def execution_data(
     cause: str,
     created_at: datetime | None,
     due_at: datetime | None,
+    reference: str | None,
     given: Mapping[str, Any],
     outcomes: Iterable[ActionOutcome],
 ) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def execution_data(
             "attempt": attempt,
             "createdAt": _text(created_at),
             "dueAt": _text(due_at),
+            "reference": reference,
             "status": "ok" if failed is None else "failed",
             "failure": None if failed is None else {"actionId": failed.action_id, **_error(failed)},
         },

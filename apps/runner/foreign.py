@@ -17,6 +17,7 @@ from apps.runner.startable import NotStartable, Startable, Starter
 from domain.execution import Admission, Cause, Status, admit
 from domain.identifiers import is_execution_id, record_execution_id
 from domain.instants import from_millis
+from domain.reference import REFERENCE_RULE, is_reference
 from events.records import ExecutionRequest
 from events.wire import passed_over
 from store.interfaces import Admitted, AlreadyAdmitted, Locked
@@ -61,9 +62,13 @@ class ForeignRequests:
         Raises:
             NotStartable, UnreadableVersion, BadInput: nothing can be started by it.
         """
+        if request.reference is not None and not is_reference(request.reference):
+            raise NotStartable(f"reference: {REFERENCE_RULE}")
         target = await self.starter.find(request.workflow_id)
         target.check(request.input or {})
-        admission = target.admission(execution_id, Cause.EVENT, request.input or {}, now(), asked_at=asked_at)
+        admission = target.admission(
+            execution_id, Cause.EVENT, request.input or {}, now(), reference=request.reference, asked_at=asked_at
+        )
         # A producer that sends again what it is not sure of gives the same id. Admission would refuse it as well, but only
         # after it has held the lock for a moment, in which others would be told that the workflow is busy.
         if request.execution_id is not None and await self._is_known(execution_id, admission.workflow_id):

@@ -341,6 +341,7 @@ def run_of(execution: Execution) -> Run:
         lost=execution.lost,
         created_at=execution.created_at,
         due_at=execution.due_at,
+        reference=execution.reference,
         input=execution.input or {},
         outcomes=tuple(execution.ordered_results) if recorded else (),
     )

@@ -15,6 +15,7 @@ from domain.inputs import check_input
 from domain.trigger import allows_manual
 from events.topics import partition_of
 from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflow, Workflows
+from templates.reference import reference_of
 
 
 class NotStartable(Exception):
@@ -43,6 +44,7 @@ class Startable:
         given: Mapping[str, Any],
         at: datetime,
         *,
+        reference: str | None = None,
         asked_at: datetime | None = None,
         triggered_by: Parent | None = None,
     ) -> Admission:
@@ -62,6 +64,7 @@ class Startable:
             total_actions=len(self.definition.actions),
             shard=partition_of(self.workflow.workflow_id),
             input=given or None,
+            reference=reference or reference_of(self.definition.reference, given),
             triggered_by=triggered_by,
         )
 

@@ -22,6 +22,7 @@ from domain.overlap import Overlap
 from domain.trigger import allows_manual
 from events.folding import ended_record, request_record
 from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflow
+from templates.reference import reference_of
 
 
 async def trigger(
@@ -35,6 +36,7 @@ async def trigger(
     is_unique: bool,
     now: datetime,
     given: Mapping[str, Any] | None = None,
+    reference: str | None = None,
     cause: Cause = Cause.MANUAL,
 ) -> Execution:
     """Start one execution of a workflow that was read just now, or queue it, and return it.
@@ -62,6 +64,7 @@ async def trigger(
         shard=workflow.shard,
         deadline=deadline_of(now, definition.get("timeout")),
         input=given or None,
+        reference=reference or reference_of(definition.get("reference"), given or {}),
         is_unique=is_unique,
     )
     return await start(admission, definition, executions=executions, publish=publish, publish_end=publish_end, now=now)

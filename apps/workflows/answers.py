@@ -81,6 +81,7 @@ class ExecutionSummary(Shown):
     version: int = Field(description="Of the definition that it runs.")
     status: ShownStatus
     cause: Literal["manual", "schedule", "backfill", "event", "webhook", "workflow"]
+    reference: str | None = Field(description="What its user knows it by: as it was triggered, or its definition says.")
     created_at: datetime
     due_at: datetime | None = Field(description="When its tick was due, or that of the execution that it repeats.")
     started_at: datetime | None
@@ -623,6 +624,7 @@ class DryRun(Shown):
     """What each step would do; nothing was sent."""
 
     workflow_id: WorkflowId
+    reference: str | None = Field(description="The one that is given, or what the definition makes of the input.")
     valid: bool = Field(description="Whether it would run.")
     errors: list[ProblemField]
     steps: list[DryStep]

@@ -19,6 +19,7 @@ from apps.workflows.field_errors import field_errors
 from domain.excerpts import excerpt
 from domain.json_values import TOO_DEEP, integer, key_given_twice, odd_values
 from domain.model import Model
+from domain.reference import REFERENCE_RULE, is_reference
 
 ENCODINGS: Final = ("gzip", "deflate")
 _ANY_HEADER: Final = 32 + zlib.MAX_WBITS  # of gzip or zlib
@@ -46,15 +47,20 @@ async def read_object(request: web.Request, *, optional: bool = False) -> dict[s
     return value
 
 
-async def read_members(request: web.Request, *names: str, mend: str) -> dict[str, dict[str, Any]]:
+async def read_members(request: web.Request, *names: str, mend: str, reference: bool = False) -> dict[str, Any]:
     """Return the objects of these names in the body; none must be there. ``mend`` says what to do about any other.
 
+    With ``reference`` there may also be one.
+
     Raises:
-        BadRequest: names what is unknown or no object; see also :func:`read_object`.
+        BadRequest: names what is unknown, no object or no reference; see also :func:`read_object`.
     """
     body = await read_object(request, optional=True)
-    found = [FieldError(name[:100], f"is not known here; {mend}") for name in body if name not in names]
+    known = (*names, "reference") if reference else names
+    found = [FieldError(name[:100], f"is not known here; {mend}") for name in body if name not in known]
     found += [FieldError(name, "must be an object") for name in names if name in body and not isinstance(body[name], dict)]
+    if reference and "reference" in body and not is_reference(body["reference"]):
+        found.append(FieldError("reference", REFERENCE_RULE))
     if found:
         raise BadRequest("The body is not valid.", found)
     return body

@@ -63,6 +63,7 @@ def describe(event: Event) -> tuple[str, dict[str, Any]] | None:
             "status": event.ended,
             "finishedAt": representations.instant(instant(event.at)),
             "reason": _short(event.reason),
+            "reference": event.reference,
         }
     if isinstance(event, WorkflowChanged):
         return "workflow-changed", {"version": event.version}
@@ -85,6 +86,7 @@ def _requested(event: ExecutionRequest) -> tuple[str, dict[str, Any]] | None:
         "dueAt": _instant(event.due_at),
         "requestedAt": _instant(event.requested_at),
         "originId": event.origin_id,
+        "reference": event.reference,
         "epoch": event.epoch,
     }
 

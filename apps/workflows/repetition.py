@@ -105,6 +105,7 @@ class Repeat:
             shard=partition_of(origin.workflow_id),
             deadline=deadline_of(self.now, definition.get("timeout")),
             input=origin.input,
+            reference=origin.reference,
             origin_id=origin.execution_id,
             carried=carried,
             is_unique=self.is_unique,

@@ -178,6 +178,7 @@ def execution(found: Execution) -> dict[str, Any]:
         "version": found.version,
         "status": found.status.shown,
         "cause": found.cause.value,
+        "reference": found.reference,
         "createdAt": instant(found.created_at),
         "dueAt": instant(found.due_at),
         "startedAt": instant(found.started_at),

@@ -254,6 +254,24 @@ async def test_executions_of_a_time(api: FakeApi, wf: Run) -> None:
     assert "No execution matches." in none.out
 
 
+async def test_executions_of_a_reference(api: FakeApi, wf: Run) -> None:
+    """Which execution order 17 was had to be read from the input of each."""
+    api.add("ship", {"type": "manual"})
+    assert (await wf("trigger", "ship", "--reference", "order 17 / Zoë")).code == 0
+    (started,) = api.executions
+    api.executions[execution_id(8)] = execution(8, "ship", "ok", reference="order-18")
+    api.executions[execution_id(9)] = execution(9, "ship", "ok")
+    found = await wf("executions", "--reference", "order 17 / Zoë", "--json")
+    assert [item["executionId"] for item in json.loads(found.out)] == [started]
+    assert "Reference  order 17 / Zoë" in (await wf("execution", started)).out
+    assert "Reference" not in (await wf("execution", execution_id(9))).out
+    everything = (await wf("executions", "-w", "ship")).out.splitlines()
+    assert everything[0].split()[-1] == "REFERENCE"
+    assert [line.split()[5:] for line in everything[1:]] == [["order", "17", "/", "Zoë"], ["order-18"], []]
+    assert "REFERENCE" not in (await wf("executions", "--reference", "order-18")).out
+    assert "No execution matches." in (await wf("executions", "--reference", "order-1")).out
+
+
 async def test_execution_shows_its_input(api: FakeApi, wf: Run) -> None:
     api.executions[execution_id(1)] = execution(1, "order", "ok", input={"order": 17, "name": "Zoë\x1b"})
     assert 'Input      {"order": 17, "name": "Zoë\\u001b"}' in (await wf("execution", execution_id(1))).out
@@ -565,6 +583,8 @@ WRONG = {
     ("list", "--url", "ftp://x"): "is not the address of a service",
     ("delete", "a"): "add --yes",
     ("executions", "--status", "ok,bogus"): "'bogus' is not a status; write queued",
+    ("executions", "--reference", ""): "must be a text of 1 to 128 characters",
+    ("trigger", "a", "--reference", "order-17 "): "and without spaces at its ends",
     ("executions", "--from", "yesterday"): "is not an instant; write for example 2026-01-31T00:00:00Z, or 4d",
     ("backfill", "a", "--from", "tomorrow"): "is not an instant; write for example 2026-01-31T00:00:00Z, or 4d",
     ("backfill", "a", "--from", "4d", "--to", "2026-01-31T00:00:00"): "is not an instant",

@@ -203,3 +203,15 @@ async def test_what_is_wrong_is_told(
     result = await wf("dry-run", "greet.yaml", *args)
     assert result.code == code, result.out
     assert said in result.err
+
+
+async def test_by_what_the_execution_would_be_found_is_told(wf: Run, tmp_path: Path) -> None:
+    file = tmp_path / "ship.yaml"
+    file.write_text(
+        "workflowId: ship\ntrigger: {type: manual}\nreference: order-{{ input.order }}\n"
+        "actions: [{type: log, message: '{{ execution.reference }}'}]\n"
+    )
+    told = (await wf("dry-run", file, "--input", '{"order": 17}')).out
+    assert "reference: order-17" in told
+    assert '"message": "order-17"' in told
+    assert "reference: none, of this input" in (await wf("dry-run", file)).out

@@ -163,7 +163,7 @@ class FakeApi:
     def _list(self, kept: Callable[[], dict[str, Json]], key: str) -> Callable[[web.Request], Any]:
         async def answer(request: web.Request) -> web.Response:
             limit, cursor = int(request.query["limit"]), request.query.get("cursor", "")
-            wanted = {name: request.query[name] for name in ("workflowId", "status") if name in request.query}
+            wanted = {name: request.query[name] for name in ("workflowId", "status", "reference") if name in request.query}
             found = sorted(
                 (
                     item
@@ -172,7 +172,7 @@ class FakeApi:
                     and item.get("workflowId", "").startswith(request.query.get("prefix", ""))
                     and request.query.get("from", "") <= item.get("createdAt", "") < request.query.get("to", "9")
                     and ("archivedAt" in item) == ("archived" in request.query)
-                    and all(item[name] in values.split(",") for name, values in wanted.items())
+                    and all(item.get(name) in values.split(",") for name, values in wanted.items())
                 ),
                 key=lambda item: item[key],
             )
@@ -226,7 +226,8 @@ class FakeApi:
         workflow_id = request.match_info["id"]
         if workflow_id not in self.workflows:
             return unknown("workflow")
-        return self._start(request, workflow_id)
+        given = await request.json() if request.can_read_body else {}
+        return self._start(request, workflow_id, **({"reference": given["reference"]} if "reference" in given else {}))
 
     async def _repeat(self, request: web.Request) -> web.Response:
         origin = self.executions.get(request.match_info["id"])

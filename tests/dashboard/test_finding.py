@@ -42,7 +42,7 @@ async def test_an_execution_is_found_by_its_id(page, stack, api, workflow_id):
     execution_id = await api.trigger(workflow_id)
     await api.finished(execution_id)
     await page.goto(f"{stack.api_url}/#/executions")
-    await page.get_by_role("combobox", name="Workflow or execution id").fill(f" {execution_id.upper()}")
+    await page.get_by_role("combobox", name="Workflow, reference or execution id").fill(f" {execution_id.upper()}")
     await expect(page.get_by_role("heading", level=1)).to_have_text(workflow_id)
     await expect(page.get_by_text(execution_id)).to_be_visible()
 
@@ -85,3 +85,49 @@ async def test_when_it_ran_is_told_by_the_clock_and_another_year_by_its_number(p
     await expect(page.locator(".facts")).to_contain_text(re.compile(r"Asked for.*ago.*\d\d:\d\d:\d\d"))
     # Of one that succeeded nobody asks how many retries it did not need.
     await expect(page.locator(".facts")).not_to_contain_text("left")
+
+
+async def test_an_execution_is_found_by_a_number_of_the_users_own(page, stack, api, workflow_id):
+    """An order's, a customer's; where a workflow is named like that, what is meant is asked rather than guessed."""
+    order = f"Order {workflow_id} / 17"
+    await api.create(workflow_id, [LOG], overlap={"policy": "allow", "max": 9})
+    ids = []
+    for body in ({"reference": order}, {"reference": workflow_id}, {"reference": "x" * 128}):
+        status, answer = await api.call("POST", f"/workflows/{workflow_id}/trigger", body)
+        assert status == 202, answer
+        ids.append(answer["executionId"])
+        await api.finished(ids[-1])
+    rows = page.locator("[data-execution]")
+
+    async def shown(*executions):
+        await expect(rows).to_have_count(len(executions))
+        for execution_id in executions:
+            await expect(page.locator(f"[data-execution='{execution_id}']")).to_be_visible()
+
+    await page.goto(f"{stack.api_url}/#/executions")
+    field = page.get_by_role("combobox", name="Workflow, reference or execution id")
+    await field.fill(f" {order} ")
+    await field.press("Enter")
+    await shown(ids[0])
+    await expect(rows).to_contain_text(order)
+    await page.reload()
+    await shown(ids[0])
+    await expect(field).to_have_value(order)
+    status, answer = await api.call("POST", f"/workflows/{workflow_id}/trigger", {"reference": order})
+    await shown(answer["executionId"], ids[0])
+    await rows.first.get_by_role("link").click()
+    await page.locator(".facts").get_by_role("link", name=order).click()
+    await shown(answer["executionId"], ids[0])
+    # It is the id of a workflow as well as a reference.
+    await field.fill(workflow_id)
+    await field.press("Enter")
+    await shown(answer["executionId"], *ids)
+    overlong = "cells => cells.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
+    assert await page.locator(".execution-row .cell-name").evaluate_all(overlong) == []
+    await page.get_by_role("button", name=f"Those of reference {workflow_id}").click()
+    await shown(ids[1])
+    await field.fill(f"{workflow_id}-nobody")
+    await field.press("Enter")
+    await expect(page.get_by_text("Nothing matches")).to_be_visible()
+    await page.get_by_role("button", name="Show all").click()
+    await expect(field).to_have_value("")

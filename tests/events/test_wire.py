@@ -96,6 +96,15 @@ RECORDS: dict[str, Event] = {
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="manual", attempt=1, retries_left=3,
         total_actions=2, created_at=NOON, requested_at=NOON, deadline=NOON, input={"n": 1, "text": "é", "list": [None, {}]},
     ),
+    "execution-request-with-a-reference": ExecutionRequest(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="manual", attempt=1, retries_left=3,
+        total_actions=2, created_at=NOON, requested_at=NOON, reference="order-17",
+    ),
+    "execution-ended-of-a-reference": ExecutionEnded(
+        workflow_id="w", execution_id=EXECUTION_ID, ended="skipped", at=NOON, reason="busy", version=2, cause="event",
+        epoch=0, attempt=1, lost_attempts=0, retries_left=3, total_actions=2, recorded=0, created_at=NOON,
+        reference="order-17",
+    ),
     "execution-signal": ExecutionSignal(workflow_id="w", execution_id=EXECUTION_ID, signal="approved"),
     "execution-signal-with-payload": ExecutionSignal(
         workflow_id="w", execution_id=EXECUTION_ID, signal="approved", payload={"by": "Ada", "list": [None, {}]}

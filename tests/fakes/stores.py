@@ -162,6 +162,7 @@ class FakeExecutions:
                 and (where.created_to is None or execution.execution_id < earliest_execution_id(where.created_to))
                 and (before is None or execution.execution_id < before)
                 and (where.causes is None or execution.cause in where.causes)
+                and (where.reference is None or execution.reference == where.reference)
             )
 
         found = sorted(filter(matches, self.found.values()), key=lambda e: e.execution_id, reverse=True)

@@ -78,6 +78,7 @@ class Life:
                 origin_id=self.origin and self.origin.execution_id,
                 carried=carry_over(self.origin) if self.origin else {},
                 triggered_by=None if self.origin else Parent("p", "v", "call"),
+                reference="order-17",
             )
         )
 

@@ -490,6 +490,35 @@ async def test_listing(store):
     assert await store.executions.latest("c") is None
 
 
+async def test_listing_by_reference(store):
+    """Of one reference are finished ones and open ones, of several workflows; one that begins alike is another one."""
+    references = ["order-1", "order-1", None, "order-1", "order-17", "Ärger ⚡ 1", "order-1"]
+    asked = [replace(admission(f"w{n % 3}", seconds=n, lock=n > 5), reference=name) for n, name in enumerate(references)]
+    asked[3] = replace(asked[3], cause=Cause.EVENT)
+    for each in asked:
+        await store.executions.admit(each)
+    ids = [each.execution_id for each in asked]
+
+    async def listed(reference="order-1", before=None, limit=10, **where):
+        where = ExecutionFilter(reference=reference, **where)
+        found = await store.executions.list(where, before=before, limit=limit)
+        assert {each.reference for each in found} <= {reference}
+        return [each.execution_id for each in found]
+
+    assert await listed() == [ids[6], ids[3], ids[1], ids[0]]
+    assert await listed(limit=2) == [ids[6], ids[3]]
+    assert await listed(before=ids[3], limit=2) == [ids[1], ids[0]]
+    assert await listed(workflow_id="w0") == [ids[6], ids[3], ids[0]]
+    assert await listed(statuses=frozenset({Status.PENDING})) == [ids[6]]
+    assert await listed(statuses=frozenset({Status.SKIPPED}), workflow_id="w0") == [ids[3], ids[0]]
+    assert await listed(causes=frozenset({Cause.EVENT})) == [ids[3]]
+    assert await listed(created_from=at(1), created_to=at(4)) == [ids[3], ids[1]]
+    assert await listed("Ärger ⚡ 1") == [ids[5]]
+    assert await listed("order-") == []
+    await store.executions.end(Ended(ids[6], "w0", Status.CANCELLED, "asked", at(9)))
+    assert await listed() == [ids[6], ids[3], ids[1], ids[0]]
+
+
 async def test_listing_what_is_open_and_what_has_ended(store):
     places = ["a", "a#1", "a#2", "a#3"]
     pending, done, running, failed = (replace(admission("a", seconds=n), lock_key=key) for n, key in enumerate(places))
@@ -550,7 +579,15 @@ async def test_holders(store):
 async def test_whole_executions_can_be_written_and_scanned(real):
     parents = [Parent("p", "v", "call"), None]
     executions = [
-        admit(replace(admission(f"w{n % 2}", seconds=n), requested_at=at(99), triggered_by=parents[n % 2])) for n in range(5)
+        admit(
+            replace(
+                admission(f"w{n % 2}", seconds=n),
+                requested_at=at(99),
+                triggered_by=parents[n % 2],
+                reference=parents[n % 2] and "order-17",
+            )
+        )
+        for n in range(5)
     ]
     ended = [apply(each, Ended(each.execution_id, each.workflow_id, Status.CANCELLED, "x", at(100))) for each in executions]
     mixed = [ended[0], ended[1], executions[2], ended[3], ended[4]]

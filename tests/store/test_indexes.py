@@ -116,6 +116,14 @@ QUESTIONS = {
     "the executions of a workflow": lambda store: store.executions.list(
         ExecutionFilter(workflow_id="w1"), before=None, limit=5
     ),
+    "the executions of a reference": lambda store: store.executions.list(
+        ExecutionFilter(reference="order-1"), before=None, limit=5
+    ),
+    "the executions of a reference, of a workflow and a status": lambda store: store.executions.list(
+        ExecutionFilter(reference="order-1", workflow_id="w1", statuses=frozenset({Status.OK, Status.PENDING})),
+        before=None,
+        limit=5,
+    ),
     "the ledger of a workflow": lambda store: store.occurrences.list("w1", before=at(9), limit=5),
     "backfills that go on": lambda store: store.backfills.waking(at(5), SOME, 9),
     "the backfill that is running": lambda store: store.backfills.running("w1"),
@@ -135,6 +143,9 @@ LOOKED_AT_AFTERWARDS = {
 def deciding(command):
     """The command without what is looked at after the documents were found."""
     filter_ = command["filter"]
+    if "reference_key" in filter_:
+        assert next(iter(filter_)) == "reference_key", "SecantusDB takes the first clause that there is an index for"
+        filter_ = {"reference_key": filter_["reference_key"]}
     if not isinstance(filter_.get("_id", {}), dict) or "$in" in filter_.get("_id", {}):
         filter_ = {"_id": filter_["_id"]}
     rest = LOOKED_AT_AFTERWARDS.get(command["find"], set())

@@ -59,6 +59,7 @@ async def test_a_new_execution(api: Client) -> None:
         "version": 1,
         "status": "pending",
         "cause": "manual",
+        "reference": None,
         "createdAt": "2026-01-31T12:00:00.000Z",
         "dueAt": None,
         "startedAt": None,

@@ -81,6 +81,15 @@ async def test_what_waits_for_a_signal_says_so(feed: LiveFeed, consumer: FakeCon
     assert failed.data["waitingFor"] is None
 
 
+async def test_those_who_list_by_a_reference_are_told_of_it(feed: LiveFeed, consumer: FakeConsumer) -> None:
+    """Also of what is skipped, of which only its end is told."""
+    ended = ExecutionEnded(workflow_id="w", execution_id=TWO, ended="skipped", at=START, reason="", reference="order-18")
+    async with feed.watch() as watcher:
+        consumer.give("workflow.execution", request().derive(reference="order-17"))
+        consumer.give("workflow.action-result", ended)
+        assert [each.data["reference"] for each in await told(watcher, 2)] == ["order-17", "order-18"]
+
+
 async def test_what_is_malformed_or_not_admitted_is_passed_over(feed: LiveFeed, consumer: FakeConsumer) -> None:
     async with feed.watch() as watcher:
         consumer.give("workflow.execution", b"{oops")

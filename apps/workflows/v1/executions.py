@@ -41,6 +41,7 @@ from domain.identifiers import EXECUTION_ID_RULE, WORKFLOW_ID_PATTERN, is_execut
 from domain.inputs import BadInput
 from domain.instants import EPOCH, INSTANT_RULE, instant
 from domain.model import Model
+from domain.reference import Reference
 from store.interfaces import ExecutionFilter, Workflows
 
 
@@ -89,6 +90,7 @@ class ExecutionQuery(Page):
     statuses: Annotated[frozenset[Status], BeforeValidator(_statuses), _NAMED] | None = Field(
         default=None, alias="status", description="One or several, as a comma list or repeated."
     )
+    reference: Reference | None = Field(default=None, description="What they were given as theirs, the whole of it.")
     created_from: Instant | None = Field(
         default=None, alias="from", description=f"Asked for at this instant or later; {_BY_ID}."
     )
@@ -109,6 +111,7 @@ class ExecutionQuery(Page):
             statuses=self.statuses,
             created_from=self.created_from,
             created_to=self.created_to,
+            reference=self.reference,
         )
 
 

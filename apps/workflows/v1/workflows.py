@@ -33,6 +33,7 @@ from domain.identifiers import WORKFLOW_ID_PATTERN, WORKFLOW_ID_RULE, execution_
 from domain.inputs import BadInput
 from domain.model import Model
 from domain.overlap import Overlap
+from domain.reference import Reference
 from store.interfaces import Due, Executions, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
 
 _LOCATION: Final = {"Location": "Where it is found."}
@@ -69,6 +70,10 @@ class TriggerBody(Model):
     """What may be said with a trigger."""
 
     input: dict[str, Any] | None = Field(default=None, description="What templates see as input.")
+    reference: Reference | None = Field(
+        default=None,
+        description="A number of yours by which it is found again: of an order, a customer; need not be unique.",
+    )
 
 
 class DryRunBody(TriggerBody):
@@ -235,9 +240,9 @@ class WorkflowTrigger(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Start one execution."""
         check_id(workflow_id)
-        given = (await read_members(request, "input", mend=_INPUT_MEND)).get("input", {})
+        members = await read_members(request, "input", mend=_INPUT_MEND, reference=True)
         workflow = await definitions.current_workflow(workflow_id, self.app.store.workflows)
-        return await start(self, request, workflow, given, Cause.MANUAL)
+        return await start(self, request, workflow, members.get("input", {}), Cause.MANUAL, members.get("reference"))
 
 
 class WorkflowDryRun(Resource):
@@ -261,7 +266,7 @@ class WorkflowDryRun(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Render and check everything, and send nothing."""
         check_id(workflow_id)
-        members = await read_members(request, "input", "actions", mend=_INPUT_MEND)
+        members = await read_members(request, "input", "actions", mend=_INPUT_MEND, reference=True)
         answers = members.get("actions", {})
         stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
         definition = read_definition(workflow_id, stored.version, stored.definition)
@@ -272,6 +277,7 @@ class WorkflowDryRun(Resource):
         execution = {
             "id": execution_id(now, bytes(10)), "workflowId": workflow_id, "version": stored.version, "attempt": 1,
             "createdAt": representations.instant(now), "dueAt": None, "status": "ok", "failure": None,
+            "reference": members.get("reference"),
         }  # fmt: skip
         return self.answer(
             dry_run(
@@ -309,7 +315,12 @@ async def _surroundings(definition: WorkflowDefinition, app: "WorkflowsApp") -> 
 
 
 async def start(
-    view: Resource, request: web.Request, workflow: Workflow, given: Mapping[str, Any], cause: Cause
+    view: Resource,
+    request: web.Request,
+    workflow: Workflow,
+    given: Mapping[str, Any],
+    cause: Cause,
+    reference: str | None = None,
 ) -> web.Response:
     """Start one execution of a workflow that was read just now, and return what whoever asks is told."""
     app, now = view.app, view.app.clock()
@@ -324,6 +335,7 @@ async def start(
         is_unique=is_unique,
         now=now,
         given=given,
+        reference=reference,
         cause=cause,
     )
     return view.answer(

@@ -208,6 +208,7 @@ export function execution(root, id) {
       fact("Asked for", time(found.createdAt), h("span", { class: "sub" }, shortly(found.createdAt))),
       fact("Took", took(found.startedAt, found.finishedAt)),
       fact("Cause", CAUSES[found.cause] ?? found.cause),
+      found.reference ? fact("Reference", h("a", { href: link`#/executions?reference=${found.reference}` }, found.reference)) : null,
       fact("Attempt", String(found.attempt), found.status === "ok" ? null : h("span", { class: "quiet" }, found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left` : ", no retries left")),
       fact("Version", toWorkflow(found, String(found.version))),
       found.dueAt ? fact("Due", shortly(found.dueAt), late === null ? null : h("span", { class: "quiet" }, found.cause === "backfill" ? ", made up for" : `, begun ${duration(late)} late`)) : null,

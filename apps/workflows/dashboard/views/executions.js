@@ -18,6 +18,7 @@ const CHIPS = [
   [["ok"], "ok", "Succeeded"], [["cancelled"], "cancelled", "Cancelled"], [["skipped"], "skipped", "Skipped"],
 ];
 const SPANS = [["", "Any time"], ["3600", "Last hour"], ["86400", "Last day"], ["604800", "Last 7 days"], ["2592000", "Last 30 days"], ["between", "Between…"]];
+const WORKFLOW_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const EXECUTION_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** An instant as a field for one holds it, or "". */
@@ -31,15 +32,16 @@ function localOf(instant) {
  * `note` and `gap`, which are to be called with what happens, `areAwaited` and `learn` for what has begun, and `end`; it calls
  * `begun` when it shows something new of which that is to be found out.
  */
-export function executionList(root, { only = null, workflowId = only ?? "", statuses = [], span = "", from = "", to = "", memory = {}, begun, onFilter = () => {} }) {
+export function executionList(root, { only = null, workflowId = only ?? "", reference = "", statuses = [], span = "", from = "", to = "", memory = {}, begun, onFilter = () => {} }) {
   const size = only ? FEW : PAGE;
-  const state = { news: new Set(), workflowId, typed: workflowId, statuses: new Set(statuses), span, from, to, suggested: [] };
+  const state = { news: new Set(), workflowId, reference, typed: workflowId || reference, isBoth: false, statuses: new Set(statuses), span, from, to, suggested: [] };
   const coming = new Set(); // ids of those that do not match, but will when they have begun
   let areNewAsked = false; // for what is new, until a reading that was begun since then has brought it
 
   const address = (cursor) => `/v1/executions${query({
     limit: size,
     workflowId: state.workflowId,
+    reference: state.reference,
     status: [...state.statuses].join(","),
     ...asked(),
     cursor,
@@ -98,7 +100,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
     return !(from && each.createdAt < from) && !(to && each.createdAt >= to);
   }
 
-  const matches = (each) => (!state.statuses.size || state.statuses.has(each.status)) && (!state.workflowId || state.workflowId === each.workflowId) && isWithin(each);
+  const matches = (each) => (!state.statuses.size || state.statuses.has(each.status)) && (!state.workflowId || state.workflowId === each.workflowId) && (!state.reference || state.reference === each.reference) && isWithin(each);
 
   function insert(next) {
     if (!list.items) return; // it is taken in when they are there
@@ -178,13 +180,40 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
       location.hash = link`#/executions/${state.typed.toLowerCase()}`;
       return;
     }
-    const isWhole = state.typed === "" || event.type === "change" || state.suggested.includes(state.typed);
-    if (!isWhole) {
-      suggest();
-    } else if (state.typed !== state.workflowId) {
-      state.workflowId = state.typed;
-      filter();
+    if (event.type === "change" && state.typed) decide(state.typed);
+    else if (state.typed === "" || state.suggested.includes(state.typed)) ask({ workflowId: state.typed });
+    else suggest();
+  }
+
+  /** Ask for the workflow of that id where there is one, or was when it ran, and else for the reference. */
+  async function decide(typed) {
+    const isAny = (address, is = () => true) => get(address).then(({ items }) => items.some(is));
+    let isWorkflow = WORKFLOW_ID.test(typed);
+    let isReference = !isWorkflow;
+    if (isWorkflow) {
+      try {
+        const [known, ran, referred] = await Promise.all([
+          isAny(`/v1/workflows${query({ prefix: typed, limit: 1 })}`, (each) => each.workflowId === typed),
+          isAny(`/v1/executions${query({ workflowId: typed, limit: 1 })}`),
+          isAny(`/v1/executions${query({ reference: typed, limit: 1 })}`),
+        ]);
+        [isWorkflow, isReference] = [known || ran, referred];
+      } catch {
+        // The list says why that cannot be asked.
+      }
+      if (typed !== state.typed) return;
     }
+    state.isBoth = isWorkflow && isReference;
+    ask(isWorkflow ? { workflowId: typed } : { reference: typed });
+  }
+
+  function ask({ workflowId = "", reference = "" }) {
+    if (workflowId === state.workflowId && reference === state.reference) {
+      draw();
+      return;
+    }
+    Object.assign(state, { workflowId, reference });
+    filter();
   }
 
   const isAsked = (names) => names.some((each) => state.statuses.has(each));
@@ -204,7 +233,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
     const why = each.reason && !isOpen(each) && each.status !== "ok" ? each.reason : null;
     return h("li", { class: `row execution-row ${each.fresh ? "fresh" : ""}`, key: each.executionId, "data-execution": each.executionId },
       h("div", { class: "cell-status" }, badge(kind)),
-      h("div", { class: "cell-name" }, h("a", { class: "row-link", href: link`#/executions/${each.executionId}` }, only ? h("span", { class: "mono" }, `…${shortId(each.executionId)}`) : each.workflowId),
+      h("div", { class: "cell-name" }, h("a", { class: "row-link", href: link`#/executions/${each.executionId}` }, only ? h("span", { class: "mono" }, `…${shortId(each.executionId)}`) : each.workflowId), each.reference ? h("span", { class: "quiet reference" }, " ", each.reference) : null,
         kind === "waiting" ? waits() : only ? null : h("span", { class: `sub ${why ? "reason" : ""}`, title: why }, h("span", { class: "mono" }, `…${shortId(each.executionId)}`), why ? ` ${why}` : null)),
       h("div", { class: "cell-cause quiet" }, each.originId ? "Repeated" : CAUSES[each.cause] ?? each.cause),
       h("div", { class: "cell-when quiet" }, time(each.createdAt), only ? null : h("span", { class: "sub" }, shortly(each.createdAt))),
@@ -214,9 +243,9 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
   }
 
   function nothing() {
-    if (state.statuses.size || state.span || (state.workflowId && !only)) {
+    if (state.statuses.size || state.span || state.reference || (state.workflowId && !only)) {
       return empty("Nothing matches", "No execution is like that. Widen the filters to see more.", button("Show all", () => {
-        Object.assign(state, { statuses: new Set(), span: "", from: "", to: "", workflowId: "", typed: "" });
+        Object.assign(state, { statuses: new Set(), span: "", from: "", to: "", workflowId: "", reference: "", typed: "" });
         filter();
       }));
     }
@@ -245,10 +274,11 @@ export function executionList(root, { only = null, workflowId = only ?? "", stat
       h("div", { class: "chips", role: "group", "aria-label": "Status" }, CHIPS.map(([names, kind, word]) => h("button", {
         type: "button", class: "chip", key: kind, "aria-pressed": String(isAsked(names)), on: { click: () => toggle(names) },
       }, sign(kind, 16), word))),
-      h("input", { type: "search", class: "grow", placeholder: "Workflow or execution id", "aria-label": "Workflow or execution id", list: "known-workflows", autocomplete: "off", value: state.typed, on: { input: choose, change: choose } }),
+      h("input", { type: "search", class: "grow", placeholder: "Workflow, reference or execution id", "aria-label": "Workflow, reference or execution id", list: "known-workflows", autocomplete: "off", value: state.typed, on: { input: choose, change: choose } }),
       h("datalist", { id: "known-workflows", key: "known" }, state.suggested.map((id) => h("option", { value: id, key: id }))),
       h("select", { "aria-label": "Time", value: state.span, on: { change: (event) => { state.span = event.target.value; filter(); } } }, SPANS.map(([value, label]) => h("option", { value }, label))),
-      state.span === "between" ? [instant("from", "From"), instant("to", "Until")] : null);
+      state.span === "between" ? [instant("from", "From"), instant("to", "Until")] : null,
+      state.isBoth && state.workflowId === state.typed ? button(`Those of reference ${state.typed}`, () => ask({ reference: state.typed }), { key: "both", kind: "small" }) : null);
   }
 
   function draw() {
@@ -290,13 +320,14 @@ export function executions(root, _, parameters, memory) {
   const begun = beginnings(() => list.areAwaited(), (running) => list.learn(running));
   const list = executionList(holder, {
     workflowId: parameters.get("workflow") ?? "",
+    reference: parameters.get("reference") ?? "",
     statuses: (parameters.get("status") ?? "").split(",").filter(Boolean),
     span: parameters.get("span") ?? "",
     from: parameters.get("from") ?? "",
     to: parameters.get("to") ?? "",
     memory,
     begun,
-    onFilter: (state) => history.replaceState(history.state, "", `#/executions${query({ workflow: state.workflowId, status: [...state.statuses].join(","), span: state.span, ...(state.span === "between" ? { from: state.from, to: state.to } : {}) })}`),
+    onFilter: (state) => history.replaceState(history.state, "", `#/executions${query({ workflow: state.workflowId, reference: state.reference, status: [...state.statuses].join(","), span: state.span, ...(state.span === "between" ? { from: state.from, to: state.to } : {}) })}`),
   });
   const end = watch({}, list.note, list.gap);
   return () => {
