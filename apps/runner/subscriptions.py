@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 INTERVAL: Final = 2.0  # seconds between two looks
 ASK_TIMEOUT: Final = 10.0
 _COMMIT_INTERVAL: Final = 1.0  # seconds
+_LAST_COMMIT_TIMEOUT: Final = 1.0  # what is not committed when it stops is found admitted
 _PAUSE: Final = 2.0  # seconds until a topic is read again after something went wrong
 _AT_ONCE: Final = 100  # records
 _FOREVER_MS: Final = 2**31 - 1
@@ -156,7 +157,7 @@ class Reader:
                 await self._read_some(consumer)
         finally:
             with suppress(KafkaError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._commit(consumer), ASK_TIMEOUT)
+                await asyncio.wait_for(self._commit(consumer), _LAST_COMMIT_TIMEOUT)
             await close(consumer)
 
     async def _read_some(self, consumer: AIOKafkaConsumer) -> None:

@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 import trustme
+from aiokafka.admin import NewTopic
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from apps import kafka_security
@@ -15,6 +16,7 @@ from apps.standalone.kafka import Kafka
 from apps.standalone.settings import HOST, StandaloneSettings
 from apps.standalone.stack import Dependencies, Stack, on_free_ports
 from tests.cli.wf_process import environment, run_wf
+from tests.e2e.conftest import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -155,6 +157,27 @@ async def test_live_updates_come_through(guarded, wf):
             pytest.fail("the stream has ended")
 
         assert (await asyncio.wait_for(requested(), 60))["workflowId"] == "flaky"
+
+
+async def test_a_topic_starts_a_workflow(guarded, wf, tmp_path):
+    variables = {name.lower(): value for name, value in guarded[1].items() if name.startswith("KAFKA_")}
+    admin = kafka_security.broker(ServiceSettings(**variables)).admin()
+    await admin.start()
+    await admin.create_topics([NewTopic("orders", 1, 1)])
+    await admin.close()
+    (tmp_path / "arrived.yaml").write_text(
+        "workflowId: arrived\ntrigger: {type: manual}\nkafka: {topic: orders}\n"
+        "actions: [{type: log, message: '{{ input.value.order }}'}]\n---\n"
+        "workflowId: sent\ntrigger: {type: manual}\n"
+        "actions: [{type: publish, topic: orders, value: {order: 17}}]\n"
+    )
+    await wf("apply", "arrived.yaml")
+    await wf("trigger", "sent", "--wait")
+
+    async def is_started():
+        return json.loads(await wf("executions", "--workflow", "arrived", "--status", "ok", "--json"))
+
+    await until(is_started, "the record has started an execution")
 
 
 async def test_a_wrong_password_is_told(wf):

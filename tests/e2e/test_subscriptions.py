@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
+from tests.cli.wf_process import environment, run_wf
 from tests.e2e.conftest import until
 from tests.e2e.test_executions import letter_of
 
@@ -177,6 +178,31 @@ async def test_what_cannot_be_started_is_a_dead_letter_and_passed_over(
     assert letter["reason"].startswith(f"workflow {workflow_id}: {reason}")
     (execution,) = await started(api, workflow_id, 1)
     assert execution["input"]["value"] == {"good": True}
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_compressed_records_are_read(stack, api, make_topic, subscribe, topic_name, workflow_id, codec):
+    if codec != "gzip":
+        pytest.importorskip("cramjam")  # an environment may be older than this dependency
+    topic = await make_topic(topic_name)
+    await subscribe(workflow_id, topic)
+    async with AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap, compression_type=codec) as producer:
+        await producer.send_and_wait(topic, json.dumps(codec * 100).encode())
+    (execution,) = await started(api, workflow_id, 1)
+    assert execution["input"]["value"] == codec * 100
+
+
+async def test_the_history_of_what_records_have_started_can_be_verified(
+    stack, api, producer, make_topic, subscribe, topic_name, workflow_id, tmp_path
+):
+    topic = await make_topic(topic_name)
+    await subscribe(workflow_id, topic, overlap="queue")
+    for number in range(5):
+        await producer.send_and_wait(topic, str(number).encode(), timestamp_ms=1000 if number == 4 else None)
+    await started(api, workflow_id, 5)
+    names = {"KAFKA_BOOTSTRAP": stack.kafka_bootstrap, "MONGODB_URL": stack.mongodb_url}
+    result = await run_wf("verify", "--json", cwd=tmp_path, env={**environment(stack.api_url, 200), **names})
+    assert result.code == 0, result.out + result.err
 
 
 async def test_what_a_transaction_took_back_starts_nothing(stack, api, make_topic, subscribe, topic_name, workflow_id):
