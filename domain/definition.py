@@ -60,16 +60,20 @@ class Definition(Model, Generic[A]):
         description="What becomes of an execution asked for while another one is open; a word is short for its policy.",
     )
     timeout: Duration | None = Field(
-        default=None, description="Longest time from admission to end, waits and retries included; then it ends as failed."
+        default=None,
+        description="Longest time of `actions`, from admission on, waits and retries included; then the step that it is at"
+        " fails as timed-out. `onFailure` and `finally` have as long once more, from when they begin; then it ends.",
     )
     on_failure: tuple[A, ...] | None = Field(
-        default=None, max_length=MAX_ACTIONS, description="Run in this order when an action has failed for good."
+        default=None,
+        max_length=MAX_ACTIONS,
+        description="Run in this order when an action has failed for good, or `timeout` has ended the actions.",
     )
     finally_: tuple[A, ...] | None = Field(
         default=None,
         alias="finally",
         max_length=MAX_ACTIONS,
-        description="Run in this order at the end, whatever failed; not where it is cancelled or its timeout ends it.",
+        description="Run in this order at the end, whatever failed; not where it is cancelled or given up.",
     )
     input_schema: Schema | None = Field(
         default=None,

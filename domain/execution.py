@@ -196,7 +196,7 @@ class Admission:
     lock_key: str | None = None  # None: not admitted but recorded as skipped
     queued: bool = False  # the lock is a place in the line, not the right to run
     reason: str | None = None  # why skipped
-    deadline: datetime | None = None  # when its actions are ended, whatever it is doing
+    deadline: datetime | None = None  # when its timeout is over, whatever it is doing
     input: Mapping[str, Any] | None = None  # what it was given when it was asked for
     reference: str | None = None  # what users know it by; see domain.reference
     origin_id: str | None = None  # the finished execution that this one repeats, or takes up where it failed

@@ -3,8 +3,8 @@
 A workflow has three lists of steps, whose positions count through all of them: ``actions``, then ``onFailure``, then
 ``finally``. The actions run in order up to the first that fails for good (its retries are used up, and it has no
 ``continueOnError``). Then the steps of ``onFailure`` run, if something failed, and those of ``finally`` in any case. A step
-of these two lists that fails does not keep the later ones from running. Nothing runs after an execution was ended from
-outside: cancelled, or by its timeout.
+of these two lists that fails does not keep the later ones from running. Where the timeout ends the actions, the step that it
+was at fails, whatever becomes of it. Nothing runs after an execution was ended from outside: cancelled, or given up.
 
 The execution ends ``failed`` where any step failed for good, whatever ``onFailure`` does about it, and ``ok`` otherwise:
 only ``continueOnError`` makes a failure not count. A step whose ``if`` does not hold is ``skipped``, which counts as done.
