@@ -16,7 +16,7 @@ MORE = "There are more; --limit N shows N of them, --limit 0 all."
 
 # What of a trigger is told in other words, what else a definition may say, and its lists of actions with their marks.
 _TOLD_OF_TRIGGERS = frozenset({"type", "status", "allowManual", "interval", "expression", "timezone", "at"})
-_MORE = {"overlap": "Overlap", "timeout": "Timeout"}
+_MORE = {"overlap": "Overlap", "timeout": "Timeout", "reference": "Reference"}
 _LISTS = {"actions": "", "onFailure": "on failure ", "finally": "finally "}
 
 

@@ -58,6 +58,8 @@ async def read_members(request: web.Request, *names: str, mend: str, reference: 
     body = await read_object(request, optional=True)
     known = (*names, "reference") if reference else names
     found = [FieldError(name[:100], f"is not known here; {mend}") for name in body if name not in known]
+    # What is null is not given: clients made from the document write what they have nothing for like that.
+    body = {name: value for name, value in body.items() if value is not None}
     found += [FieldError(name, "must be an object") for name in names if name in body and not isinstance(body[name], dict)]
     if reference and "reference" in body and not is_reference(body["reference"]):
         found.append(FieldError("reference", REFERENCE_RULE))

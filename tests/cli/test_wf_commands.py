@@ -144,13 +144,14 @@ async def test_show_tells_all_that_a_definition_says(api: FakeApi, wf: Run) -> N
         pausedAt=seconds_ago(70),
         overlap={"policy": "queue"},
         timeout="1h",
+        reference="order-{{ input.order }}",
         onFailure=[{"actionId": "tell", "type": "log", "message": "it failed"}],
     )
     result = await wf("show", "full")
     assert result.widest <= 80
     for words in (
         "cron 0 3 * * *, @daily (Europe/Berlin)", "misfire (policy: all, max: 7), jitter: 10s", "(1m ago)", "policy: queue",
-        "Timeout   1h", "on failure 1  tell", "1  log-1",
+        "Timeout    1h", "Reference  order-{{ input.order }}", "on failure 1  tell", "1  log-1",
     ):  # fmt: skip
         assert words in result.out
 

@@ -65,13 +65,22 @@ async def test_what_is_repeated_keeps_it(api: Client, store: MemoryStore, clock:
 
 @pytest.mark.parametrize(
     "reference",
-    ["", " ", " order-17", "order-17 ", "two\nlines", "a\ttab", "a\x00", "x" * (LONGEST_REFERENCE + 1), 17, None, ["a"]],
+    ["", " ", " order-17", "order-17 ", "two\nlines", "a\ttab", "a\x00", "x" * (LONGEST_REFERENCE + 1), 17, ["a"]],
 )
 async def test_what_is_no_reference_is_refused_by_its_name(api: Client, store: MemoryStore, reference: Any) -> None:
     await api.create("a")
     answer = await api.send("POST", "/workflows/a/trigger", json={"reference": reference})
     assert answer.problem(400)["errors"] == [{"field": "reference", "message": REFERENCE_RULE}]
     assert not store.executions.documents
+
+
+async def test_null_is_none_as_the_document_says(api: Client, requests: FakeTopic) -> None:
+    """It was refused: must be an object."""
+    await api.create("a")
+    await trigger(api, "a", reference=None, input=None)
+    _, request = requests.sent[-1]
+    assert (request.reference, request.input) == (None, None)
+    assert (await api.send("POST", "/workflows/a/trigger", json={"refrence": None})).fields() == ["refrence"]
 
 
 async def test_nothing_is_listed_by_what_is_no_reference(api: Client) -> None:
