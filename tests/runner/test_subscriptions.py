@@ -57,11 +57,11 @@ class Consumer:
         self.sought.append((tp, offset))
 
     async def beginning_offsets(self, partitions):
-        return {tp: self.first for tp in partitions}
+        return dict.fromkeys(partitions, self.first)
 
     async def end_offsets(self, partitions):
         self.asked_for_the_end = True
-        return {tp: self.end for tp in partitions}
+        return dict.fromkeys(partitions, self.end)
 
     async def offsets_for_times(self, times):
         assert self.asked_for_the_end, "what comes between the questions would be passed over"
