@@ -23,6 +23,7 @@ LONGEST = (
     "tests/model/test_protocol.py",
     "tests/e2e/test_guarded_kafka.py",
     "tests/e2e/test_workers.py",
+    "tests/e2e/test_subscriptions.py",
     "tests/e2e/test_documentation.py",
     "tests/bench/test_bench.py",
     "tests/e2e/test_schedules.py",

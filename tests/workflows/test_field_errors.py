@@ -32,6 +32,21 @@ def errors_of(data: Any) -> dict[str, str]:
         pytest.param({"nope": 1}, "nope", "not known here", id="unknown field"),
         pytest.param({"workflow_id": "a"}, "workflow_id", "not known here", id="snake case"),
         pytest.param({"version": 3}, "version", "set by the service", id="sent back as read"),
+        pytest.param({"kafka": "orders"}, "kafka", "must be an object, not a string", id="topic alone"),
+        pytest.param({"kafka": {}}, "kafka.topic", "is required", id="no topic"),
+        pytest.param(
+            {"kafka": {"topic": "a b"}}, "kafka.topic", "must be a topic: 1 to 249 letters", id="no name of a topic"
+        ),
+        pytest.param(
+            {"kafka": {"topic": "workflow.execution"}}, "kafka.topic", "belongs to this system; name one", id="own topic"
+        ),
+        pytest.param({"kafka": {"topic": "a", "from": "latest"}}, "kafka.from", "'now' or 'earliest'", id="from latest"),
+        pytest.param(
+            {"trigger": {"type": "periodic", "interval": "5s"}, "kafka": {"topic": "a"}},
+            "kafka",
+            '"allowManual": true',
+            id="topic of what runs on its schedule alone",
+        ),
         pytest.param({"trigger": None}, "trigger", "must be an object, not null", id="trigger null"),
         pytest.param({"trigger": "manual"}, "trigger", "must be an object, not a string", id="trigger text"),
         pytest.param({"trigger": {}}, "trigger.type", "is required", id="trigger without type"),
