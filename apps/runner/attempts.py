@@ -129,7 +129,7 @@ async def run_attempt(
         if timed_out is not None:
             await abandon(run.execution_id)
             started_at = timed_out.since or timed_out.at
-            outcome = _timed_out(definition, timed_out)
+            outcome = _timed_out(run, definition, index)
         elif index in run.in_doubt and not repeatable:
             outcome = _unknown()
         elif not repeatable and not await intend(run, outcome_key(run.attempt, index)):
@@ -182,8 +182,11 @@ def _unknown() -> Failed:
     )
 
 
-def _timed_out(definition: WorkflowDefinition, how: Restarted) -> Failed:
-    doubt = "; whether it was done is not known" if how.since is not None else ""
+def _timed_out(run: Run, definition: WorkflowDefinition, index: int) -> Failed:
+    was_at_it = run.timed_out is not None and run.timed_out.since is not None
+    # Nor has an earlier run told what became of it, which was interrupted before the time was over.
+    was_interrupted = index in run.in_doubt or (index in run.failures and not run.failures[index].count)
+    doubt = "; whether it was done is not known" if was_at_it or was_interrupted else ""
     return Failed(TIMED_OUT, f"timed out after {definition.timeout}{doubt}")
 
 

@@ -372,6 +372,8 @@ class World:
             self._repetitions.discard(execution_id)
         elif document is None and before is not None and finished is None and self._is_withdrawn(before):
             self.withdrawn.add(execution_id)
+        elif document is None and before is not None and finished is not None and self._is_taken_back(before, finished):
+            pass
         elif document is None:
             self._judge(execution_id, from_document(finished) if finished is not None else None)
         elif finished is not None and before is None:
@@ -385,6 +387,11 @@ class World:
     def _is_withdrawn(self, document: Document) -> bool:
         """A tick whose insert came after its schedule had passed it over, and that nobody has run."""
         untouched = (document["epoch"], document["seq"], document["cause"]) == (1, 0, "schedule")
+        return untouched and not any(each == document["_id"] for each, _ in self.began)
+
+    def _is_taken_back(self, document: Document, finished: Document) -> bool:
+        """Two runners had the same record in hand: the one that was to admit it sees that the other one has skipped it."""
+        untouched = (document["epoch"], document["seq"], finished["epoch"]) == (1, 0, 0)
         return untouched and not any(each == document["_id"] for each, _ in self.began)
 
     def _judge_finished(self, execution_id: str, document: Document | None) -> None:

@@ -252,6 +252,31 @@ def test_a_record_by_anybody_is_an_execution_with_all_that_it_was_given(lives):
     assert asked_at < execution.deadline - timedelta(minutes=1) < world.now
 
 
+def test_a_record_that_one_runner_skips_while_another_admits_it_is_taken_back(lives):
+    """Both had it in hand: it is one or the other, and nobody runs what was skipped."""
+    world = lives.world
+    answers = set()
+    for number in range(40):
+        asked = Admission(
+            f"01900000-0000-7000-8000-{number:012d}", "w", 1, Cause.EVENT, world.now, retries_left=2, total_actions=2,
+            shard=partition_of("w"), lock_key=f"w#{number}",
+        )  # fmt: skip
+        skipped = replace(asked, lock_key=None, reason="skipped: execution e was still open")
+        first, second = (world.executions_of(Api(world, world.name("runner"))) for _ in range(2))
+
+        async def both(first=first, second=second, asked=asked, skipped=skipped):
+            return await asyncio.gather(first.admit(asked), second.admit(skipped))
+
+        answer = tuple(type(each).__name__ for each in lives.do(both()))
+        answers.add(answer)
+        assert "Admitted" in answer
+        found = world.execution(asked.execution_id)
+        assert found.status is (Status.SKIPPED if answer[0] == "AlreadyAdmitted" else Status.PENDING)
+        world.run(0.1)
+    assert ("AlreadyAdmitted", "Admitted") in answers
+    world.run(60)
+
+
 HANDLED = {
     "onFailure": [{"type": "log", "actionId": "handler3", "message": "a"}],
     "finally": [{"type": "log", "actionId": "handler4", "message": "a"}],

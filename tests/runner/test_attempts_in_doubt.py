@@ -17,7 +17,7 @@ from actions.running import Context, Delayed, Failed, Outcome, Resources, Succee
 from apps.runner import attempts
 from apps.runner.attempts import Run, now, run_attempt
 from domain.action import Action
-from domain.execution import Restart, Restarted
+from domain.execution import Failures, Restart, Restarted
 from domain.retry import Backoff, Retry, RetryOn
 from events.folding import result_transition
 from events.records import ActionResult
@@ -229,20 +229,32 @@ async def test_no_retry_is_planned_beyond_the_deadline(world: World) -> None:
     assert world.results[-1][2] == "ok"
 
 
-@pytest.mark.parametrize("since", [None, now() - timedelta(hours=1)], ids=["that nobody ran", "that was under way"])
+HOUR_AGO = now() - timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("since", "more", "is_in_doubt"),
+    [
+        pytest.param(None, {}, False, id="that nobody ran"),
+        pytest.param(None, {"failures": {1: Failures(1, HOUR_AGO)}}, False, id="that was to be retried"),
+        pytest.param(HOUR_AGO, {}, True, id="that was under way"),
+        pytest.param(None, {"in_doubt": frozenset({1})}, True, id="that may have been sent"),
+        pytest.param(None, {"failures": {1: Failures(0, HOUR_AGO)}}, True, id="whose runner had died"),
+    ],
+)
 async def test_the_step_at_which_its_time_was_over_fails_without_being_run_and_the_handlers_follow(
-    world: World, since: datetime | None
+    world: World, since: datetime | None, more: dict[str, Any], is_in_doubt: bool
 ) -> None:
     world.handlers = 2
     how = Restarted(now(), Restart.TIMED_OUT, 1, 1, since=since)
     everything = Retry(attempts=5, on=RetryOn(errors=("*",)))
     step = Step(onUnknown="fail", continueOnError=True, retry=everything)
-    run = replace(RUN, epoch=3, resume_index=1, timed_out=how, in_doubt=frozenset({1}))
+    run = replace(RUN, epoch=3, resume_index=1, timed_out=how, **more)
     await world.attempt(Step(), step, Step(), Step(does="fail"), Step(), run=run)
     assert world.events[0] == ("abandon", RUN.execution_id)
     assert [event for event in world.events if isinstance(event, tuple)][1:] == [("run", "a3")]
     first, second = (event for event in world.events if not isinstance(event, tuple))
-    doubt = "" if since is None else "; whether it was done is not known"
+    doubt = "; whether it was done is not known" if is_in_doubt else ""
     assert first.error == {"class": "timed-out", "message": f"timed out after 2h{doubt}"}
     assert (first.status, first.execution_status, first.index, first.next_index) == ("failed", "running", 1, 3)
     assert (first.started_at, first.continued) == (since or how.at, None)

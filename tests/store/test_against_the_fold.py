@@ -64,7 +64,7 @@ async def test_random_histories(real):
     collect()
 
     async def compare(number, steps):
-        asked = admission(f"h{number}")
+        asked = admission(f"h{number}", deadline=at(3))
         assert await play(real.executions, asked, steps) == await play(FakeExecutions(), asked, steps), steps
 
     await asyncio.gather(*(compare(number, steps) for number, steps in enumerate(histories)))
