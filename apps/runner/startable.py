@@ -50,7 +50,7 @@ class Startable:
     ) -> Admission:
         """Return the admission ``at`` an instant of an execution with an input that was checked.
 
-        It was asked for at that instant, too, or before.
+        It was asked for at that instant, too, or before. Without a ``reference`` it has the one that its definition makes.
         """
         return Admission(
             execution_id=execution_id,

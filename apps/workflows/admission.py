@@ -42,7 +42,8 @@ async def trigger(
     """Start one execution of a workflow that was read just now, or queue it, and return it.
 
     Its id is made of ``asked_at`` and ``entropy`` (10 bytes); it is unique where nobody can have asked with the same ones
-    before. What was asked for again and again until it was accepted has all of its time from ``now`` on.
+    before. What was asked for again and again until it was accepted has all of its time from ``now`` on. Where no
+    ``reference`` is given, it has the one that its definition makes of the input.
 
     Raises:
         BadInput: ``given`` cannot be carried, or does not obey the workflow's schema.

@@ -34,7 +34,7 @@ function localOf(instant) {
  */
 export function executionList(root, { only = null, workflowId = only ?? "", reference = "", statuses = [], span = "", from = "", to = "", memory = {}, begun, onFilter = () => {} }) {
   const size = only ? FEW : PAGE;
-  const state = { news: new Set(), workflowId, reference, typed: workflowId || reference, isBoth: false, statuses: new Set(statuses), span, from, to, suggested: [] };
+  const state = { news: new Set(), workflowId, reference, typed: workflowId || reference, both: "", statuses: new Set(statuses), span, from, to, suggested: [] };
   const coming = new Set(); // ids of those that do not match, but will when they have begun
   let areNewAsked = false; // for what is new, until a reading that was begun since then has brought it
 
@@ -189,7 +189,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", refe
   async function decide(typed) {
     const isAny = (address, is = () => true) => get(address).then(({ items }) => items.some(is));
     let isWorkflow = WORKFLOW_ID.test(typed);
-    let isReference = !isWorkflow;
+    let isReference = false;
     if (isWorkflow) {
       try {
         const [known, ran, referred] = await Promise.all([
@@ -203,7 +203,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", refe
       }
       if (typed !== state.typed) return;
     }
-    state.isBoth = isWorkflow && isReference;
+    state.both = isWorkflow && isReference ? typed : "";
     ask(isWorkflow ? { workflowId: typed } : { reference: typed });
   }
 
@@ -278,7 +278,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", refe
       h("datalist", { id: "known-workflows", key: "known" }, state.suggested.map((id) => h("option", { value: id, key: id }))),
       h("select", { "aria-label": "Time", value: state.span, on: { change: (event) => { state.span = event.target.value; filter(); } } }, SPANS.map(([value, label]) => h("option", { value }, label))),
       state.span === "between" ? [instant("from", "From"), instant("to", "Until")] : null,
-      state.isBoth && state.workflowId === state.typed ? button(`Those of reference ${state.typed}`, () => ask({ reference: state.typed }), { key: "both", kind: "small" }) : null);
+      state.both && state.both === state.workflowId ? button(`Those of reference ${state.both}`, () => ask({ reference: state.both }), { key: "both", kind: "small" }) : null);
   }
 
   function draw() {
