@@ -233,7 +233,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", refe
     const why = each.reason && !isOpen(each) && each.status !== "ok" ? each.reason : null;
     return h("li", { class: `row execution-row ${each.fresh ? "fresh" : ""}`, key: each.executionId, "data-execution": each.executionId },
       h("div", { class: "cell-status" }, badge(kind)),
-      h("div", { class: "cell-name" }, h("a", { class: "row-link", href: link`#/executions/${each.executionId}` }, only ? h("span", { class: "mono" }, `…${shortId(each.executionId)}`) : each.workflowId), each.reference ? h("span", { class: "quiet reference" }, " ", each.reference) : null,
+      h("div", { class: "cell-name" }, h("a", { class: "row-link", href: link`#/executions/${each.executionId}` }, only ? h("span", { class: "mono" }, `…${shortId(each.executionId)}`) : each.workflowId), each.reference ? h("span", { class: only ? "sub reference" : "quiet reference" }, " ", each.reference) : null,
         kind === "waiting" ? waits() : only ? null : h("span", { class: `sub ${why ? "reason" : ""}`, title: why }, h("span", { class: "mono" }, `…${shortId(each.executionId)}`), why ? ` ${why}` : null)),
       h("div", { class: "cell-cause quiet" }, each.originId ? "Repeated" : CAUSES[each.cause] ?? each.cause),
       h("div", { class: "cell-when quiet" }, time(each.createdAt), only ? null : h("span", { class: "sub" }, shortly(each.createdAt))),
