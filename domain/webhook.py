@@ -129,6 +129,10 @@ class _InHeader(_Webhook):
         """The header that proves, in lower case: nothing that a workflow needs to see."""
         return self.header.lower()
 
+    def delivery(self, headers: Mapping[str, str], payload: Any) -> Delivery | None:
+        """Return what a request that was proven is called by its sender."""
+        return _delivery(headers, payload, self.delivery_header, self.delivery_field)
+
 
 class HmacWebhook(_InHeader):
     """The sender signs the body, or the body and a timestamp: a header holds the HMAC-SHA256, with the secret as key."""
@@ -179,10 +183,6 @@ class HmacWebhook(_InHeader):
         """Check a request, and return what its signature makes of it; raises NotProven."""
         return self._scheme.check(secret, headers, body, now)
 
-    def delivery(self, headers: Mapping[str, str], payload: Any) -> Delivery | None:
-        """Return what a request that was proven is called by its sender."""
-        return _delivery(headers, payload, self.delivery_header, self.delivery_field)
-
     @property
     def _scheme(self) -> _Scheme:
         return _Scheme(
@@ -207,10 +207,6 @@ class TokenWebhook(_InHeader):
         if not _equal(given, secret):
             raise NotProven(f"{self.header} is not the webhook's secret.")
         return None
-
-    def delivery(self, headers: Mapping[str, str], payload: Any) -> Delivery | None:
-        """Return what a request that was proven is called by its sender."""
-        return _delivery(headers, payload, self.delivery_header, self.delivery_field)
 
 
 class _Known(_Webhook):
