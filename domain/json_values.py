@@ -1,7 +1,8 @@
 """JSON values that some reader of JSON would not take, or would take for something else."""
 
+import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 DEEPEST: Final = 64  # levels of arrays and objects: orjson writes 254, MongoDB keeps 100
@@ -43,6 +44,23 @@ def integer(digits: str) -> int:
     Python refuses to read thousands of digits, for the time that it takes grows with the square of their number.
     """
     return int(digits[:21])
+
+
+def read_json(text: str, twice: Callable[[str], Exception], **options: Any) -> Any:
+    """Return the value that a JSON text holds; of a key that one object holds twice ``twice`` makes what is raised.
+
+    Raises:
+        json.JSONDecodeError: it is not JSON.
+        RecursionError: it is nested much too deep.
+    """
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        key = key_given_twice(pairs)
+        if key is not None:
+            raise twice(key)
+        return dict(pairs)
+
+    return json.loads(text, object_pairs_hook=made, parse_int=integer, **options)
 
 
 def key_given_twice(pairs: Sequence[tuple[str, Any]]) -> str | None:

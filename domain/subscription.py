@@ -18,9 +18,9 @@ from typing_extensions import Self
 from domain.errors import DomainError
 from domain.excerpts import excerpt
 from domain.instants import LATEST, from_millis, to_millis, written
-from domain.json_values import TOO_DEEP, integer, key_given_twice
+from domain.json_values import TOO_DEEP, read_json
 from domain.model import Model
-from domain.topic import TOPIC_RULE, is_own, is_topic
+from domain.topic import TOPIC_RULE, Record, is_own, is_topic
 
 _LATEST: Final = to_millis(LATEST)
 
@@ -70,24 +70,21 @@ class BadRecord(DomainError):
     """What a record holds cannot be the input of an execution."""
 
 
-class Record(Protocol):
-    """What is read of a record, as Kafka's clients have it."""
+class Arrival(Record, Protocol):
+    """A record of a topic that a workflow is subscribed to, as aiokafka has it."""
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int  # milliseconds
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
+    @property
+    def timestamp(self) -> int: ...  # milliseconds
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
-def timestamp_of(record: Record) -> datetime:
+def timestamp_of(record: Arrival) -> datetime:
     """Return the instant that a record carries, or the nearest that an execution can have: producers write any."""
     return from_millis(min(max(record.timestamp, 0), _LATEST))
 
 
-def input_of(record: Record) -> dict[str, Any]:
+def input_of(record: Arrival) -> dict[str, Any]:
     """Return what an execution that is started by a record is given.
 
     Raises:
@@ -104,7 +101,7 @@ def input_of(record: Record) -> dict[str, Any]:
     }
 
 
-def _headers(record: Record) -> dict[str, Any]:
+def _headers(record: Arrival) -> dict[str, Any]:
     """Return the headers by name; those that are given several times are lists."""
     found: dict[str, list[str | None]] = {}
     for name, value in record.headers:
@@ -120,18 +117,15 @@ def _value(raw: bytes | None) -> dict[str, Any]:
     except UnicodeDecodeError:
         return {"value": None, "base64": base64.b64encode(raw).decode()}
     try:
-        return {"value": json.loads(text, object_pairs_hook=_object, parse_int=integer, parse_constant=_no_json)}
+        return {"value": read_json(text, _twice, parse_constant=_no_json)}
     except RecursionError:
         raise BadRecord(f"value {TOO_DEEP}") from None
     except json.JSONDecodeError:
         return {"value": text}
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    twice = key_given_twice(pairs)
-    if twice is not None:
-        raise BadRecord(f"value: {excerpt(twice, 100)} is given twice in one object; keep one of them")
-    return dict(pairs)
+def _twice(key: str) -> BadRecord:
+    return BadRecord(f"value: {excerpt(key, 100)} is given twice in one object; keep one of them")
 
 
 def _no_json(word: str) -> None:

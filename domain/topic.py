@@ -1,7 +1,7 @@
-"""Names of Kafka topics, and which of them are this system's own."""
+"""Kafka topics: their names, which of them are this system's own, and what is read of their records."""
 
 import re
-from typing import Final
+from typing import Final, Protocol
 
 TOPIC_RULE: Final = "must be a topic: 1 to 249 letters, digits, '.', '-' or '_'"
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -17,3 +17,18 @@ def is_topic(name: str) -> bool:
 def is_own(topic: str) -> bool:
     """Tell whether a topic is one of this system."""
     return _OWN.fullmatch(topic) is not None
+
+
+class Record(Protocol):
+    """What is read of any record, as Faust and the other clients have it."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...

@@ -2,29 +2,14 @@
 
 import base64
 from datetime import datetime, timezone
-from typing import Protocol
 
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from faust.types import TopicT
 
+from domain.topic import Record
 from events.records import DeadLetter
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-
-
-class Record(Protocol):
-    """What is read of a record, as Faust and the other clients have it."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
 
 
 def dead_letter(message: Record, raw: bytes | None, reason: str) -> DeadLetter:

@@ -18,7 +18,7 @@ import yaml
 
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.yaml12 import Loader
-from domain.json_values import DEEPEST, TOO_DEEP, integer, key_given_twice, odd_values
+from domain.json_values import DEEPEST, TOO_DEEP, odd_values, read_json
 
 STDIN = Path("-")
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -201,7 +201,7 @@ def _documents(name: str, text: str, *, is_json: bool) -> Iterator[Document]:
 
 def _json_document(name: str, text: str) -> Document:
     try:
-        value = json.loads(text, object_pairs_hook=lambda pairs: _object(name, pairs), parse_int=integer)
+        value = read_json(text, lambda key: _twice(name, key))
     except json.JSONDecodeError as error:
         raise FlawedFile(Flaw(name, error.lineno, f"is not JSON at column {error.colno}: {error.msg}")) from None
     except RecursionError:
@@ -310,11 +310,8 @@ class _Walk:
         return FlawedFile(Flaw(self.file, line, message))
 
 
-def _object(file: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    twice = key_given_twice(pairs)
-    if twice is not None:
-        raise FlawedFile(Flaw(file, None, f"the key {twice!r} is given twice in one object; keep one of them"))
-    return dict(pairs)
+def _twice(file: str, key: str) -> FlawedFile:
+    return FlawedFile(Flaw(file, None, f"the key {key!r} is given twice in one object; keep one of them"))
 
 
 def _given_twice(documents: Iterable[Document]) -> Iterator[Flaw]:

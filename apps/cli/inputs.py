@@ -1,6 +1,5 @@
 """What is written on the command line: JSON objects, also from a file or standard input, instants, and references."""
 
-import json
 import re
 import sys
 from datetime import timedelta
@@ -11,7 +10,7 @@ import typer
 
 from apps.cli import output
 from apps.cli.errors import ExitCode, WfError
-from domain.json_values import integer, key_given_twice
+from domain.json_values import read_json
 
 Input = Annotated[
     str | None,
@@ -35,7 +34,7 @@ def read_json_object(text: str | None, option: str) -> dict[str, Any]:
         return {}
     try:
         written = sys.stdin.read() if text == "-" else Path(text[1:]).read_text() if text.startswith("@") else text
-        value = json.loads(written, object_pairs_hook=_object, parse_int=integer)
+        value = read_json(written, lambda key: ValueError(f"the key {key!r} is given twice"))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise WfError(f"{option}: cannot read {text[1:]}: {reason}", code=ExitCode.USAGE) from None
@@ -46,13 +45,6 @@ def read_json_object(text: str | None, option: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise WfError(f"{option} must be a JSON object", code=ExitCode.USAGE)
     return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    twice = key_given_twice(pairs)
-    if twice is not None:
-        raise ValueError(f"the key {twice!r} is given twice")
-    return dict(pairs)
 
 
 def checked_instant(text: str | None) -> str | None:

@@ -15,15 +15,15 @@ from typing import Any, Final
 
 import structlog
 
-from apps.admission import Opened
 from apps.runner.attempts import now
 from apps.runner.startable import NotStartable, Startable, Starter
 from apps.stored_definitions import UnreadableVersion
 from domain.execution import Cause
 from domain.identifiers import arrival_execution_id
 from domain.inputs import BadInput
-from domain.subscription import BadRecord, Record, Subscribed, input_of, timestamp_of
-from store.interfaces import AlreadyAdmitted, Locked
+from domain.subscription import Arrival, BadRecord, Subscribed, input_of, timestamp_of
+from domain.topic import Record
+from store.interfaces import Locked
 
 log = structlog.get_logger(__name__)
 
@@ -45,9 +45,8 @@ class Arrivals:
         """Prepare; ``turn_away`` publishes a record as a dead letter."""
         self._starter = starter
         self._turn_away = turn_away
-        self._admitting: set[asyncio.Task[Any]] = set()
 
-    async def take(self, subscribed: Subscribed, record: Record) -> None:
+    async def take(self, subscribed: Subscribed, record: Arrival) -> None:
         """Start an execution by a record; returns when it is admitted durably, or a dead letter.
 
         Raises:
@@ -66,10 +65,9 @@ class Arrivals:
 
     async def settle(self) -> None:
         """Wait for a moment until what is admitted is published."""
-        if self._admitting:
-            await asyncio.wait(set(self._admitting), timeout=_SETTLE_TIMEOUT)
+        await self._starter.settle(_SETTLE_TIMEOUT)
 
-    async def _start(self, subscribed: Subscribed, record: Record, given: Mapping[str, Any]) -> None:
+    async def _start(self, subscribed: Subscribed, record: Arrival, given: Mapping[str, Any]) -> None:
         execution_id = arrival_execution_id(
             subscribed.workflow_id, record.topic, record.partition, record.offset, timestamp_of(record)
         )
@@ -80,11 +78,7 @@ class Arrivals:
             asked_at = min(timestamp_of(record), now())
             asked = partial(target.admission, execution_id, Cause.EVENT, given, asked_at=asked_at)
             # Who is stopped in between would leave it to the scheduler to publish what is admitted.
-            admitting = asyncio.get_running_loop().create_task(self._starter.admit(target, asked))
-            self._admitting.add(admitting)
-            admitting.add_done_callback(self._admitting.discard)
-            answer: Opened | AlreadyAdmitted | Locked = await asyncio.shield(admitting)
-            if not isinstance(answer, Locked):
+            if not isinstance(await self._starter.admit_unbroken(target, asked), Locked):
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

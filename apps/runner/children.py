@@ -14,11 +14,11 @@ list to work off wants all of it. It does not wait for what will not come: for i
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 
@@ -38,7 +38,6 @@ from events.wire import json_bytes
 from store.interfaces import AlreadyAdmitted, Locked
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
 # Seconds until a busy workflow is asked for a place again: at first, and at most.
 _FIRST_PAUSE: Final = 0.1
@@ -55,7 +54,6 @@ class Children:
     def __init__(self, starter: Starter) -> None:
         self.starter = starter
         self.executions = starter.executions
-        self._admitting: set[asyncio.Task[Any]] = set()
         self._cancelling: set[asyncio.Task[None]] = set()
 
     async def trigger(
@@ -66,7 +64,9 @@ class Children:
             return await self._trigger(context, workflow_id, inputs, within)
         except asyncio.CancelledError:
             # Perhaps its execution has ended, and somebody has looked already what it had started until then.
-            _begin(self._cancel_started(context.execution_id), self._cancelling)
+            cancelling = asyncio.get_running_loop().create_task(self._cancel_started(context.execution_id))
+            self._cancelling.add(cancelling)
+            cancelling.add_done_callback(self._cancelling.discard)
             raise
 
     async def _trigger(
@@ -126,8 +126,7 @@ class Children:
             await asyncio.gather(*(self._cancel(each, reason) for each in ids[start : start + _READ_AT_ONCE]))
 
     async def _cancel_started(self, parent_id: str) -> None:
-        if self._admitting:
-            await asyncio.wait(set(self._admitting))
+        await self.starter.settle()
         await self.cancel_awaited(parent_id)
 
     async def _awaited_by(self, parent: Execution) -> Sequence[str]:
@@ -208,7 +207,7 @@ class Children:
             target = await self._target(context, workflow_id, numbered)
             asked = partial(target.admission, execution_id, Cause.WORKFLOW, given, triggered_by=parent)
             # It is not broken off in between: whoever looks what was started must find it.
-            answer = await asyncio.shield(_begin(self.starter.admit(target, asked), self._admitting))
+            answer = await self.starter.admit_unbroken(target, asked)
             if isinstance(answer, Opened):
                 return Child(execution_id, answer.execution.status)
             if isinstance(answer, AlreadyAdmitted):
@@ -231,13 +230,6 @@ class Children:
 
 def _ids(key: str, numbers: Iterable[int], created_at: datetime) -> list[str]:
     return [triggered_execution_id(key, number, created_at) for number in numbers]
-
-
-def _begin(work: Coroutine[Any, Any, T], under_way: set[asyncio.Task[T]]) -> asyncio.Task[T]:
-    task = asyncio.get_running_loop().create_task(work)
-    under_way.add(task)
-    task.add_done_callback(under_way.discard)
-    return task
 
 
 def _end_of(execution_id: str, found: Execution | None) -> ChildEnd:

@@ -41,7 +41,8 @@ from domain.execution import Ended, Execution, Status
 from domain.identifiers import is_workflow_id
 from domain.inputs import BadInput
 from domain.instants import instant
-from events.dead_letters import Record, send_dead_letter
+from domain.topic import Record
+from events.dead_letters import send_dead_letter
 from events.folding import requested_execution
 from events.records import ExecutionRequest
 from events.wire import Malformed

@@ -1,5 +1,6 @@
 """What a runner may start on behalf of others: of records that nobody has admitted, of actions that trigger workflows."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,6 +95,7 @@ class Starter:
         self.definitions = definitions
         self.hand_out = hand_out
         self.tell_ended = tell_ended
+        self._unbroken: set[asyncio.Task[Any]] = set()
 
     async def find(self, workflow_id: str) -> Startable:
         """Return a workflow that may be started by others than its schedule.
@@ -121,6 +123,20 @@ class Starter:
         if isinstance(answer, Opened) and answer.publish is not None:
             await self.hand_out(answer.publish)
         return answer
+
+    async def admit_unbroken(
+        self, target: Startable, asked: Callable[[datetime], Admission]
+    ) -> Opened | AlreadyAdmitted | Locked:
+        """Do the same, and go on with it where whoever waits for it is cancelled."""
+        admitting = asyncio.get_running_loop().create_task(self.admit(target, asked))
+        self._unbroken.add(admitting)
+        admitting.add_done_callback(self._unbroken.discard)
+        return await asyncio.shield(admitting)
+
+    async def settle(self, timeout: float | None = None) -> None:
+        """Wait, so many seconds at most, until what is being admitted unbroken is admitted and published."""
+        if self._unbroken:
+            await asyncio.wait(set(self._unbroken), timeout=timeout)
 
     async def _admit(
         self, target: Startable, asked: Callable[[datetime], Admission], at: datetime

@@ -17,7 +17,7 @@ from actions.wording import LONGEST_FIELD
 from apps.workflows.errors import BadRequest, BodyTooLarge, FieldError, NeitherJsonNorText, NotJson, UnknownEncoding
 from apps.workflows.field_errors import field_errors
 from domain.excerpts import excerpt
-from domain.json_values import TOO_DEEP, integer, key_given_twice, odd_values
+from domain.json_values import TOO_DEEP, odd_values, read_json
 from domain.model import Model
 from domain.reference import REFERENCE_RULE, is_reference
 
@@ -186,7 +186,7 @@ def parse(raw: bytes) -> Any:
         BadRequest: ``raw`` is not JSON, or holds what cannot be kept.
     """
     try:
-        value = json.loads(raw.decode(), object_pairs_hook=_object, parse_int=integer)
+        value = read_json(raw.decode(), _twice)
     except UnicodeDecodeError as error:
         raise BadRequest(f"The body is not UTF-8 at byte {error.start}.") from None
     except json.JSONDecodeError as error:
@@ -198,9 +198,6 @@ def parse(raw: bytes) -> Any:
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    twice = key_given_twice(pairs)
-    if twice is not None:
-        error = FieldError(excerpt(twice, LONGEST_FIELD) or "body", "is given twice in one object; keep one of them")
-        raise BadRequest("The body is not valid.", [error])
-    return dict(pairs)
+def _twice(key: str) -> BadRequest:
+    error = FieldError(excerpt(key, LONGEST_FIELD) or "body", "is given twice in one object; keep one of them")
+    return BadRequest("The body is not valid.", [error])
