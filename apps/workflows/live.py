@@ -49,7 +49,7 @@ class Update:
     workflow_id: str
     execution_id: str | None
     data: dict[str, Any]
-    size: int  # bytes of JSON
+    written: bytes  # the data, with what it is of, as watchers are told it
 
 
 def describe(event: Event) -> tuple[str, dict[str, Any]] | None:
@@ -289,7 +289,8 @@ class LiveFeed:
         name, data = described
         self._number += 1
         execution_id = getattr(event, "execution_id", None)
-        update = Update(self._number, name, event.workflow_id, execution_id, data, len(json_bytes(data)))
+        written = json_bytes({"workflowId": event.workflow_id, "executionId": execution_id, **data})
+        update = Update(self._number, name, event.workflow_id, execution_id, data, written)
         self._keep(update)
         for watcher in self._watchers:
             if watcher.wants(update):
@@ -297,9 +298,9 @@ class LiveFeed:
 
     def _keep(self, update: Update) -> None:
         self._kept.append(update)
-        self._kept_bytes += update.size
+        self._kept_bytes += len(update.written)
         while len(self._kept) > KEPT or self._kept_bytes > MOST_KEPT_BYTES:
-            self._kept_bytes -= self._kept.popleft().size
+            self._kept_bytes -= len(self._kept.popleft().written)
 
     def _forget_kept(self) -> None:
         self._kept.clear()

@@ -14,7 +14,6 @@ from apps.workflows.live import Update, Watcher
 from apps.workflows.queries import Query, read_query
 from apps.workflows.views import Resource
 from domain.identifiers import EXECUTION_ID_PATTERN, EXECUTION_ID_RULE, WORKFLOW_ID_PATTERN
-from events.wire import json_bytes
 from store.interfaces import StoreUnavailable
 
 # Seconds; proxies close connections on which nothing is said for a minute, and a revoked token is good no longer than this.
@@ -88,9 +87,8 @@ class Stream(Resource):
             watcher.missed = False
             written += f"event: gap\nid: {self.app.live.id_of(None)}\ndata: {{}}\n\n".encode()
         for update in updates:
-            data = {"workflowId": update.workflow_id, "executionId": update.execution_id, **update.data}
             written += f"event: {update.name}\nid: {self.app.live.id_of(update)}\ndata: ".encode()
-            written += json_bytes(data) + b"\n\n"
+            written += update.written + b"\n\n"
         return bytes(written)
 
 
