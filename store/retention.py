@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import DuplicateKeyError
 
 from store.chunks import ABSENT_AT_ONCE, chunks
@@ -95,9 +96,12 @@ class MongoRetention:
             await self._marks.update_one({"_id": self.name}, {"$max": {"until": until}})
 
     async def _find(self, low: datetime | None, high: datetime) -> Sequence[Any]:
-        bounds = {"$lt": high} if low is None else {"$gte": low, "$lt": high}
         async with translated():
-            return [each["_id"] async for each in self._collection.find({self._instant: bounds}, {"_id": 1})]
+            return [each["_id"] async for each in self._over(low, high, "_id")]
+
+    def _over(self, low: datetime | None, high: datetime, field: str) -> AsyncCursor[Document]:
+        bounds = {"$lt": high} if low is None else {"$gte": low, "$lt": high}
+        return self._collection.find({self._instant: bounds}, {field: 1})
 
     async def _remove(self, ids: Sequence[Any], high: datetime) -> int:
         # Only where it is still over: another end may have taken the place of the one that was found.
@@ -110,14 +114,13 @@ class ExecutionRetention(MongoRetention):
     """The retention of the finished executions; spared is what an open one has triggered, for it may wait for it still."""
 
     async def _find(self, low: datetime | None, high: datetime) -> Sequence[Any]:
-        bounds = {"$lt": high} if low is None else {"$gte": low, "$lt": high}
         async with translated():
-            cursor = self._collection.find({self._instant: bounds}, {"triggered_by": 1})
-            parents = {each["_id"]: each.get("triggered_by", {}).get("execution_id") async for each in cursor}
+            found = self._over(low, high, "triggered_by")
+            parents = {each["_id"]: each.get("triggered_by", {}).get("execution_id") async for each in found}
             waiting: set[Any] = set()
             for chunk in chunks(sorted({*parents.values()} - {None}), ABSENT_AT_ONCE):
-                found = self._collection.database["open_executions"].find({"_id": {"$in": chunk}}, {"_id": 1})
-                waiting |= {each["_id"] async for each in found}
+                still_open = self._collection.database["open_executions"].find({"_id": {"$in": chunk}}, {"_id": 1})
+                waiting |= {each["_id"] async for each in still_open}
         return [each for each, parent in parents.items() if parent not in waiting]
 
 
