@@ -146,7 +146,6 @@ export function execution(root, id) {
   /** The newest outcome, in the order in which they came. */
   const newest = (found) => found.executedActions.at(-1) ?? null;
 
-  /** What it waits for, in words. */
   /** Whether an outcome is that a step waits for something; what comes of that is another one of the same attempt. */
   const isWaiting = (outcome) => outcome.status === "waiting";
 
