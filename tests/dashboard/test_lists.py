@@ -17,6 +17,15 @@ async def ran(api, workflow_id, count):
         await api.finished(await api.trigger(workflow_id))
 
 
+async def told_of_another(page, api, workflow_id):
+    """Run it once more, and tell the page alone that this was asked for; return its id."""
+    execution_id = await api.trigger(workflow_id)
+    execution = await api.finished(execution_id)
+    requested = {key: execution[key] for key in ("executionId", "workflowId", "createdAt", "attempt", "cause")}
+    await page.evaluate("(data) => tell('execution-requested', data)", {**requested, "status": "pending"})
+    return execution_id
+
+
 async def shows_all(page, api, workflow_id):
     """Page to the end of a workflow's executions: all of them are there, in their order."""
     older = page.get_by_role("button", name="Show older")
@@ -55,10 +64,7 @@ async def test_older_ones_are_shown_though_the_list_is_read_again_before_what_wa
     await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
     rows = page.locator("[data-execution]")
     await expect(rows).to_have_count(8)
-    execution_id = await api.trigger(workflow_id)
-    execution = await api.finished(execution_id)
-    requested = {key: execution[key] for key in ("executionId", "workflowId", "createdAt", "attempt", "cause")}
-    await page.evaluate("(data) => tell('execution-requested', data)", {**requested, "status": "pending"})
+    execution_id = await told_of_another(page, api, workflow_id)
     await expect(page.locator(f"[data-execution='{execution_id}']")).to_be_visible()
     is_read, may_arrive = await answered_late(page, "**/v1/executions?limit=*", times=1)
     await page.get_by_role("button", name="Show older").click()
@@ -128,10 +134,7 @@ async def test_what_is_new_is_shown_to_who_asked_for_it_though_the_list_is_read_
     await page.add_init_script(TOLD)
     await page.goto(f"{stack.api_url}/#/workflows/{workflow_id}")
     await page.locator("[data-execution] a").focus()
-    execution_id = await api.trigger(workflow_id)
-    execution = await api.finished(execution_id)
-    requested = {key: execution[key] for key in ("executionId", "workflowId", "createdAt", "attempt", "cause")}
-    await page.evaluate("(data) => tell('execution-requested', data)", {**requested, "status": "pending"})
+    execution_id = await told_of_another(page, api, workflow_id)
     is_read, may_arrive = await answered_late(page, "**/v1/executions?*", times=1)
     await page.get_by_role("button", name="1 new").focus()
     await page.keyboard.press("Enter")
@@ -180,10 +183,7 @@ async def test_what_is_new_is_shown_though_what_was_read_before_it_was_asked_for
     is_read, older_may_arrive = await answered_late(page, "**/v1/executions?limit=*", times=1)
     await page.evaluate("tell('gap', null)")
     await is_read.wait()
-    execution_id = await api.trigger(workflow_id)
-    execution = await api.finished(execution_id)
-    requested = {key: execution[key] for key in ("executionId", "workflowId", "createdAt", "attempt", "cause")}
-    await page.evaluate("(data) => tell('execution-requested', data)", {**requested, "status": "pending"})
+    execution_id = await told_of_another(page, api, workflow_id)
     is_read, newer_may_arrive = await answered_late(page, "**/v1/executions?limit=*", times=1)
     await page.get_by_role("button", name="1 new").focus()
     await page.keyboard.press("Enter")
