@@ -20,7 +20,7 @@ from domain.identifiers import asked_at, earliest_execution_id, is_execution_id
 from domain.instants import EPOCH
 from domain.overlap import line_bounds
 from store.chunks import ABSENT_AT_ONCE, AT_ONCE, chunks
-from store.execution_documents import Document, from_document, keys_of_reference, stages_up_to
+from store.execution_documents import ENDED, Document, from_document, keys_of_reference, stages_up_to
 from store.failures import translated
 from store.group_commit import GroupCommit, Observe
 from store.interfaces import Backlog, ExecutionFilter
@@ -120,12 +120,16 @@ class ExecutionReads:
     ) -> None:
         """Add finished executions to ``found`` until it holds the newest ``limit``."""
         cause = _cause_is_in(where)
+        of_workflow = {} if where.workflow_id is None else {"workflow_id": where.workflow_id}
+        of_status = {} if statuses == TERMINAL else _status_is_in(statuses)
+        query: Document = {**of_workflow, **of_status, **cause}
+        # What is ended is among the open ones until it is moved, and holds no lock by which those of a workflow are found.
+        for execution in await self._newest(self._live, {"stage": ENDED, **query}, window, limit, where.reference):
+            found[execution.execution_id] = execution
         if where.workflow_id is None and where.reference is None:
             queries: Sequence[Document] = [{"status": status.value, **cause} for status in sorted(statuses)]
         else:
-            of_workflow = {} if where.workflow_id is None else {"workflow_id": where.workflow_id}
-            of_status = {} if statuses == TERMINAL else _status_is_in(statuses)
-            queries = [{**of_workflow, **of_status, **cause}]
+            queries = [query]
         now = datetime.now(timezone.utc)
         for part in windows_of_ids(*window, now, self._newest_finished):
             asked = (self._newest(self._finished, query, part, limit, where.reference) for query in queries)

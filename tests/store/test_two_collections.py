@@ -127,6 +127,18 @@ async def test_what_was_ended_but_not_moved_holds_no_lock_and_is_moved_later(rea
     after = apply(before, Ended(asked.execution_id, "w", Status.CANCELLED, "asked", at(1)))
     assert await real.executions._swap(before, after)
     assert (await real.executions.get(asked.execution_id)).status is Status.CANCELLED
+    cancelled, other = frozenset({Status.CANCELLED}), frozenset({Status.OK})
+    for workflow_id, statuses, count in (
+        (None, None, 1),
+        ("w", None, 1),
+        (None, cancelled, 1),
+        ("w", cancelled, 1),
+        (None, other, 0),
+        ("w", other, 0),
+    ):
+        where = ExecutionFilter(workflow_id=workflow_id, statuses=statuses)
+        listed = await real.executions.list(where, before=None, limit=10)
+        assert [execution.execution_id for execution in listed].count(asked.execution_id) == count, where
     assert isinstance(await real.executions.admit(admission()), Admitted)
     assert await real.executions.unclaimed(at(10), ALL, 10) != []
     assert await real.executions._live.find_one({"_id": asked.execution_id}) is None
