@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.group import LeaveGroupRequest
 
 from events import connection
 
@@ -19,6 +22,7 @@ connection.use()
 
 T = TypeVar("T")
 _CLOSE_TIMEOUT = 1.0  # seconds
+_JOIN_PATIENCE = 0.3  # seconds
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,29 @@ class Broker:
 
 
 async def close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:
-    """Close a client that has been asked something, but do not let the answer wait for long.
+    """Close a client, and have it leave its group, but do not let the answers wait for long.
 
-    Now and then aiokafka waits for ever for a connection to close that has to prove who it is.
+    Now and then aiokafka waits for ever for a connection to close that has to prove who it is. And it does not leave a group
+    before it has joined it, which takes until the other members have looked for that: so it is taken out of the group, whose
+    partitions it would be given otherwise, to read none of them until its session is over.
     """
+    is_consumer = isinstance(client, AIOKafkaConsumer)
+    closing = asyncio.get_running_loop().create_task(client.stop() if is_consumer else client.close())
     with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(client.stop() if isinstance(client, AIOKafkaConsumer) else client.close(), _CLOSE_TIMEOUT)
+        if is_consumer and isinstance(client._coordinator, GroupCoordinator):
+            await asyncio.wait({closing}, timeout=_JOIN_PATIENCE)
+            if not closing.done():
+                await asyncio.wait_for(_take_out_of_group(client, client._coordinator), _CLOSE_TIMEOUT)
+        await asyncio.wait_for(closing, _CLOSE_TIMEOUT)
+
+
+async def _take_out_of_group(consumer: AIOKafkaConsumer, coordinator: GroupCoordinator) -> None:
+    # On a connection of its own: on the coordinator's the broker answers in order, and the join is not answered yet.
+    if coordinator.coordinator_id is None or not coordinator.member_id:
+        return
+    with suppress(KafkaError):
+        request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
+        await consumer._client.send(coordinator.coordinator_id, request)
 
 
 class Inquiries:

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
+from events.broker import Broker, close
 from tests.cli.wf_process import environment, run_wf
 from tests.e2e.conftest import until
 from tests.e2e.test_executions import letter_of
@@ -262,8 +263,13 @@ async def test_a_subscription_to_another_topic_leaves_the_first_and_to_it_again_
 async def members(admin, workflow_id):
     """Return how many read for each group of a workflow."""
     groups = [group for group, _ in await admin.list_consumer_groups() if group.startswith(f"workflow.{workflow_id}.")]
-    answers = [await admin.describe_consumer_groups([group]) for group in groups]
-    return [len(described[5]) for (answer,) in answers for described in answer.groups]
+    return [await members_of(admin, group) for group in groups]
+
+
+async def members_of(admin, group):
+    (answer,) = await admin.describe_consumer_groups([group])
+    (described,) = answer.groups
+    return len(described[5])
 
 
 async def test_nobody_reads_for_an_archived_workflow(api, producer, admin, make_topic, subscribe, topic_name, workflow_id):
@@ -315,6 +321,29 @@ async def test_two_runners_share_the_partitions(stack, api, producer, admin, mak
     finally:
         await stack.remove_worker(second.name)
     assert await members(admin, workflow_id) == [1], "the one that was stopped has left"
+
+
+async def test_a_reader_that_is_stopped_while_it_joins_its_group_is_no_member(stack, admin, make_topic, topic_name):
+    topic = await make_topic(topic_name)
+    there = Broker(stack.kafka_bootstrap)
+    # It looks every 10 s whether somebody has joined.
+    slow = there.consumer(topic, group_id=topic, session_timeout_ms=40_000, heartbeat_interval_ms=10_000)
+    await slow.start()
+    joining = there.consumer(topic, group_id=topic)
+    starting = asyncio.create_task(joining.start())
+    try:
+
+        async def both():
+            return await members_of(admin, topic) == 2
+
+        await until(both, "the group awaits the first one")
+        starting.cancel()
+        await close(joining)
+        assert await members_of(admin, topic) == 1
+        assert joining._coordinator._coordination_task.done(), "nothing is left of it"
+    finally:
+        starting.cancel()
+        await close(slow)
 
 
 async def test_a_runner_that_is_killed_amid_the_records_loses_none_and_starts_none_twice(
