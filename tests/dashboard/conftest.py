@@ -7,7 +7,7 @@ from playwright.async_api import expect
 from tests.dashboard.browser import CHROMIUM, chromium, complaints
 from tests.e2e.conftest import api, producer, target, workflow_id  # noqa: F401 (fixtures)
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=40_000)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,7 +9,7 @@ import json
 import aiohttp
 import pytest
 
-from tests.e2e.conftest import until
+from tests.e2e.conftest import DEADLINE, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -108,7 +108,7 @@ async def letter_of(dead_letters, sent):
             if (letter["topic"], letter["partition"], letter["offset"]) == (sent.topic, sent.partition, sent.offset):
                 return letter
 
-    return await asyncio.wait_for(ours(), timeout=30)
+    return await asyncio.wait_for(ours(), timeout=DEADLINE)
 
 
 async def test_a_record_published_straight_to_kafka_starts_an_execution(api, producer, workflow_id):

@@ -8,7 +8,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from tests.e2e.conftest import until
+from tests.e2e.conftest import DEADLINE, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -63,7 +63,7 @@ async def test_input_that_the_schema_refuses_is_told_by_its_place(api, producer,
             if (letter["partition"], letter["offset"]) == (sent.partition, sent.offset):
                 return letter
 
-    assert "input.items[0]" in (await asyncio.wait_for(ours(), timeout=30))["reason"]
+    assert "input.items[0]" in (await asyncio.wait_for(ours(), timeout=DEADLINE))["reason"]
 
 
 async def test_a_record_brings_its_input(api, producer, workflow_id):

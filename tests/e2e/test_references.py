@@ -9,7 +9,7 @@ from apps.cli.progress import Bars
 from apps.projection import session
 from apps.settings import ServiceSettings
 from domain.reference import REFERENCE_RULE
-from tests.e2e.conftest import until
+from tests.e2e.conftest import DEADLINE, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -117,5 +117,5 @@ async def test_a_record_with_what_is_no_reference_is_a_dead_letter_that_says_so(
                 if (letter["partition"], letter["offset"]) == (sent.partition, sent.offset):
                     return letter
 
-        assert (await asyncio.wait_for(ours(), timeout=30))["reason"] == reason
+        assert (await asyncio.wait_for(ours(), timeout=DEADLINE))["reason"] == reason
     assert await api.executions(workflow_id) == []
