@@ -1,4 +1,4 @@
-"""``wf vars``: sets, shows, lists and deletes variables, which are plain values for all to read."""
+"""``wf vars``: sets, shows, lists and deletes variables, which are plain values for all to read; also as a file has them."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import typer
 from apps.cli import output
 from apps.cli.client import Client
 from apps.cli.errors import ExitCode, WfError
-from apps.cli.inputs import checked_name, read_value
+from apps.cli.inputs import checked_name, read_json_object, read_value
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen, examples
 from domain.excerpts import excerpt
 from domain.json_values import read_json
@@ -45,6 +45,26 @@ def _parsed(text: str) -> Any:
         raise WfError(
             f"the value is not JSON: {error}", hint="Leave out --json-value where it is text.", code=ExitCode.USAGE
         ) from None
+
+
+def apply_variables(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", show_default=False, help="A file with a JSON object, values by name, or -.")
+    ],
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Set the variables that a file names, where they have other values; deletes none."""
+    values = read_json_object("-" if file == "-" else f"@{file}", "FILE")
+    for name in values:
+        checked_name(name)
+    with Client(url) as client:
+        known = {item["name"]: json.dumps(item["value"]) for item in client.get("vars").get("items", [])}
+        for name, value in values.items():
+            if known.get(name) == json.dumps(value):
+                output.line(f"{name} unchanged")
+            else:
+                client.put("vars", name, body={"value": value})
+                output.line(f"{name} is set")
 
 
 def get_variable(name: Name, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False) -> None:
@@ -110,6 +130,7 @@ def commands() -> typer.Typer:
             "wf vars set GREETING < greeting.txt",
         ),
     )(set_variable)
+    group.command("apply", epilog=examples("wf vars apply staging.json"))(apply_variables)
     group.command("get", epilog=examples("wf vars get BASE_URL"))(get_variable)
     group.command("list", epilog=examples("wf vars list", "wf --profile production vars list"))(list_variables)
     group.command("delete", epilog=examples("wf vars delete BASE_URL"))(delete_variable)

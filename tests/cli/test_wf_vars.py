@@ -1,6 +1,7 @@
 """``wf vars``: plain values, set and read back."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,21 @@ async def test_what_cannot_be_is_told_at_once(api: FakeApi, wf: Run, arguments: 
     result = await wf("vars", *arguments)
     assert (result.code, api.requests) == (ExitCode.USAGE, [])
     assert said in result.err
+
+
+async def test_what_a_file_says_is_set_where_it_differs(api: FakeApi, wf: Run, tmp_path: Path) -> None:
+    file = tmp_path / "staging.json"
+    file.write_text('{"HOST": "https://staging.example.org", "LIMITS": {"rows": 1}, "ON": true}')
+    await wf("vars", "set", "HOST", "https://staging.example.org")
+    await wf("vars", "set", "ON", "--json-value", "1")
+    await wf("vars", "set", "OTHER", "stays")
+    result = await wf("vars", "apply", file)
+    assert (result.code, result.out) == (0, "HOST unchanged\nLIMITS is set\nON is set\n")
+    values = {name: found["value"] for name, found in api.variables.items()}
+    assert values == {"HOST": "https://staging.example.org", "LIMITS": {"rows": 1}, "ON": True, "OTHER": "stays"}
+    file.write_text('{"FINE": 1, "1 bad": 2}')
+    refused = await wf("vars", "apply", file)
+    assert (refused.code, "'1 bad' is no name" in refused.err, "FINE" in api.variables) == (ExitCode.USAGE, True, False)
 
 
 async def test_they_are_listed_with_their_values(api: FakeApi, wf: Run) -> None:
