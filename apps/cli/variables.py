@@ -96,7 +96,7 @@ def list_variables(url: Url = DEFAULT_URL, output_format: Output = Format.TABLE,
         [
             (
                 item["name"],
-                excerpt(_written(item["value"]), LONGEST_IN_TABLE),
+                excerpt(" ".join(_written(item["value"]).split()), LONGEST_IN_TABLE),
                 output.relative(item.get("updatedAt"), present),
             )
             for item in items

@@ -62,11 +62,11 @@ async def test_they_are_listed_with_their_values(api: FakeApi, wf: Run) -> None:
     empty = await wf("vars", "list")
     assert (empty.code, empty.out) == (0, "There are no variables.\n")
     assert "wf vars set NAME VALUE" in empty.err
-    await wf("vars", "set", "HOST", "example.org")
+    await wf("vars", "set", "HOST", stdin="example.org\nof two lines\n")
     await wf("vars", "set", "LONG", "--json-value", json.dumps(["x" * 200]))
     result = await wf("vars", "list", columns=200)
     first, second = [line.split() for line in result.out.splitlines()[1:]]
-    assert first[:2] == ["HOST", "example.org"]
+    assert first[:5] == ["HOST", "example.org", "of", "two", "lines"], "each has one line, for whoever reads it in a pipe"
     assert second[1].startswith('["xxx') and second[1].endswith("x…")
     assert [item["name"] for item in json.loads((await wf("vars", "list", "--json")).out)] == ["HOST", "LONG"]
 
