@@ -1,14 +1,14 @@
 """What is wrong with a definition beyond its fields: templates, and what they refer to.
 
 Known when the definition is written: what cannot be understood, names that no template has, actions that are not there or
-come later, secrets that are not set; and what is understood, but cannot be what its author means.
+come later, secrets and variables that are not set; and what is understood, but cannot be what its author means.
 """
 
 import difflib
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from actions.delay import DelayAction
 from actions.publish import OWN_TOPIC, PublishAction
@@ -50,6 +50,7 @@ class Surroundings:
 
     secrets: Set[str] | None = None  # the names of those that are set; None: not known
     unusable: Mapping[str, str] = field(default_factory=dict)  # of others that are there: why they are not used
+    variables: Mapping[str, Any] | None = None  # those that are set, with their values; None: not known
     own_topics: bool = True  # whether messages may go to the topics of this system
 
 
@@ -73,6 +74,10 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
             found.append((f"{place}.topic", OWN_TOPIC.format(topic=action.topic)))
         for path, secret in (*step.secret_names(), *step.secret_fields()):
             found += _wrong_secret(f"{place}.{shown(path)}", secret, around)
+        for path, variable in step.variable_names():
+            if around.variables is not None and variable not in around.variables:
+                unset = f"variable {variable} is not set; `wf vars set {variable}` sets it"
+                found.append((f"{place}.{shown(path)}", unset))
     if definition.webhook is not None:
         for path, secret in named_secrets(definition.webhook.to_wire(), ("webhook",)):
             found += _wrong_secret(shown(path), secret, around)
@@ -194,12 +199,19 @@ def uses_secrets(definition: WorkflowDefinition) -> bool:
     )
 
 
+def uses_variables(definition: WorkflowDefinition) -> bool:
+    """Tell whether any step refers to a variable."""
+    return any(step.variables for step in definition.prepared)
+
+
 def _wrong(reference: Reference, earlier: dict[str, Step], later: Set[str | None]) -> str:
     root, *path = reference
     if root not in ROOTS:
         return _unknown_root(str(root), (*earlier, *(name for name in later if name)))
     if root == "secrets" and (not path or not isinstance(path[0], str)):
         return "secrets must be named one by one, as in secrets.API_TOKEN"
+    if root == "vars" and (not path or not isinstance(path[0], str)):
+        return "variables must be named one by one, as in vars.BASE_URL"
     if not path:
         return ""
     first = path[0]

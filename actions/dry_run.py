@@ -1,9 +1,9 @@
 """What a workflow would do with a given input: everything is rendered and checked, nothing is sent.
 
 What an action would answer is not known, unless it is given (``answers``), or follows from the definition (``set``,
-``fail``). A template that reads what is not known is left as it is written, and named as such. Secrets are shown as
-asterisks. Where nothing is known to fail, the steps of ``onFailure`` are shown as for a failure that nobody knows yet; an
-action that is given as failed shows what comes of that.
+``fail``); a variable is not, unless its value is among the surroundings. A template that reads what is not known is left as
+it is written, and named as such. Secrets are shown as asterisks. Where nothing is known to fail, the steps of ``onFailure``
+are shown as for a failure that nobody knows yet; an action that is given as failed shows what comes of that.
 """
 
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ def dry_run(
     except BadInput as error:
         flaws += [{"field": problem.path, "message": problem.message} for problem in error.problems]
     reference = execution.get("reference") or reference_of(definition.reference, given)
-    course = _Course(given, answers, {**execution, "reference": reference})
+    course = _Course(given, answers, {**execution, "reference": reference}, around.variables)
     steps = []
     for index, step in enumerate(definition.prepared):
         name, position = definition.plan.list_of(index)
@@ -101,7 +101,11 @@ class _Course:
     """The course that the execution takes, as far as it is known."""
 
     def __init__(
-        self, given: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any]], execution: Mapping[str, Any]
+        self,
+        given: Mapping[str, Any],
+        answers: Mapping[str, Mapping[str, Any]],
+        execution: Mapping[str, Any],
+        variables: Mapping[str, Any] | None,
     ) -> None:
         self.answers = answers
         self.failed = False  # for certain
@@ -111,6 +115,7 @@ class _Course:
             "trigger": {"cause": "manual", "dueAt": None, "createdAt": execution.get("createdAt")},
             "execution": dict(execution),
             "actions": {},
+            "vars": variables or {},
         }
 
     def take(self, step: Step, place: str) -> dict[str, Any]:
@@ -174,6 +179,8 @@ class _Course:
     def _is_known(self, template: Template) -> bool:
         """Tell whether everything that the template reads is known."""
         for root, *path in template.references:
+            if root == "vars" and (not path or path[0] not in self.data["vars"]):
+                return False
             if root == "actions" and (not path or path[0] not in self.data["actions"]):
                 return False
             if root == "execution" and self.unknown and (not path or path[0] in self.unknown):

@@ -14,6 +14,7 @@ from domain.retry import Failure
 from domain.signal import Signal
 from vault.redaction import Redactor
 from vault.values import NoSecrets, SecretValues
+from vault.variables import NoVariables, VariableValues
 
 Send = Callable[[str, bytes | None, bytes, Sequence[tuple[str, bytes]]], Awaitable[tuple[int, int]]]
 """Sends a message (topic, key, value, headers) and returns partition and offset when the broker has acknowledged it."""
@@ -22,8 +23,8 @@ ERROR_CLASSES: Final = (
     "dns", "connect", "tls", "proxy", "throttled", "certificate", "blocked-address", "tls-settings", "url", "request",
     "timeout", "timeout-connect", "timeout-first-byte", "timeout-idle", "timeout-total", "token",
     "status", "disconnected", "bad-response", "too-many-redirects", "insecure-redirect", "bad-redirect", "body-decode",
-    "assertion", "connection", "refused", "internal", "template", "secret", "bad-input", "fail", "too-large", "crashed",
-    "unknown-outcome", "timed-out", "busy", "not-startable", "no-signal", "not-ended", "child-failed",
+    "assertion", "connection", "refused", "internal", "template", "secret", "variable", "bad-input", "fail", "too-large",
+    "crashed", "unknown-outcome", "timed-out", "busy", "not-startable", "no-signal", "not-ended", "child-failed",
 )  # fmt: skip
 """How what is built in fails; private kinds may have classes of their own."""
 
@@ -105,6 +106,7 @@ class Resources:
 
     http: Connections
     secrets: SecretValues = field(default_factory=NoSecrets)
+    variables: VariableValues = field(default_factory=NoVariables)  # asked for before an action is run
     send: Send | None = None
     trigger: Trigger | None = None
     ends: Ends | None = None

@@ -39,17 +39,23 @@ class Step:
             except BadTemplate as error:
                 self.problems.append((("if",), str(error)))
         self.secrets = frozenset(name for _, name in self.secret_names())
+        self.variables = frozenset(name for _, name in self.variable_names())
         self.is_plain = not self.problems and not self.fields.places and self.condition is None
 
     def secret_names(self) -> Iterator[tuple[Path, str]]:
         """Yield every secret that a template of the step refers to, with the place of the template."""
         for path, template in self.templates():
-            yield from ((path, name) for name in _secrets_of(template.references))
+            yield from ((path, name) for name in _named(template.references, "secrets"))
+
+    def variable_names(self) -> Iterator[tuple[Path, str]]:
+        """Yield every variable that a template of the step refers to, with the place of the template."""
+        for path, template in self.templates():
+            yield from ((path, name) for name in _named(template.references, "vars"))
 
     def secrets_written(self) -> Iterator[tuple[Path, str]]:
         """Yield every secret that a field would hold, with its place."""
         for path, template in self.fields.places:
-            yield from ((path, name) for name in sorted(set(_secrets_of(template.written))))
+            yield from ((path, name) for name in sorted(set(_named(template.written, "secrets"))))
 
     def secret_fields(self) -> Iterator[tuple[Path, str]]:
         """Yield every secret that a field names, such as ``tokenSecret``."""
@@ -97,9 +103,9 @@ class Step:
             raise RenderError(_first(error, wire)) from None
 
 
-def _secrets_of(references: Iterable[Reference]) -> Iterator[str]:
+def _named(references: Iterable[Reference], kind: str) -> Iterator[str]:
     for root, *steps in references:
-        if root == "secrets" and steps and isinstance(steps[0], str):
+        if root == kind and steps and isinstance(steps[0], str):
             yield steps[0]
 
 

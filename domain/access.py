@@ -22,8 +22,8 @@ class Scope(str, Enum):
 
     PUBLIC = "public"  # needs no token; no token has it
     VIEWER = "viewer"  # reads
-    OPERATOR = "operator"  # also changes workflows and starts executions
-    ADMIN = "admin"  # also tokens and the audit log
+    OPERATOR = "operator"  # also changes workflows and variables, and starts executions
+    ADMIN = "admin"  # also secrets, tokens and the audit log
 
     def covers(self, needed: "Scope") -> bool:
         """Tell whether somebody of this scope may do what needs ``needed``."""

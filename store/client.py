@@ -24,6 +24,7 @@ from store.runners import MongoRunners
 from store.secrets import MongoSecrets
 from store.signals import MongoSignals
 from store.tokens import MongoTokens
+from store.variables import MongoVariables
 from store.workflows import MongoWorkflows
 
 # Building an index over a collection that is large already takes minutes, where every other operation takes milliseconds.
@@ -44,6 +45,7 @@ class MongoStore:
     backfills: MongoBackfills
     secrets: MongoSecrets
     signals: MongoSignals
+    variables: MongoVariables
 
     def __init__(
         self,
@@ -96,6 +98,7 @@ class MongoStore:
         self.backfills = MongoBackfills(self._database.backfills)
         self.secrets = MongoSecrets(self._database.secrets)
         self.signals = MongoSignals(self._database.signals)
+        self.variables = MongoVariables(self._database.variables)
 
     def _observe(self, kind: str, size: int) -> None:
         self.observe_batches(kind, size)

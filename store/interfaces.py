@@ -462,6 +462,34 @@ class Secrets(Protocol):
 
 
 @dataclass(frozen=True)
+class Variable:
+    """What an installation has for a name in its definitions."""
+
+    name: str
+    value: Any  # JSON, not null
+    updated_at: datetime
+
+
+class Variables(Protocol):
+    """Variables, by name."""
+
+    async def put(self, variable: Variable) -> bool:
+        """Store a variable; True where there was none of that name."""
+
+    async def get(self, name: str) -> Variable | None:
+        """Return a variable; None where there is none of that name."""
+
+    async def all(self) -> Sequence[Variable]:
+        """Return every variable, by name."""
+
+    async def values(self) -> Mapping[str, Any]:
+        """Return the value of every variable."""
+
+    async def delete(self, name: str) -> bool:
+        """Delete a variable; False where there is none."""
+
+
+@dataclass(frozen=True)
 class AuditEntry:
     """One change that somebody made."""
 

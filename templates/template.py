@@ -18,7 +18,7 @@ from templates.errors import BadTemplate, RenderError, TemplateError
 from templates.parts import Parts
 from templates.sandbox import Sandbox
 
-ROOTS: Final = ("input", "trigger", "execution", "actions", "secrets")
+ROOTS: Final = ("input", "trigger", "execution", "actions", "secrets", "vars")
 LONGEST_SOURCE: Final = 65_536
 RENDERED: Final = {"rendered": True}
 """The validation context of an action whose templates were rendered."""

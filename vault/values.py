@@ -9,29 +9,26 @@ from: it cannot be stored, and one from the environment or a file is not used. W
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 
+from domain.names import is_name
 from vault.keys import KeySource, Sealed, UnknownKey, VaultError
+from vault.reading import FRESH_FOR, Reading
 from vault.redaction import KNOWN, SHORTEST, Redactor, is_recognisable
 
 log = structlog.get_logger(__name__)
 
-NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$"
 LONGEST_VALUE: Final = 65_536
 TOO_SHORT: Final = (
     f"its value has fewer than {SHORTEST} characters (without white space at its ends), so it cannot be told from other text"
     " and could not be kept out of logs and history; use a longer one"
 )
 MOUNTED_WINS: Final = "the services found one of this name in their environment or files, which wins; remove one of the two"
-_NAME: Final = re.compile(NAME_PATTERN)
 _ENVIRONMENT_PREFIX: Final = "WF_SECRET_"
-FRESH_FOR: Final = 1.0  # seconds; a value that was changed is used after that time at the latest
-KEPT_FOR: Final = 900.0  # seconds; how old a stored value that is used may be where the database cannot be asked
 
 
 class UnknownSecret(LookupError):
@@ -71,11 +68,6 @@ class NoSecrets:
         raise UnknownSecret(name)
 
 
-def is_secret_name(name: str) -> bool:
-    """Tell whether ``name`` can be that of a secret."""
-    return _NAME.fullmatch(name) is not None
-
-
 def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the secrets of the environment."""
     prefix = _ENVIRONMENT_PREFIX
@@ -89,7 +81,7 @@ def from_directory(directory: Path | None) -> dict[str, str]:
         return found
     for file in sorted(directory.iterdir()):
         # Kubernetes mounts names that begin with two dots beside the secrets.
-        if is_secret_name(file.name) and file.is_file():
+        if is_name(file.name) and file.is_file():
             try:
                 text = file.read_text()
             except (OSError, UnicodeDecodeError) as error:
@@ -122,9 +114,7 @@ class Values:
         self._looked_at: float | None = None
         self._opened: Mapping[str, str] = {}
         self._locked: Mapping[str, str] = {}
-        self._read_at: float | None = None
-        self._failure: tuple[float, Exception] | None = None  # of the last time that the database was asked
-        self._reading = asyncio.Lock()
+        self._reading = Reading(self._read, "stored secrets not read")
         self.redactor.know(self._environment.values())
 
     async def get(self, name: str) -> str:
@@ -139,13 +129,7 @@ class Values:
         if name not in self._values:
             self._look(0.0)
         if name not in self._mounted:
-            try:
-                await self.refresh(FRESH_FOR)
-                if name not in self._values:
-                    await self.refresh(0.0)
-            except Exception:
-                if name not in self._values or not self._read_within(KEPT_FOR):
-                    raise
+            await self._reading.look_for(lambda: name in self._values)
         value = self._values.get(name)
         if value is None:
             raise UnusableSecret(name, self._unusable[name]) if name in self._unusable else UnknownSecret(name)
@@ -180,36 +164,12 @@ class Values:
         Raises:
             StoreUnavailable: the database cannot be asked, or could not be ``fresh_for`` seconds ago or later.
         """
-        loop = asyncio.get_running_loop()
-        if self._read_within(fresh_for):
-            return
-        asked = loop.time()
-        self._raise_failure_since(asked - fresh_for)
-        async with self._reading:
-            if self._read_at is not None and self._read_at >= asked:
-                return
-            # Whoever has waited meanwhile must not wait for as long again, one after the other.
-            self._raise_failure_since(asked)
-            began = loop.time()
-            self._look(0.0)
-            try:
-                stored = await self._stored()
-            except Exception as error:
-                if self._failure is None:
-                    log.warning("stored secrets not read", error=str(error))
-                self._failure = (loop.time(), error)
-                raise
-            self._failure = None
-            self._open(stored)
-            self._read_at = began
-            self._combine()
+        await self._reading.refresh(fresh_for)
 
-    def _read_within(self, seconds: float) -> bool:
-        return self._read_at is not None and asyncio.get_running_loop().time() - self._read_at < seconds
-
-    def _raise_failure_since(self, instant: float) -> None:
-        if self._failure is not None and self._failure[0] > instant:
-            raise self._failure[1].with_traceback(None)
+    async def _read(self) -> None:
+        self._look(0.0)
+        self._open(await self._stored())
+        self._combine()
 
     def _look(self, fresh_for: float) -> None:
         """Read the environment and the files, unless that was done ``fresh_for`` seconds ago or later."""

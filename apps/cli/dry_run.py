@@ -26,12 +26,21 @@ def dry_run(
             help='What actions are taken to have answered, by id: \'{"call": {"output": {"json": {"id": 1}}}}\', or @FILE.',
         ),
     ] = None,
+    variables: Annotated[
+        str | None,
+        typer.Option(
+            "--vars",
+            metavar="JSON",
+            show_default=False,
+            help="""The variables, by name: '{"BASE_URL": "https://example.org"}', or @FILE.""",
+        ),
+    ] = None,
     output_format: Output = Format.TABLE,
     as_json: Json = False,
 ) -> None:
     """Render and check everything in a definition, and send nothing.
 
-    Whether the secrets that it names are set is for the service to say.
+    Whether the secrets that it names are set is for the service to say, and the same of variables where --vars is not given.
     """
     from apps.cli import definition_files
 
@@ -68,7 +77,7 @@ def dry_run(
             "createdAt": written(now), "dueAt": None, "reference": None,
             "status": "ok", "failure": None,
         },
-        around=Surroundings(),
+        around=Surroundings(variables=None if variables is None else read_json_object(variables, "--vars")),
     )  # fmt: skip
     if form is not Format.TABLE:
         output.data(found, form)

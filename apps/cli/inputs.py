@@ -1,4 +1,4 @@
-"""What is written on the command line: JSON objects, also from a file or standard input, instants, and references."""
+"""What is written on the command line: JSON objects, also from a file, values, names, instants, and references."""
 
 import re
 import sys
@@ -45,6 +45,22 @@ def read_json_object(text: str | None, option: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise WfError(f"{option} must be a JSON object", code=ExitCode.USAGE)
     return value
+
+
+def read_value() -> str:
+    """Return the value on standard input."""
+    value = sys.stdin.read()
+    # What `echo value | wf secrets set NAME` adds is not part of the value.
+    return value[:-1] if value.endswith("\n") else value
+
+
+def checked_name(text: str) -> str:
+    """Return the name of a secret or of a variable."""
+    from domain.names import NAME_RULE, is_name
+
+    if not is_name(text):
+        raise typer.BadParameter(f"{text!r} is no name; it {NAME_RULE}")
+    return text
 
 
 def checked_instant(text: str | None) -> str | None:

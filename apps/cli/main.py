@@ -25,6 +25,7 @@ from apps.cli import (
     signals,
     tokens,
     trigger,
+    variables,
     versions,
     workflows,
 )
@@ -235,6 +236,7 @@ app.command("rebuild", rich_help_panel=SERVICE, epilog=examples("wf rebuild --dr
 
 
 app.add_typer(secrets.commands(), name="secrets", rich_help_panel=SERVICE)
+app.add_typer(variables.commands(), name="vars", rich_help_panel=SERVICE)
 
 
 # The options are those of apps.cli.up.up, which is read only when it is run: it needs the packages of the standalone extra.

@@ -8,18 +8,10 @@ import typer
 from apps.cli import output
 from apps.cli.client import Client
 from apps.cli.errors import WfError
+from apps.cli.inputs import checked_name, read_value
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen, examples
 
-
-def _checked_name(value: str) -> str:
-    from vault.values import is_secret_name
-
-    if not is_secret_name(value):
-        raise typer.BadParameter(f"{value!r} is not a secret's name: letters, digits, '-' or '_', the first a letter or '_'")
-    return value
-
-
-Name = Annotated[str, typer.Argument(metavar="NAME", callback=_checked_name, show_default=False, help="The secret's name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", callback=checked_name, show_default=False, help="The secret's name.")]
 
 
 def set_secret(name: Name, url: Url = DEFAULT_URL) -> None:
@@ -27,9 +19,7 @@ def set_secret(name: Name, url: Url = DEFAULT_URL) -> None:
     if sys.stdin.isatty():
         value = typer.prompt(f"Value of {name}", hide_input=True, confirmation_prompt=True, err=True)
     else:
-        value = sys.stdin.read()
-        # What `echo value | wf secrets set NAME` adds is not part of the value.
-        value = value[:-1] if value.endswith("\n") else value
+        value = read_value()
     if not value:
         raise WfError(f"no value for {name}", hint=f"Write for example: wf secrets set {name} < file")
     with Client(url) as client:

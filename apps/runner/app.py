@@ -47,6 +47,7 @@ from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE, partition_of
 from events.transport import Consumer
 from vault.values import SecretValues
+from vault.variables import Variables, VariableValues
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,7 @@ class Http(Service):
         settings: RunnerSettings,
         *,
         secrets: SecretValues,
+        variables: VariableValues,
         send: Send,
         children: Children,
         signalled: Signalled,
@@ -79,6 +81,7 @@ class Http(Service):
         self._resources = Resources(
             http=self.connections,
             secrets=secrets,
+            variables=variables,
             send=send,
             trigger=children.trigger,
             ends=children.ends,
@@ -144,6 +147,7 @@ class RunnerApp(ServiceApp):
         self.http = Http(
             settings,
             secrets=self.secrets,
+            variables=Variables(self.store.variables.values),
             send=self._send,
             children=children,
             signalled=signalled_in(self.store.signals),

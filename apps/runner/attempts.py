@@ -47,6 +47,7 @@ from store.interfaces import StoreUnavailable
 from templates.errors import RenderError
 from vault.redaction import Redactor
 from vault.values import UnknownSecret
+from vault.variables import UnknownVariable
 
 log = structlog.get_logger(__name__)
 
@@ -254,8 +255,10 @@ def failed_by(error: Exception, execution_id: str, action_id: str | None) -> Fai
         return Failed("template", str(error))
     if isinstance(error, UnknownSecret):
         return Failed("secret", str(error))
+    if isinstance(error, UnknownVariable):
+        return Failed("variable", str(error))
     if isinstance(error, StoreUnavailable):
-        return Failed("internal", f"secrets cannot be read: {error}")
+        return Failed("internal", f"secrets and variables cannot be read: {error}")
     log.error("action raised", execution_id=execution_id, action_id=action_id, exc_info=error)
     return Failed("internal", f"{type(error).__name__}: {error}"[:LONGEST_TEXT])
 
@@ -273,7 +276,9 @@ async def _data(run: Run, step: Step, resources: Resources, outcomes: Sequence[A
         given=run.input,
         outcomes=outcomes,
     )
-    return {**data, "secrets": {name: await resources.secrets.get(name) for name in sorted(step.secrets)}}
+    secrets = {name: await resources.secrets.get(name) for name in sorted(step.secrets)}
+    variables = {name: await resources.variables.get(name) for name in sorted(step.variables)}
+    return {**data, "secrets": secrets, "vars": variables}
 
 
 def bounded(outcome: Outcome) -> Outcome:

@@ -35,7 +35,7 @@ def execution_data(
     given: Mapping[str, Any],
     outcomes: Iterable[ActionOutcome],
 ) -> dict[str, Any]:
-    """Return all roots but ``secrets``; of an action that was attempted more than once, the last attempt counts."""
+    """Return all roots but ``secrets`` and ``vars``; of an action that was attempted repeatedly, the last attempt counts."""
     outcomes = sorted(outcomes, key=lambda outcome: outcome.place)
     failed = failure(outcomes)
     return {

@@ -568,6 +568,20 @@ class SecretList(Shown):
     items: list[SecretShown]
 
 
+class VariableShown(Shown):
+    """A variable."""
+
+    name: str
+    value: JsonValue
+    updated_at: datetime
+
+
+class VariableList(Shown):
+    """The variables, by name."""
+
+    items: list[VariableShown]
+
+
 class SecretProblem(Shown):
     """A secret that could not be encrypted anew."""
 

@@ -290,5 +290,13 @@ class UnknownSecret(ApiError):
         self.name = name
 
 
+class UnknownVariable(ApiError):
+    """There is no variable of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no variable {name}; GET /vars lists those that are there.")
+        self.name = name
+
+
 class SecretsNotEncrypted(ApiError):
     """The service has no usable key to encrypt secrets with."""

@@ -29,7 +29,10 @@ _IN_PATH: Final[Mapping[str, Schema]] = {
     "backfill_id": {"description": "Id of the backfill.", "pattern": EXECUTION_ID_PATTERN},
     "token_id": {"description": "Id of the token: the part after wf_.", "pattern": "^[0-9a-f]{16}$"},
     "version": {"description": "Number of the version, from 1.", "pattern": "^[1-9][0-9]{0,8}$"},
-    "name": {"description": "Name of the secret.", "pattern": "^[A-Za-z_0-9][A-Za-z0-9_-]{0,127}$"},
+    "name": {
+        "description": "Name of the secret, variable or signal.",
+        "pattern": "^[A-Za-z_0-9][A-Za-z0-9_-]{0,127}$",
+    },
     "letter_id": {"description": "Partition and offset of the dead letter.", "pattern": "^[0-9]{1,4}-[0-9]{1,18}$"},
     "asset": {"description": "Name of the file."},
 }

@@ -71,6 +71,7 @@ KINDS: dict[type, Kind] = {
     errors.NotJson: Kind(415, "not-json", "Not JSON"),
     errors.UnknownEncoding: Kind(415, "unknown-encoding", "Unknown encoding"),
     errors.UnknownSecret: Kind(404, "unknown-secret", "Unknown secret"),
+    errors.UnknownVariable: Kind(404, "unknown-variable", "Unknown variable"),
     errors.SecretsNotEncrypted: Kind(409, "no-key-for-secrets", "No key for secrets"),
     BadInput: Kind(400, "bad-input", "Bad input"),
     access.NotAuthenticated: Kind(401, "not-authenticated", "Not authenticated"),

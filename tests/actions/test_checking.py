@@ -12,7 +12,7 @@ from actions.registry import WorkflowDefinition
 from templates.errors import RenderError
 from vault.values import TOO_SHORT
 
-AROUND = Surroundings(secrets=frozenset({"TOKEN"}), own_topics=False)
+AROUND = Surroundings(secrets=frozenset({"TOKEN"}), variables={"HOST": "h"}, own_topics=False)
 
 
 def defined(*actions, **more):
@@ -44,6 +44,11 @@ def say(message, **more):
         ("secret", "{{ secrets.OTHER }}", "secret OTHER is not set"),
         ("computed secret", "{{ secrets[input.x] }}", "named one by one"),
         ("all secrets", "{{ secrets }}", "named one by one"),
+        ("variable that is set", "{{ vars.HOST.name }}", ""),
+        ("variable", "{{ vars.OTHER | default('x') }}", "variable OTHER is not set; `wf vars set OTHER` sets it"),
+        ("computed variable", "{{ vars[input.x] }}", "variables must be named one by one"),
+        ("all variables", "{{ vars }}", "variables must be named one by one"),
+        ("own name of a variable", "{% set vars = {'OTHER': 1} %}{{ vars.OTHER }}", ""),
         ("syntax", "{{ 1 + }}", "can be understood"),
         ("filter", "{{ 1 | shout }}", "there is no filter shout; there are abs"),
         ("own names", "{% set a = 1 %}{% for b in [a] %}{{ b }}{{ loop.index }}{% endfor %}", ""),

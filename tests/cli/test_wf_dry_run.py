@@ -215,3 +215,21 @@ async def test_by_what_the_execution_would_be_found_is_told(wf: Run, tmp_path: P
     assert "reference: order-17" in told
     assert '"message": "order-17"' in told
     assert "reference: none, of this input" in (await wf("dry-run", file)).out
+
+
+async def test_variables_are_known_where_they_are_given(wf: Run, tmp_path: Path) -> None:
+    definition = """\
+workflowId: elsewhere
+trigger: {type: manual}
+actions:
+  - {actionId: call, type: http-request, method: GET, url: "{{ vars.HOST }}/x", if: "vars.LIMITS.rows > 3"}
+"""
+    given = tmp_path / "staging.json"
+    given.write_text('{"HOST": "https://staging.example.org", "LIMITS": {"rows": 4}}')
+    unknown = (await steps(wf, "-", stdin=definition))["call"]
+    assert (unknown["if"], unknown["unknown"], unknown["rendered"]["url"]) == (None, ["url"], "{{ vars.HOST }}/x")
+    known = (await steps(wf, "-", "--vars", f"@{given}", stdin=definition))["call"]
+    assert (known["if"], known["rendered"]["url"]) == (True, "https://staging.example.org/x")
+    missing = await wf("dry-run", "-", "--vars", '{"HOST": "https://staging.example.org"}', stdin=definition)
+    assert missing.code == ExitCode.FAILED
+    assert "actions[0].if: variable LIMITS is not set" in missing.err

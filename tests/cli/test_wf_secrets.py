@@ -41,7 +41,7 @@ async def test_no_value_sets_nothing(api: FakeApi, wf: Run) -> None:
 async def test_a_name_that_is_none_is_told_at_once(api: FakeApi, wf: Run, command: str) -> None:
     result = await wf("secrets", command, "1 bad", stdin="value")
     assert (result.code, api.requests) == (ExitCode.USAGE, [])
-    assert "is not a secret's name" in result.err
+    assert "'1 bad' is no name; it must be 1 to 128 letters" in result.err
 
 
 async def test_a_value_is_no_argument(api: FakeApi, wf: Run) -> None:

@@ -66,6 +66,7 @@ class FakeApi:
         self.signals: list[Json] = []  # that were sent
         self.to_run = 3  # ticks that a backfill would run
         self.secrets: dict[str, Json] = {}  # as they are listed, and their value
+        self.variables: dict[str, Json] = {}  # as they are shown
         self.requests: list[str] = []
         self.refusals: dict[str, web.Response] = {}  # by "METHOD /path", instead of the answer
         self.started = "workflow triggered"  # what is said of what was started
@@ -141,6 +142,10 @@ class FakeApi:
                 web.put("/v1/secrets/{name}", self._set_secret),
                 web.delete("/v1/secrets/{name}", self._delete_secret),
                 web.post("/v1/secrets-rotation", self._rotate),
+                web.get("/v1/vars", self._variables),
+                web.get("/v1/vars/{name}", self._variable),
+                web.put("/v1/vars/{name}", self._set_variable),
+                web.delete("/v1/vars/{name}", self._delete_variable),
             ]
         )
         return app
@@ -293,6 +298,23 @@ class FakeApi:
         failed = [{"name": name, "message": f"secret {name} was encrypted with key lost"} for name in lost]
         rotated = [name for name in self.secrets if name not in lost]
         return web.json_response({"keyId": "k2", "rotated": rotated, "failed": failed})
+
+    async def _variables(self, request: web.Request) -> web.Response:
+        return web.json_response({"items": list(self.variables.values())})
+
+    async def _variable(self, request: web.Request) -> web.Response:
+        found = self.variables.get(request.match_info["name"])
+        return unknown("variable") if found is None else web.json_response(found)
+
+    async def _set_variable(self, request: web.Request) -> web.Response:
+        name, body = request.match_info["name"], await request.json()
+        is_new = name not in self.variables
+        self.variables[name] = {"name": name, "value": body["value"], "updatedAt": seconds_ago(1)}
+        return web.json_response(self.variables[name], status=201 if is_new else 200)
+
+    async def _delete_variable(self, request: web.Request) -> web.Response:
+        gone = self.variables.pop(request.match_info["name"], None)
+        return unknown("variable") if gone is None else web.Response(status=204)
 
     async def _backfill(self, request: web.Request) -> web.Response:
         workflow_id = request.match_info["id"]

@@ -26,6 +26,7 @@ async def addresses(api, target, workflow_id):
     _, again = await api.call("POST", f"/executions/{failed}/retry")
     await api.finished(again["executionId"])
     await api.call("PUT", "/secrets/ACCESSIBLE", {"value": "not for eyes"})
+    await api.call("PUT", "/vars/ACCESSIBLE", {"value": "long " * 50})
     await api.call("POST", "/tokens", {"name": workflow_id, "scope": "viewer"})
     return [
         f"#/workflows?search={workflow_id}",
@@ -40,6 +41,7 @@ async def addresses(api, target, workflow_id):
         "#/system",
         "#/system/dead-letters",
         "#/system/secrets",
+        "#/system/variables",
         "#/system/tokens",
         "#/system/audit",
         "#/nowhere",

@@ -72,6 +72,7 @@ async def test_a_viewer_sees_everything_and_finds_nothing_to_change(visitor, gua
         (f"executions/{execution_id}", "What happened"),
         ("system/dead-letters", "Records that no service could take."),
         ("system/secrets", "Names only"),
+        ("system/variables", "What differs"),
     ):
         await visitor.goto(f"{guarded}/#/{view}")
         await expect(visitor.get_by_role("main").get_by_text(seen).first).to_be_visible()

@@ -1,4 +1,4 @@
-"""The system on the dashboard: health, dead letters, secrets, the audit log, and what is said when something is away."""
+"""The system on the dashboard: health, dead letters, secrets, variables, the audit log, and what it says of what is away."""
 
 import asyncio
 import json
@@ -100,6 +100,32 @@ async def test_a_secret_is_set_and_deleted_and_never_shown(page, stack, workflow
     await expect(row).to_have_count(0)
 
 
+async def test_a_variable_is_set_shown_and_given_another_value(page, stack, api, workflow_id):
+    name = re.sub(r"\W", "_", workflow_id)[-60:].upper()
+    await page.goto(f"{stack.api_url}/#/system/variables")
+    await page.get_by_role("button", name="New variable").first.click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("textbox", name="Name").fill(name)
+    await dialog.get_by_role("textbox", name="Value").fill("https://staging.example.org")
+    await dialog.get_by_role("button", name="Store").click()
+    row = page.get_by_role("row").filter(has_text=name)
+    await expect(row).to_contain_text("https://staging.example.org")
+    await row.get_by_role("button", name=f"Give {name} a new value").click()
+    value = dialog.get_by_role("textbox", name="Value")
+    await expect(value).to_have_value("https://staging.example.org")
+    await dialog.get_by_role("combobox", name="Kind").select_option("json")
+    await dialog.get_by_role("button", name="Store").click()
+    await expect(dialog.get_by_text("value is not JSON")).to_be_visible()
+    await value.fill('{"rows": 9007199254740993}')
+    await dialog.get_by_role("button", name="Store").click()
+    await expect(row).to_contain_text('{"rows":9007199254740993}')
+    _, stored = await api.call("GET", f"/vars/{name}")
+    assert stored["value"] == {"rows": 9007199254740993}
+    await row.get_by_role("button", name=f"Delete {name}").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(row).to_have_count(0)
+
+
 async def test_a_lost_connection_is_told_calmly_and_comes_back(refused_page, stack, api, workflow_id):
     page = refused_page
     await api.create(workflow_id, [LOG])
@@ -162,6 +188,7 @@ async def test_addresses_that_lead_nowhere_lead_back(refused_page, stack):
     ("view", "path"),
     [
         ("system/secrets", "/v1/secrets"),
+        ("system/variables", "/v1/vars"),
         ("system/tokens", "/v1/tokens"),
         ("system/dead-letters", "/v1/dead-letters"),
         ("system/audit", "/v1/audit"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 
 import pytest
@@ -46,6 +47,37 @@ async def test_input_and_outputs_reach_later_steps_with_their_types(api, workflo
     assert done["calc"]["output"] == {"double": 42, "who": "Dear Ada"}
     assert done["log-2"]["logs"] == ["Dear Ada: 42"]
     assert done["again"]["output"] == {"list": [42, 1]}
+
+
+async def test_a_variable_reaches_the_receiver_and_what_is_set_when_a_step_begins_counts(api, target, workflow_id):
+    name = re.sub(r"\W", "_", workflow_id)[-100:]
+    action = {
+        "type": "http-request",
+        "actionId": "call",
+        "method": "POST",
+        "url": f"{{{{ vars.{name}.url }}}}/{workflow_id}",
+        "query": {"limit": f"{{{{ vars.{name}.limit }}}}"},
+    }
+    body = {"workflowId": workflow_id, "trigger": {"type": "manual"}, "actions": [action]}
+    status, refused = await api.call("POST", "/workflows", body)
+    assert (status, {error["field"] for error in refused["errors"]}) == (400, {"actions[0].url", "actions[0].query.limit"})
+    await api.call("PUT", f"/vars/{name}", {"value": {"url": target.url, "limit": 5}})
+    await api.create(workflow_id, [action], retries=0)
+    done = steps(await run(api, workflow_id))["call"]
+    assert done["output"]["request"]["url"] == f"{target.url}/{workflow_id}?limit=5", "it stands in the history"
+    await api.call("DELETE", f"/vars/{name}")
+
+    async def fails():
+        execution = await run(api, workflow_id)
+        return execution if execution["status"] == "failed" else None
+
+    failed = await until(fails, "the runner has noticed that the variable is gone")
+    assert steps(failed)["call"]["error"]["class"] == "variable"
+    await api.call("PUT", f"/vars/{name}", {"value": {"url": target.url, "limit": 6}})
+    _, again = await api.call("POST", f"/executions/{failed['executionId']}/retry")
+    assert (await api.finished(again["executionId"]))["status"] == "ok", "what it takes up sees what is set now"
+    asked = [request.query["limit"] for request in target.requests[workflow_id]]
+    assert (asked[0], asked[-1]) == ("5", "6")
 
 
 async def test_input_that_the_schema_refuses_is_told_by_its_place(api, producer, dead_letters, workflow_id):

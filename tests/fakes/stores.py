@@ -34,6 +34,7 @@ from store.interfaces import (
     Heartbeat,
     Locked,
     Started,
+    Variable,
     VersionConflict,
     Workflow,
     WorkflowExists,
@@ -444,3 +445,27 @@ class FakeBackfills:
             for each in self.kept.values()
             if each.workflow_id == workflow_id and each.until > first and each.first <= last
         ]
+
+
+class FakeVariables:
+    """See :class:`store.interfaces.Variables`."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Variable] = {}
+
+    async def put(self, variable: Variable) -> bool:
+        is_new = variable.name not in self.found
+        self.found[variable.name] = variable
+        return is_new
+
+    async def get(self, name: str) -> Variable | None:
+        return self.found.get(name)
+
+    async def all(self) -> Sequence[Variable]:
+        return [self.found[name] for name in sorted(self.found)]
+
+    async def values(self) -> dict[str, Any]:
+        return {name: variable.value for name, variable in self.found.items()}
+
+    async def delete(self, name: str) -> bool:
+        return self.found.pop(name, None) is not None

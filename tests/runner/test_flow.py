@@ -1,6 +1,7 @@
 """What a run publishes: templates, conditions, handlers, delays, redaction."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timezone
 from unittest.mock import AsyncMock
 
@@ -15,6 +16,7 @@ from events.folding import result_transition
 from store.interfaces import StoreUnavailable
 from vault.redaction import Redactor
 from vault.values import UnknownSecret
+from vault.variables import Variables
 
 T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -141,7 +143,28 @@ async def test_a_secret_that_is_gone_fails_the_step(resources):
 async def test_secrets_that_cannot_be_read_are_asked_for_again_later(resources):
     resources.secrets.get = AsyncMock(side_effect=StoreUnavailable("away"))
     (result,) = await ran(resources, [{"type": "log", "message": "{{ secrets.KEY }}"}], retries=3)
-    assert (result.error["message"], result.execution_status) == ("secrets cannot be read: away", "waiting")
+    assert (result.error["message"], result.execution_status) == ("secrets and variables cannot be read: away", "waiting")
+
+
+async def test_variables_are_used_as_they_are_when_the_step_is_run(resources):
+    stored = {"LIMITS": {"rows": [10, 20]}, "HOST": "staging {{ input.x }}"}
+
+    async def values():
+        return dict(stored)
+
+    resources = replace(resources, variables=Variables(values))
+    actions = [
+        {"type": "set", "actionId": "a", "values": {"rows": "{{ vars.LIMITS.rows }}", "text": "to {{ vars.HOST }}"}},
+        {"type": "log", "actionId": "b", "message": "{{ actions.a.output.rows | last }} {{ vars.LATER }}"},
+    ]
+    done, failed = await ran(resources, actions, retries=3)
+    assert done.output == {"rows": [10, 20], "text": "to staging {{ input.x }}"}, "a value is no template"
+    assert (failed.error["class"], failed.execution_status) == ("variable", "failed")
+    assert failed.error["message"] == "variable LATER is not there; set it with `wf vars set LATER`"
+    stored.update(LATER="seen", LIMITS={"rows": [30]})
+    outcomes = [result_transition(done).outcome]
+    (last,) = await ran(resources, actions, outcomes=outcomes, resume_index=1)
+    assert last.logs == ["20 seen"], "what is done keeps what it was done with"
 
 
 async def test_secrets_are_not_told_by_logs_either(resources):

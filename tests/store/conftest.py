@@ -13,7 +13,15 @@ from apps.standalone.mongodb import MongoDB
 from apps.standalone.ports import free_port
 from store.client import MongoStore
 from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
-from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeSignals, FakeWorkflows
+from tests.fakes.stores import (
+    FakeBackfills,
+    FakeExecutions,
+    FakeOccurrences,
+    FakeRunners,
+    FakeSignals,
+    FakeVariables,
+    FakeWorkflows,
+)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -45,6 +53,7 @@ def fake():
         occurrences=FakeOccurrences(),
         backfills=FakeBackfills(),
         signals=FakeSignals(),
+        variables=FakeVariables(),
         tokens=FakeTokens(),
         audit=FakeAudit(),
         idempotency=FakeIdempotency(),

@@ -4,8 +4,9 @@ import pytest
 
 from store.interfaces import StoreUnavailable
 from vault.keys import KeyRing, KeySource, new_key
+from vault.reading import FRESH_FOR, KEPT_FOR
 from vault.redaction import Redactor
-from vault.values import FRESH_FOR, KEPT_FOR, UnknownSecret, UnusableSecret, Values
+from vault.values import UnknownSecret, UnusableSecret, Values
 
 
 class Stored:
@@ -105,20 +106,6 @@ async def test_what_is_too_short_is_no_secret_wherever_it_comes_from(tmp_path, s
     await values.refresh(0.0)
     assert await values.get("MOUNTED") == "long enough"
     assert values.unusable.keys() == {"STORED", "SET"}
-
-
-@pytest.fixture
-def let_pass(monkeypatch):
-    """Let time pass, as the event loop sees it."""
-    passed = 0.0
-    real = asyncio.BaseEventLoop.time
-    monkeypatch.setattr(asyncio.BaseEventLoop, "time", lambda loop: real(loop) + passed)
-
-    def let(seconds):
-        nonlocal passed
-        passed += seconds
-
-    return let
 
 
 async def test_while_the_database_is_away_what_it_had_is_used_for_a_time(values, stored, let_pass):

@@ -8,7 +8,15 @@ from typing import Any
 from domain.execution import Execution, Transition, apply, claim
 from store.interfaces import StoreUnavailable, Workflow
 from tests.fakes.access import FakeAudit, FakeIdempotency, FakeTokens
-from tests.fakes.stores import FakeBackfills, FakeExecutions, FakeOccurrences, FakeRunners, FakeSignals, FakeWorkflows
+from tests.fakes.stores import (
+    FakeBackfills,
+    FakeExecutions,
+    FakeOccurrences,
+    FakeRunners,
+    FakeSignals,
+    FakeVariables,
+    FakeWorkflows,
+)
 
 
 class Network:
@@ -76,6 +84,7 @@ class MemoryStore:
         self.network = Network()
         self.executions: Any = Remote(Executions(), self.network)
         self.workflows: Any = Remote(Workflows(), self.network)
+        self.variables: Any = Remote(FakeVariables(), self.network)
         self.tokens = FakeTokens(self.network.cross)
         self.audit = FakeAudit(self.network.cross)
         self.idempotency = FakeIdempotency(self.network.cross)

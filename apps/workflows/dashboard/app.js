@@ -13,6 +13,7 @@ import { execution } from "./views/execution.js";
 import { system } from "./views/system.js";
 import { deadLetters } from "./views/dead-letters.js";
 import { secrets } from "./views/secrets.js";
+import { variables } from "./views/variables.js";
 import { tokens } from "./views/tokens.js";
 import { audit } from "./views/audit.js";
 
@@ -27,6 +28,7 @@ const ROUTES = [
   [/^\/system$/, "system", system],
   [/^\/system\/dead-letters$/, "system", deadLetters],
   [/^\/system\/secrets$/, "system", secrets],
+  [/^\/system\/variables$/, "system", variables],
   [/^\/system\/tokens$/, "system", tokens],
   [/^\/system\/audit$/, "system", audit],
 ];

@@ -21,7 +21,7 @@ export async function begin() {
     h("button", { type: "button", class: "button plain small", title: `Log out ${who.name}`, on: { click: logOut } }, "Log out"));
 }
 
-const MAY = { viewer: "look and change nothing", operator: "change workflows and start executions", admin: "do everything" };
+const MAY = { viewer: "look and change nothing", operator: "change workflows and variables, and start executions", admin: "do everything" };
 
 /** Whether whoever is logged in may do what needs `scope`. */
 export function may(scope) {

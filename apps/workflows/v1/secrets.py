@@ -12,11 +12,10 @@ from apps.workflows.errors import BadRequest, FieldError, SecretsNotEncrypted, U
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.model import Model
+from domain.names import NAME_RULE, is_name
 from vault.keys import KeyRing, VaultError
 from vault.redaction import SHORTEST, is_recognisable
-from vault.values import LONGEST_VALUE, MOUNTED_WINS, TOO_SHORT, is_secret_name
-
-NAME_RULE: Final = "must be 1 to 128 letters, digits, '-' or '_', the first a letter or '_'"
+from vault.values import LONGEST_VALUE, MOUNTED_WINS, TOO_SHORT
 
 
 class SecretValue(Model):
@@ -83,7 +82,7 @@ class OneSecret(Resource):
 
     async def put(self, request: web.Request, name: str) -> web.Response:
         """Set the value."""
-        _check_name(name)
+        check_name(name)
         body = await read_object(request)
         value = body.get("value")
         errors = [FieldError(key[:100], "is not known here; remove it") for key in body if key != "value"]
@@ -106,7 +105,7 @@ class OneSecret(Resource):
 
     async def delete(self, request: web.Request, name: str) -> web.Response:
         """Delete the secret; workflows that refer to it fail from then on."""
-        _check_name(name)
+        check_name(name)
         if not await self.app.store.secrets.delete(name):
             raise UnknownSecret(name)
         return web.Response(status=204)
@@ -152,9 +151,10 @@ class Rotation(Resource):
         return self.answer({"keyId": primary, "rotated": rotated, "failed": failed})
 
 
-VIEWS: Final[tuple[Any, ...]] = (Secrets, OneSecret, Rotation)
-
-
-def _check_name(name: str) -> None:
-    if not is_secret_name(name):
+def check_name(name: str) -> None:
+    """Raise BadRequest where the name in the address is none."""
+    if not is_name(name):
         raise BadRequest("The address is not valid.", [FieldError("name", NAME_RULE)])
+
+
+VIEWS: Final[tuple[Any, ...]] = (Secrets, OneSecret, Rotation)

@@ -35,7 +35,7 @@ class TokenBody(Model):
     )
     scope: Annotated[Scope, BeforeValidator(_is_of_a_token)] = Field(
         default=Scope.VIEWER,
-        description="viewer reads; operator also changes workflows and starts executions; admin also makes tokens.",
+        description="viewer reads; operator also changes workflows, variables, starts executions; admin also makes tokens.",
         json_schema_extra={"enum": list(_SCOPES)},
     )
     expires_in: Duration | None = Field(default=None, description="How long it is good, as in 30d; for ever where absent.")

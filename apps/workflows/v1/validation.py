@@ -1,7 +1,7 @@
 """``POST /workflows/validate``: what is wrong with a definition, line by line, and its other notation; stores nothing.
 
 An editor asks this while somebody types, so a definition that is wrong is an answer (200), not an error. What could not be
-stored is wrong, whatever the reason: secrets and the schedule so far are looked up, as they are when it is stored.
+stored is wrong, whatever the reason: secrets, variables and the schedule so far are looked up, as when it is stored.
 """
 
 from collections.abc import Sequence

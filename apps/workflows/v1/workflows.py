@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from actions.checking import Surroundings, problems, slips, uses_secrets
+from actions.checking import Surroundings, problems, slips, uses_secrets, uses_variables
 from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
@@ -311,7 +311,8 @@ async def as_definition(body: dict[str, Any], app: "WorkflowsApp") -> WorkflowDe
 
 async def _surroundings(definition: WorkflowDefinition, app: "WorkflowsApp") -> Surroundings:
     secrets = await app.secrets.names() if uses_secrets(definition) else frozenset()
-    return Surroundings(secrets, app.secrets.unusable, app.settings.publish_own_topics)
+    variables = await app.store.variables.values() if uses_variables(definition) else {}
+    return Surroundings(secrets, app.secrets.unusable, variables, app.settings.publish_own_topics)
 
 
 async def start(

@@ -29,6 +29,8 @@ const OPERATIONS = {
   revokeToken: "Revoked a token",
   setSecret: "Set a secret",
   deleteSecret: "Deleted a secret",
+  setVariable: "Set a variable",
+  deleteVariable: "Deleted a variable",
   rotateSecrets: "Encrypted the secrets anew",
   login: "Logged in",
   logout: "Logged out",

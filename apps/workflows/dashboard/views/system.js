@@ -15,6 +15,7 @@ export function systemHead(current, ...rest) {
     ["#/system", "Health"],
     ["#/system/dead-letters", "Dead letters"],
     ["#/system/secrets", "Secrets"],
+    ["#/system/variables", "Variables"],
     ["#/system/tokens", "Tokens", "admin"],
     ["#/system/audit", "Audit log", "admin"],
   ], current)];

@@ -8,7 +8,7 @@ import { time } from "../time.js";
 import { attempt, badge, button, copier, empty, forbidden, loading, toast, trouble } from "../ui.js";
 import { systemHead } from "./system.js";
 
-const SCOPES = [["viewer", "viewer: looks"], ["operator", "operator: also changes workflows and starts executions"], ["admin", "admin: also secrets, tokens and the audit log"]];
+const SCOPES = [["viewer", "viewer: looks"], ["operator", "operator: also changes workflows and variables, and starts executions"], ["admin", "admin: also secrets, tokens and the audit log"]];
 const LIVES = [["", "never"], ["24h", "after a day"], ["168h", "after a week"], ["720h", "after 30 days"], ["2160h", "after 90 days"], ["8760h", "after a year"]];
 
 export function tokens(root) {
