@@ -318,6 +318,7 @@ IN_PATH = {
     "version": "1",
     "letterId": "0-1",
     "asset": "swagger-ui.css",
+    "name": "NAME",
 }
 
 
