@@ -176,7 +176,7 @@ class ServiceSettings(BaseSettings):
     max_lost_attempts: int = Field(
         default=3,
         ge=0,
-        description="Runners that an execution may lose in a row, without a result in between; one more ends it as failed.",
+        description="Runners that an execution may lose in a row, without a result in between; one more gives it up.",
     )
     liveness_interval: float = Field(
         default=5.0, gt=0, description="Seconds between two looks at how far the partitions are read."

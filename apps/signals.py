@@ -101,14 +101,14 @@ async def send(
     if kept is None:
         if not execution.status.is_open:
             raise HasEnded(execution_id, execution.status)
-        index = definition.steps.index(step)
-        if index < execution.resume_index or (execution.timed_out is not None and index < execution.total_actions):
+        index, cut = definition.steps.index(step), execution.cut_short
+        if index < execution.resume_index or (cut is not None and index < execution.total_actions):
             last = _last(execution, step)
             # What failed and does not count is done, and a retry takes it over as it is.
             has_failed = last is not None and last.status == "failed" and not last.continued
             became = "not run" if last is None else last.status
-            if index == execution.resume_index:  # and no runner has recorded so yet
-                became, has_failed = "timed out", True
+            if cut is not None and index == execution.resume_index:  # and no runner has recorded so yet
+                became, has_failed = cut.why.value.replace("-", " "), True
             raise SignalTooLate(execution_id, name, step.action_id or "", became, retry_waits=has_failed)
         check_input(signal.payload, step.payload_schema, "payload")
         kept = await signals.put(signal, _attempt_to_come(execution))

@@ -67,13 +67,13 @@ class Definition(Model, Generic[A]):
     on_failure: tuple[A, ...] | None = Field(
         default=None,
         max_length=MAX_ACTIONS,
-        description="Run in this order when an action has failed for good, or `timeout` has ended the actions.",
+        description="Run in this order when an action has failed for good, `timeout` is over, or the execution is given up.",
     )
     finally_: tuple[A, ...] | None = Field(
         default=None,
         alias="finally",
         max_length=MAX_ACTIONS,
-        description="Run in this order at the end, whatever failed; not where it is cancelled or given up.",
+        description="Run in this order at the end, whatever failed; not where it is cancelled.",
     )
     input_schema: Schema | None = Field(
         default=None,

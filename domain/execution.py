@@ -6,7 +6,7 @@ Life cycle::
                    ▲                │
                    └──── waiting <──┘   a retry or a delay is due at ``wake_at``, or something is waited for until then
     queued ─> pending                   waits until the open execution of its workflow has ended (overlap policy queue)
-    running, waiting, pending ─> pending   its timeout has ended its actions, and its handlers are to run
+    running, waiting, pending ─> pending   it is cut short: its timeout is over, or it is given up; its handlers are to run
     skipped                             asked for while another execution of the workflow was open; terminal from the start
 
 Every (re)start raises ``epoch``. A result is applied only when its epoch is the current one and its sequence number is
@@ -56,9 +56,6 @@ TERMINAL = frozenset(Status) - OPEN
 FAILURES = frozenset({"failed", "unknown"})
 """Statuses of an action that did not do its work, as far as anybody knows."""
 
-TIMED_OUT = "timed-out"
-"""Error class of the step at which the timeout of the workflow has ended the actions."""
-
 AWAITING = "waiting"
 """Status of an action that is to go on when what it waits for is there, or when its time is over."""
 
@@ -68,7 +65,7 @@ CLOSED = 2**31 - 1
 RESTARTS_KEPT = 20
 """How many restarts an execution tells, the last ones: one that no runner can take would tell of ever more.
 
-Beside them that by its timeout is kept, which says what is not to be run any more.
+Beside them that is kept by which it was cut short, which says what is not to be run any more.
 """
 
 CARRIED = 0
@@ -113,7 +110,7 @@ class ActionOutcome:
     def key(self) -> str:
         """The place of this outcome among the execution's results; writing it twice is writing it once."""
         key = outcome_key(self.attempt, self.index)
-        if self.is_timed_out:
+        if self.is_cut_short:
             return f"{key}t"  # the attempt may have an outcome of its own: that after which it was to be retried, or a delay
         # It has an end besides, and may have waited more than once before that.
         return f"{key}w{to_millis(self.finished_at)}" if self.status == AWAITING else key
@@ -121,12 +118,12 @@ class ActionOutcome:
     @property
     def place(self) -> tuple[int, int, bool, bool, datetime]:
         """Where it stands in the order in which actions are run."""
-        return (self.attempt, self.index, self.status != AWAITING, self.is_timed_out, self.finished_at)
+        return (self.attempt, self.index, self.status != AWAITING, self.is_cut_short, self.finished_at)
 
     @property
-    def is_timed_out(self) -> bool:
-        """Whether it tells that the timeout has ended the actions at this step."""
-        return self.error is not None and self.error.get("class") == TIMED_OUT and self.next_index is not None
+    def is_cut_short(self) -> bool:
+        """Whether it tells that the execution was cut short at this step."""
+        return self.error is not None and self.error.get("class") in _CUT_CLASSES and self.next_index is not None
 
     @property
     def awaited(self) -> "Awaited | None":
@@ -232,11 +229,17 @@ class Restart(str, Enum):
     LOST = "lost"  # its runner died: the same attempt, and one more loss in a row
     RELEASED = "released"  # it was queued, and the workflow is free: the first attempt
     HANDED_BACK = "handed-back"  # its runner was stopped: the same attempt, nothing was lost
-    TIMED_OUT = "timed-out"  # its timeout has ended its actions: its handlers are run
+    TIMED_OUT = "timed-out"  # its timeout is over: its handlers are run
+    GIVEN_UP = "given-up"  # it has lost too many runners in a row: its handlers are run
 
 
 INTERRUPTIONS = frozenset({Restart.LOST, Restart.HANDED_BACK})
 """A runner was at a step and did not finish it, as far as is recorded: what it was doing is done again."""
+
+CUTS_SHORT = frozenset({Restart.TIMED_OUT, Restart.GIVEN_UP})
+"""Its actions are over: the step that it was at fails, in the error class of that name, and its handlers are run."""
+
+_CUT_CLASSES = frozenset(why.value for why in CUTS_SHORT)
 
 
 @dataclass(frozen=True)
@@ -252,12 +255,13 @@ class Restarted:
     index: int  # of the step
     runner: str | None = None  # that was interrupted
     since: datetime | None = None  # when it had come to the step, or last went on with it, where it was interrupted
+    reason: str | None = None  # why it was cut short, for people
 
     def known(self) -> dict[str, Any]:
         """Return what is known of it, by name: as documents and records tell it."""
         fields = {
             "at": self.at, "why": self.why.value, "attempt": self.attempt, "index": self.index,
-            "runner": self.runner, "since": self.since,
+            "runner": self.runner, "since": self.since, "reason": self.reason,
         }  # fmt: skip
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -271,6 +275,7 @@ class Reissued:
     epoch: int  # the new one
     at: datetime
     why: Restart = Restart.RETRY
+    reason: str | None = None  # why it is cut short, for people
 
 
 @dataclass(frozen=True)
@@ -353,20 +358,20 @@ class Execution:
     @property
     def resume_index(self) -> int:
         """Position (from 0) of the step to run next; see :mod:`domain.flow`."""
-        timed_out, last = self.timed_out, self.last_outcome
-        if timed_out is not None and not any(outcome.is_timed_out for outcome in self.results.values()):
-            return timed_out.index
+        cut, last = self.cut_short, self.last_outcome
+        if cut is not None and not any(outcome.is_cut_short for outcome in self.results.values()):
+            return cut.index
         return 0 if last is None else last.resume_index
 
     @property
-    def timed_out(self) -> Restarted | None:
-        """How its timeout has ended its actions, so that its handlers could run; None where it has not."""
-        return next((each for each in self.restarts if each.why is Restart.TIMED_OUT), None)
+    def cut_short(self) -> Restarted | None:
+        """How its actions were ended, so that its handlers could run; None where they were not."""
+        return next((each for each in self.restarts if each.why in CUTS_SHORT), None)
 
     @property
-    def may_time_out(self) -> bool:
-        """Whether its timeout would end its actions; else it has not begun, or is past them."""
-        return self.status is not Status.QUEUED and self.timed_out is None and self.step_index < self.total_actions
+    def may_be_cut_short(self) -> bool:
+        """Whether there are actions that may be ended; else it has not begun, or is past them."""
+        return self.status is not Status.QUEUED and self.cut_short is None and self.step_index < self.total_actions
 
     @property
     def step_index(self) -> int:
@@ -439,9 +444,9 @@ def carry_over(origin: Execution) -> Mapping[str, ActionOutcome]:
         for outcome in origin.ordered_results
         if outcome.index < origin.total_actions and (outcome.status in ("ok", "skipped") or outcome.continued)
     )
-    if origin.timed_out is not None:
-        timed_out = origin.timed_out.index
-        done = (outcome for outcome in done if outcome.index != timed_out)
+    if origin.cut_short is not None:
+        cut = origin.cut_short.index
+        done = (outcome for outcome in done if outcome.index != cut)
     elif _ended_in_delay(origin):
         done = (outcome for outcome in done if outcome != origin.last_outcome)
     carried = (replace(outcome, attempt=CARRIED) for outcome in done)
@@ -532,14 +537,16 @@ _RESTARTS_FROM = {
     Restart.LOST: frozenset({Status.PENDING, Status.RUNNING}),
     Restart.HANDED_BACK: frozenset({Status.PENDING, Status.RUNNING}),
     Restart.TIMED_OUT: frozenset({Status.PENDING, Status.RUNNING, Status.WAITING}),
+    Restart.GIVEN_UP: frozenset({Status.PENDING, Status.RUNNING}),
 }
 
 
 def _reissue(execution: Execution, request: Reissued) -> Execution:
     if request.epoch <= execution.epoch or execution.status not in _RESTARTS_FROM[request.why]:
         return execution
-    if request.why is Restart.TIMED_OUT:
-        if not execution.may_time_out or not _is_expired(execution, request.at):
+    cuts_short = request.why in CUTS_SHORT
+    if cuts_short:
+        if not execution.may_be_cut_short or (request.why is Restart.TIMED_OUT and not _is_expired(execution, request.at)):
             return execution
     # To wake what waits for a retry would run its failed action again under the same attempt, over its own record.
     elif execution.status is Status.WAITING and (request.why is Restart.WOKEN) != execution.is_delayed:
@@ -550,13 +557,14 @@ def _reissue(execution: Execution, request: Reissued) -> Execution:
         epoch=request.epoch,
         seq=0,
         attempt=execution.attempt + (request.why is Restart.RETRY),
-        lost=execution.lost + (request.why is Restart.LOST),
+        # What its handlers do has killed nobody yet.
+        lost=0 if cuts_short else execution.lost + (request.why is Restart.LOST),
         lock_key=execution.workflow_id if request.why is Restart.RELEASED else execution.lock_key,
         restarts=_restarts(execution, request),
         requested_at=request.at,
         resumed_at=request.at if execution.status is Status.WAITING else execution.resumed_at,
         # The handlers have a time of their own, which begins when they do.
-        deadline=None if request.why is Restart.TIMED_OUT else execution.deadline,
+        deadline=None if cuts_short else execution.deadline,
         wake_at=None,
         owner=None,
     )
@@ -569,18 +577,19 @@ def _is_expired(execution: Execution, at: datetime) -> bool:
 def _restarts(execution: Execution, request: Reissued) -> tuple[Restarted, ...]:
     if request.why in (Restart.RETRY, Restart.WOKEN):
         return execution.restarts
-    is_timed_out = request.why is Restart.TIMED_OUT
-    interrupted = request.why in INTERRUPTIONS or (is_timed_out and execution.status is Status.RUNNING)
+    cuts_short = request.why in CUTS_SHORT
+    interrupted = request.why in INTERRUPTIONS or (cuts_short and execution.status is Status.RUNNING)
     restarted = Restarted(
         at=request.at,
         why=request.why,
         attempt=execution.attempt,
-        index=execution.step_index if is_timed_out else execution.resume_index,
+        index=execution.step_index if cuts_short else execution.resume_index,
         runner=execution.owner if interrupted else None,
         since=_at_step_since(execution) if interrupted else None,
+        reason=request.reason,
     )
     restarts = (*execution.restarts, restarted)
-    kept = [each for each in restarts[:-RESTARTS_KEPT] if each.why is Restart.TIMED_OUT]
+    kept = [each for each in restarts[:-RESTARTS_KEPT] if each.why in CUTS_SHORT]
     return (*kept, *restarts[-RESTARTS_KEPT:])
 
 

@@ -3,8 +3,9 @@
 A workflow has three lists of steps, whose positions count through all of them: ``actions``, then ``onFailure``, then
 ``finally``. The actions run in order up to the first that fails for good (its retries are used up, and it has no
 ``continueOnError``). Then the steps of ``onFailure`` run, if something failed, and those of ``finally`` in any case. A step
-of these two lists that fails does not keep the later ones from running. Where the timeout ends the actions, the step that it
-was at fails, whatever becomes of it. Nothing runs after an execution was ended from outside: cancelled, or given up.
+of these two lists that fails does not keep the later ones from running. Where an execution is cut short, by its timeout or
+because it is given up, the step that it was at fails, whatever becomes of it. Nothing runs after an execution was ended from
+outside: cancelled, or out of time or given up where no handlers are left to run.
 
 The execution ends ``failed`` where any step failed for good, whatever ``onFailure`` does about it, and ``ok`` otherwise:
 only ``continueOnError`` makes a failure not count. A step whose ``if`` does not hold is ``skipped``, which counts as done.
@@ -31,6 +32,11 @@ class Plan:
     def total(self) -> int:
         """The position after the last step: nothing is left to run."""
         return self.actions + self.on_failure + self.finally_
+
+    @property
+    def has_handlers(self) -> bool:
+        """Whether anything is run after actions that have failed."""
+        return self.total > self.actions
 
     def list_of(self, index: int) -> tuple[str, int]:
         """Return the list of a step as users write it, and the step's position in it."""

@@ -144,6 +144,7 @@ def restarts_of(record: ExecutionRequest | ExecutionEnded) -> tuple[Restarted, .
             index=each["index"],
             runner=each.get("runner"),
             since=instant(each["since"]) if "since" in each else None,
+            reason=each.get("reason"),
         )
         for each in record.restarts or ()
     )

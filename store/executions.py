@@ -219,12 +219,14 @@ class MongoExecutions(ExecutionReads):
             return None
         return after if await self._swap(before, after) else None
 
-    async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
+    async def reissue(
+        self, execution_id: str, epoch: int, at: datetime, why: Restart, reason: str | None = None
+    ) -> Execution | None:
         """Raise the epoch; see the contract."""
         before = await self.get(execution_id)
         if before is None or before.epoch != epoch:
             return None
-        after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, why))
+        after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, why, reason))
         if after is before or await self._is_over(before, or_skipped_at=at):
             return None
         return after if await self._swap(before, after) else None

@@ -226,11 +226,13 @@ class Executions(Protocol):
         under the epoch of the results: they need not be read to be ended. The fence decides all the same.
         """
 
-    async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
+    async def reissue(
+        self, execution_id: str, epoch: int, at: datetime, why: Restart, reason: str | None = None
+    ) -> Execution | None:
         """Raise ``epoch`` to ``epoch + 1`` and make it pending again; None where it moved on in the meantime.
 
         A queued one takes the workflow's lock by that; None also where another execution holds it. None also where it is to
-        have timed out and its deadline is not over, or its actions are.
+        be cut short and its actions are over, or it is to have timed out and its deadline is not; ``reason`` says why it is.
         """
 
     async def end(self, ended: Ended) -> Execution | None:

@@ -331,6 +331,7 @@ _WHY = {
     "unclaimed": "handed out again",
     "released": "queued",
     "timed-out": "timed out",
+    "given-up": "given up",
     "cut-off": "cut off",
 }
 
@@ -342,12 +343,14 @@ def _in_words(event: Mapping[str, Any]) -> str:
     # After it had come to the step: when its runner was lost nobody knows, only when that was noticed.
     later = f" {took} later," if event.get("since") else ""
     runner = f"runner {event['runner']}" if event.get("runner") else "its runner"
+    over = "its actions were ended" + (f", this one under way for {took}," if event.get("since") else "")
     words = {
         "lost": f"{runner} was lost; it went on{later}",
         "handed-back": f"{runner} handed it back; it went on{later}",
         "unclaimed": "no runner had taken it;",
         "released": "its turn came",
-        "timed-out": "its actions were ended" + (f", this one under way for {took}," if event.get("since") else ""),
+        "timed-out": over,
+        "given-up": over,
     }.get(event["why"], f"{event['why']};")
     return f"{words} at {output.exact(event.get('at'), output.now())}"
 

@@ -12,7 +12,7 @@ where the runner lives to see that no answer comes.
 
 An action whose runners die one after the other is run in a process of its own (:mod:`apps.runner.isolation`).
 
-Where the timeout of the workflow has ended the actions, the step at which that was fails without being run, and the
+Where the execution is cut short (:mod:`apps.cutting_short`), the step at which it stood fails without being run, and the
 handlers follow as after any failure. They have a time of their own, as long as the timeout, from when they begin.
 
 Before a step runs, its condition is asked and its templates are rendered with what is known by then. Whatever it answers is
@@ -36,7 +36,7 @@ from apps.runner.data import execution_data
 from apps.runner.isolation import CRASHED, Isolation
 from domain.action import Action
 from domain.durations import parse_duration
-from domain.execution import AWAITING, TIMED_OUT, ActionOutcome, Failures, Restarted, Status, deadline_of, outcome_key
+from domain.execution import AWAITING, ActionOutcome, Failures, Restart, Restarted, Status, deadline_of, outcome_key
 from domain.flow import failure, following, status_after
 from domain.instants import EPOCH
 from domain.retry import NoRetry, RetryDecision, decide_retry
@@ -86,14 +86,14 @@ class Run:
     deadline: datetime | None = None
     in_doubt: frozenset[int] = frozenset()  # begun by an earlier run that did not live to tell what became of them
     lost: int = 0  # runners in a row that died while they ran it
-    timed_out: Restarted | None = None  # how its timeout has ended its actions
+    cut_short: Restarted | None = None  # how its actions were ended
 
 
 Intend = Callable[[Run, str], Awaitable[bool]]
 """Makes it durable that a run is about to bring about an outcome; False where the run is not the current one any more."""
 
 Abandon = Callable[[str], Awaitable[None]]
-"""Cancels what the step of an execution waited for, or has started in order to, when its timeout has ended its actions."""
+"""Cancels what the step of an execution waited for, or has started in order to, when it was cut short."""
 
 
 def now() -> datetime:
@@ -126,11 +126,11 @@ async def run_attempt(
         action = step.action
         outcome: Outcome
         repeatable = may_repeat(definition, index)
-        timed_out = run.timed_out if index < definition.plan.actions else None
-        if timed_out is not None:
+        cut = run.cut_short if index < definition.plan.actions else None
+        if cut is not None:
             await abandon(run.execution_id)
-            started_at = timed_out.since or timed_out.at
-            outcome = _timed_out(run, definition, index)
+            started_at = cut.since or cut.at
+            outcome = Failed(cut.why.value, _why_cut_short(run, cut, definition, index))
         elif index in run.in_doubt and not repeatable:
             outcome = _unknown()
         elif not repeatable and not await intend(run, outcome_key(run.attempt, index)):
@@ -145,7 +145,7 @@ async def run_attempt(
                     outcome, error_class=UNKNOWN_OUTCOME, message=f"{outcome.message}; whether it was done is not known"
                 )
         size = _size(outcome.output, outcome.logs, outcome.error if isinstance(outcome, Failed) else None)
-        if size > room and timed_out is None:
+        if size > room and cut is None:
             outcome = Failed("too-large", f"the results of this execution are more than {LARGEST_EXECUTION} bytes together")
         room -= min(size, room)
         result = _result(run, definition, index, seq, outcome, started_at, runner, outcomes)
@@ -183,12 +183,14 @@ def _unknown() -> Failed:
     )
 
 
-def _timed_out(run: Run, definition: WorkflowDefinition, index: int) -> Failed:
-    was_at_it = run.timed_out is not None and run.timed_out.since is not None
+def _why_cut_short(run: Run, cut: Restarted, definition: WorkflowDefinition, index: int) -> str:
+    said = cut.reason or f"timed out after {definition.timeout}"  # by an earlier version, which does not give up like this
+    if cut.why is Restart.GIVEN_UP:  # which tells by itself that nobody has seen it done
+        return said
     # Nor has an earlier run told what became of it, which was interrupted before the time was over.
     was_interrupted = index in run.in_doubt or (index in run.failures and not run.failures[index].count)
-    doubt = "; whether it was done is not known" if was_at_it or was_interrupted else ""
-    return Failed(TIMED_OUT, f"timed out after {definition.timeout}{doubt}")
+    doubt = "; whether it was done is not known" if cut.since is not None or was_interrupted else ""
+    return f"{said}{doubt}"
 
 
 def _waited(run: Run, index: int, outcomes: Sequence[ActionOutcome]) -> Mapping[str, Any] | None:
@@ -357,13 +359,13 @@ def _result(
     error = outcome.error if isinstance(outcome, Failed) else None
     decision: RetryDecision | NoRetry | None = None
     outcome_status = {Skipped: "skipped", Awaiting: AWAITING}.get(type(outcome), "ok")
-    timed_out = run.timed_out is not None and index < plan.actions
+    cut_short = run.cut_short is not None and index < plan.actions
     if isinstance(outcome, Failed):
         unknown = outcome.error_class == UNKNOWN_OUTCOME
         outcome_status = "unknown" if unknown else "failed"
         before = run.failures.get(index, Failures(0, started_at))
         decision = NoRetry("its outcome is unknown")  # whatever the policy covers
-        if not unknown and not timed_out:
+        if not unknown and not cut_short:
             decision = decide_retry(
                 definition.retry_policies[index],
                 outcome.failure,
@@ -375,10 +377,10 @@ def _result(
             )
         if isinstance(decision, RetryDecision) and run.deadline is not None and decision.at >= run.deadline:
             decision = NoRetry("its time is over before the next retry")
-        if isinstance(decision, NoRetry) and not unknown and not timed_out:
+        if isinstance(decision, NoRetry) and not unknown and not cut_short:
             error = {**outcome.error, "notRetried": decision.why}
         reason = _why_failed(action.action_id, outcome_status, error)
-    continued = isinstance(decision, NoRetry) and bool(action.continue_on_error) and not timed_out
+    continued = isinstance(decision, NoRetry) and bool(action.continue_on_error) and not cut_short
     if isinstance(decision, RetryDecision):
         status, retries_left, wake_at = Status.WAITING, decision.retries_left, decision.at
     elif isinstance(outcome, Awaiting):
@@ -432,6 +434,8 @@ def _result(
 
 def _why_failed(action_id: str | None, status: str, error: Mapping[str, Any] | None) -> str:
     error = error or {}
+    if error.get("class") == Restart.GIVEN_UP.value:
+        return str(error["message"])
     verb = "is in doubt" if status == "unknown" else "failed"
     why = f"; {error['notRetried']}" if "notRetried" in error else ""
     return f"action {action_id} {verb}: {error.get('message', '')}{why}"

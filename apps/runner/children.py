@@ -6,8 +6,8 @@ admitted under its overlap policy and published, exactly as the API does it. Who
 zombie, derives the same ids, and is told that they are there. What was admitted and not published, the scheduler publishes.
 
 Where an execution is ended that waits for what it has started, or is still starting it, that is ended as well: by whoever
-reads that it has ended, and once more by the runner that was starting it, when it has been stopped. So it is where its
-timeout has ended its actions: by the runner that lets that step fail, before the handlers, and by the one that was at it.
+reads that it has ended, and once more by the runner that was starting it, when it has been stopped. So it is where it is
+cut short: by the runner that lets that step fail, before the handlers, and by the one that was at it.
 
 Where the policy gives no place, the action waits for one and asks again: nothing is recorded as skipped, for whoever has a
 list to work off wants all of it. It does not wait for what will not come: for its own end.
@@ -31,7 +31,7 @@ from apps.runner.patience import stubbornly
 from apps.runner.startable import NotStartable, Startable, Starter
 from apps.stored_definitions import UnreadableVersion
 from apps.waking import have_ended
-from domain.execution import Cause, Ended, Execution, Parent, Status
+from domain.execution import Cause, Ended, Execution, Parent, Restart, Status
 from domain.identifiers import triggered_execution_id
 from domain.inputs import BadInput
 from events.wire import json_bytes
@@ -46,6 +46,7 @@ _READ_AT_ONCE: Final = 32  # executions, whose results may be large
 # Bytes of an output that tells of executions, besides results and reasons: in all, and for the id and the status of each.
 _NAMES: Final = 500
 _NAMES_OF_EACH: Final = 60
+_CUT_SHORT: Final = {Restart.TIMED_OUT: "has timed out", Restart.GIVEN_UP: "was given up"}
 
 
 class Children:
@@ -112,14 +113,14 @@ class Children:
     async def cancel_awaited(self, parent_id: str) -> None:
         """Cancel what an execution that was ended was waiting for, or what it has started in order to wait for it.
 
-        Where its timeout has ended its actions, what its step waited for then.
+        Where it was cut short, what its step waited for then.
         """
         parent = await stubbornly(lambda: self.executions.get(parent_id))
-        if parent is None or (parent.status.is_open and parent.timed_out is None):
+        if parent is None or (parent.status.is_open and parent.cut_short is None):
             return
-        verb = "has timed out" if parent.timed_out is not None else "was ended"
-        reason = f"execution {parent_id}, which waited for it, {verb}"
-        ids = [] if parent.timed_out is None else [*await self._awaited_at(parent, parent.timed_out.index)]
+        became = "was ended" if parent.cut_short is None else _CUT_SHORT[parent.cut_short.why]
+        reason = f"execution {parent_id}, which waited for it, {became}"
+        ids = [] if parent.cut_short is None else [*await self._awaited_at(parent, parent.cut_short.index)]
         if not parent.status.is_open:
             ids += await self._awaited_by(parent)
         for start in range(0, len(ids), _READ_AT_ONCE):

@@ -26,10 +26,12 @@ import faust
 import structlog
 from mode import Service
 
+from apps.cutting_short import cut_short
 from apps.runner.attempts import Run, now
 from apps.runner.patience import RETRY_DELAY
 from apps.runner.unrecorded import Unrecorded
-from domain.execution import Ended, Execution, Restart, Status
+from domain.execution import Execution, Restart, Status
+from domain.flow import Plan
 from store.interfaces import Executions, Started, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -50,6 +52,7 @@ class LiveRun:
     show: Callable[[], None]  # writes the table of who is busy
     context: Context
     event: Any  # what asked for it: the context refers to it weakly, and Faust writes no table without
+    plan: Plan
     published: int = 0  # sequence number of the last result that Kafka has
     started: float = 0.0  # loop time
     mark_due: float = 0.0  # loop time
@@ -104,6 +107,7 @@ class Runs(Service):
         run: Run,
         body: Callable[[], Awaitable[None]],
         *,
+        plan: Plan,
         marked: bool,
         show: Callable[[], None],
         acknowledge: Callable[[], None],
@@ -116,7 +120,7 @@ class Runs(Service):
         is left out for a run that is over before anybody could look: that spares two of three records to Kafka.
         """
         loop = asyncio.get_running_loop()
-        live = LiveRun(run, show, copy_context(), faust.current_event(), started=loop.time())
+        live = LiveRun(run, show, copy_context(), faust.current_event(), plan, started=loop.time())
         self.live[run.execution_id] = live
         live.task = loop.create_task(self._keep(live, body))
         if marked:
@@ -142,8 +146,8 @@ class Runs(Service):
                 if live.run.lost < self.max_lost_attempts:
                     await self._hand_back(live.run, Restart.LOST)
                 else:
-                    await self._end(
-                        live.run, f"given up: it broke off {live.run.lost + 1} times in a row, at last by {error!r}"
+                    await self._give_up(
+                        live, f"given up: it broke off {live.run.lost + 1} times in a row, at last by {error!r}"
                     )
             if not self.draining:  # what is handed back then is delivered again, in case that fails
                 self.unrecorded.recorded(live.run.execution_id)
@@ -199,7 +203,7 @@ class Runs(Service):
             for live in batch:
                 epoch, status = states.get(live.run.execution_id, (live.run.epoch, Status.RUNNING))
                 if epoch > live.run.epoch or not status.is_open:
-                    self._give_up(live, status)
+                    self._stop_stale(live, status)
 
     async def look_for_records(self, now: float) -> None:
         """Acknowledge what is recorded without a word to us: it was written by another runner, or before a lost answer."""
@@ -219,7 +223,7 @@ class Runs(Service):
                 log.error("run was never recorded; left to the scheduler", execution_id=execution_id)
                 self.unrecorded.recorded(execution_id)
 
-    def _give_up(self, live: LiveRun, status: Status) -> None:
+    def _stop_stale(self, live: LiveRun, status: Status) -> None:
         if not live.task.done():
             log.info(
                 "run is over; stopping it", execution_id=live.run.execution_id, epoch=live.run.epoch, status=status.value
@@ -295,17 +299,24 @@ class Runs(Service):
         """Have others resume what :meth:`drain` has left."""
         await asyncio.gather(*(self._hand_back(live.run) for live in left))
 
-    async def _end(self, run: Run, reason: str) -> None:
+    async def _give_up(self, live: LiveRun, reason: str) -> None:
+        execution_id = live.run.execution_id
         try:
-            ended = await self.executions.end(
-                Ended(run.execution_id, run.workflow_id, Status.FAILED, reason[:_LONGEST_REASON], now())
-            )
-            if ended is not None:
-                await asyncio.wait_for(self.tell_ended(ended), HAND_BACK_TIMEOUT)
-                await self.executions.told([run.execution_id])
+            found = await self.executions.get(execution_id)
+            if found is None or found.epoch != live.run.epoch:
+                return  # it was ended, or has gone on, meanwhile
+            if found.lost < live.run.lost:
+                await self._hand_back(live.run, Restart.LOST)  # a result of this run lies in between
+                return
+            given_up = await cut_short(self.executions, found, live.plan, Restart.GIVEN_UP, reason[:_LONGEST_REASON], now())
+            if given_up is not None and given_up.status.is_open:
+                await asyncio.wait_for(self.hand_back(given_up), HAND_BACK_TIMEOUT)
+            elif given_up is not None:
+                await asyncio.wait_for(self.tell_ended(given_up), HAND_BACK_TIMEOUT)
+                await self.executions.told([execution_id])
         except Exception as error:
-            # Where it has not ended, it is a stray; where nobody was told, the scheduler tells.
-            log.warning("execution not given up", execution_id=run.execution_id, error=repr(error))
+            # Where it has moved on, the scheduler tells of it; where it has not, it is a stray.
+            log.warning("execution not given up", execution_id=execution_id, error=repr(error))
 
     async def _hand_back(self, run: Run, why: Restart = Restart.HANDED_BACK) -> None:
         try:

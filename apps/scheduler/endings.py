@@ -1,15 +1,12 @@
-"""Ends that no result tells of: executions that are given up, or whose time is over.
+"""Executions that are cut short (:mod:`apps.cutting_short`): those that are given up, and those whose time is over.
 
-MongoDB decides the end; the news goes to the runners on the topic of the results, so that a run of it is cancelled and the
-tables forget it. Until Kafka has acknowledged the news the execution is *untold* in the database, whoever ended it (the API
-cancels), and every pass publishes what is left: with the broker away an end is late to be heard of, never lost.
+Where that ends one, no result tells of it. MongoDB decides the end; the news goes to the runners on the topic of the
+results, so that a run of it is cancelled and the tables forget it. Until Kafka has acknowledged the news the execution is
+*untold* in the database, whoever ended it (the API cancels), and every pass publishes what is left: with the broker away an
+end is late to be heard of, never lost.
 
 Deadlines: an execution with a total timeout carries its deadline while it is open. It is armed like a tick, and at that
-instant its actions are over, whatever it is doing: waiting, running, or lost with a runner that nobody has missed yet. Where
-its definition has handlers (``onFailure``, ``finally``) it is handed to the runners under a new epoch, which fences whoever
-still runs it; a runner lets the step at which it stood fail, and goes on with the handlers. These have a time of their own,
-from when they begin: late, because nobody was there to run them, is better than never. Where there are none, where it is
-queued still, or where the time of the handlers is over, it is ended.
+instant its actions are over, whatever it is doing: waiting, running, or lost with a runner that nobody has missed yet.
 """
 
 from collections.abc import Mapping
@@ -18,11 +15,12 @@ from typing import Any
 
 import structlog
 
+from apps.cutting_short import cut_short
 from apps.scheduler.agenda import Agenda, Entry
 from apps.scheduler.clock import Clock
 from apps.scheduler.metrics import Metrics
 from apps.scheduler.publishing import Publisher
-from domain.execution import Ended, Execution, Restart, Status
+from domain.execution import Execution, Restart
 from domain.flow import Plan
 from domain.instants import instant
 from store.interfaces import Executions, StoreUnavailable, Workflows
@@ -33,7 +31,7 @@ _TRIES = 5  # while a runner writes what it does
 
 
 class Endings:
-    """Ends executions and sees to it that the runners hear of it."""
+    """Cuts executions short and sees to it that the runners hear of it."""
 
     def __init__(
         self,
@@ -56,23 +54,16 @@ class Endings:
         self._page = page
         self._metrics = metrics
 
-    async def end(self, execution: Execution, reason: str, why: str, *, expired: bool = False) -> bool:
-        """End an execution as failed, unless it has ended by itself. ``why`` is what it is counted under.
-
-        An ``expired`` one only where it is under the same epoch, and its deadline over, still.
+    async def give_up(self, execution: Execution, reason: str) -> None:
+        """Cut an execution short that has lost too many runners, unless it has gone on since it was read.
 
         Raises:
             StoreUnavailable: the store cannot be reached.
         """
-        at, epoch = instant(self._clock()), execution.epoch if expired else None
-        ended = await self._executions.end(
-            Ended(execution.execution_id, execution.workflow_id, Status.FAILED, reason, at, epoch, expired)
-        )
-        if ended is not None:
-            self._metrics.restarts.labels(why).inc()
-            log.warning("ended", execution_id=ended.execution_id, workflow_id=ended.workflow_id, reason=reason)
-            await self._tell(ended)
-        return ended is not None
+        found = await self._executions.get(execution.execution_id)  # with its results: they tell where it stands
+        if found is not None and (found.epoch, found.lost) == (execution.epoch, execution.lost):
+            _, plan = await self._definition_of(found)
+            await self._cut_short(found, plan, Restart.GIVEN_UP, reason)
 
     async def read_untold(self) -> None:
         """Publish the ends that Kafka may not know of.
@@ -121,29 +112,48 @@ class Endings:
             execution = await self._executions.get(execution_id)
             if execution is None or execution.deadline is None or execution.deadline > at:
                 return
-            # When it was created says nothing: under an Idempotency-Key that may be hours before it was accepted.
-            definition = await self._workflows.get_version(execution.workflow_id, execution.version) or {}
-            plan = Plan(execution.total_actions, *(len(definition.get(name) or ()) for name in ("on_failure", "finally_")))
-            if not execution.may_time_out or plan.total == plan.actions:
-                if await self.end(execution, *_why(execution, definition, plan), expired=True):
-                    return
-                continue
-            reissued = await self._executions.reissue(execution_id, execution.epoch, at, Restart.TIMED_OUT)
-            if reissued is not None:
-                self._metrics.restarts.labels("timed-out").inc()
-                log.warning("timed out", execution_id=execution_id, workflow_id=execution.workflow_id)
-                await self._publisher.request(reissued)
+            definition, plan = await self._definition_of(execution)
+            if await self._cut_short(execution, plan, Restart.TIMED_OUT, _why_late(execution, definition, plan)):
                 return
+
+    async def _definition_of(self, execution: Execution) -> tuple[Mapping[str, Any], Plan]:
+        definition = await self._workflows.get_version(execution.workflow_id, execution.version) or {}
+        return definition, Plan(
+            execution.total_actions, *(len(definition.get(name) or ()) for name in ("on_failure", "finally_"))
+        )
+
+    async def _cut_short(self, execution: Execution, plan: Plan, why: Restart, reason: str) -> bool:
+        found = await cut_short(self._executions, execution, plan, why, reason, instant(self._clock()))
+        if found is None:
+            return False
+        self._metrics.restarts.labels(why.value if _is_at_actions(execution) else f"handlers-{why.value}").inc()
+        log.warning(
+            "cut short", execution_id=found.execution_id, workflow_id=found.workflow_id, reason=reason,
+            status=found.status.value,
+        )  # fmt: skip
+        if found.status.is_open:
+            await self._publisher.request(found)
+        else:
+            await self._tell(found)
+        return True
 
     async def _tell(self, ended: Execution) -> None:
         if await self._publisher.ended(ended):
             await self._executions.told([ended.execution_id])
 
 
-def _why(execution: Execution, definition: Mapping[str, Any], plan: Plan) -> tuple[str, str]:
-    """Return why an execution is ended at its deadline, for people and for the metrics."""
+def _is_at_actions(execution: Execution) -> bool:
+    return execution.cut_short is None and execution.step_index < execution.total_actions
+
+
+def _why_late(execution: Execution, definition: Mapping[str, Any], plan: Plan) -> str:
+    """Return why an execution is cut short at its deadline, for people."""
+    # When it was created says nothing: under an Idempotency-Key that may be hours before it was accepted.
     late = f"timed out after {definition['timeout']}" if "timeout" in definition else "timed out"
-    if execution.timed_out is None and execution.step_index < plan.actions:
-        return late, "timed-out"
+    if _is_at_actions(execution):
+        return late
     name, _ = plan.list_of(execution.step_index)
-    return f"{name} {late}" if execution.timed_out is None else f"{late}, and so did {name}", "handlers-timed-out"
+    cut = execution.cut_short
+    if cut is not None and cut.why is Restart.TIMED_OUT:
+        return f"{late}, and so did {name}"
+    return f"{name} {late}" if cut is None else f"{cut.reason}; {name} {late}"

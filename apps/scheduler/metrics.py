@@ -18,7 +18,7 @@ class Metrics:
             "scheduler_restarts", "Executions handed out anew, or given up, by why.", ["why"], registry=registry
         )
         # Of a count that is there from its first event on, Prometheus sees no increase by that one.
-        for why in ("lost", "given-up", "timed-out", "handlers-timed-out"):
+        for why in ("lost", "given-up", "handlers-given-up", "timed-out", "handlers-timed-out"):
             self.restarts.labels(why)
         self.removed = Counter(
             "scheduler_removed", "Documents removed because their retention was over.", ["collection"], registry=registry

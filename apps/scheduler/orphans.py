@@ -5,7 +5,7 @@
   the older request, should it turn up, is stale. The next time it is left alone for twice as long; and while no runner lives
   at all, nothing is published, for nobody could take it.
 - *Lost*: running, but its runner is dead (:mod:`apps.scheduler.watch`). It is started anew, resuming at the first action
-  without a recorded success; one that has lost too many runners is ended as failed, for it may be what kills them.
+  without a recorded success; one that has lost too many runners is given up, for it may be what kills them.
 """
 
 import asyncio
@@ -196,11 +196,11 @@ class Orphans:
         self.watch.forget(gone)
 
     async def rescue(self, execution: Execution) -> None:
-        """Start a lost execution anew, or end it when it has lost too many runners."""
+        """Start a lost execution anew, or give it up when it has lost too many runners."""
         if execution.lost >= self._max_lost_attempts:
             lost = execution.lost + 1
             reason = f"given up: {lost} attempts were lost with their runner, the last with {execution.owner}"
-            await self._endings.end(execution, reason, "given-up")
+            await self._endings.give_up(execution, reason)
             return
         reissued = await self._executions.reissue(
             execution.execution_id, execution.epoch, instant(self._clock()), Restart.LOST

@@ -90,7 +90,7 @@ class ExecutionSummary(Shown):
     retries_left: int
     deadline: datetime | None = Field(
         description="When its timeout is over; once onFailure or finally has begun, when their own time is. Null from when"
-        " the timeout has ended its actions until they begin."
+        " the timeout has ended its actions, or it was given up, until they begin."
     )
     next_attempt_at: datetime | None = Field(
         description="When the retry or delay that it waits for is due, or it looks at the latest for what it waits for."
@@ -152,24 +152,28 @@ class CurrentStep(Shown):
 class RestartShown(Shown):
     """An execution was handed to the runners again, for another reason than the end of a wait, and went on with a step.
 
-    What it was interrupted in may have been done, and is done again under the same Idempotency-Key, unless it has timed out.
+    What it was interrupted in may have been done, and is done again under the same Idempotency-Key, unless it has timed out
+    or was given up.
     """
 
     at: datetime
-    why: Literal["lost", "handed-back", "unclaimed", "released", "timed-out"] = Field(
+    why: Literal["lost", "handed-back", "unclaimed", "released", "timed-out", "given-up"] = Field(
         description="lost: its runner died, or its run broke off; handed-back: its runner was stopped, or had lost sight of"
         " it; unclaimed: no runner had taken it; released: it had waited in line (overlap queue), and its turn came;"
-        " timed-out: the workflow's timeout had ended its actions, so that this step failed and its handlers were run."
+        " timed-out: the workflow's timeout had ended its actions, so that this step failed and its handlers were run;"
+        " given-up: so it was because too many runners in a row were lost."
     )
     attempt: int
     index: int = Field(
-        description="Of the step that it went on with, as in executedActions; where it has timed out, of that it was at."
+        description="Of the step that it went on with, as in executedActions; where it has timed out, or was given up, of"
+        " that it was at."
     )
     runner: str | None = Field(default=None, description="The one that was interrupted, where that is known.")
     since: datetime | None = Field(
         default=None,
         description="When it had come to that step, or last went on with it; only where it was interrupted.",
     )
+    reason: str | None = Field(default=None, description="Only where it has timed out or was given up.")
 
 
 class CutOff(CurrentStep):
@@ -187,7 +191,8 @@ class ExecutionInFull(ExecutionSummary):
         " request carries that of its run as Workflow-Epoch."
     )
     restarts: list[RestartShown] | None = Field(
-        default=None, description="The last 20, and that it has timed out, oldest first; only where there are any."
+        default=None,
+        description="The last 20, and that it has timed out or was given up, oldest first; only where there are any.",
     )
     current_step: CurrentStep | None = Field(
         description="The step that it runs, or unless it is running the one that it begins or goes on with; null at the end."

@@ -378,6 +378,7 @@ def _restart(restart: Restarted) -> dict[str, Any]:
         "index": restart.index,
         **({} if restart.runner is None else {"runner": restart.runner}),
         **({} if restart.since is None else {"since": instant(restart.since)}),
+        **({} if restart.reason is None else {"reason": restart.reason}),
     }
 
 

@@ -360,15 +360,19 @@ async def test_execution_shows_what_interrupted_it_and_what_it_waited_for(api: F
     assert "why" not in as_json
 
 
-async def test_execution_shows_that_its_timeout_has_ended_its_actions(api: FakeApi, wf: Run) -> None:
+@pytest.mark.parametrize(
+    ("why", "head", "message"),
+    [("timed-out", "timed out", "timed out after 1m"), ("given-up", "given up", "given up: so often")],
+)
+async def test_execution_shows_that_its_actions_were_ended(why: str, head: str, message: str, api: FakeApi, wf: Run) -> None:
     now = datetime.now(timezone.utc)
-    late = {"class": "timed-out", "message": "timed out after 1m"}
+    late = {"class": why, "message": message}
     outcomes = [
         outcome("pause", "ok", startedAt=seconds_ago(70, now), finishedAt=seconds_ago(70, now)),
         outcome("pause", "failed", startedAt=seconds_ago(10, now), finishedAt=seconds_ago(9, now), error=late),
         outcome("alert", "ok", index=1, startedAt=seconds_ago(9, now), finishedAt=seconds_ago(8, now)),
     ]
-    restart = {"at": seconds_ago(10, now), "why": "timed-out", "attempt": 1, "index": 0}
+    restart = {"at": seconds_ago(10, now), "why": why, "attempt": 1, "index": 0}
     found = {"totalActions": 1, "executedActions": outcomes}
     for number, more in enumerate([{}, {"since": seconds_ago(19, now)}], 1):
         api.executions[execution_id(number)] = execution(
@@ -378,8 +382,8 @@ async def test_execution_shows_that_its_timeout_has_ended_its_actions(api: FakeA
         under_way = ", this one under way for 9.0s," if more else ""
         words = (
             "ok pause",
-            f"timed out its actions were ended{under_way} at 20",
-            "timed-out: timed out after 1m",
+            f"{head} its actions were ended{under_way} at 20",
+            f"{why}: {message}",
             "ok alert",
         )
         places = [shown.index(each) for each in words]

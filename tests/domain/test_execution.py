@@ -235,6 +235,10 @@ def timed_out(execution, seconds=9):
     return apply(limited, Reissued("e", "w", execution.epoch + 1, at(seconds), Restart.TIMED_OUT))
 
 
+def given_up(execution):
+    return apply(execution, Reissued("e", "w", execution.epoch + 1, at(9), Restart.GIVEN_UP, "given up: so often"))
+
+
 def cut(index, epoch, next_index=2):
     result = finished(index, Status.RUNNING, epoch=epoch, ok=False)
     error = {"class": "timed-out", "message": "timed out after 9s"}
@@ -263,7 +267,7 @@ def test_what_times_out_lets_the_step_at_which_it_stood_fail_and_goes_on_with_it
     found = timed_out(execution)
     assert (found.status, found.epoch, found.deadline, found.wake_at) == (Status.PENDING, 2, None, None)
     runner = None if since is None else "r"
-    assert found.timed_out == Restarted(at(9), Restart.TIMED_OUT, 1, index, runner=runner, since=since)
+    assert found.cut_short == Restarted(at(9), Restart.TIMED_OUT, 1, index, runner=runner, since=since)
     assert (found.resume_index, found.attempt) == (index, 1)
     lost = apply(found, Reissued("e", "w", 3, at(10), Restart.LOST))
     assert lost.resume_index == index, "whoever resumes it knows"
@@ -271,8 +275,8 @@ def test_what_times_out_lets_the_step_at_which_it_stood_fail_and_goes_on_with_it
     taken = claim(lost, 3, "r2", at(11))
     failed = apply(taken, replace(cut(index, 4), deadline=at(70)))
     assert set(failed.results) == {*execution.results, f"1_{index}t"}, "no record is overwritten"
-    assert (failed.resume_index, failed.last_outcome.is_timed_out, failed.deadline) == (2, True, at(70))
-    assert not failed.may_time_out
+    assert (failed.resume_index, failed.last_outcome.is_cut_short, failed.deadline) == (2, True, at(70))
+    assert not failed.may_be_cut_short
     ended = apply(failed, Ended("e", "w", Status.FAILED, "timed out", at(80)))
     assert {outcome.index for outcome in carry_over(ended).values()} == set(range(index)), "a retry resumes at that step"
     assert carry_over(apply(found, Ended("e", "w", Status.FAILED, "timed out", at(80)))) == carry_over(ended)
@@ -291,6 +295,37 @@ def test_none_is_taken_to_its_handlers(execution, seconds):
     assert timed_out(execution, seconds) == replace(execution, deadline=at(9))
 
 
+def test_what_is_given_up_lets_the_step_at_which_it_stood_fail_and_goes_on_with_its_handlers():
+    execution = apply(replace(admitted(), lost=3, deadline=at(20)), finished(0, Status.RUNNING))
+    lost = replace(execution, lost=3)
+    found = given_up(lost)
+    assert (found.status, found.epoch, found.deadline, found.resume_index) == (Status.PENDING, 2, None, 1)
+    assert found.lost == 0, "its handlers have killed nobody"
+    assert found.cut_short == Restarted(at(9), Restart.GIVEN_UP, 1, 1, "r", at(1), "given up: so often")
+    assert given_up(found) == found, "once"
+    assert timed_out(found) == replace(found, deadline=at(9)), "nor is it late then"
+    assert apply(found, finished(1, Status.OK, seq=2)) == found, "a result that was under way is of another epoch"
+    failed = cut(1, 3)
+    failed = replace(failed, outcome=replace(failed.outcome, error={"class": "given-up", "message": "given up: so often"}))
+    handling = apply(claim(found, 2, "r2", at(11)), failed)
+    assert (handling.resume_index, handling.last_failed_action) == (2, failed.outcome.action_id)
+    assert not handling.may_be_cut_short
+    ended = apply(handling, Ended("e", "w", Status.FAILED, "given up: so often", at(80)))
+    assert {outcome.index for outcome in carry_over(ended).values()} == {0}, "a retry resumes at that step"
+
+
+@pytest.mark.parametrize(
+    "execution",
+    [
+        pytest.param(apply(admitted(), finished(0, Status.WAITING, ok=False, wake_at=at(30))), id="that waits"),
+        pytest.param(replace(admitted(), status=Status.QUEUED), id="while it is queued"),
+        pytest.param(apply(admitted(), finished(1, Status.RUNNING)), id="whose actions are done"),
+    ],
+)
+def test_none_is_given_up(execution):
+    assert given_up(execution) == execution
+
+
 def test_an_expired_one_is_ended_unless_it_was_given_another_deadline():
     late = Ended("e", "w", Status.FAILED, "timed out", at(9), expired=True)
     execution = replace(admitted(), deadline=at(9))
@@ -304,7 +339,7 @@ def test_that_it_has_timed_out_is_kept_however_often_it_is_handed_out_after_that
     execution = timed_out(apply(admitted(), finished(0, Status.RUNNING)))
     for number in range(3, RESTARTS_KEPT + 9):
         execution = apply(execution, Reissued("e", "w", epoch=number, at=at(number), why=Restart.UNCLAIMED))
-    assert execution.resume_index == execution.timed_out.index == 1
+    assert execution.resume_index == execution.cut_short.index == 1
     assert len(execution.restarts) == RESTARTS_KEPT + 1
 
 

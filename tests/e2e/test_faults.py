@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "LIVENESS_INTERVAL": "1",
     "KAFKA_SESSION_TIMEOUT": "6",
     "RUNNER_ISOLATE_AFTER": "1",
+    "MAX_LOST_ATTEMPTS": "2",
     "REPUBLISH_AFTER": "3",
     "RUNNER_HEARTBEAT_INTERVAL": "0.5",
     "RUNNER_STALE_AFTER": "3",
@@ -232,7 +233,6 @@ async def test_a_timeout_is_kept_while_the_runner_is_being_replaced(stack, api, 
 
 
 async def test_handlers_run_when_the_runner_that_was_at_the_step_has_been_replaced(stack, api, target, workflow_id):
-    # Its handler is run apart, which takes a while to begin, and has ten seconds.
     await api.create(workflow_id, [http(target, f"{workflow_id}?hold=1")], timeout="10s", onFailure=HANDLERS["onFailure"])
     execution_id = await api.trigger(workflow_id)
     await arrived(target, workflow_id)
@@ -251,6 +251,36 @@ async def test_handlers_run_when_the_runner_that_was_at_the_step_has_been_replac
     assert [each["status"] for each in execution["executedActions"]] == ["failed", "ok"]
     await runner.wait_ready()
     assert target.count(workflow_id) == 1
+
+
+async def test_what_is_given_up_runs_its_handlers_and_is_taken_up_at_that_step(stack, api, target, workflow_id):
+    actions = [{"type": "log", "actionId": "begin", "message": "begun"}, http(target, f"{workflow_id}?hold=1")]
+    await api.create(workflow_id, actions, **HANDLERS)
+    execution_id = await api.trigger(workflow_id)
+
+    async def is_recorded():
+        return len((await api.execution(execution_id))["executedActions"]) == 1
+
+    await until(is_recorded, "its first action is recorded")
+    for times in range(1, 4):
+        await arrived(target, workflow_id, times=times)
+        stack.children["runner"].kill(signal.SIGKILL)
+    execution = await api.finished(execution_id)
+    call, reason = execution["executedActions"][1]["actionId"], execution["reason"]
+    assert re.fullmatch("given up: 3 attempts were lost with their runner, the last with .+", reason)
+    assert execution["status"] == "failed"
+    assert [each["why"] for each in execution["restarts"]] == ["lost", "lost", "given-up"]
+    ran = [("begin", "ok", ["begun"]), (call, "failed", []), ("alert", "ok", [reason]), ("tidy", "ok", ["given-up"])]
+    assert told(execution) == ran
+    target.release.set()
+    status, started = await api.call("POST", f"/v1/executions/{execution_id}/retry")
+    assert status == 202, started
+    again = await api.finished(started["executionId"])
+    assert [each.get("carriedOver") for each in again["executedActions"]] == [True, None, None]
+    assert again["executedActions"][1]["status"] == "ok"
+    settings = ServiceSettings(kafka_bootstrap=stack.kafka_bootstrap, mongodb_url=stack.mongodb_url)
+    report = await session.verify(session.Target(settings, workflow_id), Bars(), keep=10)
+    assert (report.clean, report.differing, report.uncovered) == (2, 0, 0), report.findings
 
 
 async def test_a_request_in_doubt_is_sent_again_only_where_it_may_be(stack, api, target, workflow_id):

@@ -30,6 +30,7 @@ DAWN = datetime(2026, 11, 3, 6, 0, tzinfo=timezone.utc)
 EXECUTION_ID = "019ab5d0-0000-7000-8000-000000000001"
 RELEASED: RestartRecord = {"at": DAWN, "why": "released", "attempt": 1, "index": 0}
 LOST: RestartRecord = {"at": NOON, "why": "lost", "attempt": 1, "index": 1, "runner": "host-1-ab", "since": DAWN}
+GIVEN_UP: RestartRecord = {**LOST, "why": "given-up", "reason": "given up: 4 attempts were lost with their runner"}
 PARENT: ParentRecord = {"execution_id": EXECUTION_ID, "workflow_id": "v", "action_id": "call"}
 
 RECORDS: dict[str, Event] = {
@@ -67,6 +68,10 @@ RECORDS: dict[str, Event] = {
         workflow_id="w", execution_id=EXECUTION_ID, epoch=5, version=2, cause="manual", attempt=1, retries_left=3,
         total_actions=2, lost=True, created_at=NOON, requested_at=NOON, lost_attempts=1, recorded=1, started_at=NOON,
         restarts=[RELEASED, LOST],
+    ),
+    "execution-request-after-giving-up": ExecutionRequest(
+        workflow_id="w", execution_id=EXECUTION_ID, epoch=9, version=2, cause="manual", attempt=1, retries_left=3,
+        total_actions=2, created_at=NOON, requested_at=NOON, recorded=1, started_at=NOON, restarts=[LOST, GIVEN_UP],
     ),
     "execution-ended-after-restarts": ExecutionEnded(
         workflow_id="w", execution_id=EXECUTION_ID, ended="cancelled", at=NOON, reason="asked", version=2, cause="manual",

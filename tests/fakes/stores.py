@@ -103,13 +103,15 @@ class FakeExecutions:
                 self.found[result.execution_id] = apply(before, result)
         return frozenset(refused)
 
-    async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
+    async def reissue(
+        self, execution_id: str, epoch: int, at: datetime, why: Restart, reason: str | None = None
+    ) -> Execution | None:
         before = self.found.get(execution_id)
         if before is None or before.epoch != epoch:
             return None
         if why is Restart.RELEASED and await self.holder(before.workflow_id) is not None:
             return None
-        after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, why))
+        after = apply(before, Reissued(execution_id, before.workflow_id, epoch + 1, at, why, reason))
         self.found[execution_id] = after
         return None if after is before else after
 

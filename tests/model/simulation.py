@@ -75,6 +75,7 @@ SHARDS = frozenset(range(PARTITIONS))
 SESSION = 10.0
 STALE = 10.0
 REPUBLISH = 8.0
+MAX_LOST = 3  # runners in a row
 LIMIT = 50  # runs at once
 INTERVAL = timedelta(seconds=4)  # of the periodic workflow
 STOPS_WITHIN = 3.0  # seconds: two looks, and the steps between
@@ -495,8 +496,8 @@ class World:
         finished = self.collections["executions"].documents.get(context.execution_id)
         if finished is not None and context.execution_id in self._repetitions and context.epoch > finished["epoch"]:
             raise self._broken(f"{context.execution_id} has finished and is run again under epoch {context.epoch}")
-        if found.timed_out is not None and index < found.total_actions and context.epoch == found.epoch:
-            raise self._broken(f"{context.execution_id}: {context.action_id} was run although its time was over")
+        if found.cut_short is not None and index < found.total_actions and context.epoch == found.epoch:
+            raise self._broken(f"{context.execution_id}: {context.action_id} was run although it was cut short")
         succeeded = any(outcome.index == index and outcome.status == "ok" for outcome in found.results.values())
         if succeeded and found.status.is_open and found.epoch == context.epoch:
             raise self._broken(f"{context.execution_id}: {context.action_id} had succeeded and was run again")
@@ -525,6 +526,10 @@ class World:
             if apart:
                 return Failed("crashed", "exit status 1")
             runner.alive = False
+        if getattr(action, "message", "") == "doom":  # there as well, or it breaks its run off
+            runner.alive = self.random.random() < 0.7
+            await runner.step()
+            raise asyncio.CancelledError
         await asyncio.sleep(self.random.uniform(0.5, 4) if self.random.random() < self.slow else 0.01)
         await runner.step()
         return Failed("connect", "no") if self.random.random() < self.failing else Succeeded()
@@ -581,7 +586,7 @@ class Runner(Process):
             mark_delay=0.1,
             hand_back=self._hand_back,
             tell_ended=self._tell_ended,
-            max_lost_attempts=3,
+            max_lost_attempts=MAX_LOST,
         )
         self.strays = strays.Strays(executions, runs=self.runs, runner=self.name, hand_back=self._hand_back)
         self.followed = Followed()
@@ -842,7 +847,7 @@ class Scheduler(Process):
             stale_after=STALE,
             watch_interval=2,
             full_look_every=5,
-            max_lost_attempts=3,
+            max_lost_attempts=MAX_LOST,
             endings=endings,
             page=100,
             **shared,

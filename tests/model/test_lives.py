@@ -300,7 +300,7 @@ def test_what_times_out_runs_its_handlers_and_ends_what_it_waited_for(lives):
     assert [(each.index, each.status) for each in execution.ordered_results] == [
         (0, "ok"), (1, "waiting"), (1, "failed"), (2, "ok"), (3, "ok")
     ]  # fmt: skip
-    assert (execution.status, execution.timed_out.index) == (Status.FAILED, 1)
+    assert (execution.status, execution.cut_short.index) == (Status.FAILED, 1)
     assert execution.reason == "action trigger-workflow-2 failed: timed out after 4s"
 
 

@@ -4,6 +4,7 @@ See :mod:`tests.model.simulation`: it is the services' own code that runs here.
 """
 
 import asyncio
+import re
 import uuid
 from collections import defaultdict
 
@@ -16,13 +17,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from apps.projection.comparison import differences
 from apps.workflows.schedules import occurrences_of
 from domain.durations import parse_duration
-from domain.execution import CARRIED, Cause, Status
+from domain.execution import CARRIED, Cause, Restart, Status
 from domain.occurrence import Unfired
 from events.history import fold
 from events.records import ExecutionRequest
-from tests.model.simulation import INTERVAL, TOPICS, Api, Runner, Scheduler, World, on_virtual_time
+from tests.model.simulation import INTERVAL, MAX_LOST, TOPICS, Api, Runner, Scheduler, World, on_virtual_time
 
 LOG = {"type": "log", "message": "a"}
+DOOM = {"type": "log", "message": "doom"}
 HANDLERS = {
     "onFailure": [{"type": "log", "actionId": "handler3", "message": "a"}],
     "finally": [{"type": "log", "actionId": "handler4", "message": "a"}],
@@ -64,11 +66,15 @@ WORKFLOWS = {
         **HANDLERS,
     },
     "poison": {"actions": [LOG, {"type": "log", "message": "poison"}]},
+    "doomed": {"actions": [LOG, DOOM], "timeout": "2m", **HANDLERS},
+    "doomed-late": {"actions": [LOG, DOOM], "timeout": "8s", "overlap": {"policy": "queue", "max": 1}, **HANDLERS},
+    "doomed-wholly": {"actions": [DOOM, LOG], **HANDLERS, "onFailure": [{**DOOM, "actionId": "handler3"}]},
     "periodic": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}},
     "paused": {"trigger": {"type": "periodic", "interval": "4s", "allowManual": True}, "paused": True},
 }
 SCHEDULED = ("periodic", "paused")
-HARMLESS = tuple(workflow_id for workflow_id in WORKFLOWS if workflow_id != "poison")
+DEADLY = ("poison", "doomed", "doomed-late", "doomed-wholly")
+HARMLESS = tuple(workflow_id for workflow_id in WORKFLOWS if workflow_id not in DEADLY)
 HANDLED = tuple(workflow_id for workflow_id, more in WORKFLOWS.items() if "onFailure" in more)
 MANUAL = tuple(workflow_id for workflow_id in HARMLESS if workflow_id not in SCHEDULED)
 PERIODIC = "periodic"
@@ -127,8 +133,8 @@ class Protocol(RuleBasedStateMachine):
                 self.signal(random.choice(self._open("signalled")), random.choice((None, random.randint(1, 8))))
             elif random.random() < 0.2:
                 self.publish_straight(random.choice(MANUAL), random.randint(1, 2), random.random() < 0.5)
-            elif random.random() < 0.05:
-                self.trigger("poison", None)
+            elif random.random() < 0.1:
+                self.trigger(random.choice(DEADLY), None)
             elif random.random() < 0.05:
                 self.backfill(
                     random.choice(SCHEDULED), random.choice((10.0, 60.0)), random.choice((None, random.randint(1, 12)))
@@ -341,29 +347,29 @@ class Protocol(RuleBasedStateMachine):
                 assert children[0].finished_at <= outcome.finished_at
 
     def _handled(self, execution):
-        """What its timeout has ended has run its handlers, unless these had their time; and not before its time was over."""
-        timeout = parse_duration(WORKFLOWS[execution.workflow_id]["timeout"])
-        timed_out, reason = execution.timed_out, execution.reason or ""
-        if execution.status is not Status.FAILED or reason.startswith("given up"):
+        """What was cut short has run its handlers, unless these had their time, or lost as many runners themselves."""
+        if execution.status is not Status.FAILED:
             return
+        cut, reason = execution.cut_short, execution.reason or ""
+        timeout = parse_duration(WORKFLOWS[execution.workflow_id].get("timeout", "1d"))
         outcomes = [outcome for outcome in execution.ordered_results if outcome.attempt != CARRIED]
-        handlers = [outcome for outcome in outcomes if outcome.index >= execution.total_actions]
-        if timed_out is None:
-            if reason.startswith("timed out"):
-                assert execution.started_at is None, f"no handlers were run: {execution}"  # it was queued
-            elif reason.startswith(("onFailure timed out", "finally timed out")):
-                last = [each for each in outcomes if each.index < execution.total_actions][-1]
-                assert execution.finished_at >= last.finished_at + timeout, execution
-            return
-        assert timed_out.at >= execution.created_at + timeout, execution
-        cut = [outcome for outcome in outcomes if outcome.is_timed_out]
-        assert [outcome.index for outcome in cut] in ([], [timed_out.index]), execution
-        assert not [each for each in outcomes if timed_out.index < each.index < execution.total_actions], execution
-        if ", and so did " in reason:
-            assert execution.finished_at >= cut[0].finished_at + timeout, execution
+        recorded = [outcome for outcome in outcomes if outcome.is_cut_short]
+        handlers = {outcome.index for outcome in outcomes if outcome.index >= execution.total_actions}
+        if cut is not None:
+            assert cut.why is Restart.GIVEN_UP or cut.at >= execution.created_at + timeout, execution
+            assert [outcome.index for outcome in recorded] in ([], [cut.index]), execution
+            assert not [each for each in outcomes if cut.index < each.index < execution.total_actions], execution
+        if execution.resume_index == execution.total_actions + 2:  # nothing is left
+            assert cut is None or (handlers == {2, 3} and cut.reason in reason), execution
+        elif re.search("(onFailure|finally) timed out|, and so did ", reason):
+            last = recorded or [each for each in outcomes if each.index < execution.total_actions]
+            assert execution.finished_at >= last[-1].finished_at + timeout, execution
+        elif reason.startswith("given up"):
+            assert cut is not None or execution.resume_index >= execution.total_actions, f"no handlers were run: {execution}"
+            since = 0 if cut is None else execution.restarts.index(cut)
+            assert [each.why for each in execution.restarts[since:]].count(Restart.LOST) >= MAX_LOST, execution
         else:
-            assert {outcome.index for outcome in handlers} == {2, 3}, f"not all handlers were run: {execution}"
-            assert "timed out after" in reason, execution
+            assert reason.startswith("timed out") and execution.started_at is None, f"not all were run: {execution}"
 
     def _tell_of_every_tick(self, workflow_id):
         """Every tick up to the last that was judged has one disposition."""
@@ -398,8 +404,6 @@ class Protocol(RuleBasedStateMachine):
             told = fold(records[execution_id])
             if execution.status is Status.SKIPPED and execution.cause is Cause.SCHEDULE and not told.complete:
                 continue  # passed over by the misfire policy after a crash
-            if execution.status is Status.FAILED and (execution.reason or "").startswith("given up"):
-                continue
             assert told.complete, f"the log does not tell of {execution}"
             assert differences(told.execution, execution) == []
 

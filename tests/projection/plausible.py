@@ -44,7 +44,7 @@ class Run:
     started_at: datetime
     seq: int = 0
     done: bool = False
-    is_late: bool = False  # the time of its actions was over when it began
+    cut_short: Restart | None = None  # its actions were over when it began
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Life:
                     taken.resume_index,
                     len(taken.results),
                     taken.started_at or self.now,
-                    is_late=taken.timed_out is not None,
+                    cut_short=taken.cut_short and taken.cut_short.why,
                 )
             )
 
@@ -127,8 +127,8 @@ class Life:
         finished = self.tick()
         run.seq += 1
         status, left, wake_at = Status.RUNNING, run.retries_left, None
-        ok = ok and not run.is_late
-        if run.is_late:  # there are no handlers that it could go on with
+        ok = ok and not run.cut_short
+        if run.cut_short:  # there are no handlers that it could go on with
             status = Status.FAILED
         elif not ok:
             status = Status.WAITING if left else Status.FAILED
@@ -154,8 +154,8 @@ class Life:
             logs=["a line"],
             wake_at=wake_at,
             reason=None if ok else f"a{run.index} failed",
-            error={"class": "timed-out", "message": "timed out after 1s"} if run.is_late else None,
-            next_index=self.actions if run.is_late else None,
+            error={"class": run.cut_short.value, "message": "it was cut short"} if run.cut_short else None,
+            next_index=self.actions if run.cut_short else None,
             recorded=run.recorded if run.epoch > 1 else None,
             execution_started_at=run.started_at if run.epoch > 1 else None,
         )

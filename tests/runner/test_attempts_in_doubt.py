@@ -249,7 +249,7 @@ async def test_the_step_at_which_its_time_was_over_fails_without_being_run_and_t
     how = Restarted(now(), Restart.TIMED_OUT, 1, 1, since=since)
     everything = Retry(attempts=5, on=RetryOn(errors=("*",)))
     step = Step(onUnknown="fail", continueOnError=True, retry=everything)
-    run = replace(RUN, epoch=3, resume_index=1, timed_out=how, **more)
+    run = replace(RUN, epoch=3, resume_index=1, cut_short=how, **more)
     await world.attempt(Step(), step, Step(), Step(does="fail"), Step(), run=run)
     assert world.events[0] == ("abandon", RUN.execution_id)
     assert [event for event in world.events if isinstance(event, tuple)][1:] == [("run", "a3")]
@@ -265,9 +265,19 @@ async def test_the_step_at_which_its_time_was_over_fails_without_being_run_and_t
 async def test_after_the_handlers_the_reason_is_that_its_time_was_over(world: World) -> None:
     world.handlers = 1
     how = Restarted(now(), Restart.TIMED_OUT, 1, 0)
-    await world.attempt(Step(), Step(), run=replace(RUN, epoch=3, timed_out=how))
+    await world.attempt(Step(), Step(), run=replace(RUN, epoch=3, cut_short=how))
     assert world.results == [("a0", "failed", "running"), ("a1", "ok", "failed")]
     assert world.events[-1].reason == "action a0 failed: timed out after 2h"
+
+
+async def test_what_is_given_up_fails_at_its_step_and_its_reason_is_that(world: World) -> None:
+    world.handlers = 1
+    why = "given up: 4 attempts were lost with their runner, the last with r0"
+    how = Restarted(now(), Restart.GIVEN_UP, 1, 0, runner="r0", since=now(), reason=why)
+    await world.attempt(Step(continueOnError=True), Step(), run=replace(RUN, epoch=3, cut_short=how))
+    assert world.results == [("a0", "failed", "running"), ("a1", "ok", "failed")]
+    first, second = (event for event in world.events if not isinstance(event, tuple))
+    assert (first.error, second.reason) == ({"class": "given-up", "message": why}, why)
 
 
 async def test_what_times_out_is_recorded_also_where_the_results_fill_the_document(
@@ -275,7 +285,7 @@ async def test_what_times_out_is_recorded_also_where_the_results_fill_the_docume
 ) -> None:
     monkeypatch.setattr(attempts, "LARGEST_EXECUTION", 100)
     world.handlers = 1
-    run = replace(RUN, epoch=3, timed_out=Restarted(now(), Restart.TIMED_OUT, 1, 0))
+    run = replace(RUN, epoch=3, cut_short=Restarted(now(), Restart.TIMED_OUT, 1, 0))
     await world.attempt(Step(), Step(), run=run)
     first, second = (event for event in world.events if not isinstance(event, tuple))
     assert (first.error["class"], second.error["class"]) == ("timed-out", "too-large")

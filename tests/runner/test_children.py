@@ -524,21 +524,28 @@ async def test_what_was_started_ends_with_what_was_still_starting_it(world):
         assert len(world.ended) == 35
 
 
-@pytest.mark.parametrize("waits", [True, False], ids=["which it waited for", "which it was starting"])
-async def test_what_was_started_ends_with_the_step_at_which_the_time_of_its_parent_was_over(world, waits):
+@pytest.mark.parametrize(
+    ("why", "became", "waits"),
+    [
+        pytest.param(Restart.TIMED_OUT, "has timed out", True, id="late, which it waited for"),
+        pytest.param(Restart.TIMED_OUT, "has timed out", False, id="late, which it was starting"),
+        pytest.param(Restart.GIVEN_UP, "was given up", False, id="given up, which it was starting"),
+    ],
+)
+async def test_what_was_started_ends_with_the_step_at_which_its_parent_was_cut_short(world, why, became, waits):
     """The parent goes on with its handlers; whoever was at the step may see it later."""
     await stopped(await starting(world))
     await settled()
     ids = [each.execution_id for each in world.of_child]
     found = world.executions.found[PARENT]
     wait = outcome(0, AWAITING, executionIds=ids)
-    timed_out = Restarted(T0, Restart.TIMED_OUT, 1, 0)
+    cut = Restarted(T0, why, 1, 0)
     kept = {wait.key: wait} if waits else {}
-    world.executions.found[PARENT] = replace(found, restarts=(timed_out,), results=kept)
+    world.executions.found[PARENT] = replace(found, restarts=(cut,), results=kept)
     for _ in range(2):
         await world.children.cancel_awaited(PARENT)
         assert [each.status for each in world.of_child] == [Status.CANCELLED] * 35
-        assert {each.reason for each in world.ended} == {f"execution {PARENT}, which waited for it, has timed out"}
+        assert {each.reason for each in world.ended} == {f"execution {PARENT}, which waited for it, {became}"}
         assert len(world.ended) == 35
 
 

@@ -13,13 +13,15 @@ import pytest
 from apps.runner import runs
 from apps.runner.attempts import Run
 from apps.runner.runs import Runs
-from domain.execution import Admission, Cause, Status, admit, claim
+from domain.execution import Admission, Cause, Restart, Status, admit, claim
+from domain.flow import Plan
 from store.interfaces import StoreUnavailable
 from tests.fakes.stores import FakeExecutions
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
 ASKED = Admission("e", "w", 1, Cause.MANUAL, NOON, 3, 1, 0, lock_key="w")
 RUN = Run("e", "w", 1, epoch=2, attempt=1, retries_left=3, resume_index=0, cause="manual")
+PLAN = Plan(1)
 
 
 class World:
@@ -42,9 +44,12 @@ class World:
     async def tell_ended(self, execution):
         self.told.append((execution.status, execution.reason))
 
-    async def run(self, body, **more):
+    async def run(self, body, plan=PLAN, lost=0, **more):
+        self.executions.found["e"] = replace(self.executions.found["e"], lost=lost)
         await self.runs.slot()
-        self.runs.start_run(replace(RUN, **more), body, marked=True, show=lambda: None, acknowledge=lambda: None)
+        self.runs.start_run(
+            replace(RUN, lost=lost, **more), body, plan=plan, marked=True, show=lambda: None, acknowledge=lambda: None
+        )
         live = self.runs.live["e"]
         await asyncio.sleep(0)
         return live
@@ -77,6 +82,7 @@ async def test_a_run_is_shown_though_its_event_is_acknowledged_and_gone_by_then(
     world.runs.start_run(
         RUN,
         end.wait,
+        plan=PLAN,
         marked=False,
         show=lambda: shown.append(type(faust.current_event())),
         acknowledge=lambda: None,
@@ -97,7 +103,7 @@ async def test_a_mark_that_is_written_late_tells_when_the_run_began(world):
     end = asyncio.Event()
     await world.runs.slot()
     run = replace(RUN, epoch=1, started_at=began)
-    world.runs.start_run(run, end.wait, marked=False, show=lambda: None, acknowledge=lambda: None)
+    world.runs.start_run(run, end.wait, plan=PLAN, marked=False, show=lambda: None, acknowledge=lambda: None)
     await world.runs.flush_marks()
     marked = world.executions.found["e"]
     assert (marked.status, marked.started_at) == (Status.RUNNING, began)
@@ -115,6 +121,40 @@ async def test_a_run_that_always_breaks_off_is_given_up(world):
     assert world.told == [(Status.FAILED, "given up: it broke off 4 times in a row, at last by RuntimeError('oops')")]
     assert world.executions.found["e"].status is Status.FAILED
     assert not world.executions.ends_untold
+
+
+async def test_a_run_that_always_breaks_off_is_handed_on_to_its_handlers(world):
+    """Where it has come to them, it is they that break off."""
+    plan, reason = Plan(1, on_failure=1), "given up: it broke off 4 times in a row, at last by RuntimeError('oops')"
+
+    async def body():
+        raise RuntimeError("oops")
+
+    await asyncio.wait([(await world.run(body, plan, lost=3)).task])
+    given_up = world.executions.found["e"]
+    assert (world.handed_back, world.told) == ([(3, 0)], [])
+    assert (given_up.cut_short.why, given_up.cut_short.index, given_up.cut_short.reason) == (Restart.GIVEN_UP, 0, reason)
+    world.executions.found["e"] = claim(given_up, 3, "r1", NOON)
+    await asyncio.wait([(await world.run(body, plan, epoch=4, lost=3)).task])
+    assert (world.handed_back, world.told) == ([(3, 0)], [(Status.FAILED, reason)])
+
+
+async def test_a_run_that_breaks_off_after_a_result_is_handed_back(world):
+    async def body():
+        world.executions.found["e"] = replace(world.executions.found["e"], lost=0)  # as a result leaves it
+        raise RuntimeError("oops")
+
+    await asyncio.wait([(await world.run(body, lost=3)).task])
+    assert (world.handed_back, world.told) == ([(3, 1)], [])
+
+
+async def test_a_run_that_breaks_off_when_its_execution_has_gone_on_does_not_give_it_up(world):
+    async def body():
+        world.executions.found["e"] = replace(world.executions.found["e"], status=Status.PENDING, epoch=3)
+        raise RuntimeError("oops")
+
+    await asyncio.wait([(await world.run(body, lost=3)).task])
+    assert (world.executions.found["e"].status, world.told) == (Status.PENDING, [])
 
 
 async def test_a_run_that_somebody_stops_is_not_handed_back(world):
@@ -166,12 +206,13 @@ class Requests:
         self.acknowledged.append(execution_id)
         self.one_is.set()
 
-    async def start(self, execution_id="e", body=None, show=lambda: None, **more):
-        self.world.executions.found[execution_id] = admit(replace(ASKED, execution_id=execution_id, lock_key=execution_id))
+    async def start(self, execution_id="e", body=None, show=lambda: None, lost=0, **more):
+        admitted = admit(replace(ASKED, execution_id=execution_id, lock_key=execution_id))
+        self.world.executions.found[execution_id] = replace(admitted, lost=lost)
         await self.world.runs.slot()
-        run = replace(RUN, execution_id=execution_id, epoch=1, **more)
+        run = replace(RUN, execution_id=execution_id, epoch=1, lost=lost, **more)
         self.world.runs.start_run(
-            run, body or asyncio.Event().wait, marked=False, show=show,
+            run, body or asyncio.Event().wait, plan=PLAN, marked=False, show=show,
             acknowledge=lambda: self.acknowledge(execution_id),
         )  # fmt: skip
         live = self.world.runs.live[execution_id]
@@ -377,8 +418,9 @@ async def test_what_is_marked_is_acknowledged_and_shown_at_once_with_what_was_as
     await requests.start()
     await world.runs.slot()
     world.runs.start_run(
-        RUN, asyncio.Event().wait, marked=True, show=lambda: told.append("show"), acknowledge=lambda: told.append("ack")
-    )
+        RUN, asyncio.Event().wait, plan=PLAN, marked=True,
+        show=lambda: told.append("show"), acknowledge=lambda: told.append("ack"),
+    )  # fmt: skip
     assert sorted(told) == ["ack", "show"]
     assert requests.acknowledged == ["e"]
 

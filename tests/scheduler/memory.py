@@ -82,9 +82,11 @@ class Executions(FakeExecutions):
         self.faults.after("admit")
         return answer
 
-    async def reissue(self, execution_id: str, epoch: int, at: datetime, why: Restart) -> Execution | None:
+    async def reissue(
+        self, execution_id: str, epoch: int, at: datetime, why: Restart, reason: str | None = None
+    ) -> Execution | None:
         self.faults.before("reissue")
-        answer = await super().reissue(execution_id, epoch, at, why)
+        answer = await super().reissue(execution_id, epoch, at, why, reason)
         self.faults.after("reissue")
         return answer
 

@@ -82,7 +82,8 @@ async def test_one_that_has_handlers_goes_on_with_them_at_its_deadline(world, sc
     await live(world, scheduler, 9)
     found = world.executions.found["e"]
     assert (found.status, found.epoch, found.deadline, found.requested_at) == (Status.PENDING, 2, None, at(7))
-    assert found.timed_out == Restarted(at(7), Restart.TIMED_OUT, 1, 0, runner=fields.get("owner"), since=since)
+    how = Restarted(at(7), Restart.TIMED_OUT, 1, 0, runner=fields.get("owner"), since=since, reason="timed out after 7s")
+    assert found.cut_short == how
     assert [(each.execution_id, each.epoch) for each in world.published.requests] == [("e", 2)]
     assert (world.published.ends, scheduler.restarts("timed-out")) == ([], 1)
 
@@ -104,6 +105,18 @@ async def test_it_ends_when_the_time_of_its_handlers_is_over_as_well(world, sche
     assert (ended.status, ended.reason) == (Status.FAILED, f"timed out after 7s, and so did {name}")
     assert ended.finished_at == at(67)
     assert scheduler.restarts("handlers-timed-out") == 1
+
+
+async def test_where_it_was_given_up_before_it_tells_that_first(world, scheduler):
+    handled(world, "7s", finally_=1)
+    cut = Restarted(START, Restart.GIVEN_UP, 1, 0, reason="given up: so often")
+    world.executions.put("w", "e", deadline=at(7), restarts=(cut,))
+    taken = await world.executions.claim("e", 1, "r", at(1))
+    error = {"class": "given-up"}
+    await world.executions.project([result(0, Status.RUNNING, epoch=taken.epoch, next_index=1, error=error, deadline=at(8))])
+    await live(world, scheduler, 9)
+    (ended,) = world.published.ends
+    assert ended.reason == "given up: so often; finally timed out after 7s"
 
 
 async def test_what_has_come_to_its_handlers_by_itself_is_not_disturbed_and_has_a_time_of_its_own(world, scheduler):
@@ -137,7 +150,7 @@ async def test_what_cannot_be_taken_to_its_handlers_while_the_database_is_away_i
     assert world.executions.found["e"].epoch == 1
     world.faults.unavailable = set()
     await live(world, scheduler, 6)
-    assert [each.timed_out.index for each in world.published.requests] == [0]
+    assert [each.cut_short.index for each in world.published.requests] == [0]
 
 
 async def test_what_kafka_did_not_take_is_pending_and_is_not_ended(world, scheduler):
@@ -147,7 +160,7 @@ async def test_what_kafka_did_not_take_is_pending_and_is_not_ended(world, schedu
     world.published.down = True
     await live(world, scheduler, 60)
     found = world.executions.found["e"]
-    assert (found.status, found.timed_out.at, found.requested_at) == (Status.PENDING, at(2), at(2))
+    assert (found.status, found.cut_short.at, found.requested_at) == (Status.PENDING, at(2), at(2))
 
 
 async def test_a_runner_that_writes_meanwhile_does_not_keep_it_from_its_handlers(world, scheduler):
@@ -163,7 +176,7 @@ async def test_a_runner_that_writes_meanwhile_does_not_keep_it_from_its_handlers
 
     world.workflows.get_version = slowly
     await live(world, scheduler, 9)
-    assert world.executions.found["e"].timed_out.index == 1
+    assert world.executions.found["e"].cut_short.index == 1
 
 
 @pytest.mark.parametrize(
@@ -242,7 +255,7 @@ async def test_a_crash_between_the_end_and_the_news_is_mended_by_another_schedul
     execution = world.executions.put("w", "e")
     world.faults.crash_after = "end"
     with pytest.raises(Crash):
-        await scheduler.endings.end(execution, "given up", "given-up")
+        await scheduler.endings.give_up(execution, "given up")
     world.faults.crash_after = None
     await live(world, another, 6)
     assert [end.execution_id for end in world.published.ends] == ["e"]

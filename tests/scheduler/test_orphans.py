@@ -2,12 +2,13 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from apps.scheduler.taken import Reach
-from domain.execution import Cause, Parent, Status
+from domain.execution import ActionOutcome, Cause, Parent, Restart, Restarted, Status
 from events.topics import partition_of
 from store.interfaces import Heartbeat
 from tests.scheduler.memory import ALL_SHARDS, START
@@ -221,9 +222,61 @@ async def test_an_execution_that_keeps_losing_its_runner_is_given_up(world, sche
     await live(world, scheduler, [], 16)
     (ended,) = world.published.ends
     assert (ended.status, ended.lock_key) == (Status.FAILED, None)
-    assert ended.reason == "given up: 4 attempts were lost with their runner, the last with ghost"
+    assert ended.reason == REASON
     assert scheduler.restarts("given-up") == 1
     assert world.published.requests == []
+
+
+REASON = "given up: 4 attempts were lost with their runner, the last with ghost"
+
+
+def handled(world, **more):
+    steps = [{"type": "log"}]
+    definition = {"trigger": {"type": "manual"}, "retries": 2, "on_failure": steps, "finally_": steps, **more}
+    world.workflows.put("w", definition=definition, next_run=None)
+
+
+@pytest.mark.parametrize("more", [{}, {"timeout": "1m"}], ids=["without a timeout", "with one"])
+async def test_one_that_is_given_up_and_has_handlers_goes_on_with_them(world, scheduler, more):
+    """However long that takes: their time begins when they do."""
+    handled(world, **more)
+    deadline = at(60) if more else None
+    world.executions.put("w", "e", status=Status.RUNNING, owner="ghost", lost=3, deadline=deadline, total_actions=2)
+    await live(world, scheduler, [], 90)
+    found = world.executions.found["e"]
+    assert (found.status, found.epoch, found.lost, found.deadline) == (Status.PENDING, 2, 0, None)
+    cut = found.cut_short
+    assert (cut.why, cut.index, cut.runner, cut.reason) == (Restart.GIVEN_UP, 0, "ghost", REASON)
+    assert (world.requested, world.published.ends, scheduler.restarts("given-up")) == (["e"], [], 1)
+
+
+@pytest.mark.parametrize("why", [Restart.GIVEN_UP, Restart.TIMED_OUT])
+async def test_it_ends_where_its_handlers_lose_as_many_runners(world, scheduler, why):
+    handled(world)
+    cut = Restarted(START, why, 1, 0, reason="given up: before")
+    world.executions.put("w", "e", status=Status.RUNNING, owner="ghost", lost=3, epoch=9, restarts=(cut,))
+    await live(world, scheduler, [], 16)
+    (ended,) = world.published.ends
+    assert (ended.status, ended.reason, world.published.requests) == (Status.FAILED, REASON, [])
+    assert (scheduler.restarts("given-up"), scheduler.restarts("handlers-given-up")) == (0, 1)
+
+
+async def test_what_was_done_of_it_counts_when_it_is_given_up(world, scheduler):
+    """Those that run are read without that."""
+    handled(world)
+    done = ActionOutcome("a1", 0, 1, "ok", START, START)
+    lost = world.executions.put("w", "e", status=Status.RUNNING, owner="ghost", lost=3, total_actions=2)
+    world.executions.found["e"] = replace(lost, results={done.key: done})
+    await scheduler.orphans.rescue(lost)
+    assert world.executions.found["e"].cut_short.index == 1
+
+
+async def test_one_of_which_a_result_has_come_in_the_meantime_is_not_given_up(world, scheduler):
+    handled(world)
+    execution = world.executions.put("w", "e", status=Status.RUNNING, owner="slow", lost=3)
+    world.executions.found["e"] = replace(execution, lost=0)
+    await scheduler.orphans.rescue(execution)
+    assert world.executions.found["e"] == replace(execution, lost=0)
 
 
 async def test_a_runner_that_finished_in_the_meantime_wins(world, scheduler):

@@ -345,6 +345,18 @@ async def test_what_has_timed_out_goes_on_with_its_handlers_once_its_deadline_is
     assert (await store.executions.end(replace(ended, at=at(14)))).status is Status.FAILED
 
 
+async def test_what_is_given_up_goes_on_with_its_handlers_and_keeps_why(store):
+    asked = admission(deadline=at(5))
+    await store.executions.admit(asked)
+    await store.executions.mark_started([Started(asked.execution_id, 1, "r1", at(1))])
+    assert await store.executions.reissue(asked.execution_id, 2, at(4), Restart.GIVEN_UP, "given up: so often") is None
+    handed = await store.executions.reissue(asked.execution_id, 1, at(4), Restart.GIVEN_UP, "given up: so often")
+    assert handed.restarts == (Restarted(at(4), Restart.GIVEN_UP, 1, 0, "r1", at(1), "given up: so often"),)
+    assert await store.executions.get(asked.execution_id) == handed
+    assert await store.executions.expiring(at(99), ALL, 10) == []
+    assert await store.executions.reissue(asked.execution_id, 2, at(5), Restart.GIVEN_UP, "given up: again") is None
+
+
 async def test_an_end_is_untold_until_it_is_told(store):
     asked, other = admission(), admission("other")
     for each in (asked, other):

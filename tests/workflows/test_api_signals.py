@@ -235,15 +235,18 @@ async def test_it_is_too_late_when_the_step_is_over(
     assert problem["retryWaits"] is ("a retry waits anew" in words)
 
 
-async def test_it_is_too_late_when_the_timeout_has_ended_the_actions(api: Client, store: MemoryStore) -> None:
+@pytest.mark.parametrize(("why", "became"), [(Restart.TIMED_OUT, "timed out"), (Restart.GIVEN_UP, "given up")])
+async def test_it_is_too_late_when_the_actions_were_ended(
+    why: Restart, became: str, api: Client, store: MemoryStore
+) -> None:
     """Also before a runner has recorded so, for it will not look for the signal any more."""
     execution_id = await waiting(api, store)
     found = store.executions.documents[execution_id]
     store.executions.documents[execution_id] = replace(
-        found, status=Status.PENDING, restarts=(Restarted(found.created_at, Restart.TIMED_OUT, 1, found.resume_index),)
+        found, status=Status.PENDING, restarts=(Restarted(found.created_at, why, 1, found.resume_index),)
     )
     problem = (await api.send("POST", address(execution_id), json=BY_ADA)).problem(409)
-    assert "has gone past step approve (timed out)" in problem["detail"]
+    assert f"has gone past step approve ({became})" in problem["detail"]
     assert problem["retryWaits"] is True
     assert await store.signals.get(execution_id, "approved") is None
 

@@ -10,7 +10,7 @@ import { duration, shortly, time, took, zone } from "../time.js";
 import { attempt, awaitedWords, badge, button, CAUSES, copier, crumbs, heading, isAwaited, isOpen, kindOf, loading, other, plural, sign, toast, trouble } from "../ui.js";
 import { signalWith } from "./input.js";
 import { lane } from "./lane.js";
-import { children, step } from "./outcome.js";
+import { children, cutsShort, step } from "./outcome.js";
 import { stepsOf, whyAgain } from "./plan.js";
 
 export function execution(root, id) {
@@ -68,7 +68,7 @@ export function execution(root, id) {
     }
     if (isOpen(found)) {
       if (data.action) {
-        const others = found.executedActions.filter((each) => !(each.attempt === data.action.attempt && each.actionId === data.action.actionId && isWaiting(each) === isWaiting(data.action) && isTimedOut(each) === isTimedOut(data.action)));
+        const others = found.executedActions.filter((each) => !(each.attempt === data.action.attempt && each.actionId === data.action.actionId && isWaiting(each) === isWaiting(data.action) && isCutShort(each) === isCutShort(data.action)));
         const outcome = { ...data.action };
         if (!outcome.error) delete outcome.error;
         found.executedActions = [...others, outcome];
@@ -149,8 +149,8 @@ export function execution(root, id) {
   /** Whether an outcome is that a step waits for something; what comes of that is another one of the same attempt. */
   const isWaiting = (outcome) => outcome.status === "waiting";
 
-  /** Whether an outcome is that the timeout has ended the actions there; the attempt may have another one. */
-  const isTimedOut = (outcome) => outcome.error?.class === "timed-out";
+  /** Whether an outcome is that the execution was cut short there; the attempt may have another one. */
+  const isCutShort = (outcome) => cutsShort(outcome.error?.class);
 
   /** Whether it waits because a delay says so, not because something failed. */
   const isDelayed = (found) => kindOf(found) === "waiting" && newest(found)?.status === "ok";
@@ -221,16 +221,16 @@ export function execution(root, id) {
     return h("details", { class: "card pad given", key: "input" }, h("summary", null, "Input", h("span", { class: "quiet" }, ` ${Object.keys(found.input).slice(0, 6).join(", ")}`)), h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Input" }, write(found.input, 2)));
   }
 
-  /** Whether its timeout has ended its actions; live, only the outcome is told. */
-  const hasTimedOut = (found) => (found.restarts ?? []).some((each) => each.why === "timed-out") || found.executedActions.some(isTimedOut);
+  /** Whether its actions were ended; live, only the outcome is told. */
+  const wasCutShort = (found) => (found.restarts ?? []).some((each) => cutsShort(each.why)) || found.executedActions.some(isCutShort);
 
   /** What interrupted it before an outcome; where its step has waited for a signal, before that or after. */
   function restartsAt(found, outcome) {
     const isThere = (each) => each.attempt === outcome.attempt && each.index === outcome.index;
     const all = found.executedActions.filter(isThere);
     const those = all.filter((each) => !isWaiting(each) || each === all.find(isWaiting));
-    // Before the first outcome that came after it; what has timed out has an outcome of its own.
-    const next = (each) => those.find((other) => Date.parse(each.at) <= Date.parse(other.finishedAt)) ?? (each.why === "timed-out" ? null : those.at(-1));
+    // Before the first outcome that came after it; what was cut short has an outcome of its own.
+    const next = (each) => those.find((other) => Date.parse(each.at) <= Date.parse(other.finishedAt)) ?? (cutsShort(each.why) ? null : those.at(-1));
     return (found.restarts ?? []).filter((each) => isThere(each) && next(each)?.finishedAt === outcome.finishedAt && next(each)?.status === outcome.status);
   }
 
@@ -252,7 +252,7 @@ export function execution(root, id) {
   function left(found) {
     const done = new Set(found.executedActions.filter((each) => !isWaiting(each) && (each.status !== "failed" || each.continued)).map((each) => each.actionId));
     // Something that failed in the attempt that still runs is not tried again: the handlers run.
-    const broken = hasTimedOut(found) || found.status === "running" && found.executedActions.some((each) => each.attempt === found.attempt && !isWaiting(each) && !done.has(each.actionId));
+    const broken = wasCutShort(found) || found.status === "running" && found.executedActions.some((each) => each.attempt === found.attempt && !isWaiting(each) && !done.has(each.actionId));
     return [...state.steps.values()].filter((each) => each.list !== (broken ? "actions" : "onFailure") && !done.has(each.actionId));
   }
 
@@ -302,12 +302,14 @@ export function execution(root, id) {
     const runner = each.runner ? `Runner ${each.runner}` : "Its runner";
     // After it had come to the step: when its runner was lost nobody knows, only when that was noticed.
     const later = each.since ? `${duration(Date.parse(each.at) - Date.parse(each.since))} later, ` : "";
+    const over = each.since ? `The step had been under way for ${duration(Date.parse(each.at) - Date.parse(each.since))}. The actions were ended ` : "The actions were ended ";
     const [head, words] = {
       lost: ["Interrupted", `${runner} was lost. It went on ${later}`],
       "handed-back": ["Interrupted", `${runner} handed it back. It went on ${later}`],
       unclaimed: ["Handed out again", "No runner had taken it, "],
       released: ["Was queued", "Its turn came "],
-      "timed-out": ["Timed out", each.since ? `The step had been under way for ${duration(Date.parse(each.at) - Date.parse(each.since))}. The actions were ended ` : "The actions were ended "],
+      "timed-out": ["Timed out", over],
+      "given-up": ["Given up", over],
     }[each.why] ?? ["Restarted", `${each.why}, `];
     return waited(`restart-${each.at}`, h("span", null, head), h("span", { class: "quiet" }, words, time(each.at)));
   }

@@ -2,6 +2,7 @@
 
 import { h } from "../dom.js";
 import { duration } from "../time.js";
+import { cutsShort } from "./outcome.js";
 
 /** The bar of `found`, whose outcomes come `byAttempt`; `state` is what it does now: running, waiting, or nothing. */
 export function lane(found, byAttempt, state) {
@@ -10,7 +11,7 @@ export function lane(found, byAttempt, state) {
   const from = Date.parse(found.startedAt);
   const to = Math.max(found.finishedAt ? Date.parse(found.finishedAt) : Date.now(), from + 1);
   const percent = (ms) => `${((100 * ms) / (to - from)).toFixed(3)}%`;
-  const pieces = (found.restarts ?? []).filter((each) => each.since && each.why !== "timed-out").map((each) => ["wait", Date.parse(each.since), Date.parse(each.at), `Interrupted; it went on ${duration(Date.parse(each.at) - Date.parse(each.since))} later`]);
+  const pieces = (found.restarts ?? []).filter((each) => each.since && !cutsShort(each.why)).map((each) => ["wait", Date.parse(each.since), Date.parse(each.at), `Interrupted; it went on ${duration(Date.parse(each.at) - Date.parse(each.since))} later`]);
   let last = null;
   for (const [attempt, outcomes] of byAttempt) {
     for (const each of outcomes) {

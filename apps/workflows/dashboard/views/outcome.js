@@ -11,6 +11,9 @@ const SPOKEN = { ok: " succeeded", skipped: " was skipped", unknown: " has an un
 const MOST_CHILDREN = 20;
 const PARTS = [["token", "Token"], ["dns", "Name"], ["connect", "Connection"], ["tls", "TLS"], ["firstByte", "First byte"], ["total", "In all"]];
 
+/** Whether an execution whose actions were ended was cut short by this; the step that it was at fails in the class of that name. */
+export const cutsShort = (why) => why === "timed-out" || why === "given-up";
+
 /** A number of bytes, as in 812 B, 12.4 KB, 3.1 MB. */
 function bytes(count) {
   if (count < 1000) return `${count} B`;
@@ -80,7 +83,7 @@ export function children(output) {
 export function step(outcome, action) {
   const log = outcome.logs.join("\n");
   const kind = SIGNS[outcome.status] ?? "failed";
-  return h("li", { class: `step step-${kind}`, key: `${outcome.attempt}-${outcome.actionId}${outcome.error?.class === "timed-out" ? "-late" : ""}` },
+  return h("li", { class: `step step-${kind}`, key: `${outcome.attempt}-${outcome.actionId}${cutsShort(outcome.error?.class) ? "-cut" : ""}` },
     sign(kind),
     h("div", { class: "step-name" }, outcome.actionId, h("span", { class: "visually-hidden" }, SPOKEN[outcome.status] ?? SPOKEN.failed), action ? h("span", { class: "step-type" }, action.type) : null),
     h("div", { class: "step-took right quiet" }, outcome.status === "skipped" ? "Skipped" : took(outcome.startedAt, outcome.finishedAt)),
