@@ -2,9 +2,11 @@
 
 Applying is idempotent: a definition is sent only where it differs from what is stored, so applying a directory twice
 makes no new versions. All files are read and checked before the first is sent; from then on each workflow stands for
-itself.
+itself. What no file defines is left alone, or archived where that is asked for, at the end, if nothing was refused.
 """
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,12 +27,21 @@ Files = Annotated[
     ),
 ]
 
+Prune = Annotated[bool, typer.Option("--prune", help="Archive the workflows that none of the files defines.")]
+Prefix = Annotated[
+    str | None,
+    typer.Option("--prefix", metavar="TEXT", show_default=False, help="With --prune: only those whose ids begin so."),
+]
+
 
 def apply(
     files: Files,
     no_validate: Annotated[
         bool, typer.Option("--no-validate", help="Leave the checks to the service, which may know more than this wf.")
     ] = False,
+    prune: Prune = False,
+    prefix: Prefix = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether to archive.")] = False,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,
@@ -43,6 +54,7 @@ def apply(
     from apps.cli.progress import Bars
 
     form = chosen(output_format, as_json)
+    check_prefix(prune, prefix)
     documents, flaws = definition_files.read(files)
     for document in documents:
         flaws += definition_files.check_id(document) if no_validate else definition_files.check(document)
@@ -57,6 +69,9 @@ def apply(
     refusals: list[tuple[Document, Problem]] = []
     try:
         with Client(url) as client, Bars() as bars:
+            spare = without_file(client, documents, prefix) if prune else []
+            if spare and not yes:
+                _confirm([str(each["workflowId"]) for each in spare])
             bars.step("applying", len(documents))
             for document in documents:
                 try:
@@ -68,6 +83,12 @@ def apply(
                 if form is Format.TABLE:
                     _show(result)
                 bars.advance(1)
+            for each in spare if not refusals else ():
+                workflow_id = str(each["workflowId"])
+                _archive(client, workflow_id)
+                results.append({"workflowId": workflow_id, "result": "archived", "version": each.get("version")})
+                if form is Format.TABLE:
+                    _show(results[-1])
     except Unreachable as unreachable:
         unreachable.hint += f"\n{len(results)} of {len(documents)} were sent before that; apply again to send the rest."
         raise
@@ -81,7 +102,8 @@ def apply(
         codes = {refusal.code for _, refusal in refusals}
         raise WfError(
             f"{len(refusals)} of {count(len(documents), 'workflow')} not applied",
-            hint="Mend what is named above and apply again; what is applied stays as it is.",
+            hint="Mend what is named above and apply again; what is applied stays as it is."
+            + (" Nothing was archived." if prune else ""),
             code=codes.pop() if len(codes) == 1 else ExitCode.FAILED,
         )
 
@@ -134,6 +156,36 @@ def _apply_one(client: Client, document: "Document") -> dict[str, Any]:
     return _result(document, "updated" if updated.get("version") != stored.get("version") else "unchanged", updated)
 
 
+def check_prefix(prune: bool, prefix: str | None) -> None:
+    """Refuse a prefix that limits nothing."""
+    if prefix is not None and not prune:
+        raise typer.BadParameter("means something with --prune only", param_hint="--prefix")
+
+
+def without_file(client: Client, documents: "Sequence[Document]", prefix: str | None) -> list[dict[str, Any]]:
+    """Return the workflows of the service that none of the documents defines; of those whose ids begin with ``prefix``."""
+    defined = {document.workflow_id for document in documents}
+    stored = client.page("workflows", limit=0, query={"prefix": prefix}).items
+    return [each for each in stored if each["workflowId"] not in defined]
+
+
+def _confirm(ids: Sequence[str]) -> None:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask on; add --yes", param_hint="--prune")
+    output.note(f"None of the files defines {', '.join(ids)}.")
+    if not typer.confirm(f"Archive {count(len(ids), 'workflow')}? Nothing more is accepted; the history stays.", err=True):
+        output.note("Nothing was changed.")
+        raise typer.Exit(1)
+
+
+def _archive(client: Client, workflow_id: str) -> None:
+    try:
+        client.delete("workflows", workflow_id)
+    except Problem as problem:
+        if problem.status != 404:  # somebody has done it in between
+            raise
+
+
 def _result(document: "Document", result: str, stored: dict[str, Any]) -> dict[str, Any]:
     return {"workflowId": document.workflow_id, "result": result, "version": stored.get("version")}
 
@@ -145,6 +197,7 @@ def _show(result: dict[str, Any]) -> None:
         "failed": "failed",
         "updated": f"updated to version {version}",
         "unchanged": f"unchanged (version {version})",
+        "archived": "archived",
     }[result["result"]]
     text = output.styled(f"{output.printable(result['workflowId'])} ")
     # Not folded: an id that is broken in two cannot be copied.

@@ -9,7 +9,7 @@ import typer
 
 from apps.cli import output
 from apps.cli.client import Client
-from apps.cli.definitions import Files, count
+from apps.cli.definitions import Files, Prefix, Prune, check_prefix, count, without_file
 from apps.cli.errors import WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
 from apps.cli.workflows import unknown
@@ -17,15 +17,24 @@ from apps.cli.workflows import unknown
 DIFFERS = 2  # as diff(1) has 1 for "differs"; 1 is taken by "failed"
 
 
-def diff(files: Files, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False) -> None:
+def diff(
+    files: Files,
+    prune: Prune = False,
+    prefix: Prefix = None,
+    url: Url = DEFAULT_URL,
+    output_format: Output = Format.TABLE,
+    as_json: Json = False,
+) -> None:
     """Show what `wf apply` would change; exit code 2 where something differs.
 
-    Lines with - are in the service, lines with + in the file. Both with their defaults filled in.
+    Lines with - are in the service, lines with + in the file. Both with their defaults filled in. With --prune also what
+    `wf apply --prune` would archive.
     """
     from apps.cli import definition_files
     from apps.cli.progress import Bars
 
     form = chosen(output_format, as_json)
+    check_prefix(prune, prefix)
     documents, flaws = definition_files.read(files)
     for document in documents:
         flaws += definition_files.check(document)
@@ -42,26 +51,23 @@ def diff(files: Files, url: Url = DEFAULT_URL, output_format: Output = Format.TA
             stored = client.find("workflows", document.workflow_id)
             bars.advance(1)
             before = "" if stored is None else _text(_definition(stored))
-            after = _text(_normal(document.value))
-            lines = list(
-                difflib.unified_diff(
-                    before.splitlines(),
-                    after.splitlines(),
-                    f"{document.workflow_id} (version {stored['version']})" if stored else "/dev/null",
-                    f"{document.workflow_id} ({document.file})",
-                    lineterm="",
-                )
-            )
+            name = "/dev/null" if stored is None else _name(stored)
+            lines = _differences(before, _text(_normal(document.value)), name, f"{document.workflow_id} ({document.file})")
             result = "unchanged" if not lines else "created" if stored is None else "updated"
             results.append({"workflowId": document.workflow_id, "result": result, "file": document.file, "diff": lines})
+        for stored in without_file(client, documents, prefix) if prune else ():
+            before = f"# {stored['unreadable']}" if "unreadable" in stored else _text(_definition(stored))
+            lines = _differences(before, "", _name(stored), "/dev/null")
+            results.append({"workflowId": stored["workflowId"], "result": "archived", "diff": lines})
     if form is not Format.TABLE:
         output.data(results, form)
     else:
         for found in results:
             output.difference(found["diff"])
         changed = sum(1 for found in results if found["diff"])
+        words = "files and --prune" if prune else "files"
         output.note(
-            f"{changed} of {count(len(results), 'workflow')} would change; to change them: wf apply with the same files"
+            f"{changed} of {count(len(results), 'workflow')} would change; to change them: wf apply with the same {words}"
             if changed
             else "Nothing would change."
         )
@@ -124,6 +130,14 @@ def _write(directory: Path, texts: Mapping[str, str]) -> int:
         reason = (error.strerror or str(error)).lower()
         raise WfError(f"cannot write {error.filename}: {reason}", hint="Name another --directory.") from None
     return written
+
+
+def _differences(before: str, after: str, name_before: str, name_after: str) -> list[str]:
+    return list(difflib.unified_diff(before.splitlines(), after.splitlines(), name_before, name_after, lineterm=""))
+
+
+def _name(stored: Mapping[str, Any]) -> str:
+    return f"{stored['workflowId']} (version {stored['version']})"
 
 
 def _definition(stored: dict[str, Any]) -> dict[str, Any]:

@@ -93,7 +93,12 @@ app.command(
     rich_help_panel=DEFINITIONS,
     epilog="\n".join(
         [
-            examples("wf apply nightly.yaml", "wf apply workflows/ --json", "cat nightly.yaml | wf apply -"),
+            examples(
+                "wf apply nightly.yaml",
+                "wf apply workflows/ --json",
+                "wf apply workflows/ --prune --prefix billing-",
+                "cat nightly.yaml | wf apply -",
+            ),
             section("A definition", *_DEFINITION),
         ]
     ),

@@ -36,6 +36,7 @@ STYLES = {
     "pending": "yellow",
     "waiting": "yellow",
     "skipped": "yellow",
+    "archived": "yellow",
     "idle": "dim",
     "unchanged": "dim",
 }

@@ -84,6 +84,33 @@ async def test_a_refusal_is_told_by_line_and_the_rest_is_applied(api: FakeApi, w
     assert "1 of 2 workflows not applied" in result.err
 
 
+async def test_what_no_file_defines_is_archived_where_that_is_asked_for(api: FakeApi, wf: Run, tmp_path: Path) -> None:
+    (tmp_path / "two.yaml").write_text(TWO)
+    for each in ("nightly", "recurrent-old", "other"):
+        api.add(each)
+    compared = await wf("diff", "two.yaml", "--prune", "--prefix", "recurrent-", "--json")
+    found = [(item["workflowId"], item["result"]) for item in json.loads(compared.out)]
+    assert (compared.code, found[-1]) == (2, ("recurrent-old", "archived"))
+    assert {"--- recurrent-old (version 1)", "+++ /dev/null"} <= set(
+        (await wf("diff", "two.yaml", "--prune")).out.splitlines()
+    )
+
+    unasked = await wf("apply", "two.yaml", "--prune")
+    assert (unasked.code, len(api.workflows)) == (2, 3)
+    assert "there is no terminal to ask on; add --yes" in unasked.err
+    api.refusals["POST /workflows"] = problem(400, "bad-request", "Not valid", "The workflow is not valid.")
+    refused = await wf("apply", "two.yaml", "--prune", "--yes")
+    assert (refused.code, "Nothing was archived." in refused.err, "other" in api.workflows) == (1, True, True)
+
+    assert (await wf("apply", "two.yaml", "--prefix", "recurrent-")).code == 2, "it limits nothing"
+    pruned = await wf("apply", "two.yaml", "--prune", "--prefix", "recurrent-", "--yes")
+    assert (pruned.code, pruned.out.splitlines()[-1]) == (0, "recurrent-old archived")
+    assert sorted(api.workflows) == ["nightly", "other", "recurrent-workflow"]
+    again = await wf("apply", "two.yaml", "--prune", "--yes", "--json")
+    assert [item["result"] for item in json.loads(again.out)] == ["unchanged", "unchanged", "archived"]
+    assert (await wf("apply", "two.yaml", "--prune")).code == 0, "nothing is left to ask for"
+
+
 async def test_a_workflow_created_in_between_is_updated(api: FakeApi, wf: Run, tmp_path: Path) -> None:
     api.add("nightly")
     api.refusals["GET /workflows/nightly"] = problem(404, "unknown-workflow", "Unknown", "There is none.")
