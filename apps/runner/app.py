@@ -25,7 +25,7 @@ from apps.runner.foreign import ForeignRequests
 from apps.runner.heartbeat import Heartbeats
 from apps.runner.intake import Intake
 from apps.runner.isolation import Isolation
-from apps.runner.metrics import Metrics
+from apps.runner.metrics import Metrics, SubscriptionCollector
 from apps.runner.patience import RETRY_DELAY, stubbornly
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
@@ -209,6 +209,7 @@ class RunnerApp(ServiceApp):
             session_timeout=settings.kafka_session_timeout,
             beacon=self.beacon,
         )
+        registry.register(SubscriptionCollector(lambda: self.subscriptions.readers))
         self.foreign_signals = ForeignSignals(
             executions=self.store.executions,
             definitions=self.definitions,

@@ -10,11 +10,13 @@ record.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
 from functools import partial
 from typing import Any, Final
 
 import structlog
 
+from apps.admission import Opened
 from apps.runner.attempts import now
 from apps.runner.startable import NotStartable, Startable, Starter
 from apps.stored_definitions import UnreadableVersion
@@ -38,6 +40,14 @@ class Unsubscribed(Exception):
     """The workflow is not subscribed to the topic any more, or anew."""
 
 
+class Outcome(str, Enum):
+    """What has become of a record."""
+
+    STARTED = "started"
+    KNOWN = "known"  # it was delivered again: what it starts had been admitted before
+    DEAD_LETTER = "dead-letter"
+
+
 class Arrivals:
     """Starts executions by records."""
 
@@ -46,14 +56,14 @@ class Arrivals:
         self._starter = starter
         self._turn_away = turn_away
 
-    async def take(self, subscribed: Subscribed, record: Arrival) -> None:
-        """Start an execution by a record; returns when it is admitted durably, or a dead letter.
+    async def take(self, subscribed: Subscribed, record: Arrival) -> Outcome:
+        """Start an execution by a record; returns what has become of it when that is durable.
 
         Raises:
             Unsubscribed: it is not to be started any more.
         """
         try:
-            await self._start(subscribed, record, input_of(record))
+            return await self._start(subscribed, record, input_of(record))
         except (BadRecord, BadInput) as error:
             await self._turn_away(record, f"workflow {subscribed.workflow_id}: {error}")
         except Unsubscribed:
@@ -62,12 +72,13 @@ class Arrivals:
             log.exception("record not taken", topic=record.topic, partition=record.partition, offset=record.offset)
             reason = f"workflow {subscribed.workflow_id}: {type(error).__name__}: {error}"
             await self._turn_away(record, reason)
+        return Outcome.DEAD_LETTER
 
     async def settle(self) -> None:
         """Wait for a moment until what is admitted is published."""
         await self._starter.settle(_SETTLE_TIMEOUT)
 
-    async def _start(self, subscribed: Subscribed, record: Arrival, given: Mapping[str, Any]) -> None:
+    async def _start(self, subscribed: Subscribed, record: Arrival, given: Mapping[str, Any]) -> Outcome:
         execution_id = arrival_execution_id(
             subscribed.workflow_id, record.topic, record.partition, record.offset, timestamp_of(record)
         )
@@ -78,8 +89,9 @@ class Arrivals:
             asked_at = min(timestamp_of(record), now())
             asked = partial(target.admission, execution_id, Cause.EVENT, given, asked_at=asked_at)
             # Who is stopped in between would leave it to the scheduler to publish what is admitted.
-            if not isinstance(await self._starter.admit_unbroken(target, asked), Locked):
-                return
+            answer = await self._starter.admit_unbroken(target, asked)
+            if not isinstance(answer, Locked):
+                return Outcome.STARTED if isinstance(answer, Opened) else Outcome.KNOWN
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -9,7 +9,7 @@ import pytest
 
 from actions.registry import WorkflowDefinition
 from apps.runner import arrivals
-from apps.runner.arrivals import Arrivals, Unsubscribed
+from apps.runner.arrivals import Arrivals, Outcome, Unsubscribed
 from apps.runner.definitions import Definitions
 from apps.runner.startable import Starter
 from domain.execution import Cause, Ended, Status
@@ -115,8 +115,8 @@ async def test_a_record_of_the_future_is_asked_for_now(world):
 
 async def test_one_that_is_delivered_again_starts_nothing_and_each_workflow_has_its_own(world):
     first, second = await world.define("w"), await world.define("x")
-    for subscribed in (first, first, second):
-        await world.arrivals.take(subscribed, Given(b"1"))
+    outcomes = [await world.arrivals.take(subscribed, Given(b"1")) for subscribed in (first, first, second)]
+    assert outcomes == [Outcome.STARTED, Outcome.KNOWN, Outcome.STARTED]
     assert [each.workflow_id for each in world.handed_out] == ["w", "x"]
     await world.end(world.handed_out[0])
     await world.arrivals.take(first, Given(b"1"))
@@ -141,8 +141,8 @@ async def test_where_there_is_no_place_it_waits_and_nothing_is_skipped(world, as
 
 async def test_what_the_workflow_does_not_take_is_a_dead_letter(world):
     subscribed = await world.define(inputSchema={"properties": {"value": {"type": "object"}}})
-    await world.arrivals.take(subscribed, Given(b"1"))
-    await world.arrivals.take(subscribed, Given(b'{"a": 1, "a": 2}', offset=18))
+    assert await world.arrivals.take(subscribed, Given(b"1")) is Outcome.DEAD_LETTER
+    assert await world.arrivals.take(subscribed, Given(b'{"a": 1, "a": 2}', offset=18)) is Outcome.DEAD_LETTER
     assert world.letters == [
         (17, 'workflow w: input.value: 1 is not of type "object"'),
         (18, "workflow w: value: a is given twice in one object; keep one of them"),
