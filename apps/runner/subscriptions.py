@@ -204,11 +204,12 @@ class Reader:
         await self._measure(consumer)
 
     async def _take(self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        for record in records:
-            if tp not in consumer.assignment():
-                return  # they are delivered again, to whoever has the partition now
-            self.outcomes[await self._arrivals.take(self.subscribed, record)] += 1
-            self._done[tp] = self._in_hand[tp] = record.offset + 1
+        taken = 0
+        while taken < len(records) and tp in consumer.assignment():  # else whoever has it now is given them again
+            outcomes = await self._arrivals.take(self.subscribed, records[taken:])
+            self.outcomes.update(outcomes)
+            taken += len(outcomes)
+            self._done[tp] = self._in_hand[tp] = records[taken - 1].offset + 1
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         assigned = consumer.assignment()

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
@@ -160,6 +160,26 @@ async def test_records_wait_for_a_place_in_their_order_and_none_is_skipped(
     await until(is_done, "the metrics tell that none waits")
     assert {each["status"] for each in executions} == {"ok"}
     assert [request.query["at"] for request in target.requests[key]] == [*"012345"]
+
+
+async def test_records_that_may_run_at_once_are_handed_out_in_their_order(
+    stack, api, producer, make_topic, subscribe, topic_name, workflow_id
+):
+    topic = await make_topic(topic_name)
+    await asyncio.gather(*[await producer.send(topic, str(number).encode()) for number in range(60)])
+    await subscribe(workflow_id, topic, kafka={"from": "earliest"})
+    executions = await started(api, workflow_id, 60)
+    assert sorted(each["input"]["value"] for each in executions) == list(range(60))
+    ids = {each["executionId"]: each["input"]["value"] for each in executions}
+    handed_out = {}  # for the first time: one that waits for long may be handed out again
+    async with AIOKafkaConsumer(
+        "workflow.execution", bootstrap_servers=stack.kafka_bootstrap, auto_offset_reset="earliest"
+    ) as consumer:
+        while len(handed_out) < 60:
+            execution_id = json.loads((await consumer.getone()).value)["execution_id"]
+            if execution_id in ids:
+                handed_out.setdefault(ids[execution_id])
+    assert [*handed_out] == list(range(60))
 
 
 async def test_what_is_queued_runs_in_the_order_of_the_records_of_one_millisecond(

@@ -90,12 +90,16 @@ class Broker:
 
 
 class Arrivals:
+    """Takes records one by one, or as many at once as it is told."""
+
     def __init__(self):
         self.taken = []
+        self.at_once = 1
 
-    async def take(self, subscribed, record):
-        self.taken.append(record.offset)
-        return Outcome.STARTED
+    async def take(self, subscribed, records):
+        some = [record.offset for record in records[: self.at_once]]
+        self.taken += some
+        return [Outcome.STARTED] * len(some)
 
     async def settle(self):
         pass
@@ -135,6 +139,14 @@ async def test_records_are_taken_in_order_and_committed_behind_them(arrivals):
     assert consumer.commits == [{TP: 5}, {TP: 6}]
     ((topics, options),) = broker.options
     assert (topics, options["group_id"]) == (("orders",), "workflow.w.2026-01-01T00:00:00.000Z")
+
+
+async def test_those_that_are_taken_at_once_are_committed_together_and_none_is_left_out(arrivals):
+    arrivals.at_once = 2
+    consumer = Consumer(records(0, 1, 4, 5, 6))
+    await read(arrivals, consumer)
+    assert arrivals.taken == [0, 1, 4, 5, 6]
+    assert consumer.commits == [{TP: 7}]
 
 
 @pytest.mark.parametrize(
@@ -192,10 +204,10 @@ async def test_while_a_record_waits_for_its_place_those_before_it_are_committed(
     consumer, committed, place = Consumer(records(0, 1)), asyncio.Event(), asyncio.Event()
     take, commit = arrivals.take, consumer.commit
 
-    async def wait(subscribed, record):
-        if record.offset == 1:
+    async def wait(subscribed, records):
+        if records[0].offset == 1:
             await place.wait()
-        return await take(subscribed, record)
+        return await take(subscribed, records)
 
     async def note(offsets):
         await commit(offsets)
@@ -219,10 +231,10 @@ async def test_after_any_failure_it_begins_with_another_consumer(arrivals, logs)
 
 
 async def test_it_ends_with_the_subscription_and_commits_what_was_taken(arrivals):
-    async def refuse(subscribed, record):
-        if record.offset == 1:
+    async def refuse(subscribed, records):
+        if records[0].offset == 1:
             raise Unsubscribed("it is archived")
-        return Outcome.STARTED
+        return [Outcome.STARTED]
 
     arrivals.take = refuse
     consumer = Consumer(records(0, 1))
@@ -248,10 +260,10 @@ async def test_what_is_not_taken_yet_is_told_as_lag_however_far_it_was_fetched(a
     reader = Reader(SUBSCRIBED, arrivals, Broker(consumer), 10.0)
     take, measure = arrivals.take, reader._measure
 
-    async def wait(subscribed, record):
-        if record.offset == 1:
+    async def wait(subscribed, records):
+        if records[0].offset == 1:
             await place.wait()
-        return await take(subscribed, record)
+        return await take(subscribed, records)
 
     async def note(consumer):
         await measure(consumer)
