@@ -17,7 +17,7 @@ between leaves nothing behind, and a repetition finds the execution by its id. W
 queued behind tells the scheduler (``HolderEnded``), which releases the next; its pass finds whatever was not told.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -69,6 +69,29 @@ async def admit_under(
     if overlap.policy == "cancel-running":
         return await _replace_running(overlap, admission, refusal, executions, tell_ended, now)
     return refusal
+
+
+async def admit_side_by_side(
+    overlap: Overlap, workflow_id: str, admissions: Iterable[Admission], *, executions: Executions
+) -> Sequence[Opened | AlreadyAdmitted]:
+    """Admit, in one go, as many of the first of several executions of a workflow as there are free places.
+
+    None is admitted before those that come before it, also where somebody else is faster at one of the places. Where none is
+    admitted by this, :func:`admit_under` says what becomes of the first one.
+
+    Raises:
+        StoreUnavailable: the store cannot be reached; asking again under the same ids is safe.
+    """
+    places = overlap.places(workflow_id)
+    holders = await executions.holders(places)
+    free = [place for place in places if place not in holders]
+    asked = [replace(admission, lock_key=place) for place, admission in zip(free, admissions, strict=False)]
+    answers = await executions.admit_in_order(asked) if asked else ()
+    return [
+        Opened(admit(each), admit(each)) if isinstance(answer, Admitted) else answer
+        for each, answer in zip(asked, answers, strict=False)
+        if not isinstance(answer, Locked)
+    ]
 
 
 async def release_next(workflow_id: str, *, executions: Executions, now: datetime) -> Execution | None:

@@ -29,6 +29,7 @@ more: it may open something anew, but **what has finished under an epoch goes on
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from bson import ObjectId
@@ -89,6 +90,7 @@ class MongoExecutions(ExecutionReads):
     ) -> None:
         super().__init__(live, finished, observe)
         self._admissions: GroupCommit[Admission, AdmissionAnswer] = GroupCommit(self._admit_all, "admit", observe)
+        self._observe = observe
         self._untold = live.database["untold_ends"]
         self._swaps: GroupCommit[Swap, bool] = GroupCommit(self._swap_all, "change", observe)
         self._intents: GroupCommit[tuple[str, int, str, str, datetime], bool] = GroupCommit(
@@ -124,6 +126,35 @@ class MongoExecutions(ExecutionReads):
     async def admit(self, admission: Admission) -> AdmissionAnswer:
         """Insert the execution; see the contract."""
         return await self._admissions.submit(admission)
+
+    async def admit_in_order(self, admissions: Sequence[Admission]) -> Sequence[AdmissionAnswer]:
+        """Insert executions in order; see the contract."""
+        answers: list[AdmissionAnswer] = []
+        while len(answers) < len(admissions):
+            for answer in await self._insert_in_order(admissions[len(answers) :]):
+                if not isinstance(answer, BaseException):
+                    answers.append(answer)
+                elif answers:
+                    return answers
+                else:
+                    raise answer
+            if isinstance(answers[-1], Locked):
+                answers[-1] = await self.admit(admissions[len(answers) - 1])  # which finds out who holds it
+                if isinstance(answers[-1], Locked):
+                    break
+        return answers
+
+    async def _insert_in_order(self, admissions: Sequence[Admission]) -> Sequence[AdmissionAnswer | BaseException]:
+        """Insert up to the first that cannot be; return the answers up to that."""
+        self._observe("admit", len(admissions))
+        async with translated():
+            answers: dict[int, AdmissionAnswer | BaseException] = {}
+            answers.update(await self._take_back(admissions, range(len(admissions))))
+            new = [index for index in range(len(admissions)) if index not in answers]
+            answers.update(await self._insert_into(self._live, admissions, new, ordered=True))
+            admitted = [index for index in new if isinstance(answers.get(index), Admitted)]
+            answers.update(await self._take_back(admissions, admitted))
+        return [answers[index] for index in takewhile(answers.__contains__, range(len(admissions)))]
 
     async def _admit_all(self, admissions: Sequence[Admission]) -> Sequence[AdmissionAnswer | BaseException]:
         answers: list[AdmissionAnswer | BaseException] = [Locked("", Status.PENDING)] * len(admissions)
@@ -181,8 +212,14 @@ class MongoExecutions(ExecutionReads):
         }
 
     async def _insert_into(
-        self, collection: AsyncCollection[Document], admissions: Sequence[Admission], indexes: Sequence[int]
+        self,
+        collection: AsyncCollection[Document],
+        admissions: Sequence[Admission],
+        indexes: Sequence[int],
+        *,
+        ordered: bool = False,
     ) -> dict[int, AdmissionAnswer | BaseException]:
+        """Insert those; ``ordered``, none behind the first that cannot be inserted, which are not answered for."""
         answers: dict[int, AdmissionAnswer | BaseException] = {
             index: Admitted(admissions[index].execution_id) for index in indexes
         }
@@ -190,7 +227,7 @@ class MongoExecutions(ExecutionReads):
             return answers
         try:
             documents = [self._document(collection, admit(admissions[index])) for index in indexes]
-            await collection.bulk_write([InsertOne(document) for document in documents], ordered=False)
+            await collection.bulk_write([InsertOne(document) for document in documents], ordered=ordered)
         except BulkWriteError as error:
             details = error.details or {}
             if details.get("writeConcernErrors"):
@@ -203,6 +240,8 @@ class MongoExecutions(ExecutionReads):
                     answers[index] = Locked("", Status.PENDING)
                 else:
                     answers[index] = AlreadyAdmitted(admissions[index].execution_id)
+                if ordered:
+                    return {each: answers[each] for each in indexes[: problem["index"] + 1]}
         return answers
 
     # -- transitions ---------------------------------------------------------------------------------------------------

@@ -211,6 +211,12 @@ class Executions(Protocol):
     async def admit(self, admission: Admission) -> AdmissionAnswer:
         """Insert the execution. One insert decides: durable (majority, journaled) when this returns Admitted."""
 
+    async def admit_in_order(self, admissions: Sequence[Admission]) -> Sequence[AdmissionAnswer]:
+        """Admit open ones in one go, each only where those before it are there; return the answers of the first ones.
+
+        The first that is Locked ends it, and what is refused behind others as well: those behind it are not admitted.
+        """
+
     async def claim(self, execution_id: str, epoch: int, runner: str, at: datetime) -> Execution | None:
         """Start a doubtful request under ``epoch + 1``; None where it is stale, taken or ended."""
 

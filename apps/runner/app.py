@@ -25,7 +25,7 @@ from apps.runner.foreign import ForeignRequests
 from apps.runner.heartbeat import Heartbeats
 from apps.runner.intake import Intake
 from apps.runner.isolation import Isolation
-from apps.runner.metrics import Metrics
+from apps.runner.metrics import Metrics, SubscriptionCollector
 from apps.runner.patience import RETRY_DELAY, stubbornly
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
@@ -213,6 +213,7 @@ class RunnerApp(ServiceApp):
             session_timeout=settings.kafka_session_timeout,
             beacon=self.beacon,
         )
+        registry.register(SubscriptionCollector(lambda: self.subscriptions.readers))
         self.foreign_signals = ForeignSignals(
             executions=self.store.executions,
             definitions=self.definitions,
@@ -246,13 +247,15 @@ class RunnerApp(ServiceApp):
     def dependencies(self) -> Iterable[ServiceT]:
         return [self.http, self.pulse, self.runs, self.strays, self.projection, self.heartbeats, self.subscriptions]
 
-    async def publish(self, topic: TopicT, workflow_id: str, event: Event) -> None:
-        """Publish ``event``, trying again until the broker has acknowledged it."""
+    async def publish(self, topic: TopicT, workflow_id: str, *events: Event) -> None:
+        """Publish ``events`` in their order, trying again until the broker has acknowledged them."""
+        partition = partition_of(workflow_id)
         while True:
             try:
-                sent = await topic.send(key=workflow_id, value=event, partition=partition_of(workflow_id))
-                # Shielded: the driver sets the result of this future when the broker answers at last.
-                await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(sent)), self.settings.runner_publish_timeout)
+                sent = [await topic.send(key=workflow_id, value=event, partition=partition) for event in events]
+                # Shielded: the driver sets the results of these futures when the broker answers at last.
+                acknowledged = asyncio.gather(*(asyncio.shield(asyncio.ensure_future(each)) for each in sent))
+                await asyncio.wait_for(acknowledged, self.settings.runner_publish_timeout)
                 return
             except Exception as error:
                 log.warning("not published; trying again", topic=topic.get_topic_name(), error=repr(error))
@@ -271,8 +274,9 @@ class RunnerApp(ServiceApp):
         metadata = await asyncio.shield(sent)
         return metadata.partition, metadata.offset
 
-    async def _hand_out(self, execution: Execution) -> None:
-        await self.publish(self.event_topics.execution, execution.workflow_id, request_record(execution))
+    async def _hand_out(self, *executions: Execution) -> None:
+        """Publish the requests of executions of one workflow."""
+        await self.publish(self.event_topics.execution, executions[0].workflow_id, *map(request_record, executions))
 
     async def _tell_ended(self, execution: Execution) -> None:
         await self.publish(self.event_topics.action_result, execution.workflow_id, ended_record(execution))

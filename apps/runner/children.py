@@ -208,7 +208,7 @@ class Children:
             target = await self._target(context, workflow_id, numbered)
             asked = partial(target.admission, execution_id, Cause.WORKFLOW, given, triggered_by=parent)
             # It is not broken off in between: whoever looks what was started must find it.
-            answer = await self.starter.admit_unbroken(target, asked)
+            answer = await self.starter.unbroken(self.starter.admit(target, asked))
             if isinstance(answer, Opened):
                 return Child(execution_id, answer.execution.status)
             if isinstance(answer, AlreadyAdmitted):

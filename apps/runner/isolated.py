@@ -66,8 +66,9 @@ class Own:
         metadata = await (await self._opened()).send_and_wait(topic, value, key=key, headers=list(headers))
         return metadata.partition, metadata.offset
 
-    async def _hand_out(self, execution: Execution) -> None:
-        await self._publish(EXECUTION.name, execution.workflow_id, request_record(execution))
+    async def _hand_out(self, *executions: Execution) -> None:
+        for execution in executions:
+            await self._publish(EXECUTION.name, execution.workflow_id, request_record(execution))
 
     async def _tell_ended(self, execution: Execution) -> None:
         await self._publish(ACTION_RESULT.name, execution.workflow_id, ended_record(execution))

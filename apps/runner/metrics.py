@@ -1,10 +1,14 @@
-"""What the runner counts, served under ``/metrics``. Labels are bounded: no ids."""
+"""What the runner counts, served under ``/metrics``. Labels are bounded: no ids, but of workflows that read topics."""
 
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from apps.metrics import BATCH_SIZES
+from apps.runner.subscriptions import Reader
 from domain.execution import FAILURES, Cause
 from events.records import ActionResult
 
@@ -49,3 +53,31 @@ class Metrics:
                 self._retries.inc()
         elif result.execution_status != "running":
             self._of_executions(result.execution_status, cause).inc()
+
+
+class SubscriptionCollector(Collector):
+    """How far the topics of subscriptions are read, in the partitions that this runner has."""
+
+    def __init__(self, readers: Callable[[], Sequence[Reader]]) -> None:
+        self._readers = readers
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the lag and the counts of the subscriptions that there are now."""
+        lag = GaugeMetricFamily(
+            "runner_subscription_lag",
+            "Records of a subscription that are neither started nor dead letters yet.",
+            labels=["workflow", "topic", "partition"],
+        )
+        records = CounterMetricFamily(
+            "runner_subscription_records",
+            "Records of a subscription by what became of them: started, known (started before), dead-letter.",
+            labels=["workflow", "topic", "outcome"],
+        )
+        for each in self._readers():
+            names = [each.subscribed.workflow_id, each.subscribed.topic]
+            for partition, behind in each.lags.items():
+                lag.add_metric([*names, str(partition)], behind)
+            for outcome, count in each.outcomes.items():
+                records.add_metric([*names, outcome.value], count)
+        yield lag
+        yield records

@@ -1,13 +1,14 @@
 """What a runner may start on behalf of others: of records that nobody has admitted, of actions that trigger workflows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from actions.registry import WorkflowDefinition
-from apps.admission import Opened, admit_under
+from apps.admission import Opened, admit_side_by_side, admit_under
 from apps.runner.attempts import now
 from apps.runner.definitions import Definitions
 from apps.runner.patience import stubbornly
@@ -17,6 +18,8 @@ from domain.trigger import allows_manual
 from events.topics import partition_of
 from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflow, Workflows
 from templates.reference import reference_of
+
+T = TypeVar("T")
 
 
 class NotStartable(Exception):
@@ -77,6 +80,12 @@ class Startable:
         return f", and at most {overlap.bound} may {doing}" if doing else ""
 
 
+class HandOut(Protocol):
+    """Publishes the requests of executions of one workflow, in their order."""
+
+    def __call__(self, *executions: Execution) -> Awaitable[None]: ...
+
+
 class Starter:
     """Starts executions on behalf of others, exactly as the API does it for those who ask there."""
 
@@ -86,16 +95,17 @@ class Starter:
         executions: Executions,
         workflows: Workflows,
         definitions: Definitions,
-        hand_out: Callable[[Execution], Awaitable[None]],
+        hand_out: HandOut,
         tell_ended: Callable[[Execution], Awaitable[None]],
     ) -> None:
-        """Prepare; ``hand_out`` publishes the request of an execution, ``tell_ended`` the end of one."""
+        """Prepare; ``tell_ended`` publishes the end of an execution."""
         self.executions = executions
         self.workflows = workflows
         self.definitions = definitions
         self.hand_out = hand_out
         self.tell_ended = tell_ended
         self._unbroken: set[asyncio.Task[Any]] = set()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by workflow
 
     async def find(self, workflow_id: str) -> Startable:
         """Return a workflow that may be started by others than its schedule.
@@ -124,14 +134,26 @@ class Starter:
             await self.hand_out(answer.publish)
         return answer
 
-    async def admit_unbroken(
-        self, target: Startable, asked: Callable[[datetime], Admission]
-    ) -> Opened | AlreadyAdmitted | Locked:
-        """Do the same, and go on with it where whoever waits for it is cancelled."""
-        admitting = asyncio.get_running_loop().create_task(self.admit(target, asked))
-        self._unbroken.add(admitting)
-        admitting.add_done_callback(self._unbroken.discard)
-        return await asyncio.shield(admitting)
+    async def admit_side_by_side(
+        self, target: Startable, asked: Callable[[datetime], Iterable[Admission]]
+    ) -> Sequence[Opened | AlreadyAdmitted]:
+        """Admit as many of the first ones as there are places, where several may run at once, and publish them in order."""
+        workflow_id = target.workflow.workflow_id
+        async with self._turns.setdefault(workflow_id, asyncio.Lock()):  # else two would be after the same free places
+            answers = await stubbornly(
+                lambda: admit_side_by_side(target.definition.overlap, workflow_id, asked(now()), executions=self.executions)
+            )
+        opened = [answer.publish for answer in answers if isinstance(answer, Opened) and answer.publish is not None]
+        if opened:
+            await self.hand_out(*opened)
+        return answers
+
+    async def unbroken(self, admitting: Coroutine[Any, Any, T]) -> T:
+        """Admit, and go on with it where whoever waits for it is cancelled."""
+        task = asyncio.get_running_loop().create_task(admitting)
+        self._unbroken.add(task)
+        task.add_done_callback(self._unbroken.discard)
+        return await asyncio.shield(task)
 
     async def settle(self, timeout: float | None = None) -> None:
         """Wait, so many seconds at most, until what is being admitted unbroken is admitted and published."""

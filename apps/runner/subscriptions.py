@@ -7,9 +7,13 @@ waits for another one, and Kafka's tools tell how far each is. A reader whose su
 Where nothing is committed for a partition yet, it is begun at the first record since the subscription, or at its beginning,
 and that place is committed at once. From then on it is read in order, and committed behind what is admitted durably or is a
 dead letter. A runner that dies in between leaves the rest to the others, which find admitted what was.
+
+How many records lie behind that place is told for each partition that is read here. While records wait for their place,
+what comes behind them is not fetched, and so the end of the partition is asked for.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -27,7 +31,7 @@ from aiokafka.errors import (
 )
 from mode import Service
 
-from apps.runner.arrivals import Arrivals, Unsubscribed
+from apps.runner.arrivals import Arrivals, Outcome, Unsubscribed
 from domain.instants import to_millis, written
 from domain.subscription import Subscribed
 from events.broker import Broker, Inquiries, close
@@ -42,6 +46,7 @@ _COMMIT_INTERVAL: Final = 1.0  # seconds
 _LAST_COMMIT_TIMEOUT: Final = 1.0  # what is not committed when it stops is found admitted
 _PAUSE: Final = 2.0  # seconds until a topic is read again after something went wrong
 _AT_ONCE: Final = 100  # records
+_ENDS_INTERVAL: Final = 10.0  # seconds between two questions where the partitions end
 _FOREVER_MS: Final = 2**31 - 1
 
 
@@ -57,8 +62,13 @@ class Subscriptions(Service):
         self._broker = broker
         self._session_timeout = session_timeout
         self._inquiries = Inquiries(broker)
-        self._readers: dict[Subscribed, asyncio.Task[None]] = {}
+        self._readers: dict[Subscribed, tuple[Reader, asyncio.Task[None]]] = {}
         self._awaited: set[Subscribed] = set()  # whose topic is not there yet
+
+    @property
+    def readers(self) -> "Sequence[Reader]":
+        """Those that read now."""
+        return [reader for reader, _ in self._readers.values()]
 
     @Service.task
     async def _keep_looking(self) -> None:
@@ -77,7 +87,7 @@ class Subscriptions(Service):
             aiokafka.errors.KafkaError, OSError, asyncio.TimeoutError: Kafka cannot.
         """
         wanted = set(await self._workflows.subscribed())
-        over = {each for each, reader in self._readers.items() if each not in wanted or reader.done()}
+        over = {each for each, (_, reading) in self._readers.items() if each not in wanted or reading.done()}
         await self._leave(over)
         self._awaited &= wanted
         new = wanted - self._readers.keys()
@@ -90,7 +100,7 @@ class Subscriptions(Service):
             if each.topic in topics:
                 self._awaited.discard(each)
                 reader = Reader(each, self._arrivals, self._broker, self._session_timeout)
-                self._readers[each] = asyncio.get_running_loop().create_task(reader.read())
+                self._readers[each] = reader, asyncio.get_running_loop().create_task(reader.read())
             elif each not in self._awaited:
                 self._awaited.add(each)
                 log.warning(
@@ -107,21 +117,26 @@ class Subscriptions(Service):
         await self._inquiries.close()
 
     async def _leave(self, over: set[Subscribed]) -> None:
-        readers = [self._readers.pop(each) for each in over]
-        for reader in readers:
-            reader.cancel()
-        await asyncio.gather(*readers, return_exceptions=True)
+        left = [self._readers.pop(each)[1] for each in over]
+        for reading in left:
+            reading.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 class Reader:
-    """Reads for one subscription."""
+    """Reads for one subscription, and tells how far it is."""
 
     def __init__(self, subscribed: Subscribed, arrivals: Arrivals, broker: Broker, session_timeout: float) -> None:
-        self._subscribed = subscribed
+        self.subscribed = subscribed
+        self.lags: dict[int, int] = {}  # by partition: records that are neither started nor dead letters yet
+        self.outcomes = Counter(dict.fromkeys(Outcome, 0))
         self._arrivals = arrivals
         self._broker = broker
         self._session_timeout_ms = round(session_timeout * 1000)
         self._done: dict[TopicPartition, int] = {}  # the next offset of each partition, to be committed
+        self._in_hand: dict[TopicPartition, int] = {}  # the next offset of those whose records are being taken
+        self._ends: dict[TopicPartition, int] = {}  # as far as they were asked for
+        self._ends_asked_at = 0.0
         self._log = log.bind(workflow_id=subscribed.workflow_id, topic=subscribed.topic, group=subscribed.group)
 
     async def read(self) -> None:
@@ -138,8 +153,8 @@ class Reader:
 
     async def _read(self) -> None:
         consumer = self._broker.consumer(
-            self._subscribed.topic,
-            group_id=self._subscribed.group,
+            self.subscribed.topic,
+            group_id=self.subscribed.group,
             auto_offset_reset="none",
             isolation_level="read_committed",
             session_timeout_ms=self._session_timeout_ms,
@@ -148,7 +163,7 @@ class Reader:
             max_poll_interval_ms=_FOREVER_MS,
             metadata_max_age_ms=60_000,  # by which new partitions are found
         )
-        self._done = {}
+        self._done, self._in_hand, self._ends = {}, {}, {}
         try:
             await consumer.start()
             commit_as_member_only(consumer._coordinator)
@@ -158,6 +173,7 @@ class Reader:
         finally:
             with suppress(KafkaError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._commit(consumer), _LAST_COMMIT_TIMEOUT)
+            await self._measure(consumer)
             await close(consumer)
 
     async def _read_some(self, consumer: AIOKafkaConsumer) -> None:
@@ -170,6 +186,7 @@ class Reader:
             for tp, offset in error.args[0].items():
                 await self._go_on(consumer, tp, offset)
             return
+        self._in_hand = {tp: records[0].offset for tp, records in found.items()}
         taking = asyncio.get_running_loop().create_task(
             _all_of(self._take(consumer, tp, records) for tp, records in found.items())
         )
@@ -177,17 +194,22 @@ class Reader:
             while not taking.done():
                 await asyncio.wait({taking}, timeout=_COMMIT_INTERVAL)
                 await self._commit(consumer)
+                await self._ask_ends(consumer)
+                await self._measure(consumer)
             taking.result()
         finally:
             taking.cancel()
             await asyncio.gather(taking, return_exceptions=True)
+        self._in_hand = {}
+        await self._measure(consumer)
 
     async def _take(self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        for record in records:
-            if tp not in consumer.assignment():
-                return  # they are delivered again, to whoever has the partition now
-            await self._arrivals.take(self._subscribed, record)
-            self._done[tp] = record.offset + 1
+        taken = 0
+        while taken < len(records) and tp in consumer.assignment():  # else whoever has it now is given them again
+            outcomes = await self._arrivals.take(self.subscribed, records[taken:])
+            self.outcomes.update(outcomes)
+            taken += len(outcomes)
+            self._done[tp] = self._in_hand[tp] = records[taken - 1].offset + 1
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         assigned = consumer.assignment()
@@ -200,19 +222,40 @@ class Reader:
             # The partitions are being shared out anew: what is delivered again is found admitted.
             self._log.info("not committed", error=str(error) or type(error).__name__)
 
+    async def _ask_ends(self, consumer: AIOKafkaConsumer) -> None:
+        asked = self._in_hand.keys() & consumer.assignment()
+        now = asyncio.get_running_loop().time()
+        if not asked or now < self._ends_asked_at + _ENDS_INTERVAL:
+            return
+        self._ends_asked_at = now
+        with suppress(KafkaError, asyncio.TimeoutError):
+            self._ends = await asyncio.wait_for(consumer.end_offsets(asked), ASK_TIMEOUT)
+
+    async def _measure(self, consumer: AIOKafkaConsumer) -> None:
+        """Note how far behind the partitions are that are read here."""
+        lags: dict[int, int] = {}
+        for tp in consumer.assignment():
+            fetched_end = consumer.highwater(tp)
+            if fetched_end is not None:
+                end = max(fetched_end, self._ends.get(tp, 0))
+                # What is not given to anybody (it was taken back, say) is passed by the position alone.
+                place = self._in_hand[tp] if tp in self._in_hand else await consumer.position(tp)
+                lags[tp.partition] = max(0, end - place)
+        self.lags = lags
+
     async def _begin(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> None:
         """Go to where a partition begins of which nothing is committed yet, and commit that."""
-        if self._subscribed.is_from_earliest:
+        if self.subscribed.is_from_earliest:
             place = (await consumer.beginning_offsets([tp]))[tp]
         else:
             # The end is asked for first: what is appended between the two questions is not passed over.
             end = (await consumer.end_offsets([tp]))[tp]
-            found = (await consumer.offsets_for_times({tp: to_millis(self._subscribed.since)}))[tp]
+            found = (await consumer.offsets_for_times({tp: to_millis(self.subscribed.since)}))[tp]
             place = end if found is None else found.offset
         self._seek(consumer, tp, place)
         self._done[tp] = place
         await self._commit(consumer)
-        self._log.info("beginning a partition", partition=tp.partition, offset=place, since=written(self._subscribed.since))
+        self._log.info("beginning a partition", partition=tp.partition, offset=place, since=written(self.subscribed.since))
 
     async def _go_on(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> None:
         """Go to the beginning of what is left of a partition, where the record to be read next is not there."""
@@ -230,6 +273,7 @@ class Reader:
         self._seek(consumer, tp, first)
 
     def _seek(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> None:
+        self._ends.pop(tp, None)
         with suppress(IllegalStateError):  # it was taken away meanwhile
             consumer.seek(tp, offset)
 

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
@@ -79,6 +79,15 @@ async def until_read(api, producer, workflow_id, topic, partition=0):
     await started(api, workflow_id, 1)
 
 
+async def measured(stack, api, topic):
+    """Return what the runner's metrics tell of a topic of one partition."""
+    async with api.session.get(f"{stack.workers['runner'].url}/metrics") as response:
+        lines = [line for line in (await response.text()).splitlines() if f'topic="{topic}"' in line]
+    lags = [float(line.split()[-1]) for line in lines if line.startswith("runner_subscription_lag{")]
+    started = [float(line.split()[-1]) for line in lines if 'outcome="started"' in line]
+    return lags, started
+
+
 def told(execution):
     return execution["executedActions"][0]["logs"]
 
@@ -126,23 +135,51 @@ async def test_from_earliest_begins_with_what_is_there_and_two_workflows_read_on
 
 
 async def test_records_wait_for_a_place_in_their_order_and_none_is_skipped(
-    api, producer, target, make_topic, subscribe, topic_name, workflow_id
+    stack, api, producer, target, make_topic, subscribe, topic_name, workflow_id
 ):
     topic, key = await make_topic(topic_name), workflow_id
     request = {"type": "http-request", "method": "GET", "url": f"{target.url}/{key}?hold=first&at={{{{ input.offset }}}}"}
-    await subscribe(workflow_id, topic, [request], overlap="skip")
     for number in range(6):
         await producer.send_and_wait(topic, str(number).encode())
+    await subscribe(workflow_id, topic, [request], overlap="skip", kafka={"from": "earliest"})
 
     async def is_held():
         return target.count(key) == 1
 
+    async def is_behind():
+        return await measured(stack, api, topic) == ([5], [1])
+
+    async def is_done():
+        return await measured(stack, api, topic) == ([0], [6])
+
     await until(is_held, "the first one runs")
+    await until(is_behind, "the metrics tell how many wait")
     assert len(await api.executions(workflow_id)) == 1
     target.release.set()
     executions = await started(api, workflow_id, 6)
+    await until(is_done, "the metrics tell that none waits")
     assert {each["status"] for each in executions} == {"ok"}
     assert [request.query["at"] for request in target.requests[key]] == [*"012345"]
+
+
+async def test_records_that_may_run_at_once_are_handed_out_in_their_order(
+    stack, api, producer, make_topic, subscribe, topic_name, workflow_id
+):
+    topic = await make_topic(topic_name)
+    await asyncio.gather(*[await producer.send(topic, str(number).encode()) for number in range(60)])
+    await subscribe(workflow_id, topic, kafka={"from": "earliest"})
+    executions = await started(api, workflow_id, 60)
+    assert sorted(each["input"]["value"] for each in executions) == list(range(60))
+    ids = {each["executionId"]: each["input"]["value"] for each in executions}
+    handed_out = {}  # for the first time: one that waits for long may be handed out again
+    async with AIOKafkaConsumer(
+        "workflow.execution", bootstrap_servers=stack.kafka_bootstrap, auto_offset_reset="earliest"
+    ) as consumer:
+        while len(handed_out) < 60:
+            execution_id = json.loads((await consumer.getone()).value)["execution_id"]
+            if execution_id in ids:
+                handed_out.setdefault(ids[execution_id])
+    assert [*handed_out] == list(range(60))
 
 
 async def test_what_is_queued_runs_in_the_order_of_the_records_of_one_millisecond(

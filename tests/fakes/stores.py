@@ -34,6 +34,7 @@ from store.interfaces import (
     Heartbeat,
     Locked,
     Started,
+    StoreRefused,
     Variable,
     VersionConflict,
     Workflow,
@@ -60,6 +61,19 @@ class FakeExecutions:
                 return Locked(holder.execution_id, holder.status, holder.cause is Cause.BACKFILL)
         self.found[admission.execution_id] = admit(admission)
         return Admitted(admission.execution_id)
+
+    async def admit_in_order(self, admissions: Sequence[Admission]) -> Sequence[AdmissionAnswer]:
+        answers: list[AdmissionAnswer] = []
+        for admission in admissions:
+            try:
+                answers.append(await self.admit(admission))
+            except StoreRefused:
+                if not answers:
+                    raise
+                break
+            if isinstance(answers[-1], Locked):
+                break
+        return answers
 
     async def withdraw(self, execution_id: str) -> bool:
         found = self.found.get(execution_id)

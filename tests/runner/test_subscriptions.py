@@ -9,7 +9,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaConnectionError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from apps.runner import subscriptions
-from apps.runner.arrivals import Unsubscribed
+from apps.runner.arrivals import Outcome, Unsubscribed
+from apps.runner.metrics import SubscriptionCollector
 from apps.runner.subscriptions import Reader, Subscriptions
 from domain.instants import to_millis
 from domain.subscription import Subscribed
@@ -22,9 +23,11 @@ SUBSCRIBED = Subscribed("w", "orders", T0)
 class Consumer:
     """A consumer of one partition; ``given`` is what each poll returns or raises, after which it waits for ever."""
 
-    def __init__(self, *given, first=0, end=100, since=None):
+    def __init__(self, *given, first=0, end=100, since=None, fetched_end=100):
         self.given = list(given)
         self.first, self.end, self.since = first, end, since
+        self.fetched_end = fetched_end
+        self.place = 0
         self.assigned = {TP}
         self.commits = []
         self.sought = []
@@ -48,7 +51,14 @@ class Consumer:
         given = self.given.pop(0)
         if isinstance(given, Exception):
             raise given
+        self.place = given[-1].offset + 1
         return {TP: given}
+
+    def highwater(self, tp):
+        return self.fetched_end
+
+    async def position(self, tp):
+        return self.place
 
     async def commit(self, offsets):
         self.commits.append(dict(offsets))
@@ -80,11 +90,16 @@ class Broker:
 
 
 class Arrivals:
+    """Takes records one by one, or as many at once as it is told."""
+
     def __init__(self):
         self.taken = []
+        self.at_once = 1
 
-    async def take(self, subscribed, record):
-        self.taken.append(record.offset)
+    async def take(self, subscribed, records):
+        some = [record.offset for record in records[: self.at_once]]
+        self.taken += some
+        return [Outcome.STARTED] * len(some)
 
     async def settle(self):
         pass
@@ -126,6 +141,14 @@ async def test_records_are_taken_in_order_and_committed_behind_them(arrivals):
     assert (topics, options["group_id"]) == (("orders",), "workflow.w.2026-01-01T00:00:00.000Z")
 
 
+async def test_those_that_are_taken_at_once_are_committed_together_and_none_is_left_out(arrivals):
+    arrivals.at_once = 2
+    consumer = Consumer(records(0, 1, 4, 5, 6))
+    await read(arrivals, consumer)
+    assert arrivals.taken == [0, 1, 4, 5, 6]
+    assert consumer.commits == [{TP: 7}]
+
+
 @pytest.mark.parametrize(
     ("word", "is_from_earliest", "since", "place"),
     [("at the first since then", False, 42, 42), ("at the end", False, None, 100), ("at the beginning", True, 42, 7)],
@@ -155,8 +178,9 @@ async def test_what_was_taken_away_meanwhile_is_left_to_whoever_has_it_now(arriv
     proper = arrivals.take
 
     async def take(*args):
-        await proper(*args)
+        outcome = await proper(*args)
         consumer.assigned.clear()
+        return outcome
 
     arrivals.take = take
     await read(arrivals, consumer)
@@ -180,10 +204,10 @@ async def test_while_a_record_waits_for_its_place_those_before_it_are_committed(
     consumer, committed, place = Consumer(records(0, 1)), asyncio.Event(), asyncio.Event()
     take, commit = arrivals.take, consumer.commit
 
-    async def wait(subscribed, record):
-        if record.offset == 1:
+    async def wait(subscribed, records):
+        if records[0].offset == 1:
             await place.wait()
-        await take(subscribed, record)
+        return await take(subscribed, records)
 
     async def note(offsets):
         await commit(offsets)
@@ -207,15 +231,75 @@ async def test_after_any_failure_it_begins_with_another_consumer(arrivals, logs)
 
 
 async def test_it_ends_with_the_subscription_and_commits_what_was_taken(arrivals):
-    async def refuse(subscribed, record):
-        if record.offset == 1:
+    async def refuse(subscribed, records):
+        if records[0].offset == 1:
             raise Unsubscribed("it is archived")
+        return [Outcome.STARTED]
 
     arrivals.take = refuse
     consumer = Consumer(records(0, 1))
     await Reader(SUBSCRIBED, arrivals, Broker(consumer), 10.0).read()
     assert consumer.commits == [{TP: 1}]
     assert consumer.is_stopped
+
+
+def told(reader):
+    """Return what Prometheus is told of a reader."""
+    return {
+        (sample.name, *list(sample.labels.values())[2:]): sample.value
+        for family in SubscriptionCollector(lambda: [reader]).collect()
+        for sample in family.samples
+        if list(sample.labels.values())[:2] == ["w", "orders"]
+    }
+
+
+async def test_what_is_not_taken_yet_is_told_as_lag_however_far_it_was_fetched(arrivals, monkeypatch):
+    monkeypatch.setattr(subscriptions, "_COMMIT_INTERVAL", 0.01)
+    monkeypatch.setattr(subscriptions, "_ENDS_INTERVAL", 0)
+    consumer, measured, place = Consumer(records(0, 1, 2), end=300), asyncio.Event(), asyncio.Event()
+    reader = Reader(SUBSCRIBED, arrivals, Broker(consumer), 10.0)
+    take, measure = arrivals.take, reader._measure
+
+    async def wait(subscribed, records):
+        if records[0].offset == 1:
+            await place.wait()
+        return await take(subscribed, records)
+
+    async def note(consumer):
+        await measure(consumer)
+        measured.set()
+
+    arrivals.take, reader._measure = wait, note
+    assert told(reader)["runner_subscription_records_total", "started"] == 0
+    reading = asyncio.ensure_future(reader.read())
+    await measured.wait()
+    assert told(reader)["runner_subscription_lag", "0"] == 299, "what came since is asked for"
+    consumer.end = 3
+    consumer.fetched_end = 5  # the last two are the marks of a transaction, say, which are passed
+    place.set()
+    await consumer.polled_all.wait()
+    assert told(reader)["runner_subscription_lag", "0"] == 2
+    assert told(reader)["runner_subscription_records_total", "started"] == 3
+    consumer.assigned.clear()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert not [name for name in told(reader) if name[0] == "runner_subscription_lag"], "another runner tells of it"
+
+
+async def test_the_lag_of_a_topic_that_cannot_be_read_is_told_meanwhile(arrivals, monkeypatch):
+    consumer, proper = Consumer(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no")), asyncio.sleep
+    reader, paused = Reader(SUBSCRIBED, arrivals, Broker(consumer), 10.0), asyncio.Event()
+
+    async def pause(_):
+        paused.set()
+        await proper(3600)
+
+    monkeypatch.setattr(subscriptions.asyncio, "sleep", pause)
+    reading = asyncio.ensure_future(reader.read())
+    await paused.wait()
+    assert told(reader)["runner_subscription_lag", "0"] == 100
+    reading.cancel()
 
 
 class World:

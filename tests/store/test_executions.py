@@ -26,7 +26,7 @@ from domain.execution import (
 )
 from domain.identifiers import execution_id
 from store import execution_reads
-from store.interfaces import Admitted, AlreadyAdmitted, Backlog, ExecutionFilter, Locked, Started, Unstorable
+from store.interfaces import Admitted, AlreadyAdmitted, Backlog, ExecutionFilter, Locked, Started, StoreRefused, Unstorable
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -138,6 +138,53 @@ async def test_a_lock_holds_until_the_end_and_not_longer(store):
     assert isinstance(await store.executions.admit(second), Locked)
     await store.executions.project([finished(first, status=Status.OK)])
     assert await store.executions.admit(second) == Admitted(second.execution_id)
+
+
+def side_by_side(count):
+    return [replace(admission("beside"), lock_key=f"beside#{number}") for number in range(count)]
+
+
+async def test_several_are_admitted_up_to_the_first_whose_place_is_taken(store):
+    *asked, other = side_by_side(5)
+    other = replace(other, lock_key=asked[2].lock_key)
+    await store.executions.admit(other)
+    answers = await store.executions.admit_in_order(asked)
+    assert answers == [
+        Admitted(asked[0].execution_id),
+        Admitted(asked[1].execution_id),
+        Locked(other.execution_id, Status.PENDING),
+    ]
+    assert await store.executions.get(asked[1].execution_id) == admit(asked[1])
+    assert await store.executions.get(asked[3].execution_id) is None
+
+
+async def test_those_of_several_that_were_admitted_before_are_passed(store):
+    asked = side_by_side(6)
+    ended, elsewhere, again = asked[0], asked[2], asked[3]
+    await store.executions.admit(ended)
+    await store.executions.project([finished(ended, status=Status.OK)])
+    await store.executions.admit(replace(elsewhere, lock_key="beside#elsewhere"))
+    await store.executions.admit(again)  # under the very same key, as by an attempt whose answer was lost
+    known = {each.execution_id for each in (ended, elsewhere, again)}
+    assert await store.executions.admit_in_order(asked) == [
+        (AlreadyAdmitted if each.execution_id in known else Admitted)(each.execution_id) for each in asked
+    ]
+    assert await store.executions.admit_in_order(asked) == [AlreadyAdmitted(each.execution_id) for each in asked]
+
+
+async def test_one_of_several_that_is_refused_stops_those_behind_it_and_is_told_in_its_turn(real, monkeypatch):
+    asked = side_by_side(3)
+    proper, refused_id = real.executions._document, asked[1].execution_id
+
+    def document(collection, execution):
+        made = proper(collection, execution)
+        return {**made, "input": "x" * 17_000_000} if execution.execution_id == refused_id else made
+
+    monkeypatch.setattr(real.executions, "_document", document)
+    assert await real.executions.admit_in_order(asked) == [Admitted(asked[0].execution_id)]
+    with pytest.raises(StoreRefused):
+        await real.executions.admit_in_order(asked[1:])
+    assert await real.executions.get(asked[2].execution_id) is None
 
 
 async def test_skipped_executions_hold_no_lock(store):
