@@ -206,9 +206,10 @@ class RunnerApp(ServiceApp):
             republish_after=settings.republish_after,
             metrics=self.metrics,
         )
+        self.arrivals = Arrivals(starter, turn_away=self.intake.turn_away)
         self.subscriptions = Subscriptions(
             self.store.workflows,
-            arrivals=Arrivals(starter, turn_away=self.intake.turn_away),
+            arrivals=self.arrivals,
             broker=self.kafka,
             session_timeout=settings.kafka_session_timeout,
             beacon=self.beacon,
@@ -302,10 +303,11 @@ class RunnerApp(ServiceApp):
             await self._announce_end(result.workflow_id, result.version, None if known is None else known.triggered_by)
 
     async def _announce_end(self, workflow_id: str, version: int, parent: Parent | None) -> None:
-        """Tell whoever may wait for an end: the execution that has triggered the one that has ended, and the scheduler.
+        """Tell whoever may wait for an end: records, the execution that has triggered the one that has ended, the scheduler.
 
         That hears of it where others may be queued for the place; its pass finds what is not told.
         """
+        self.arrivals.hear_of_end(workflow_id)
         if parent is not None:
             self._wake(lambda: self.waker.wake_parent(parent, now()))
         definition = self.definitions.cached(workflow_id, version)

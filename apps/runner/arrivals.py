@@ -8,8 +8,9 @@ several run at once, as many of the first ones as there are places are admitted 
 its place taken meanwhile stops it. Under the other policies what becomes of one depends on the one before it.
 
 Where the overlap policy gives no place, the record waits for one, and so do those behind it in its partition: nothing is
-recorded as skipped, for in Kafka it is safe. So it is where this runner cannot read the definition: that is no fault of the
-record.
+recorded as skipped, for in Kafka it is safe. It asks again when this runner hears that an execution of the workflow has
+ended, and now and then, for it may be another one that hears of it. It waits as well where this runner cannot read the
+definition: that is no fault of the record.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from datetime import datetime
 from enum import Enum
 from functools import partial
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -62,6 +64,7 @@ class Arrivals:
         """Prepare; ``turn_away`` publishes a record as a dead letter."""
         self._starter = starter
         self._turn_away = turn_away
+        self._ends: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()  # that are waited for, by workflow
 
     async def take(self, subscribed: Subscribed, records: Sequence[Arrival]) -> Sequence[Outcome]:
         """Start executions by the first one of some records of a partition, or by more of them at once.
@@ -88,6 +91,11 @@ class Arrivals:
         """Wait for a moment until what is admitted is published."""
         await self._starter.settle(_SETTLE_TIMEOUT)
 
+    def hear_of_end(self, workflow_id: str) -> None:
+        """Have records that wait for a place of the workflow ask for one again: one of its executions has ended."""
+        if (end := self._ends.pop(workflow_id, None)) is not None:
+            end.set()
+
     async def _start(
         self, subscribed: Subscribed, records: Sequence[Arrival], given: Mapping[str, Any]
     ) -> Sequence[Outcome]:
@@ -95,6 +103,8 @@ class Arrivals:
         while True:
             target = await self._target(subscribed)
             target.check(given)
+            # From before it asks: an end that it hears of meanwhile may be that of the holder.
+            end = self._ends.setdefault(subscribed.workflow_id, asyncio.Event())
             # Who is stopped in between would leave it to the scheduler to publish what is admitted.
             if len(records) > 1 and target.definition.overlap.policy == "allow":
                 asked_for = partial(_asked_for, target, records)
@@ -105,7 +115,11 @@ class Arrivals:
             answer = await self._starter.unbroken(self._starter.admit(target, asked))
             if not isinstance(answer, Locked):
                 return [_outcome(answer)]
-            await asyncio.sleep(pause)
+            again = asyncio.get_running_loop().call_later(pause, self.hear_of_end, subscribed.workflow_id)
+            try:
+                await end.wait()
+            finally:
+                again.cancel()
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _target(self, subscribed: Subscribed) -> Startable:

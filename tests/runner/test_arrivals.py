@@ -14,7 +14,7 @@ from apps.runner.definitions import Definitions
 from apps.runner.startable import Starter
 from domain.execution import Cause, Ended, Status
 from domain.identifiers import arrival_execution_id
-from store.interfaces import StoreUnavailable, Workflow
+from store.interfaces import Locked, StoreUnavailable, Workflow
 from tests.domain.test_subscription import Given
 from tests.fakes.stores import FakeExecutions, FakeWorkflows
 
@@ -83,7 +83,7 @@ def world():
 
 @pytest.fixture
 def asked_again(monkeypatch):
-    """Wait for nothing, and tell when a place is asked for again."""
+    """Wait for nothing, and tell when something is waited for."""
     event = asyncio.Event()
     proper = asyncio.sleep
 
@@ -127,17 +127,37 @@ async def test_one_that_is_delivered_again_starts_nothing_and_each_workflow_has_
     assert len(world.handed_out) == 2
 
 
+@pytest.fixture
+def refused(world, monkeypatch):
+    """Tell when a place was asked for and is not there."""
+    event = asyncio.Event()
+    proper = world.executions.admit
+
+    async def admit(admission):
+        answer = await proper(admission)
+        if isinstance(answer, Locked):
+            event.set()
+        return answer
+
+    monkeypatch.setattr(world.executions, "admit", admit)
+    return event
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
 @pytest.mark.parametrize("overlap", ["skip", {"policy": "allow", "max": 1}, {"policy": "queue", "max": 1}])
-async def test_where_there_is_no_place_it_waits_and_nothing_is_skipped(world, asked_again, overlap):
+async def test_where_there_is_no_place_it_waits_and_nothing_is_skipped(world, refused, monkeypatch, overlap, is_heard):
+    monkeypatch.setattr(arrivals, "_FIRST_PAUSE", 3600.0 if is_heard else 0.0)
     subscribed = await world.define(overlap=overlap)
     places = 2 if overlap == {"policy": "queue", "max": 1} else 1
     for offset in range(places):
         await take(world, subscribed, Given(offset=offset))
     waiting = asyncio.ensure_future(take(world, subscribed, Given(offset=7)))
-    await asked_again.wait()
+    await refused.wait()
     assert len(world.executions.found) == places
     for found in list(world.executions.found.values()):
         await world.end(found)
+    if is_heard:
+        world.arrivals.hear_of_end("w")
     await waiting
     assert len(world.executions.found) == places + 1
     assert {each.status for each in world.executions.found.values()} == {Status.CANCELLED, Status.PENDING}
