@@ -22,6 +22,7 @@ from events.records import ActionResult, DeadLetter, Event
 AFTERMATH = 30.0  # seconds after a fault in which its consequences show: stale heartbeats, sessions, rebalances
 CLOCKS = 0.005  # seconds by which two instants of one process may be off
 UNREAD = 120.0  # seconds for which what is in Kafka may wait to be read: places are rare, and runners are away
+BROKEN_OFF = 3.0  # seconds until a run whose execution was cut short is broken off: two, and some for a slow machine
 RESUMED = 1.0  # seconds after SIGCONT in which a runner may send what it was about to send when it was halted
 
 
@@ -127,7 +128,8 @@ def _none_ran_in_parallel(seen: Evidence, judgement: Judgement) -> None:
                 if other.execution_id == request.execution_id:
                     continue
                 older = min(other, request, key=lambda each: each.execution_id)
-                if any(0 <= older.began - thaw <= RESUMED for thaw in thaws):
+                is_late = any(0 <= older.began - thaw <= RESUMED for thaw in thaws)
+                if is_late or _is_being_broken_off(seen, older, max(other.began, request.began)):
                     judgement.late += 1
                 else:
                     judgement.add(
@@ -136,6 +138,13 @@ def _none_ran_in_parallel(seen: Evidence, judgement: Judgement) -> None:
                         f"{older.key} (epoch {older.epoch}) and {max(other, request, key=lambda e: e.execution_id).key}",
                     )
             running.append(request)
+
+
+def _is_being_broken_off(seen: Evidence, request: Received, at: float) -> bool:
+    """Tell whether a request may go on, at an instant, though its execution was cut short."""
+    execution = seen.executions.get(request.execution_id)
+    cut = execution.cut_short if execution is not None else None
+    return cut is not None and max(request.began, at) <= cut.at.timestamp() + BROKEN_OFF
 
 
 def _requests_are_repeated_only_when_interrupted(seen: Evidence, judgement: Judgement) -> None:
@@ -156,6 +165,8 @@ def _requests_are_repeated_only_when_interrupted(seen: Evidence, judgement: Judg
             recorded = seen.records.get(before.execution_id, ())
             if before.epoch == again.epoch:
                 judgement.add(rule, before.execution_id, f"{key}: twice under epoch {before.epoch}")
+            elif _was_turned_away(seen, before, again):
+                judgement.repeats += 1
             elif before.attempt == again.attempt:
                 judgement.repeats += 1
                 if not _disturbed(seen.faults, before.began, again.began):
@@ -164,6 +175,15 @@ def _requests_are_repeated_only_when_interrupted(seen: Evidence, judgement: Judg
                     )
             elif again.attempt > before.attempt and not _failed(recorded, before):
                 judgement.add(rule, before.execution_id, f"{key}: attempt {before.attempt} is retried but did not fail")
+
+
+def _was_turned_away(seen: Evidence, before: Received, again: Received) -> bool:
+    """Tell whether the execution was cut short when the first of two requests was under way or not recorded yet."""
+    execution = seen.executions.get(before.execution_id)
+    cut = execution.cut_short if execution is not None else None
+    if cut is None or again.began < cut.at.timestamp() - CLOCKS:
+        return False
+    return abs(cut.at.timestamp() - before.began) <= BROKEN_OFF or _disturbed(seen.faults, before.began, cut.at.timestamp())
 
 
 def _disturbed(faults: Sequence[Fault], since: float, until: float) -> bool:
@@ -450,11 +470,14 @@ class Course:
 
 def _measure_recovery(seen: Evidence, judgement: Judgement) -> None:
     """How long after a fault was over everything that was under way during it had ended."""
+    # What is held, waits until its time is over, or is a record behind others, takes long by itself.
+    slow = {*seen.handled, *seen.readers}
     for fault in seen.faults:
         latest = 0.0
         for execution in seen.executions.values():
-            if execution.finished_at is None or execution.status is Status.SKIPPED or execution.workflow_id in seen.handled:
-                continue  # what is held, or waits until its time is over, takes long by itself
+            is_slow = execution.workflow_id in slow
+            if execution.finished_at is None or execution.status is Status.SKIPPED or is_slow:
+                continue
             created, finished = execution.created_at.timestamp(), execution.finished_at.timestamp()
             if created <= fault.ended and finished >= fault.began:
                 latest = max(latest, finished - fault.ended)

@@ -267,7 +267,8 @@ class Load:
             self.published.append(Published(number, topic, partition, told.offset, from_millis(millis), value, is_bad))
             await asyncio.sleep(random.uniform(0.5, 3.0))
 
-        await self._again_and_again(publish, prepare=self.create_topics)
+        # Idempotent, so that what the producer itself repeats is there once: each record is an execution.
+        await self._again_and_again(publish, prepare=self.create_topics, enable_idempotence=True)
 
     async def create_topics(self) -> None:
         """Create the topics of our own: at first, and when Kafka has lost them.
@@ -284,14 +285,15 @@ class Load:
             await close(admin)
 
     async def _again_and_again(
-        self, publish: Callable[[AIOKafkaProducer], Awaitable[None]], *, prepare: Callable[[], Awaitable[None]] | None = None
+        self,
+        publish: Callable[[AIOKafkaProducer], Awaitable[None]],
+        *,
+        prepare: Callable[[], Awaitable[None]] | None = None,
+        **options: Any,
     ) -> None:
         """Publish with one producer, and with another where that fails: what was not acknowledged is not sent again."""
         while True:
-            # Idempotent, so that what the producer itself repeats is there once.
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self.bootstrap, acks="all", request_timeout_ms=5000, enable_idempotence=True
-            )
+            producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", request_timeout_ms=5000, **options)
             try:
                 if prepare is not None:
                     await asyncio.wait_for(prepare(), timeout=15)

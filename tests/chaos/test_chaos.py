@@ -170,11 +170,20 @@ def handling(execution, *, timeout=None, requests=None, **more):
     return evidence([execution], requests, handled={"h": Handled(PLAN, timeout)}, **more)
 
 
-def step(execution, index, *, epoch=1):
-    return replace(request(execution, index, index + 0.5, epoch=epoch), key=f"{execution.execution_id}:{NAMES[index]}")
+def step(execution, index, *, epoch=1, begin=None, end=None):
+    begin = index if begin is None else begin
+    sent = request(execution, begin, begin + 0.5 if end is None else end, epoch=epoch)
+    return replace(sent, key=f"{execution.execution_id}:{NAMES[index]}")
 
 
 ALL_DONE, FAILED = course(0, 1, 3, status=Status.OK), course(0, (1, "failed"), 2, 3)
+CUT_LATE = course(0, (1, "timed-out"), 2, 3, restarts=TIMED_OUT)  # at 5 s
+ALL_OF_CUT_LATE = [
+    step(CUT_LATE, 0),
+    step(CUT_LATE, 1, end=4),
+    step(CUT_LATE, 3, begin=4),
+    step(CUT_LATE, 2, epoch=3, begin=6),
+]
 LOST_HANDLERS = course(0, (1, "failed"), 2, restarts=(Restarted(at(3), Restart.LOST, 1, 3),), reason="given up: ...")
 
 TICKS = {second: ended(seconds=second, due=at(second)) for second in (2, 4, 6, 8)}
@@ -232,6 +241,17 @@ PERIODIC = {"periodic": {"w": 2.0}, "anchors": {"w": BEGAN}}
         ("failed", handling(FAILED)),
         ("given up", handling(course(0, (1, "given-up"), 2, 3, restarts=GIVEN_UP))),
         ("timed out", handling(course(0, (1, "timed-out"), 2, 3, restarts=TIMED_OUT), timeout=5)),
+        (
+            "a handler that had been run when the time was found to be over",
+            handling(CUT_LATE, timeout=5, requests=[*ALL_OF_CUT_LATE, step(CUT_LATE, 3, epoch=3, begin=6)]),
+        ),
+        (
+            "a request that is being broken off",
+            evidence(
+                [replace(CUT_LATE, results={}), replace(ended("h", seconds=6), execution_id="later")],
+                [step(CUT_LATE, 1, begin=2, end=6.5), Received("h", "later:quick-1", 1, 1, at(6).timestamp())],
+            ),
+        ),
         ("handlers that lost their runners", handling(LOST_HANDLERS, faults=[fault("kill", "runner", 2, 3)])),
         (
             "handlers that were late",
@@ -257,6 +277,13 @@ def test_what_is_allowed(word, seen):
         ("terminal", evidence([replace(ONE, status=Status.RUNNING)])),
         ("terminal", evidence(accepted=[Accepted("x", "w", 0, "manual")])),
         ("parallel", evidence([ONE, TWO], [request(ONE, 0, 3), request(TWO, 2, 4)])),
+        (
+            "parallel",
+            evidence(
+                [replace(CUT_LATE, results={}), replace(ended("h", seconds=9), execution_id="later")],
+                [step(CUT_LATE, 1, begin=2, end=9.5), Received("h", "later:quick-1", 1, 1, at(9).timestamp())],
+            ),
+        ),
         ("repeated", evidence([ONE], [request(ONE, 0, 1), request(ONE, 12, 13, epoch=3)])),
         (
             "repeated",
@@ -299,6 +326,19 @@ def test_what_is_allowed(word, seen):
         ("onFailure", handling(course(0, (1, "timed-out"), 2, 3, restarts=TIMED_OUT), timeout=6)),
         ("onFailure", handling(course(0, (1, "timed-out"), 3, restarts=TIMED_OUT), timeout=5)),
         ("onFailure", handling(LOST_HANDLERS)),
+        (
+            "repeated",
+            handling(
+                CUT_LATE,
+                timeout=5,
+                requests=[
+                    step(CUT_LATE, 3, begin=0),
+                    *ALL_OF_CUT_LATE[:2],
+                    step(CUT_LATE, 2, epoch=3),
+                    step(CUT_LATE, 3, epoch=3, begin=6),
+                ],
+            ),
+        ),
         ("onFailure", handling(replace(LOST_HANDLERS, restarts=()), faults=[fault("kill", "runner", 2, 3)])),
         ("onFailure", handling(ALL_DONE, requests=[*map(partial(step, ALL_DONE), range(4))])),
         ("onFailure", handling(FAILED, requests=[*map(partial(step, FAILED), (0, 2, 3)), step(FAILED, 1, epoch=2)])),
