@@ -5,10 +5,14 @@ import contextlib
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from apps.projection.log import Log, decode
 from apps.projection.scratch import Scratch
@@ -17,16 +21,20 @@ from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import Stack, on_free_ports
 from chaos.checker import Evidence, Judgement, Violation, judge
 from chaos.faults import EVERY, KINDS, Fault, Faults, schedule
-from chaos.load import Load
+from chaos.load import ENVIRONMENT, TOPIC_PARTITIONS, Load
 from chaos.receiver import Receiver
 from domain.execution import OPEN
 from domain.occurrence import Unfired
-from events.broker import Broker
-from events.records import Event
+from domain.subscription import Subscribed
+from events.broker import Broker, Inquiries, close
+from events.records import DeadLetter, Event
+from events.topics import DEAD_LETTER, PARTITIONS
+from events.wire import Decoder
 from store.client import MongoStore
 from store.interfaces import ExecutionFilter
 
 SETTLE = 3.0  # seconds of load before the first fault
+ANSWER_WITHIN = 15.0
 QUIET_WITHIN = 240.0  # seconds; stale heartbeats, sessions and backoffs of several faults in a row add up
 
 Say = Callable[[str], None]
@@ -71,7 +79,7 @@ async def run(
                 out.write(f"{time.strftime('%H:%M:%S', time.gmtime())} {name}: {line}\n")
 
         settings = on_free_ports(StandaloneSettings(data_dir=Path(folder), stop_timeout=40))
-        async with Receiver() as receiver, Stack(settings, sink=sink) as stack:
+        async with Receiver() as receiver, Stack(settings, environment=ENVIRONMENT, sink=sink) as stack:
             planned = schedule(seed, seconds, kinds, every=every)
             say(f"{len(planned)} faults in {seconds:.0f} s, seed {seed}")
             return await _run_on(stack, receiver, planned, seed=seed, say=say)
@@ -87,12 +95,14 @@ async def _run_on(stack: Stack, receiver: Receiver, planned: Sequence[Fault], *,
         say(f"could not be brought about: {problem}")
     load_ended = time.time()
     say("the faults are over; waiting until nothing is open")
+    receiver.let_go.set()
     await load.stop()
     store = MongoStore(stack.mongodb_url, "workflows", timeout=30)
-    consumer = Log.consumer(Broker(stack.kafka_bootstrap))
+    broker = Broker(stack.kafka_bootstrap)
+    consumer = Log.consumer(broker)
     await consumer.start()
     try:
-        quiet = await _wait_for_quiet(store)
+        quiet = await _wait_for_quiet(store, broker)
         quiet_after = time.time() - load_ended
         executions = {each.execution_id: each async for each in store.executions.scan()}
         anchors = {}
@@ -114,6 +124,7 @@ async def _run_on(stack: Stack, receiver: Receiver, planned: Sequence[Fault], *,
             records: dict[str, list[Event]] = defaultdict(list)
             for execution_id, values in scratch.groups():
                 records[execution_id] = decode(values)
+        letters = await _dead_letters(broker)
     finally:
         await consumer.stop()
         await store.stop()
@@ -128,6 +139,11 @@ async def _run_on(stack: Stack, receiver: Receiver, planned: Sequence[Fault], *,
         anchors=anchors,
         unfired=unfired,
         not_idle=sorted(holders),
+        handled=load.handled,
+        readers=load.readers,
+        side_by_side=load.side_by_side,
+        published=load.published,
+        letters=letters,
     )
     judgement = judge(seen)
     for finding in report.findings:
@@ -138,14 +154,60 @@ async def _run_on(stack: Stack, receiver: Receiver, planned: Sequence[Fault], *,
     return Outcome(seen, judgement, report, quiet_after)
 
 
-async def _wait_for_quiet(store: MongoStore) -> bool:
-    """Wait until no execution is open; False where that takes too long."""
+async def _wait_for_quiet(store: MongoStore, broker: Broker) -> bool:
+    """Wait until no execution is open and every record is read; False where that takes too long."""
     deadline = time.monotonic() + QUIET_WITHIN
     calm = 0
-    while calm < 2:
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(1)
-        open_ones = await store.executions.list(ExecutionFilter(statuses=OPEN), before=None, limit=1)
-        calm = 0 if open_ones else calm + 1
+    async with _inquiries(broker) as inquiries:
+        while calm < 2:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(1)
+            open_ones = await store.executions.list(ExecutionFilter(statuses=OPEN), before=None, limit=1)
+            calm = calm + 1 if not open_ones and await _is_read(inquiries, await store.workflows.subscribed()) else 0
     return True
+
+
+@contextlib.asynccontextmanager
+async def _inquiries(broker: Broker) -> AsyncIterator[Inquiries]:
+    inquiries = Inquiries(broker)
+    try:
+        yield inquiries
+    finally:
+        await inquiries.close()
+
+
+async def _is_read(inquiries: Inquiries, subscribed: Iterable[Subscribed]) -> bool:
+    """Tell whether everything in the topics is committed as read by each of their readers."""
+
+    async def ask(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> bool:
+        for each in subscribed:
+            ends = await consumer.end_offsets([TopicPartition(each.topic, number) for number in range(TOPIC_PARTITIONS)])
+            committed = await admin.list_consumer_group_offsets(each.group)
+            # Of what is empty nothing need be committed.
+            if any(end and (tp not in committed or committed[tp].offset != end) for tp, end in ends.items()):
+                return False
+        return True
+
+    try:
+        return await asyncio.wait_for(inquiries.ask(ask), ANSWER_WITHIN)
+    except (KafkaError, asyncio.TimeoutError):
+        return False  # its data were wiped, and it has only just begun to keep groups anew
+
+
+async def _dead_letters(broker: Broker) -> list[DeadLetter]:
+    decoder = Decoder(DeadLetter)
+    consumer = broker.consumer()
+    try:
+        await consumer.start()
+        partitions = [TopicPartition(DEAD_LETTER.name, number) for number in range(PARTITIONS)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        ends = await consumer.end_offsets(partitions)
+        letters = []
+        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
+            for found in (await consumer.getmany(timeout_ms=1000)).values():
+                letters += [letter for record in found if isinstance(letter := decoder(record.value), DeadLetter)]
+        return letters
+    finally:
+        await close(consumer)

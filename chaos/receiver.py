@@ -1,6 +1,7 @@
 """The HTTP server that the actions talk to: it records every request, and fails or takes its time as the path says."""
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ from typing import Any
 from aiohttp import web
 from typing_extensions import Self
 
+KINDS = frozenset({"quick", "slow", "flaky", "long", "held"})
 FLAKY_OF_TEN = 4  # executions of which the flaky action fails at the first attempt
 SLOWEST = 2.0  # seconds
+LONGEST = 6.0  # seconds
+HELD = (10.0, 100.0)  # seconds
 
 
 @dataclass
@@ -36,6 +40,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.requests: list[Received] = []
+        self.let_go = asyncio.Event()  # from then on nothing is held any more
         self.url = ""
         app = web.Application()
         app.router.add_route("*", "/{workflow}/{kind}", self._take)
@@ -64,8 +69,17 @@ class Receiver:
         chance = hashlib.sha256(received.key.encode()).digest()
         try:
             if kind == "slow":
-                await asyncio.sleep(0.2 + chance[1] / 255 * (SLOWEST - 0.2))
+                await asyncio.sleep(_between(0.2, SLOWEST, chance[1]))
+            elif kind == "long":
+                await asyncio.sleep(_between(0.2, LONGEST, chance[1]))
+            elif kind == "held":
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self.let_go.wait(), _between(*HELD, chance[1]))
             received.status = 503 if kind == "flaky" and received.attempt == 1 and chance[0] % 10 < FLAKY_OF_TEN else 200
             return web.Response(status=received.status, text=kind)
         finally:
             received.ended = time.time()
+
+
+def _between(least: float, most: float, chance: int) -> float:
+    return least + chance / 255 * (most - least)

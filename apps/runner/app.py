@@ -162,6 +162,7 @@ class RunnerApp(ServiceApp):
             mark_delay=settings.runner_write_delay,
             hand_back=self._hand_out,
             tell_ended=self._tell_ended,
+            see_written=lambda seqs: self.projection.see_written(seqs),
             max_lost_attempts=settings.max_lost_attempts,
             beacon=self.beacon,
         )
@@ -352,7 +353,6 @@ class RunnerApp(ServiceApp):
         await self.subscriptions.stop()  # others take over what it has read
         # Before the consumer and the producer stop: what finishes in the grace period still publishes its results.
         left = await self.runs.drain(self.settings.runner_grace_period)
-        await self.projection.see_written({live.run.execution_id: live.published for live in left})
         await self.runs.hand_back_all(left)
         await super().on_stop()
 

@@ -13,11 +13,14 @@ dead) is cancelled, whichever runner holds its partition now.
 
 Stopping: nothing new is started, what runs may finish within the grace period, the rest is cancelled and handed back under
 a new epoch, so that another runner resumes it at once rather than when this one's heartbeat has become stale.
+
+A run that breaks off is handed back as well, or given up. In both cases the results that Kafka has of it are written first:
+a new epoch would turn them away, and their actions be repeated.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,11 +75,14 @@ class Runs(Service):
         mark_delay: float,
         hand_back: Callable[[Execution], Awaitable[None]],
         tell_ended: Callable[[Execution], Awaitable[None]],
+        see_written: Callable[[Mapping[str, int]], Awaitable[None]],
         max_lost_attempts: int,
         **kwargs: Any,
     ) -> None:
+        """Prepare; ``see_written`` waits for a while until the results up to a number are written, by execution."""
         super().__init__(**kwargs)
         self.tell_ended = tell_ended
+        self.see_written = see_written
         self.max_lost_attempts = max_lost_attempts
         self.executions = executions
         self.runner = runner
@@ -143,6 +149,7 @@ class Runs(Service):
                 # Nobody would miss it, for this process lives on: it counts as lost, like one whose runner has died. An
                 # action can raise even CancelledError by itself.
                 log.error("run broke off", execution_id=live.run.execution_id, epoch=live.run.epoch, exc_info=error)
+                await self.see_written({live.run.execution_id: live.published})
                 if live.run.lost < self.max_lost_attempts:
                     await self._hand_back(live.run, Restart.LOST)
                 else:
@@ -297,6 +304,7 @@ class Runs(Service):
 
     async def hand_back_all(self, left: Sequence[LiveRun]) -> None:
         """Have others resume what :meth:`drain` has left."""
+        await self.see_written({live.run.execution_id: live.published for live in left})
         await asyncio.gather(*(self._hand_back(live.run) for live in left))
 
     async def _give_up(self, live: LiveRun, reason: str) -> None:

@@ -1,8 +1,10 @@
 """A bounded run of ``make chaos``, and its parts."""
 
+import base64
 import itertools
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 import pytest
 from rich.console import Console
@@ -11,11 +13,23 @@ from apps.projection.verify import Report
 from chaos import driver, report
 from chaos.checker import Evidence, judge
 from chaos.faults import SORTS, Fault, schedule
-from chaos.load import Accepted
+from chaos.load import Accepted, Handled, Published
 from chaos.receiver import Received
-from domain.execution import ActionOutcome, Admission, Cause, Execution, Parent, Status, admit
-from domain.identifiers import execution_id, tick_execution_id
+from domain.execution import (
+    ActionOutcome,
+    Admission,
+    Cause,
+    Execution,
+    Parent,
+    Restart,
+    Restarted,
+    Status,
+    admit,
+)
+from domain.flow import Plan
+from domain.identifiers import arrival_execution_id, execution_id, tick_execution_id
 from domain.occurrence import Disposition, Unfired
+from events.records import DeadLetter
 
 SEED = 20
 SECONDS = 25.0  # and up to a minute until everything is quiet
@@ -29,6 +43,8 @@ async def test_under_a_seeded_minute_of_faults_nothing_is_lost_doubled_or_left_b
     assert outcome.judgement.violations == []
     assert outcome.seen.faults
     assert outcome.judgement.statuses["ok"] > 20
+    assert outcome.judgement.handlers["given-up"] and outcome.judgement.handlers["timed-out"]
+    assert outcome.judgement.started_by_records and outcome.judgement.dead_letters
     assert outcome.report.clean == len(outcome.seen.executions)
 
 
@@ -94,6 +110,82 @@ def with_outcome(execution, status, error=None):
     return replace(execution, results={outcome.key: outcome})
 
 
+# -- records of topics of our own
+
+RECORD = Published(7, "t", 1, 40, at(1), b'{"number": 7}')
+LATER = replace(RECORD, number=8, offset=41, at=at(2), value=b'{"number": 8}')
+BAD = replace(RECORD, number=9, value=b'{"number": 9, "twice": 1, "twice": 2}', is_bad=True)
+
+
+def started_by(record, *, seconds=2.0, status=Status.OK):
+    found = replace(
+        ended("r", seconds=seconds, status=status),
+        execution_id=arrival_execution_id("r", record.topic, record.partition, record.offset, record.at),
+        created_at=record.at,
+        started_at=at(seconds),
+    )
+    return replace(found, input={"partition": record.partition, "offset": record.offset, "value": {"number": record.number}})
+
+
+def letter(record, workflow_id="r"):
+    value = base64.b64encode(record.value).decode()
+    reason = f"workflow {workflow_id}: value: twice is given twice"
+    return DeadLetter(
+        topic=record.topic, partition=record.partition, offset=record.offset, reason=reason, at=at(3), value=value
+    )
+
+
+def reading(executions=(), published=(RECORD,), **more):
+    return evidence(executions, readers={"r": "t"}, published=published, **more)
+
+
+# -- handlers
+
+PLAN = Plan(2, on_failure=1, finally_=1)
+GIVEN_UP, TIMED_OUT = (
+    (Restarted(at(3), Restart.LOST, 1, 1), Restarted(at(4), Restart.GIVEN_UP, 1, 1)),
+    (Restarted(at(5), Restart.TIMED_OUT, 1, 1),),
+)
+NAMES = ("quick-1", "held-2", "quick-3", "quick-4")
+
+
+def course(*steps, status=Status.FAILED, restarts=(), reason=None):
+    """Return an execution that has run these steps one second after the other: a position, or one with how it ended."""
+    outcomes = {}
+    for second, step in enumerate(steps):
+        index, how = step if isinstance(step, tuple) else (step, "ok")
+        cut = how in ("given-up", "timed-out")
+        began = at(0) if cut else at(second)
+        outcome = ActionOutcome(
+            NAMES[index], index, 1, "failed" if cut else how, began, at(second + 1),
+            error={"class": how} if cut else None, next_index=2 if cut or how == "failed" else None,
+        )  # fmt: skip
+        outcomes[outcome.key] = outcome
+    return replace(ended("h", status=status), results=outcomes, restarts=restarts, reason=reason, finished_at=at(len(steps)))
+
+
+def handling(execution, *, timeout=None, requests=None, **more):
+    if requests is None:
+        requests = [step(execution, each.index) for each in execution.ordered_results if each.status == "ok"]
+    return evidence([execution], requests, handled={"h": Handled(PLAN, timeout)}, **more)
+
+
+def step(execution, index, *, epoch=1, begin=None, end=None):
+    begin = index if begin is None else begin
+    sent = request(execution, begin, begin + 0.5 if end is None else end, epoch=epoch)
+    return replace(sent, key=f"{execution.execution_id}:{NAMES[index]}")
+
+
+ALL_DONE, FAILED = course(0, 1, 3, status=Status.OK), course(0, (1, "failed"), 2, 3)
+CUT_LATE = course(0, (1, "timed-out"), 2, 3, restarts=TIMED_OUT)  # at 5 s
+ALL_OF_CUT_LATE = [
+    step(CUT_LATE, 0),
+    step(CUT_LATE, 1, end=4),
+    step(CUT_LATE, 3, begin=4),
+    step(CUT_LATE, 2, epoch=3, begin=6),
+]
+LOST_HANDLERS = course(0, (1, "failed"), 2, restarts=(Restarted(at(3), Restart.LOST, 1, 3),), reason="given up: ...")
+
 TICKS = {second: ended(seconds=second, due=at(second)) for second in (2, 4, 6, 8)}
 PERIODIC = {"periodic": {"w": 2.0}, "anchors": {"w": BEGAN}}
 
@@ -128,6 +220,47 @@ PERIODIC = {"periodic": {"w": 2.0}, "anchors": {"w": BEGAN}}
                 unfired={"w": [Unfired("w", Disposition.SKIPPED, at(4), at(6), 2)]},
             ),
         ),
+        ("a record that started one", reading([started_by(RECORD)])),
+        ("a record that is a dead letter", reading(published=[BAD], letters=[letter(BAD), letter(BAD)])),
+        ("a record that was wiped", reading(faults=[fault("wipe", "kafka", 0, 3)])),
+        ("a dead letter that was wiped", reading(published=[BAD], faults=[fault("wipe", "kafka", 500, 503)])),
+        ("records in their order", reading([started_by(RECORD), started_by(LATER, seconds=3)], [RECORD, LATER])),
+        (
+            "records of two logs",
+            reading(
+                [started_by(replace(RECORD, at=at(50)), seconds=51), started_by(LATER, seconds=52)],
+                [replace(RECORD, at=at(50)), LATER],
+                faults=[fault("wipe", "kafka", 10, 12)],
+            ),
+        ),
+        (
+            "side by side",
+            reading([started_by(RECORD, seconds=3), started_by(LATER)], [RECORD, LATER], side_by_side={"r"}),
+        ),
+        ("all done", handling(ALL_DONE)),
+        ("failed", handling(FAILED)),
+        ("given up", handling(course(0, (1, "given-up"), 2, 3, restarts=GIVEN_UP))),
+        ("timed out", handling(course(0, (1, "timed-out"), 2, 3, restarts=TIMED_OUT), timeout=5)),
+        (
+            "a handler that had been run when the time was found to be over",
+            handling(CUT_LATE, timeout=5, requests=[*ALL_OF_CUT_LATE, step(CUT_LATE, 3, epoch=3, begin=6)]),
+        ),
+        (
+            "a request that is being broken off",
+            evidence(
+                [replace(CUT_LATE, results={}), replace(ended("h", seconds=6), execution_id="later")],
+                [step(CUT_LATE, 1, begin=2, end=6.5), Received("h", "later:quick-1", 1, 1, at(6).timestamp())],
+            ),
+        ),
+        ("handlers that lost their runners", handling(LOST_HANDLERS, faults=[fault("kill", "runner", 2, 3)])),
+        (
+            "handlers that were late",
+            handling(
+                replace(course(0, (1, "failed"), 2, reason="finally timed out after 5s"), finished_at=at(8)),
+                timeout=5,
+                faults=[fault("freeze", "runner", 2, 8)],
+            ),
+        ),
         (
             "a record lost with the wiped broker",
             evidence(accepted=[Accepted("x", "w", at(1).timestamp(), "direct")], faults=[fault("wipe", "kafka", 0, 3)]),
@@ -144,6 +277,13 @@ def test_what_is_allowed(word, seen):
         ("terminal", evidence([replace(ONE, status=Status.RUNNING)])),
         ("terminal", evidence(accepted=[Accepted("x", "w", 0, "manual")])),
         ("parallel", evidence([ONE, TWO], [request(ONE, 0, 3), request(TWO, 2, 4)])),
+        (
+            "parallel",
+            evidence(
+                [replace(CUT_LATE, results={}), replace(ended("h", seconds=9), execution_id="later")],
+                [step(CUT_LATE, 1, begin=2, end=9.5), Received("h", "later:quick-1", 1, 1, at(9).timestamp())],
+            ),
+        ),
         ("repeated", evidence([ONE], [request(ONE, 0, 1), request(ONE, 12, 13, epoch=3)])),
         (
             "repeated",
@@ -162,6 +302,46 @@ def test_what_is_allowed(word, seen):
         ("triggered", evidence([with_outcome(ONE, "ok"), CHILD, replace(CHILD, execution_id="other")])),
         ("triggered", evidence([with_outcome(ONE, "ok"), replace(CHILD, status=Status.FAILED)])),
         ("triggered", evidence([with_outcome(ONE, "ok"), replace(CHILD, finished_at=at(9))])),
+        ("record", reading()),
+        ("record", reading(faults=[fault("kill", "runner", 0, 3)])),
+        ("record", reading(faults=[fault("wipe", "kafka", -5, 0)])),
+        ("record", reading([started_by(RECORD), replace(started_by(RECORD), execution_id="other")])),
+        ("record", reading([replace(started_by(RECORD), execution_id="other")])),
+        ("record", reading([started_by(RECORD, status=Status.SKIPPED)])),
+        ("record", reading([started_by(RECORD)], letters=[letter(RECORD)])),
+        ("record", reading(letters=[letter(RECORD)])),
+        ("record", reading(published=[BAD])),
+        ("record", reading(published=[BAD], letters=[letter(BAD, "other")])),
+        ("record", reading([started_by(BAD)], [BAD], letters=[letter(BAD)])),
+        ("order", reading([started_by(RECORD, seconds=3), started_by(LATER)], [RECORD, LATER])),
+        ("received", handling(ALL_DONE, requests=[step(ALL_DONE, 0), step(ALL_DONE, 1)])),
+        ("onFailure", handling(course(0, 1, status=Status.OK))),
+        ("onFailure", handling(course(0, 1, 2, 3, status=Status.OK))),
+        ("onFailure", handling(course(0, 1, 3))),
+        ("onFailure", handling(course(0, (1, "failed"), 3))),
+        ("onFailure", handling(course(0, (1, "failed"), 3, 2))),
+        ("onFailure", handling(course(0, (1, "failed"), 2, 3, status=Status.OK))),
+        ("onFailure", handling(course(0, reason="timed out after 5s"), timeout=0.5)),
+        ("onFailure", handling(course(0, (1, "given-up"), 2, 3, restarts=GIVEN_UP[1:]))),
+        ("onFailure", handling(course(0, (1, "timed-out"), 2, 3, restarts=TIMED_OUT), timeout=6)),
+        ("onFailure", handling(course(0, (1, "timed-out"), 3, restarts=TIMED_OUT), timeout=5)),
+        ("onFailure", handling(LOST_HANDLERS)),
+        (
+            "repeated",
+            handling(
+                CUT_LATE,
+                timeout=5,
+                requests=[
+                    step(CUT_LATE, 3, begin=0),
+                    *ALL_OF_CUT_LATE[:2],
+                    step(CUT_LATE, 2, epoch=3),
+                    step(CUT_LATE, 3, epoch=3, begin=6),
+                ],
+            ),
+        ),
+        ("onFailure", handling(replace(LOST_HANDLERS, restarts=()), faults=[fault("kill", "runner", 2, 3)])),
+        ("onFailure", handling(ALL_DONE, requests=[*map(partial(step, ALL_DONE), range(4))])),
+        ("onFailure", handling(FAILED, requests=[*map(partial(step, FAILED), (0, 2, 3)), step(FAILED, 1, epoch=2)])),
     ],
 )
 def test_what_is_found(rule, seen):

@@ -586,6 +586,7 @@ class Runner(Process):
             mark_delay=0.1,
             hand_back=self._hand_back,
             tell_ended=self._tell_ended,
+            see_written=lambda seqs: self.projection.see_written(seqs),
             max_lost_attempts=MAX_LOST,
         )
         self.strays = strays.Strays(executions, runs=self.runs, runner=self.name, hand_back=self._hand_back)
@@ -697,7 +698,6 @@ class Runner(Process):
     async def stop(self) -> None:
         """Stop as SIGTERM asks for."""
         left = await self.runs.drain(0.5)
-        await self.projection.see_written({live.run.execution_id: live.published for live in left})
         await self.runs.hand_back_all(left)
         self._commit()
         await self.effect(lambda: self.world.runners_store.beats.pop(self.name, None))

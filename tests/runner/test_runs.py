@@ -13,7 +13,7 @@ import pytest
 from apps.runner import runs
 from apps.runner.attempts import Run
 from apps.runner.runs import Runs
-from domain.execution import Admission, Cause, Restart, Status, admit, claim
+from domain.execution import ActionFinished, ActionOutcome, Admission, Cause, Restart, Status, admit, claim
 from domain.flow import Plan
 from store.interfaces import StoreUnavailable
 from tests.fakes.stores import FakeExecutions
@@ -32,14 +32,20 @@ class World:
         self.kafka = asyncio.Event()
         self.kafka.set()
         self.told = []
+        self.under_way = None  # a result that Kafka has and the store has not
         self.runs = Runs(
             self.executions, runner="r1", limit=5, mark_delay=0.1, hand_back=self.hand_back, tell_ended=self.tell_ended,
-            max_lost_attempts=3,
+            see_written=self.see_written, max_lost_attempts=3,
         )  # fmt: skip
 
     async def hand_back(self, execution):
         await self.kafka.wait()
         self.handed_back.append((execution.epoch, execution.lost))
+
+    async def see_written(self, seqs):
+        await asyncio.sleep(0)
+        if self.under_way is not None and seqs.get("e") == self.under_way.seq:
+            await self.executions.project([self.under_way])
 
     async def tell_ended(self, execution):
         self.told.append((execution.status, execution.reason))
@@ -146,6 +152,28 @@ async def test_a_run_that_breaks_off_after_a_result_is_handed_back(world):
 
     await asyncio.wait([(await world.run(body, lost=3)).task])
     assert (world.handed_back, world.told) == ([(3, 1)], [])
+
+
+@pytest.mark.parametrize("lost", [0, 3], ids=["to be handed back", "to be given up"])
+async def test_a_run_that_breaks_off_goes_on_behind_what_kafka_has_of_it(world, lost):
+    async def body():
+        world.under_way = ActionFinished(
+            "e", "w", RUN.epoch, 1, ActionOutcome("a", 0, 1, "ok", NOON, NOON), Status.RUNNING, 3
+        )
+        world.runs.published("e", RUN.epoch, 1)
+        raise RuntimeError("oops")
+
+    await asyncio.wait([(await world.run(body, Plan(2, on_failure=1), lost=lost)).task])
+    assert (world.handed_back, world.executions.found["e"].resume_index) == ([(3, 1)], 1)
+
+
+async def test_what_is_handed_back_goes_on_behind_what_kafka_has_of_it(world):
+    live = await world.run(asyncio.Event().wait)
+    world.under_way = ActionFinished("e", "w", RUN.epoch, 1, ActionOutcome("a", 0, 1, "ok", NOON, NOON), Status.RUNNING, 3)
+    world.runs.published("e", RUN.epoch, 1)
+    await world.runs.hand_back_all(await world.runs.drain(0))
+    assert (world.handed_back, world.executions.found["e"].resume_index) == ([(3, 0)], 1)
+    await asyncio.wait([live.task])
 
 
 async def test_a_run_that_breaks_off_when_its_execution_has_gone_on_does_not_give_it_up(world):
