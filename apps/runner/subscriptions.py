@@ -134,6 +134,7 @@ class Reader:
         self._broker = broker
         self._session_timeout_ms = round(session_timeout * 1000)
         self._done: dict[TopicPartition, int] = {}  # the next offset of each partition, to be committed
+        self._member: tuple[int, str] | None = None  # of the group, as which that was read
         self._in_hand: dict[TopicPartition, int] = {}  # the next offset of those whose records are being taken
         self._ends: dict[TopicPartition, int] = {}  # as far as they were asked for
         self._ends_asked_at = 0.0
@@ -186,6 +187,7 @@ class Reader:
             for tp, offset in error.args[0].items():
                 await self._go_on(consumer, tp, offset)
             return
+        self._member = _member(consumer)
         self._in_hand = {tp: records[0].offset for tp, records in found.items()}
         taking = asyncio.get_running_loop().create_task(
             _all_of(self._take(consumer, tp, records) for tp, records in found.items())
@@ -205,16 +207,16 @@ class Reader:
 
     async def _take(self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         taken = 0
-        while taken < len(records) and tp in consumer.assignment():  # else whoever has it now is given them again
+        while taken < len(records) and _member(consumer) == self._member:  # else whoever has it now is given them again
             outcomes = await self._arrivals.take(self.subscribed, records[taken:])
             self.outcomes.update(outcomes)
             taken += len(outcomes)
             self._done[tp] = self._in_hand[tp] = records[taken - 1].offset + 1
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
-        assigned = consumer.assignment()
-        done, self._done = {tp: offset for tp, offset in self._done.items() if tp in assigned}, {}
-        if not done:
+        done, self._done = self._done, {}
+        # As another member it may be of another log: of a broker that has lost its data, where a record waited meanwhile.
+        if not done or _member(consumer) != self._member:
             return
         try:
             await consumer.commit(done)
@@ -245,6 +247,7 @@ class Reader:
 
     async def _begin(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> None:
         """Go to where a partition begins of which nothing is committed yet, and commit that."""
+        self._member = _member(consumer)
         if self.subscribed.is_from_earliest:
             place = (await consumer.beginning_offsets([tp]))[tp]
         else:
@@ -276,6 +279,10 @@ class Reader:
         self._ends.pop(tp, None)
         with suppress(IllegalStateError):  # it was taken away meanwhile
             consumer.seek(tp, offset)
+
+
+def _member(consumer: AIOKafkaConsumer) -> tuple[int, str]:
+    return consumer._coordinator.generation, consumer._coordinator.member_id
 
 
 async def _all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -33,7 +33,7 @@ class Consumer:
         self.sought = []
         self.is_stopped = False
         self.polled_all = asyncio.Event()
-        self._coordinator = SimpleNamespace(_do_commit_offsets=None)
+        self._coordinator = SimpleNamespace(_do_commit_offsets=None, generation=1, member_id="a")
 
     async def start(self):
         pass
@@ -173,13 +173,14 @@ async def test_where_the_next_record_is_not_there_it_goes_on_with_what_is_left_a
     assert line.get("lost") == (4 if at < 7 else None)
 
 
-async def test_what_was_taken_away_meanwhile_is_left_to_whoever_has_it_now(arrivals):
+@pytest.mark.parametrize("joined", [{"generation": 2}, {"member_id": "b"}], ids=["rebalanced", "of-another-log"])
+async def test_what_was_taken_away_meanwhile_is_left_to_whoever_has_it_now(arrivals, joined):
     consumer = Consumer(records(0, 1, 2))
     proper = arrivals.take
 
     async def take(*args):
         outcome = await proper(*args)
-        consumer.assigned.clear()
+        vars(consumer._coordinator).update(joined)
         return outcome
 
     arrivals.take = take
