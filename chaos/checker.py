@@ -414,17 +414,25 @@ class Course:
         yield from self._wrong_with_cut()
 
     def _wrong_with_requests(self) -> Iterator[str]:
-        at_handlers: list[int] = []
+        handlers: list[Received] = []
         for request in self.requests:
             index = int(request.key.rpartition("-")[2]) - 1
-            if index >= self.handled.plan.actions:
-                at_handlers.append(request.epoch)
-                if index not in self.due:
-                    yield f"{request.key} was not to be sent"
+            if index < self.handled.plan.actions:
+                continue
+            if index not in self.due:
+                yield f"{request.key} was not to be sent"
+            if not self._was_superseded(request):
+                handlers.append(request)
+        first = min((handler.epoch for handler in handlers), default=None)
         for request in self.requests:
             is_action = int(request.key.rpartition("-")[2]) <= self.handled.plan.actions
-            if is_action and at_handlers and request.epoch > min(at_handlers):
-                yield f"{request.key} was sent under epoch {request.epoch}, after a handler under {min(at_handlers)}"
+            if is_action and first is not None and request.epoch > first:
+                yield f"{request.key} was sent under epoch {request.epoch}, after a handler under {first}"
+
+    def _was_superseded(self, request: Received) -> bool:
+        """Tell whether a request was sent by a runner that had been missed: one that came to again, say."""
+        began = min(other.began for other in self.requests if other.epoch == request.epoch)
+        return any(began < each.at.timestamp() <= request.began + CLOCKS for each in self.execution.restarts)
 
     def _wrong_with_cut(self) -> Iterator[str]:
         cut, timeout = self.execution.cut_short, self.handled.timeout

@@ -184,6 +184,16 @@ ALL_OF_CUT_LATE = [
     step(CUT_LATE, 3, begin=4),
     step(CUT_LATE, 2, epoch=3, begin=6),
 ]
+MISSED = replace(ALL_DONE, restarts=(Restarted(at(4), Restart.LOST, 1, 1),))
+
+
+def after_a_freeze(handler_began):
+    """Return what a runner that was missed at 4 s has sent, and what the next one has."""
+    missed = [step(MISSED, 0), step(MISSED, 1, end=3), step(MISSED, 3, begin=handler_began)]
+    again = [step(MISSED, 1, epoch=3, begin=6), step(MISSED, 3, epoch=3, begin=8)]
+    return handling(MISSED, requests=[*missed, *again], faults=[fault("freeze", "runner", 2, 5)])
+
+
 LOST_HANDLERS = course(0, (1, "failed"), 2, restarts=(Restarted(at(3), Restart.LOST, 1, 3),), reason="given up: ...")
 
 TICKS = {second: ended(seconds=second, due=at(second)) for second in (2, 4, 6, 8)}
@@ -252,6 +262,7 @@ PERIODIC = {"periodic": {"w": 2.0}, "anchors": {"w": BEGAN}}
                 [step(CUT_LATE, 1, begin=2, end=6.5), Received("h", "later:quick-1", 1, 1, at(6).timestamp())],
             ),
         ),
+        ("a handler that a runner sent when it came to again", after_a_freeze(5)),
         ("handlers that lost their runners", handling(LOST_HANDLERS, faults=[fault("kill", "runner", 2, 3)])),
         (
             "handlers that were late",
@@ -326,6 +337,7 @@ def test_what_is_allowed(word, seen):
         ("onFailure", handling(course(0, (1, "timed-out"), 2, 3, restarts=TIMED_OUT), timeout=6)),
         ("onFailure", handling(course(0, (1, "timed-out"), 3, restarts=TIMED_OUT), timeout=5)),
         ("onFailure", handling(LOST_HANDLERS)),
+        ("onFailure", after_a_freeze(3.5)),
         (
             "repeated",
             handling(
