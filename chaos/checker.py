@@ -392,6 +392,8 @@ class Course:
 
     def wrong(self) -> Iterator[str]:
         """Tell everything that is not as the definition says."""
+        if self._lacks_a_result():
+            return
         if extra := sorted(self.ran.keys() - self.due):
             yield f"step {extra[0]} was not to be run"
         if self.missing and not self._may_miss():
@@ -447,6 +449,15 @@ class Course:
             over = self.execution.created_at.timestamp() + timeout
             if last.timestamp() > over + AFTERMATH and not _disturbed(self.faults, over, last.timestamp()):
                 yield f"its actions went on until {last}"
+
+    def _lacks_a_result(self) -> bool:
+        """Tell whether the result of an action went with a wiped broker before it was written; those after it are there."""
+        until = self.handled.plan.actions if self.failed_at is None else self.failed_at
+        created, finished = self.execution.created_at, self.execution.finished_at
+        return any(index not in self.ran for index in range(min(until, max(self.ran, default=0)))) and any(
+            fault.kind == "wipe" and fault.began <= (finished or created).timestamp() and fault.ended >= created.timestamp()
+            for fault in self.faults
+        )
 
     def _may_miss(self) -> bool:
         """Tell whether handlers were ended as they may be: late, or having lost their runners to a fault."""

@@ -263,6 +263,7 @@ PERIODIC = {"periodic": {"w": 2.0}, "anchors": {"w": BEGAN}}
             ),
         ),
         ("a handler that a runner sent when it came to again", after_a_freeze(5)),
+        ("a result that was wiped", handling(course(0, 3, status=Status.OK), faults=[fault("wipe", "kafka", 0, 1)])),
         ("handlers that lost their runners", handling(LOST_HANDLERS, faults=[fault("kill", "runner", 2, 3)])),
         (
             "handlers that were late",
@@ -338,6 +339,7 @@ def test_what_is_allowed(word, seen):
         ("onFailure", handling(course(0, (1, "timed-out"), 3, restarts=TIMED_OUT), timeout=5)),
         ("onFailure", handling(LOST_HANDLERS)),
         ("onFailure", after_a_freeze(3.5)),
+        ("onFailure", handling(course(0, 3, status=Status.OK), faults=[fault("wipe", "kafka", -5, -1)])),
         (
             "repeated",
             handling(
