@@ -369,9 +369,14 @@ class Execution:
         return next((each for each in self.restarts if each.why in CUTS_SHORT), None)
 
     @property
+    def is_at_actions(self) -> bool:
+        """Whether it is at its actions, or before them, rather than at its handlers."""
+        return self.cut_short is None and self.step_index < self.total_actions
+
+    @property
     def may_be_cut_short(self) -> bool:
         """Whether there are actions that may be ended; else it has not begun, or is past them."""
-        return self.status is not Status.QUEUED and self.cut_short is None and self.step_index < self.total_actions
+        return self.status is not Status.QUEUED and self.is_at_actions
 
     @property
     def step_index(self) -> int:

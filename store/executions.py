@@ -148,12 +148,7 @@ class MongoExecutions(ExecutionReads):
         """Insert up to the first that cannot be; return the answers up to that."""
         self._observe("admit", len(admissions))
         async with translated():
-            answers: dict[int, AdmissionAnswer | BaseException] = {}
-            answers.update(await self._take_back(admissions, range(len(admissions))))
-            new = [index for index in range(len(admissions)) if index not in answers]
-            answers.update(await self._insert_into(self._live, admissions, new, ordered=True))
-            admitted = [index for index in new if isinstance(answers.get(index), Admitted)]
-            answers.update(await self._take_back(admissions, admitted))
+            answers = await self._insert_open(admissions, range(len(admissions)), ordered=True)
         return [answers[index] for index in takewhile(answers.__contains__, range(len(admissions)))]
 
     async def _admit_all(self, admissions: Sequence[Admission]) -> Sequence[AdmissionAnswer | BaseException]:
@@ -184,21 +179,27 @@ class MongoExecutions(ExecutionReads):
     async def _insert(self, admissions: Sequence[Admission]) -> Sequence[AdmissionAnswer | BaseException]:
         locking = [index for index, admission in enumerate(admissions) if admission.lock_key is not None]
         skipped = [index for index, admission in enumerate(admissions) if admission.lock_key is None]
-        again = [index for index in locking if not admissions[index].is_unique]
-        answers: dict[int, AdmissionAnswer | BaseException] = {}
         async with translated():
-            answers.update(await self._take_back(admissions, again))
-            answers.update(
-                await self._insert_into(self._live, admissions, [index for index in locking if index not in answers])
-            )
-            admitted = [index for index in again if isinstance(answers[index], Admitted)]
-            answers.update(await self._take_back(admissions, admitted))
+            answers = await self._insert_open(admissions, locking)
             if skipped:
                 open_ids = await self._ids(self._live, [admissions[index].execution_id for index in skipped])
                 fresh = [index for index in skipped if admissions[index].execution_id not in open_ids]
                 answers.update({index: AlreadyAdmitted(admissions[index].execution_id) for index in skipped})
                 answers.update(await self._insert_into(self._finished, admissions, fresh))
         return [answers[index] for index in range(len(admissions))]
+
+    async def _insert_open(
+        self, admissions: Sequence[Admission], indexes: Sequence[int], *, ordered: bool = False
+    ) -> dict[int, AdmissionAnswer | BaseException]:
+        """Insert those among the open ones, unless their id has finished, before or meanwhile."""
+        again = [index for index in indexes if not admissions[index].is_unique]
+        answers: dict[int, AdmissionAnswer | BaseException] = {}
+        answers.update(await self._take_back(admissions, again))
+        left = [index for index in indexes if index not in answers]
+        answers.update(await self._insert_into(self._live, admissions, left, ordered=ordered))
+        admitted = [index for index in again if isinstance(answers.get(index), Admitted)]
+        answers.update(await self._take_back(admissions, admitted))
+        return answers
 
     async def _take_back(self, admissions: Sequence[Admission], indexes: Sequence[int]) -> dict[int, AlreadyAdmitted]:
         """Return the answers to those whose id has finished, and remove what an insert of theirs has left."""

@@ -67,9 +67,11 @@ def apply(
     _tell_left_out(documents)
     results: list[dict[str, Any]] = []
     refusals: list[tuple[Document, Problem]] = []
+    spare: list[dict[str, Any]] = []
     try:
         with Client(url) as client, Bars() as bars:
-            spare = without_file(client, documents, prefix) if prune else []
+            if prune:
+                spare = without_file(client, documents, prefix)
             if spare and not yes:
                 _confirm([str(each["workflowId"]) for each in spare])
             bars.step("applying", len(documents))
@@ -90,7 +92,9 @@ def apply(
                 if form is Format.TABLE:
                     _show(results[-1])
     except Unreachable as unreachable:
-        unreachable.hint += f"\n{len(results)} of {len(documents)} were sent before that; apply again to send the rest."
+        unreachable.hint += (
+            f"\n{len(results)} of {len(documents) + len(spare)} were sent before that; apply again to send the rest."
+        )
         raise
     finally:
         for refused, refusal in refusals:

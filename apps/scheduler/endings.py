@@ -126,7 +126,7 @@ class Endings:
         found = await cut_short(self._executions, execution, plan, why, reason, instant(self._clock()))
         if found is None:
             return False
-        self._metrics.restarts.labels(why.value if _is_at_actions(execution) else f"handlers-{why.value}").inc()
+        self._metrics.restarts.labels(why.value if execution.is_at_actions else f"handlers-{why.value}").inc()
         log.warning(
             "cut short", execution_id=found.execution_id, workflow_id=found.workflow_id, reason=reason,
             status=found.status.value,
@@ -142,15 +142,11 @@ class Endings:
             await self._executions.told([ended.execution_id])
 
 
-def _is_at_actions(execution: Execution) -> bool:
-    return execution.cut_short is None and execution.step_index < execution.total_actions
-
-
 def _why_late(execution: Execution, definition: Mapping[str, Any], plan: Plan) -> str:
     """Return why an execution is cut short at its deadline, for people."""
     # When it was created says nothing: under an Idempotency-Key that may be hours before it was accepted.
     late = f"timed out after {definition['timeout']}" if "timeout" in definition else "timed out"
-    if _is_at_actions(execution):
+    if execution.is_at_actions:
         return late
     name, _ = plan.list_of(execution.step_index)
     cut = execution.cut_short

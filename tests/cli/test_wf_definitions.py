@@ -203,6 +203,10 @@ async def test_a_service_that_goes_away_says_how_far_it_came(api: FakeApi, wf: R
     result = await wf("apply", "two.yaml")
     assert (result.code, result.out) == (5, "recurrent-workflow created\n")
     assert "1 of 2 were sent before that" in result.err
+    api.add("other")
+    api.refusals["DELETE /workflows/other"] = web.Response(status=502, text="bad gateway")
+    pruned = await wf("apply", "two.yaml", "--prune", "--yes")
+    assert (pruned.code, "2 of 3 were sent before that" in pruned.err) == (5, True)
 
 
 UNREADABLE = "version 1 of workflow b cannot be read here: run the same ACTION_PLUGINS in every service"
