@@ -135,7 +135,7 @@ class RunnerApp(ServiceApp):
         )
         self.secrets = secret_values(settings, self.store.secrets.all)
         self.definitions = Definitions(self.store.workflows)
-        starter = Starter(
+        self.starter = Starter(
             executions=self.store.executions,
             workflows=self.store.workflows,
             definitions=self.definitions,
@@ -143,7 +143,7 @@ class RunnerApp(ServiceApp):
             tell_ended=self._tell_ended,
         )
         self.waker = Waker(executions=self.store.executions, signals=self.store.signals, hand_out=self._hand_out)
-        children = Children(starter)
+        children = Children(self.starter)
         self.http = Http(
             settings,
             secrets=self.secrets,
@@ -198,7 +198,7 @@ class RunnerApp(ServiceApp):
             positions=self.positions,
             followed=self.followed,
             tables=self.tables_of_runner,
-            foreign=ForeignRequests(starter),
+            foreign=ForeignRequests(self.starter),
             dead_letter=self.event_topics.dead_letter,
             publish_result=self._publish_result,
             resources=self.http.resources,
@@ -207,7 +207,7 @@ class RunnerApp(ServiceApp):
             republish_after=settings.republish_after,
             metrics=self.metrics,
         )
-        self.arrivals = Arrivals(starter, turn_away=self.intake.turn_away)
+        self.arrivals = Arrivals(self.starter, turn_away=self.intake.turn_away)
         self.subscriptions = Subscriptions(
             self.store.workflows,
             arrivals=self.arrivals,
@@ -304,11 +304,11 @@ class RunnerApp(ServiceApp):
             await self._announce_end(result.workflow_id, result.version, None if known is None else known.triggered_by)
 
     async def _announce_end(self, workflow_id: str, version: int, parent: Parent | None) -> None:
-        """Tell whoever may wait for an end: records, the execution that has triggered the one that has ended, the scheduler.
+        """Tell whoever may wait for an end: for its place, as the execution that has triggered it, as the scheduler.
 
-        That hears of it where others may be queued for the place; its pass finds what is not told.
+        The scheduler hears of it where others may be queued for the place; its pass finds what is not told.
         """
-        self.arrivals.hear_of_end(workflow_id)
+        self.starter.places.hear_of_end(workflow_id)
         if parent is not None:
             self._wake(lambda: self.waker.wake_parent(parent, now()))
         definition = self.definitions.cached(workflow_id, version)

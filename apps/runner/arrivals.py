@@ -8,8 +8,7 @@ several run at once, as many of the first ones as there are places are admitted 
 its place taken meanwhile stops it. Under the other policies what becomes of one depends on the one before it.
 
 Where the overlap policy gives no place, the record waits for one, and so do those behind it in its partition: nothing is
-recorded as skipped, for in Kafka it is safe. It asks again when this runner hears that an execution of the workflow has
-ended, and now and then, for it may be another one that hears of it. It waits as well where this runner cannot read the
+recorded as skipped, for in Kafka it is safe (:mod:`apps.runner.places`). It waits as well where this runner cannot read the
 definition: that is no fault of the record.
 """
 
@@ -19,7 +18,6 @@ from datetime import datetime
 from enum import Enum
 from functools import partial
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -35,10 +33,7 @@ from store.interfaces import AlreadyAdmitted, Locked
 
 log = structlog.get_logger(__name__)
 
-# Seconds until a busy workflow is asked for a place again: at first, and at most.
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 1.0
-_UNREADABLE_PAUSE: Final = 5.0
+_UNREADABLE_PAUSE: Final = 5.0  # seconds
 _SETTLE_TIMEOUT: Final = 1.0
 # What is admitted in one go, at most: its inputs are checked with nothing else done in between.
 _TOGETHER: Final = 32
@@ -64,7 +59,6 @@ class Arrivals:
         """Prepare; ``turn_away`` publishes a record as a dead letter."""
         self._starter = starter
         self._turn_away = turn_away
-        self._ends: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()  # that are waited for, by workflow
 
     async def take(self, subscribed: Subscribed, records: Sequence[Arrival]) -> Sequence[Outcome]:
         """Start executions by the first one of some records of a partition, or by more of them at once.
@@ -91,36 +85,24 @@ class Arrivals:
         """Wait for a moment until what is admitted is published."""
         await self._starter.settle(_SETTLE_TIMEOUT)
 
-    def hear_of_end(self, workflow_id: str) -> None:
-        """Have records that wait for a place of the workflow ask for one again: one of its executions has ended."""
-        if (end := self._ends.pop(workflow_id, None)) is not None:
-            end.set()
-
     async def _start(
         self, subscribed: Subscribed, records: Sequence[Arrival], given: Mapping[str, Any]
     ) -> Sequence[Outcome]:
-        pause = _FIRST_PAUSE
-        while True:
+        async def ask() -> Sequence[Opened | AlreadyAdmitted] | Locked:
             target = await self._target(subscribed)
             target.check(given)
-            # From before it asks: an end that it hears of meanwhile may be that of the holder.
-            end = self._ends.setdefault(subscribed.workflow_id, asyncio.Event())
             # Who is stopped in between would leave it to the scheduler to publish what is admitted.
             if len(records) > 1 and target.definition.overlap.policy == "allow":
                 asked_for = partial(_asked_for, target, records)
                 answers = await self._starter.unbroken(self._starter.admit_side_by_side(target, asked_for))
                 if answers:
-                    return [_outcome(answer) for answer in answers]
+                    return answers
             asked = partial(_admission, target, records[0], given)
             answer = await self._starter.unbroken(self._starter.admit(target, asked))
-            if not isinstance(answer, Locked):
-                return [_outcome(answer)]
-            again = asyncio.get_running_loop().call_later(pause, self.hear_of_end, subscribed.workflow_id)
-            try:
-                await end.wait()
-            finally:
-                again.cancel()
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            return answer if isinstance(answer, Locked) else [answer]
+
+        answers = await self._starter.places.take(subscribed.workflow_id, ask)
+        return [_outcome(answer) for answer in answers]
 
     async def _target(self, subscribed: Subscribed) -> Startable:
         while True:

@@ -9,8 +9,8 @@ Where an execution is ended that waits for what it has started, or is still star
 reads that it has ended, and once more by the runner that was starting it, when it has been stopped. So it is where it is
 cut short: by the runner that lets that step fail, before the handlers, and by the one that was at it.
 
-Where the policy gives no place, the action waits for one and asks again: nothing is recorded as skipped, for whoever has a
-list to work off wants all of it. It does not wait for what will not come: for its own end.
+Where the policy gives no place, the action waits for one (:mod:`apps.runner.places`): nothing is recorded as skipped, for
+whoever has a list to work off wants all of it. It does not wait for what will not come: for its own end.
 """
 
 import asyncio
@@ -39,9 +39,6 @@ from store.interfaces import AlreadyAdmitted, Locked
 
 log = structlog.get_logger(__name__)
 
-# Seconds until a busy workflow is asked for a place again: at first, and at most.
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 1.0
 _READ_AT_ONCE: Final = 32  # executions, whose results may be large
 # Bytes of an output that tells of executions, besides results and reasons: in all, and for the id and the status of each.
 _NAMES: Final = 500
@@ -203,8 +200,8 @@ class Children:
         """Start one, whose input is ``numbered``; under what the workflow is by then, for waiting may take long."""
         (given,) = numbered.values()
         parent = Parent(context.execution_id, context.workflow_id, context.action_id)
-        pause = _FIRST_PAUSE
-        while True:
+
+        async def ask() -> Child | Locked:
             target = await self._target(context, workflow_id, numbered)
             asked = partial(target.admission, execution_id, Cause.WORKFLOW, given, triggered_by=parent)
             # It is not broken off in between: whoever looks what was started must find it.
@@ -221,12 +218,12 @@ class Children:
                     f"workflow {context.workflow_id} triggers itself and would wait for its own end{target.limit};"
                     " choose queue with room for all, or allow",
                 )
-            left = until - asyncio.get_running_loop().time()
-            if left <= 0:
+            if asyncio.get_running_loop().time() >= until:
                 holder = f"execution {answer.execution_id} is open" if answer.execution_id else "others come first"
                 raise NotTriggered("busy", f"workflow {workflow_id} is busy: {holder}{target.limit}")
-            await asyncio.sleep(min(pause, left))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            return answer
+
+        return await self.starter.places.take(workflow_id, ask, until=until)
 
 
 def _ids(key: str, numbers: Iterable[int], created_at: datetime) -> list[str]:

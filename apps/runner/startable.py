@@ -12,6 +12,7 @@ from apps.admission import Opened, admit_side_by_side, admit_under
 from apps.runner.attempts import now
 from apps.runner.definitions import Definitions
 from apps.runner.patience import stubbornly
+from apps.runner.places import Places
 from domain.execution import Admission, Cause, Execution, Parent, deadline_of
 from domain.inputs import check_input
 from domain.trigger import allows_manual
@@ -104,6 +105,7 @@ class Starter:
         self.definitions = definitions
         self.hand_out = hand_out
         self.tell_ended = tell_ended
+        self.places = Places()
         self._unbroken: set[asyncio.Task[Any]] = set()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by workflow
 

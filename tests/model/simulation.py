@@ -602,14 +602,14 @@ class Runner(Process):
         )
         self.waker = Waker(executions=executions, signals=Facade(self, world.signals), hand_out=self._hand_back)
         known = Definitions(workflows)
-        starter = startable.Starter(
+        self.starter = startable.Starter(
             executions=executions,
             workflows=workflows,
             definitions=known,
             hand_out=self._hand_back,
             tell_ended=self._tell_ended,
         )
-        self.children = Children(starter)
+        self.children = Children(self.starter)
         self.secrets = Resources(http=None).secrets  # type: ignore[arg-type]
         self.intake = intake.Intake(
             runner=self.name,
@@ -619,7 +619,7 @@ class Runner(Process):
             positions=self.positions,
             followed=self.followed,
             tables=tables,
-            foreign=foreign.ForeignRequests(starter),
+            foreign=foreign.ForeignRequests(self.starter),
             dead_letter="dead",  # type: ignore[arg-type]
             publish_result=self._publish_result,
             resources=lambda: self,
@@ -672,6 +672,7 @@ class Runner(Process):
         await self.publish(ACTION_RESULT.name, execution.workflow_id, ended_record(execution))
 
     async def _announce_end(self, workflow_id: str, version: int, parent: Any) -> None:
+        self.starter.places.hear_of_end(workflow_id)
         if parent is not None:
             self.spawn(stubbornly(lambda: self.waker.wake_parent(parent, self.world.now)))
         for scheduler in self.world.listening:

@@ -1,5 +1,6 @@
 """What the runner tells the scheduler is a courtesy: with Kafka away it must stop nothing."""
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -7,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 from faust.exceptions import ProducerSendError
 
-from apps.runner import patience
+from apps.runner import patience, places
 from apps.runner.app import app
 from apps.waking import Waker
 from domain.execution import AWAITING, ActionFinished, ActionOutcome, Admission, Cause, Parent, Status, admit
-from store.interfaces import StoreUnavailable
+from store.interfaces import Locked, StoreUnavailable
 from tests.fakes.stores import FakeExecutions
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
@@ -43,6 +44,20 @@ async def test_what_cannot_be_announced_is_left_to_the_next_pass(schedule, wakes
     status = Status.WAITING if wakes_at else Status.FAILED
     await app._announce(ActionFinished("e", "w", 1, 1, outcome, status, 0, wake_at=wakes_at), None)
     assert schedule.asked == [("w", told)]
+
+
+async def test_what_waits_for_a_place_asks_again_when_its_runner_hears_of_an_end(monkeypatch):
+    monkeypatch.setattr(places, "_FIRST_PAUSE", 3600.0)
+    answers, refused = [Locked("e", Status.RUNNING), "a place"], asyncio.Event()
+
+    async def ask():
+        refused.set()
+        return answers.pop(0)
+
+    waiting = asyncio.ensure_future(app.starter.places.take("child", ask))
+    await refused.wait()
+    await app._announce_end("child", 1, None)
+    assert await waiting == "a place"
 
 
 PARENT, CHILD = "019ab5d0-0000-7000-8000-0000000000aa", "019ab5d0-0000-7000-8000-0000000000bb"

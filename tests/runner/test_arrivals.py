@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actions.registry import WorkflowDefinition
-from apps.runner import arrivals
+from apps.runner import arrivals, places
 from apps.runner.arrivals import Arrivals, Outcome, Unsubscribed
 from apps.runner.definitions import Definitions
 from apps.runner.startable import Starter
@@ -146,20 +146,20 @@ def refused(world, monkeypatch):
 @pytest.mark.parametrize("is_heard", [True, False])
 @pytest.mark.parametrize("overlap", ["skip", {"policy": "allow", "max": 1}, {"policy": "queue", "max": 1}])
 async def test_where_there_is_no_place_it_waits_and_nothing_is_skipped(world, refused, monkeypatch, overlap, is_heard):
-    monkeypatch.setattr(arrivals, "_FIRST_PAUSE", 3600.0 if is_heard else 0.0)
+    monkeypatch.setattr(places, "_FIRST_PAUSE", 3600.0 if is_heard else 0.0)
     subscribed = await world.define(overlap=overlap)
-    places = 2 if overlap == {"policy": "queue", "max": 1} else 1
-    for offset in range(places):
+    started = 2 if overlap == {"policy": "queue", "max": 1} else 1
+    for offset in range(started):
         await take(world, subscribed, Given(offset=offset))
     waiting = asyncio.ensure_future(take(world, subscribed, Given(offset=7)))
     await refused.wait()
-    assert len(world.executions.found) == places
+    assert len(world.executions.found) == started
     for found in list(world.executions.found.values()):
         await world.end(found)
     if is_heard:
-        world.arrivals.hear_of_end("w")
+        world.arrivals._starter.places.hear_of_end("w")
     await waiting
-    assert len(world.executions.found) == places + 1
+    assert len(world.executions.found) == started + 1
     assert {each.status for each in world.executions.found.values()} == {Status.CANCELLED, Status.PENDING}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from actions.registry import WorkflowDefinition
 from actions.running import Context, NotTriggered, Resources
+from apps.runner import places
 from apps.runner.children import Children
 from apps.runner.definitions import Definitions
 from apps.runner.startable import Starter
@@ -152,27 +153,38 @@ async def test_what_was_admitted_with_a_lost_answer_is_found(world, monkeypatch,
     assert (child.status, world.handed_out) == (status, [])
 
 
-async def test_what_finds_no_place_waits_for_one(world):
+@pytest.fixture
+def refused(world, monkeypatch):
+    """Tell when a place was asked for and is not there."""
+    event = asyncio.Event()
+    proper = world.executions.admit
+
+    async def admit(admission):
+        answer = await proper(admission)
+        if isinstance(answer, Locked):
+            event.set()
+        return answer
+
+    monkeypatch.setattr(world.executions, "admit", admit)
+    return event
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+async def test_what_finds_no_place_waits_for_one(world, refused, monkeypatch, is_heard):
+    monkeypatch.setattr(places, "_FIRST_PAUSE", 3600.0 if is_heard else 0.0)
     await world.define("child")
-    starting = asyncio.ensure_future(world.trigger({"n": 0}, {"n": 1}))
-    await world.has_handed_out.wait()
+    starting = asyncio.ensure_future(world.trigger({"n": 0}, {"n": 1}, within=1e9))
+    await refused.wait()
     await world.end(world.handed_out[0].execution_id)
+    if is_heard:
+        world.children.starter.places.hear_of_end("child")
     children = await starting
     assert [each.execution_id for each in world.handed_out] == [each.execution_id for each in children]
     assert not [each for each in world.of_child if each.status is Status.SKIPPED]
 
 
-async def test_what_waits_for_its_place_is_started_under_what_the_workflow_is_by_then(world):
+async def test_what_waits_for_its_place_is_started_under_what_the_workflow_is_by_then(world, refused):
     await world.define("child")
-    refused, ask = asyncio.Event(), world.executions.admit
-
-    async def admitting(asked):
-        answer = await ask(asked)
-        if isinstance(answer, Locked):
-            refused.set()
-        return answer
-
-    world.executions.admit = admitting
     starting = asyncio.ensure_future(world.trigger({"n": 0}, {"n": 1}, {"n": 2}))
     await refused.wait()
     await world.workflows.replace(replace(await world.workflows.get("child"), version=2))
