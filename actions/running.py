@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from actions.http.connections import Connections
 from domain.excerpts import excerpt
-from domain.execution import Status
+from domain.execution import Parent, Status
 from domain.instants import EPOCH
 from domain.retry import Failure
 from domain.signal import Signal
@@ -25,6 +25,7 @@ ERROR_CLASSES: Final = (
     "status", "disconnected", "bad-response", "too-many-redirects", "insecure-redirect", "bad-redirect", "body-decode",
     "assertion", "connection", "refused", "internal", "template", "secret", "variable", "bad-input", "fail", "too-large",
     "crashed", "unknown-outcome", "timed-out", "given-up", "busy", "not-startable", "no-signal", "not-ended", "child-failed",
+    "circle",
 )  # fmt: skip
 """How what is built in fails; private kinds may have classes of their own."""
 
@@ -56,9 +57,11 @@ class Trigger(Protocol):
     """Starts a workflow on behalf of an action, once for each input."""
 
     async def __call__(
-        self, context: "Context", workflow_id: str, inputs: Sequence[Mapping[str, Any]], within: float
+        self, context: "Context", workflow_id: str, inputs: Sequence[Mapping[str, Any]], within: float, *, waits: bool
     ) -> list[Child]:
         """Return what was started, in order; where the workflow is busy, it is waited for, up to so many seconds.
+
+        ``waits`` tells whether the action is going to wait for their end.
 
         Raises:
             NotTriggered: not all of it was.
@@ -126,6 +129,7 @@ class Context:
     resources: Resources
     created_at: datetime = EPOCH  # of the execution: when it was asked for
     waited: Mapping[str, Any] | None = None  # the output with which this very attempt has answered Awaiting before
+    triggered_by: Parent | None = None  # where an action of another execution has asked for this one
 
     async def secret(self, name: str) -> str:
         """Return the value of a secret.

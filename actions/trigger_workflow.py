@@ -143,7 +143,8 @@ async def run(action: TriggerWorkflowAction, context: Context) -> Outcome:
         return Failed("bad-input", str(error))
     within = parse_duration(action.timeout).total_seconds()
     try:
-        children = await context.resources.trigger(context, action.workflow_id, inputs, within)
+        waits = action.wait_for_end is not None
+        children = await context.resources.trigger(context, action.workflow_id, inputs, within, waits=waits)
     except NotTriggered as error:
         where = f"forEach[{error.number}]: " if action.is_list and error.number is not None else ""
         done = f"{error.done} of {len(inputs)} triggered; " if error.done else ""

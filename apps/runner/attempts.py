@@ -36,7 +36,7 @@ from apps.runner.data import execution_data
 from apps.runner.isolation import CRASHED, Isolation
 from domain.action import Action
 from domain.durations import parse_duration
-from domain.execution import AWAITING, ActionOutcome, Failures, Restart, Restarted, Status, deadline_of, outcome_key
+from domain.execution import AWAITING, ActionOutcome, Failures, Parent, Restart, Restarted, Status, deadline_of, outcome_key
 from domain.flow import failure, following, status_after
 from domain.instants import EPOCH
 from domain.retry import NoRetry, RetryDecision, decide_retry
@@ -87,6 +87,7 @@ class Run:
     in_doubt: frozenset[int] = frozenset()  # begun by an earlier run that did not live to tell what became of them
     lost: int = 0  # runners in a row that died while they ran it
     cut_short: Restarted | None = None  # how its actions were ended
+    triggered_by: Parent | None = None
 
 
 Intend = Callable[[Run, str], Awaitable[bool]]
@@ -220,6 +221,7 @@ async def _run_one(
         resources=resources,
         created_at=run.created_at or EPOCH,
         waited=_waited(run, index, outcomes),
+        triggered_by=run.triggered_by,
     )
     limit: Timeout | None = None
     try:

@@ -10,12 +10,12 @@ reads that it has ended, and once more by the runner that was starting it, when 
 cut short: by the runner that lets that step fail, before the handlers, and by the one that was at it.
 
 Where the policy gives no place, the action waits for one (:mod:`apps.runner.places`): nothing is recorded as skipped, for
-whoever has a list to work off wants all of it. It does not wait for what will not come: for its own end.
+whoever has a list to work off wants all of it. It does not wait for what will not come (:mod:`apps.runner.circles`).
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -26,6 +26,7 @@ from actions.running import Child, ChildEnd, Context, NotTriggered, idempotency_
 from actions.trigger_workflow import MOST, TriggerWorkflowAction
 from apps.admission import Opened
 from apps.runner.attempts import LARGEST_OUTPUT, now
+from apps.runner.circles import Circles
 from apps.runner.definitions import UnknownVersion
 from apps.runner.patience import stubbornly
 from apps.runner.startable import NotStartable, Startable, Starter
@@ -46,20 +47,32 @@ _NAMES_OF_EACH: Final = 60
 _CUT_SHORT: Final = {Restart.TIMED_OUT: "has timed out", Restart.GIVEN_UP: "was given up"}
 
 
+@dataclass(frozen=True)
+class _Asking:
+    """An action that triggers a workflow."""
+
+    context: Context
+    workflow_id: str
+    waits: bool  # for the end of what it starts
+    until: float  # when it gives up waiting for places, in the loop's time
+    above: Sequence[Parent]  # what waits for the end of its execution
+
+
 class Children:
     """Triggers workflows on behalf of actions."""
 
     def __init__(self, starter: Starter) -> None:
         self.starter = starter
         self.executions = starter.executions
+        self.circles = Circles(starter.executions, starter.definitions)
         self._cancelling: set[asyncio.Task[None]] = set()
 
     async def trigger(
-        self, context: Context, workflow_id: str, inputs: Sequence[Mapping[str, Any]], within: float
+        self, context: Context, workflow_id: str, inputs: Sequence[Mapping[str, Any]], within: float, *, waits: bool
     ) -> list[Child]:
         """Start the workflow once for each input; see :class:`actions.running.Trigger`."""
         try:
-            return await self._trigger(context, workflow_id, inputs, within)
+            return await self._trigger(context, workflow_id, inputs, within, waits)
         except asyncio.CancelledError:
             # Perhaps its execution has ended, and somebody has looked already what it had started until then.
             cancelling = asyncio.get_running_loop().create_task(self._cancel_started(context.execution_id))
@@ -68,7 +81,7 @@ class Children:
             raise
 
     async def _trigger(
-        self, context: Context, workflow_id: str, inputs: Sequence[Mapping[str, Any]], within: float
+        self, context: Context, workflow_id: str, inputs: Sequence[Mapping[str, Any]], within: float, waits: bool
     ) -> list[Child]:
         loop = asyncio.get_running_loop()
         until = loop.time() + within
@@ -77,15 +90,14 @@ class Children:
         children = {execution_id: Child(execution_id, status) for execution_id, (_, status) in states.items()}
         left = [number for number, execution_id in enumerate(ids) if execution_id not in children]
         if left:
-            await self._target(context, workflow_id, {number: inputs[number] for number in left})
+            await self._target(workflow_id, {number: inputs[number] for number in left})
+            asking = _Asking(context, workflow_id, waits, until, await self.circles.above(context))
             for number in left:
                 if number != left[0] and loop.time() >= until:
                     message = "a longer timeout lets it start more at once"
                     raise NotTriggered("timeout", message, done=len(children))
                 try:
-                    children[ids[number]] = await self._start(
-                        context, workflow_id, ids[number], {number: inputs[number]}, until
-                    )
+                    children[ids[number]] = await self._start(asking, ids[number], {number: inputs[number]})
                 except NotTriggered as error:
                     error.done = len(children)
                     raise
@@ -168,7 +180,7 @@ class Children:
             await self.starter.tell_ended(ended)
             await stubbornly(lambda: self.executions.told([execution_id]))
 
-    async def _target(self, context: Context, workflow_id: str, inputs: Mapping[int, Mapping[str, Any]]) -> Startable:
+    async def _target(self, workflow_id: str, inputs: Mapping[int, Mapping[str, Any]]) -> Startable:
         """Return the workflow, where each of the inputs can be started.
 
         Raises:
@@ -180,12 +192,6 @@ class Children:
             raise NotTriggered("not-startable", str(error)) from None
         except UnreadableVersion as error:
             raise NotTriggered("internal", str(error)) from None
-        if workflow_id == context.workflow_id and target.definition.overlap.policy == "cancel-running":
-            raise NotTriggered(
-                "not-startable",
-                f"workflow {workflow_id} would cancel this execution, which triggers it (overlap policy cancel-running);"
-                " choose queue or allow",
-            )
         for number, given in inputs.items():
             try:
                 target.check(given)
@@ -194,15 +200,17 @@ class Children:
             await asyncio.sleep(0)  # a thousand large ones take longer than everybody else is to wait
         return target
 
-    async def _start(
-        self, context: Context, workflow_id: str, execution_id: str, numbered: Mapping[int, Mapping[str, Any]], until: float
-    ) -> Child:
+    async def _start(self, asking: "_Asking", execution_id: str, numbered: Mapping[int, Mapping[str, Any]]) -> Child:
         """Start one, whose input is ``numbered``; under what the workflow is by then, for waiting may take long."""
         (given,) = numbered.values()
+        context, workflow_id = asking.context, asking.workflow_id
         parent = Parent(context.execution_id, context.workflow_id, context.action_id)
 
         async def ask() -> Child | Locked:
-            target = await self._target(context, workflow_id, numbered)
+            target = await self._target(workflow_id, numbered)
+            circle = await self.circles.find(target, context, asking.above)
+            if circle is not None and (asking.waits or not circle.queues):
+                raise NotTriggered("circle", circle.told(waits=asking.waits))
             asked = partial(target.admission, execution_id, Cause.WORKFLOW, given, triggered_by=parent)
             # It is not broken off in between: whoever looks what was started must find it.
             answer = await self.starter.unbroken(self.starter.admit(target, asked))
@@ -212,18 +220,14 @@ class Children:
                 found = await stubbornly(lambda: self.executions.get(execution_id))
                 log.info("child was admitted before", execution_id=execution_id)
                 return Child(execution_id, Status.PENDING if found is None else found.status)
-            if _is_behind_itself(answer, target, context):
-                raise NotTriggered(
-                    "not-startable",
-                    f"workflow {context.workflow_id} triggers itself and would wait for its own end{target.limit};"
-                    " choose queue with room for all, or allow",
-                )
-            if asyncio.get_running_loop().time() >= until:
+            if circle is not None and not circle.above:  # the line behind itself is full
+                raise NotTriggered("circle", circle.told(waits=asking.waits))
+            if asyncio.get_running_loop().time() >= asking.until:
                 holder = f"execution {answer.execution_id} is open" if answer.execution_id else "others come first"
                 raise NotTriggered("busy", f"workflow {workflow_id} is busy: {holder}{target.limit}")
             return answer
 
-        return await self.starter.places.take(workflow_id, ask, until=until)
+        return await self.starter.places.take(workflow_id, ask, until=asking.until)
 
 
 def _ids(key: str, numbers: Iterable[int], created_at: datetime) -> list[str]:
@@ -236,9 +240,3 @@ def _end_of(execution_id: str, found: Execution | None) -> ChildEnd:
     done = (each for each in reversed(found.ordered_results) if each.index < found.total_actions and each.status == "ok")
     last = next(done, None)
     return ChildEnd(execution_id, found.status.shown, found.reason, dict((last and last.output) or {}))
-
-
-def _is_behind_itself(refusal: Locked, target: Startable, context: Context) -> bool:
-    """Tell whether only the end of the execution that triggers would make room; where others run beside it, theirs does."""
-    overlap = target.definition.overlap
-    return refusal.execution_id == context.execution_id and not (overlap.policy == "allow" and overlap.bound > 1)

@@ -346,4 +346,5 @@ def run_of(execution: Execution) -> Run:
         reference=execution.reference,
         input=execution.input or {},
         outcomes=tuple(execution.ordered_results) if recorded else (),
+        triggered_by=execution.triggered_by,
     )

@@ -30,7 +30,8 @@ async def trigger(answer=Status.PENDING, data=None, **fields):
     """Render and run the action; return its outcome and what was asked for."""
     asked = []
 
-    async def start(context, workflow_id, inputs, within):
+    async def start(context, workflow_id, inputs, within, *, waits):
+        assert not waits
         asked.append((workflow_id, inputs, within))
         if isinstance(answer, Exception):
             raise answer
@@ -202,7 +203,8 @@ async def wait(ends, waited=None, **fields):
     """Run an action that waits for what it starts; ``ends`` is how that has ended, None: not yet."""
     asked = []
 
-    async def start(context, workflow_id, inputs, within):
+    async def start(context, workflow_id, inputs, within, *, waits):
+        assert waits
         asked.append(workflow_id)
         return [Child(f"c{number}", Status.PENDING) for number in range(len(inputs))]
 

@@ -211,6 +211,22 @@ async def test_a_workflow_that_starts_itself_for_the_next_page_runs_to_the_last(
     assert [(each["status"], each["cause"]) for each in found] == [("ok", "workflow"), ("ok", "workflow"), ("ok", "manual")]
 
 
+@pytest.mark.parametrize("overlap", ["skip", "queue", "cancel-running"])
+async def test_a_circle_is_noticed_by_the_step_that_closes_it(api, workflow_id, overlap):
+    child = f"{workflow_id}-child"
+    call = {"type": "trigger-workflow", "waitForEnd": "1h", "timeout": "1h", "actionId": "call"}
+    await api.create(workflow_id, [{**call, "workflowId": child}], overlap={"policy": overlap})
+    await api.create(child, [{**call, "workflowId": workflow_id}])
+    execution = await api.finished(await trigger(api, workflow_id))
+    (closing,) = await api.executions(child)
+    error = (await api.execution(closing["executionId"]))["executedActions"][-1]["error"]
+    assert error["class"] == "circle"
+    assert f"({workflow_id} > {child} > {workflow_id})" in error["message"]
+    assert execution["executionId"] in error["message"]
+    assert (execution["status"], execution["executedActions"][-1]["error"]["class"]) == ("failed", "child-failed")
+    assert len(await api.executions(workflow_id)) == 1, "the step that closes it has started nothing"
+
+
 async def test_a_runner_that_is_killed_amid_a_list_starts_nothing_twice(stack, api, target, workflow_id):
     child = f"{workflow_id}-child"
     await api.create(workflow_id, [{**PER_ITEM, "workflowId": child, "waitForEnd": "5m"}])

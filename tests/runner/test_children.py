@@ -73,8 +73,9 @@ class World:
         found = self.executions.found[execution_id]
         await self.executions.end(Ended(execution_id, found.workflow_id, Status.CANCELLED, "over", T0))
 
-    async def trigger(self, *inputs, to="child", within=60.0, action_id="start"):
-        return await self.children.trigger(replace(self.context, action_id=action_id), to, list(inputs), within)
+    async def trigger(self, *inputs, to="child", within=60.0, action_id="start", waits=False):
+        context = replace(self.context, action_id=action_id)
+        return await self.children.trigger(context, to, list(inputs), within, waits=waits)
 
     @property
     def of_child(self):
@@ -252,7 +253,7 @@ async def test_one_that_would_cancel_itself_is_told_and_lives_on(world):
     world.run_parent()
     with pytest.raises(NotTriggered, match="would cancel this execution") as raised:
         await world.trigger({}, to="parent")
-    assert (raised.value.error_class, world.ended, world.of_child) == ("not-startable", [], [])
+    assert (raised.value.error_class, world.ended, world.of_child) == ("circle", [], [])
     assert world.executions.found[PARENT].status is Status.RUNNING
 
 
@@ -272,7 +273,7 @@ async def test_one_that_would_wait_for_its_own_end_is_told_at_once(world, overla
     world.run_parent()
     with pytest.raises(NotTriggered, match="would wait for its own end") as raised:
         await world.trigger({}, {}, {}, to="parent", within=1e9)
-    assert (raised.value.error_class, raised.value.done, len(world.of_child)) == ("not-startable", started, started)
+    assert (raised.value.error_class, raised.value.done, len(world.of_child)) == ("circle", started, started)
 
 
 async def test_one_may_start_itself_beside_or_behind_itself(world):
