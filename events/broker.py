@@ -16,8 +16,9 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
 
-from events import connection
+from events import batches, connection
 
+batches.use()
 connection.use()
 
 T = TypeVar("T")

@@ -26,9 +26,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from mode.services import WaitResults
 
-from events import connection
+from events import batches, connection
 from events.producer import Producer
 
+batches.use()
 connection.use()
 
 log = structlog.get_logger(__name__)

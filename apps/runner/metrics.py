@@ -68,6 +68,11 @@ class SubscriptionCollector(Collector):
             "Records of a subscription that are neither started nor dead letters yet.",
             labels=["workflow", "topic", "partition"],
         )
+        unreadable = GaugeMetricFamily(
+            "runner_subscription_unreadable_offset",
+            "Where a partition of a subscription stands still, for what is there cannot be read; there while it does.",
+            labels=["workflow", "topic", "partition"],
+        )
         records = CounterMetricFamily(
             "runner_subscription_records",
             "Records of a subscription by what became of them: started, known (started before), dead-letter.",
@@ -77,7 +82,10 @@ class SubscriptionCollector(Collector):
             names = [each.subscribed.workflow_id, each.subscribed.topic]
             for partition, behind in each.lags.items():
                 lag.add_metric([*names, str(partition)], behind)
+            for partition, stop in each.unreadable.items():
+                unreadable.add_metric([*names, str(partition)], stop.offset)
             for outcome, count in each.outcomes.items():
                 records.add_metric([*names, outcome.value], count)
         yield lag
+        yield unreadable
         yield records

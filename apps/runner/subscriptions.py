@@ -8,6 +8,9 @@ Where nothing is committed for a partition yet, it is begun at the first record 
 and that place is committed at once. From then on it is read in order, and committed behind what is admitted durably or is a
 dead letter. A runner that dies in between leaves the rest to the others, which find admitted what was.
 
+A partition in which Kafka's client cannot read on is let alone for a while, and then asked for again; what comes before that
+is taken, and the other partitions are read meanwhile. Passed over is nothing: the disk of another broker may have it whole.
+
 How many records lie behind that place is told for each partition that is read here. While records wait for their place,
 what comes behind them is not fetched, and so the end of the partition is asked for.
 """
@@ -34,6 +37,7 @@ from mode import Service
 from apps.runner.arrivals import Arrivals, Outcome, Unsubscribed
 from domain.instants import to_millis, written
 from domain.subscription import Subscribed
+from events.batches import UnreadableBatch
 from events.broker import Broker, Inquiries, close
 from events.transport import commit_as_member_only
 from store.interfaces import StoreUnavailable, Workflows
@@ -45,6 +49,7 @@ ASK_TIMEOUT: Final = 10.0
 _COMMIT_INTERVAL: Final = 1.0  # seconds
 _LAST_COMMIT_TIMEOUT: Final = 1.0  # what is not committed when it stops is found admitted
 _PAUSE: Final = 2.0  # seconds until a topic is read again after something went wrong
+_UNREADABLE_PAUSE: Final = 5.0  # seconds until a partition is read again in which that could not go on
 _AT_ONCE: Final = 100  # records
 _ENDS_INTERVAL: Final = 10.0  # seconds between two questions where the partitions end
 _FOREVER_MS: Final = 2**31 - 1
@@ -129,6 +134,7 @@ class Reader:
     def __init__(self, subscribed: Subscribed, arrivals: Arrivals, broker: Broker, session_timeout: float) -> None:
         self.subscribed = subscribed
         self.lags: dict[int, int] = {}  # by partition: records that are neither started nor dead letters yet
+        self.unreadable: dict[int, UnreadableBatch] = {}  # by partition, where it stands still
         self.outcomes = Counter(dict.fromkeys(Outcome, 0))
         self._arrivals = arrivals
         self._broker = broker
@@ -138,6 +144,7 @@ class Reader:
         self._in_hand: dict[TopicPartition, int] = {}  # the next offset of those whose records are being taken
         self._ends: dict[TopicPartition, int] = {}  # as far as they were asked for
         self._ends_asked_at = 0.0
+        self._unreadable_until = 0.0  # when what cannot be read is asked for again
         self._log = log.bind(workflow_id=subscribed.workflow_id, topic=subscribed.topic, group=subscribed.group)
 
     async def read(self) -> None:
@@ -178,6 +185,8 @@ class Reader:
             await close(consumer)
 
     async def _read_some(self, consumer: AIOKafkaConsumer) -> None:
+        if (paused := consumer.paused()) and asyncio.get_running_loop().time() >= self._unreadable_until:
+            consumer.resume(*paused)
         try:
             found = await consumer.getmany(timeout_ms=1000, max_records=_AT_ONCE)
         except NoOffsetForPartitionError as error:
@@ -186,6 +195,9 @@ class Reader:
         except OffsetOutOfRangeError as error:
             for tp, offset in error.args[0].items():
                 await self._go_on(consumer, tp, offset)
+            return
+        except UnreadableBatch as error:
+            await self._let_alone(consumer, error)
             return
         self._member = _member(consumer)
         self._in_hand = {tp: records[0].offset for tp, records in found.items()}
@@ -234,8 +246,9 @@ class Reader:
             self._ends = await asyncio.wait_for(consumer.end_offsets(asked), ASK_TIMEOUT)
 
     async def _measure(self, consumer: AIOKafkaConsumer) -> None:
-        """Note how far behind the partitions are that are read here."""
+        """Note how far behind the partitions are that are read here, and which of them still stand still."""
         lags: dict[int, int] = {}
+        unreadable: dict[int, UnreadableBatch] = {}
         for tp in consumer.assignment():
             fetched_end = consumer.highwater(tp)
             if fetched_end is not None:
@@ -243,7 +256,9 @@ class Reader:
                 # What is not given to anybody (it was taken back, say) is passed by the position alone.
                 place = self._in_hand[tp] if tp in self._in_hand else await consumer.position(tp)
                 lags[tp.partition] = max(0, end - place)
-        self.lags = lags
+                if tp.partition in self.unreadable and place <= self.unreadable[tp.partition].offset:
+                    unreadable[tp.partition] = self.unreadable[tp.partition]
+        self.lags, self.unreadable = lags, unreadable
 
     async def _begin(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> None:
         """Go to where a partition begins of which nothing is committed yet, and commit that."""
@@ -274,6 +289,30 @@ class Reader:
         else:
             self._log.warning("committed beyond the end; reading from the beginning", partition=tp.partition, at=offset)
         self._seek(consumer, tp, first)
+
+    async def _let_alone(self, consumer: AIOKafkaConsumer, error: UnreadableBatch) -> None:
+        """Read the other partitions for a while, each from where it was committed.
+
+        What aiokafka had in hand of them, it drops when it raises. All that it gave before is done and committed.
+        """
+        tp = error.partition
+        known = self.unreadable.get(tp.partition)
+        if known is None or known.offset != error.offset:
+            self._log.error(
+                "a partition stands still: its next batch cannot be read",
+                partition=tp.partition,
+                offset=error.offset,
+                following=error.following,
+                error=str(error.why) or type(error.why).__name__,
+            )
+        self.unreadable[tp.partition] = error
+        self._unreadable_until = asyncio.get_running_loop().time() + _UNREADABLE_PAUSE
+        with suppress(IllegalStateError):  # it was taken away meanwhile
+            consumer.pause(tp)
+        for other in consumer.assignment() - {tp}:
+            place = await consumer.committed(other)
+            if place is not None:
+                self._seek(consumer, other, place)
 
     def _seek(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> None:
         self._ends.pop(tp, None)

@@ -342,6 +342,41 @@ async def test_what_is_gone_before_it_is_read_is_told_and_the_rest_is_started(
     assert [line for line in stack.lines if "records were gone before they were read" in line and topic in line]
 
 
+async def test_what_cannot_be_read_holds_up_nothing_before_it_nor_beside_it_and_can_be_passed(
+    stack, api, producer, admin, make_topic, subscribe, topic_name, workflow_id
+):
+    topic = await make_topic(topic_name, 2)
+    await producer.send_and_wait(topic, b'"before"', partition=0)
+    bad = await producer.send_and_wait(topic, b'"damaged"', partition=0)
+    await producer.send_and_wait(topic, b'"behind"', partition=0)
+    await producer.send_and_wait(topic, b'"beside"', partition=1)
+    (segment,) = (stack.children["kafka"].log_dir / f"{topic}-0").glob("*.log")
+    with segment.open("r+b") as written:
+        written.seek(written.read().index(b"damaged"))
+        written.write(b"demaged")
+    await subscribe(workflow_id, topic, kafka={"from": "earliest"})
+    executions = await started(api, workflow_id, 2)
+    assert {each["input"]["value"] for each in executions} == {"before", "beside"}
+
+    async def stops():
+        async with api.session.get(f"{stack.workers['runner'].url}/metrics") as response:
+            lines = (await response.text()).splitlines()
+        return [line for line in lines if "unreadable_offset{" in line and f'topic="{topic}"' in line]
+
+    (stop,) = await until(stops, "the metrics tell where it stands still")
+    assert 'partition="0"' in stop
+    assert float(stop.split()[-1]) == bad.offset
+    assert [line for line in stack.lines if "stands still" in line and topic in line]
+    await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=bad.offset + 1)})
+    executions = await started(api, workflow_id, 3)
+    assert sorted(each["input"]["value"] for each in executions) == ["before", "behind", "beside"]
+
+    async def goes_on():
+        return not await stops()
+
+    await until(goes_on, "the metrics tell that it goes on")
+
+
 async def test_two_runners_share_the_partitions(stack, api, producer, admin, make_topic, subscribe, topic_name, workflow_id):
     topic = await make_topic(topic_name, 4)
     second = await stack.add_worker("runner")

@@ -14,6 +14,7 @@ from apps.runner.metrics import SubscriptionCollector
 from apps.runner.subscriptions import Reader, Subscriptions
 from domain.instants import to_millis
 from domain.subscription import Subscribed
+from events.batches import UnreadableBatch
 
 T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
 TP = TopicPartition("orders", 0)
@@ -31,6 +32,7 @@ class Consumer:
         self.assigned = {TP}
         self.commits = []
         self.sought = []
+        self.paused_now, self.pauses = set(), []
         self.is_stopped = False
         self.polled_all = asyncio.Event()
         self._coordinator = SimpleNamespace(_do_commit_offsets=None, generation=1, member_id="a")
@@ -62,6 +64,19 @@ class Consumer:
 
     async def commit(self, offsets):
         self.commits.append(dict(offsets))
+
+    async def committed(self, tp):
+        return self.commits[-1][tp] if self.commits else None
+
+    def pause(self, tp):
+        self.paused_now.add(tp)
+        self.pauses.append(tp)
+
+    def paused(self):
+        return self.paused_now
+
+    def resume(self, *partitions):
+        self.paused_now = self.paused_now - {*partitions}
 
     def seek(self, tp, offset):
         self.sought.append((tp, offset))
@@ -301,6 +316,33 @@ async def test_the_lag_of_a_topic_that_cannot_be_read_is_told_meanwhile(arrivals
     await paused.wait()
     assert told(reader)["runner_subscription_lag", "0"] == 100
     reading.cancel()
+
+
+async def test_a_partition_that_cannot_be_read_is_let_alone_and_told_until_it_goes_on(arrivals, logs, monkeypatch):
+    monkeypatch.setattr(subscriptions, "_UNREADABLE_PAUSE", 0)
+    other = TopicPartition("orders", 1)
+    stopped = UnreadableBatch(other, 17, 20, ValueError("broken"))
+    consumer = Consumer(records(0), stopped, stopped)
+    reader = Reader(SUBSCRIBED, arrivals, Broker(consumer), 10.0)
+    places = {TP: 1, other: 17}
+
+    async def position(tp):
+        return places[tp]
+
+    consumer.assigned, consumer.position = {TP, other}, position
+    reading = asyncio.ensure_future(reader.read())
+    await consumer.polled_all.wait()
+    assert consumer.pauses == [other, other], "it is asked for again"
+    assert consumer.sought == [(TP, 1), (TP, 1)], "what was fetched of the other one is dropped"
+    assert told(reader)["runner_subscription_unreadable_offset", "1"] == 17
+    (line,) = [each for each in logs if each["event"] == "a partition stands still: its next batch cannot be read"]
+    assert (line["topic"], line["partition"], line["offset"], line["following"]) == ("orders", 1, 17, 20)
+    assert line["error"] == "broken"
+    places[other] = 20
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert not [name for name in told(reader) if name[0] == "runner_subscription_unreadable_offset"]
 
 
 class World:
