@@ -72,7 +72,22 @@ CARRIED = 0
 """Attempt number of what was taken over from another execution; an execution's own attempts count from 1."""
 
 
-class Cause(str, Enum):
+class Word(str, Enum):
+    """Words that tell what was. One of a later version is kept as it is: it has no name here, and nothing goes by it.
+
+    A document that holds one is read here nevertheless, among others that have nothing to do with it, and written again.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Word | None":
+        if not isinstance(value, str):
+            return None
+        word = str.__new__(cls, value)
+        word._name_ = word._value_ = value
+        return word
+
+
+class Cause(Word):
     """What asked for an execution."""
 
     MANUAL = "manual"  # POST /workflows/{id}/trigger
@@ -220,7 +235,7 @@ class ActionFinished:
     deadline: datetime | None = None  # of the handlers, which follow this one; None: as it was
 
 
-class Restart(str, Enum):
+class Restart(Word):
     """Why an execution is handed to the runners again."""
 
     RETRY = "retry"  # its wait is over: a new attempt

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
 
 from events import batches, connection
@@ -88,13 +88,16 @@ class Inquiries:
         """Return what ``question`` returns.
 
         Raises:
-            aiokafka.errors.KafkaError: the broker cannot be reached or refuses.
+            aiokafka.errors.KafkaError: the broker cannot be reached or refuses, or the connections were closed meanwhile.
         """
         try:
-            if self._clients is None:
-                self._clients = self._broker.admin(), self._broker.consumer()
-                await asyncio.gather(*(client.start() for client in self._clients))
-            return await question(*self._clients)
+            clients = self._clients
+            if clients is None:
+                self._clients = clients = self._broker.admin(), self._broker.consumer()
+                await asyncio.gather(*(client.start() for client in clients))
+                if self._clients is not clients:
+                    raise KafkaConnectionError("the connections were closed while they were made")
+            return await question(*clients)
         except BaseException:
             await self.close()
             raise

@@ -5,8 +5,8 @@ its keys may hold dots and dollars. What an execution waits for stands in its re
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,9 @@ _FIELDS = (
     "lock_key", "lost", "origin_id", "owner", "reason", "reference", "requested_at", "resumed_at", "retries_left", "seq",
     "shard", "started_at", "total_actions", "version", "wake_at", "workflow_id",
 )  # fmt: skip
+
+
+_RESTARTED, _AWAITED, _PARENT = ([field.name for field in fields(kind)] for kind in (Restarted, Awaited, Parent))
 
 
 def to_document(execution: Execution) -> Document:
@@ -95,19 +98,25 @@ def stages_up_to(status: Status, at: datetime) -> Document:
 
 
 def from_document(document: Mapping[str, Any]) -> Execution:
-    """Return the execution of a document."""
+    """Return the execution of a document; what a later version has added to it is left out."""
     return Execution(
         execution_id=document["_id"],
         status=Status(document["status"]),
         cause=Cause(document["cause"]),
         intents=tuple(document.get("intents", ())),
-        restarts=tuple(Restarted(**{**each, "why": Restart(each["why"])}) for each in document.get("restarts", ())),
+        restarts=tuple(
+            Restarted(**{**_known(each, _RESTARTED), "why": Restart(each["why"])}) for each in document.get("restarts", ())
+        ),
         results={key: _outcome(entry) for key, entry in document.get("results", {}).items()},
-        listed_wait=Awaited(**document["awaited"]) if "awaited" in document else None,
-        triggered_by=Parent(**document["triggered_by"]) if "triggered_by" in document else None,
+        listed_wait=Awaited(**_known(document["awaited"], _AWAITED)) if "awaited" in document else None,
+        triggered_by=Parent(**_known(document["triggered_by"], _PARENT)) if "triggered_by" in document else None,
         input=json.loads(document["input"]) if "input" in document else None,
-        **{name: document[name] for name in _FIELDS if name in document},
+        **_known(document, _FIELDS),
     )
+
+
+def _known(document: Mapping[str, Any], names: Iterable[str]) -> Document:
+    return {name: document[name] for name in names if name in document}
 
 
 def _awaited_document(awaited: Awaited) -> Document:

@@ -77,8 +77,10 @@ class Subscriptions(Service):
 
     @Service.task
     async def _keep_looking(self) -> None:
-        while not self.should_stop:
+        while True:
             await self.sleep(INTERVAL)
+            if self.should_stop:
+                return  # it is woken by that, and would begin anew what is left
             try:
                 await self.look()
             except (StoreUnavailable, KafkaError, OSError, asyncio.TimeoutError) as error:

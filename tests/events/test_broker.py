@@ -61,3 +61,26 @@ async def test_connections_are_kept_between_questions_and_made_anew_after_one_th
         await asyncio.wait_for(inquiries.ask(lambda *_: asyncio.Event().wait()), 0.01)
     await inquiries.close()
     assert closed == made
+
+
+async def test_a_question_whose_connections_are_closed_while_they_are_made_fails_as_if_kafka_was_away(monkeypatch):
+    opening, opened, closed = asyncio.Event(), asyncio.Event(), []
+
+    class Client:
+        async def start(self):
+            opening.set()
+            await opened.wait()
+
+        async def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(broker.Broker, "admin", lambda _: Client())
+    monkeypatch.setattr(broker.Broker, "consumer", lambda _: Client())
+    inquiries = broker.Inquiries(broker.Broker("nowhere:1"))
+    asked = asyncio.ensure_future(inquiries.ask(lambda *_: pytest.fail("nobody is there to be asked")))
+    await opening.wait()
+    await inquiries.close()
+    opened.set()
+    with pytest.raises(KafkaConnectionError):
+        await asked
+    assert len(closed) == 2

@@ -395,3 +395,18 @@ async def test_each_subscription_is_read_once_its_topic_is_there_until_it_is_ove
     assert world.read == ["begun", "begun", "over"]
     await world.subscriptions.on_stop()
     assert world.read == ["begun", "begun", "over", "over"]
+
+
+async def test_a_runner_that_is_stopped_looks_no_more(world, monkeypatch):
+    looked = []
+
+    async def stopped_meanwhile(_):
+        world.subscriptions._stopped.set()
+
+    async def look():
+        looked.append("again")
+
+    monkeypatch.setattr(world.subscriptions, "sleep", stopped_meanwhile)
+    monkeypatch.setattr(world.subscriptions, "look", look)
+    await Subscriptions._keep_looking(world.subscriptions)
+    assert not looked
