@@ -119,7 +119,9 @@ async def _run_on(stack: Stack, receiver: Receiver, planned: Sequence[Fault], *,
         log = Log(consumer)
         await log.assign()
         with Scratch() as scratch:
-            verification = Verification(log=log, documents=store.executions, scratch=scratch, progress=Silent())
+            verification = Verification(
+                log=log, documents=store.executions, runners=store.runners, scratch=scratch, progress=Silent()
+            )
             report = await verification.run()
             records: dict[str, list[Event]] = defaultdict(list)
             for execution_id, values in scratch.groups():

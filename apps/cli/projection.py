@@ -74,7 +74,10 @@ def rebuild(
         bool, typer.Option("--dry-run", help="Show what differs and what of it would be written; write nothing.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also while executions are open; those stay as they are unless they are missing.")
+        bool,
+        typer.Option(
+            "--force", help="Also while executions are open; those stay as they are unless they are missing or behind."
+        ),
     ] = False,
     kafka: Kafka = None,
     mongodb: Mongo = None,
@@ -85,6 +88,7 @@ def rebuild(
 ) -> None:
     """Write executions anew from the event log, where the database differs or lacks them.
 
+    What is open is written where it is missing, and where the database has an earlier state of it, if no runner is at work.
     Exit code 0 where the database agrees with the log afterwards, 2 where some were left (or, with --dry-run, differ), 3
     where executions are open and --force is not given. Set RETENTION_DAYS here as the services have it: by a longer one,
     what they have removed counts as missing and is written again.
@@ -152,7 +156,7 @@ def _print(report: Report, form: Format, *, done: Rebuilt | None = None, show_di
                 for each in finding.differences
             )
             if not finding.can_be_rebuilt:
-                output.line("  wf rebuild leaves it as it is: it is open, or the log says too little of it")
+                output.line(f"  wf rebuild leaves it as it is: {_why_left(finding)}")
         if report.differing > len(report.findings):
             output.line(f"… and {report.differing - len(report.findings)} more executions")
     output.line(
@@ -161,6 +165,23 @@ def _print(report: Report, form: Format, *, done: Rebuilt | None = None, show_di
     )
     if done is not None:
         output.line(f"{done.written} written, of them {done.restored} open ones restored; {done.left} left as they are")
+        for execution in done.unplaced:
+            output.note(
+                f"Open by the log, without a place: {execution.execution_id} of {output.printable(execution.workflow_id)}; "
+                "others of its workflow have begun since."
+            )
+        if done.unknown_versions:
+            missing = ", ".join(
+                f"{output.printable(workflow_id)} version {number}" for workflow_id, number in sorted(done.unknown_versions)
+            )
+            output.note(f"Not in the database, and needed by what is open: {missing}.")
+            output.note("Start the API alone and `wf apply` them before schedulers and runners start: else it fails.")
+
+
+def _why_left(finding: Finding) -> str:
+    if finding.is_behind and finding.told.complete:
+        return "it is open, and runners are at work"
+    return "it is open, or the log says too little of it"
 
 
 def _short(value: Any) -> str:
@@ -181,6 +202,12 @@ def _as_data(report: Report, done: Rebuilt | None) -> dict[str, Any]:
         answer["written"] = done.written
         answer["restored"] = done.restored
         answer["left"] = done.left
+        answer["withoutPlace"] = [
+            {"executionId": each.execution_id, "workflowId": each.workflow_id} for each in done.unplaced
+        ]
+        answer["missingVersions"] = [
+            {"workflowId": workflow_id, "version": number} for workflow_id, number in sorted(done.unknown_versions)
+        ]
     return answer
 
 

@@ -71,9 +71,9 @@ async def verify_and_rebuild(target: Target, progress: Progress, *, keep: int, f
         )
 
 
-async def _overlap_of(store: MongoStore, workflow_id: str, version: int) -> Overlap:
+async def _overlap_of(store: MongoStore, workflow_id: str, version: int) -> Overlap | None:
     definition = await store.workflows.get_version(workflow_id, version)
-    return Overlap.of((definition or {}).get("overlap"))
+    return None if definition is None else Overlap.of(definition.get("overlap"))
 
 
 @contextlib.asynccontextmanager
@@ -91,6 +91,7 @@ async def _verification(target: Target, progress: Progress) -> AsyncIterator[tup
             verification = Verification(
                 log=log,
                 documents=store.executions,
+                runners=store.runners,
                 scratch=scratch,
                 progress=progress,
                 workflow_id=target.workflow_id,

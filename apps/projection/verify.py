@@ -5,13 +5,16 @@ execution id, are merged with the documents, by ascending id as well, so that ei
 Whatever differs is a suspect at first: the system is running, and the log was read before the documents. Suspects are
 looked at again, with the records that came since, until they agree or have not moved between two looks.
 
+An open execution of which the log tells more than is stored is behind: the database was put back to an older state. While a
+runner is at work, and its heartbeat goes on, that may be what it has told and not written yet.
+
 An execution whose beginning the log no longer holds (topic retention, a wiped broker) cannot be told by it: it is counted,
 and is no difference. Part of the beginning of one that takes up where another failed is that other one.
 """
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -22,6 +25,7 @@ from apps.projection.log import Log, decode
 from apps.projection.scratch import Scratch
 from domain.execution import Execution
 from events.history import Told, fold, origin_of
+from store.interfaces import Heartbeat
 
 PAGE = 500
 LOOKS = 8  # at suspects; one that changes all the time is reported as it was last seen
@@ -37,6 +41,13 @@ class Documents(Protocol):
 
     async def get(self, execution_id: str) -> Execution | None:
         """Return one execution; concurrent calls share one query."""
+
+
+class Runners(Protocol):
+    """What is asked of the heartbeats."""
+
+    async def all(self) -> Sequence[Heartbeat]:
+        """Return every heartbeat that was written and not removed."""
 
 
 class Progress(Protocol):
@@ -67,12 +78,23 @@ class Finding:
     told: Told
     stored: Execution | None
     differences: tuple[Difference, ...] = ()
+    runners_at_work: bool = False
 
     @property
     def can_be_rebuilt(self) -> bool:
         """Whether the log says enough of it to write it, and no service may be about to write it."""
         folded = self.told.execution
-        return folded is not None and self.told.complete and (self.stored is None or not folded.status.is_open)
+        if folded is None or not self.told.complete:
+            return False
+        return self.stored is None or not folded.status.is_open or (self.is_behind and not self.runners_at_work)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is open, and stored as it was earlier than the log tells."""
+        folded, stored = self.told.execution, self.stored
+        if folded is None or stored is None or not (folded.status.is_open and stored.status.is_open):
+            return False
+        return (stored.epoch, stored.seq) < (folded.epoch, folded.seq)
 
     @property
     def state(self) -> str:
@@ -107,6 +129,7 @@ class Verification:
         *,
         log: Log,
         documents: Documents,
+        runners: Runners,
         scratch: Scratch,
         progress: Progress,
         workflow_id: str | None = None,
@@ -116,6 +139,8 @@ class Verification:
         self._expired_before = expired_before
         self._log = log
         self._documents = documents
+        self._runners = runners
+        self._runners_at_work = True
         self._scratch = scratch
         self._progress = progress
         self._workflow_id = workflow_id
@@ -127,6 +152,7 @@ class Verification:
             aiokafka.errors.KafkaError, StoreUnavailable: one of the two cannot be reached.
         """
         report = Report()
+        beats = await self._beats()
         report.records = await self._read("reading the log")
         self._progress.step("comparing", self._scratch.executions())
         if self._scratch.refers:
@@ -151,6 +177,8 @@ class Verification:
             report.records += await self._read("reading what came since")
             if not await self._look_again(report):
                 break
+        # An open one that differs is looked at for longer than it takes to the next heartbeat.
+        self._runners_at_work = bool(await self._beats() - beats)
         report.differing = self._scratch.suspected()
         async for finding in self.different():
             if len(report.findings) >= keep:
@@ -163,6 +191,9 @@ class Verification:
         async for page in self._suspects():
             for finding in await self._compare(dict(page)):
                 yield finding
+
+    async def _beats(self) -> frozenset[tuple[str, int]]:
+        return frozenset((heartbeat.runner, heartbeat.beat) for heartbeat in await self._runners.all())
 
     async def _read(self, name: str) -> int:
         return await self._log.read(
@@ -247,7 +278,7 @@ class Verification:
             return Finding(Verdict.DIFFERENT, execution_id, workflow_id, told, stored, missing)
         found = differences(folded, stored)
         verdict = Verdict.DIFFERENT if found else Verdict.CLEAN
-        return Finding(verdict, execution_id, workflow_id, told, stored, tuple(found))
+        return Finding(verdict, execution_id, workflow_id, told, stored, tuple(found), self._runners_at_work)
 
     def _fold(self, values: list[tuple[int, bytes]]) -> Told:
         """Fold the records of one execution; whose results it took over, and they of others, is folded before."""
