@@ -321,8 +321,8 @@ def show_event(event: Mapping[str, Any], *, with_attempt: bool = False) -> None:
     if is_outcome(event):
         _show_outcome(event, with_attempt=with_attempt)
         return
-    line = output.styled(_prefix(event, with_attempt=with_attempt)).append(_WHY.get(event["why"], "restarted"), "yellow")
-    output.render(line.append(output.printable(f"  {_in_words(event)}"), "none"))
+    head = output.styled(_prefix(event, with_attempt=with_attempt)).append(_WHY.get(event["why"], "restarted"), "yellow")
+    output.facts([(head, _in_words(event))], style="")
 
 
 _WHY = {

@@ -138,12 +138,12 @@ def _least_beside(place: int, columns: Sequence[str], cells: Sequence[Sequence["
     return least
 
 
-def facts(pairs: Iterable[tuple["str | Text", "str | Text"]]) -> None:
-    """Write names and values, the values under each other."""
+def facts(pairs: Iterable[tuple["str | Text", "str | Text"]], style: str = "bold") -> None:
+    """Write names, in a style, and values, the values under each other and folded there."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="bold")
+    grid.add_column(style=style, no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in pairs:
         grid.add_row(name, styled(printable(value)) if isinstance(value, str) else value)

@@ -360,6 +360,17 @@ async def test_execution_shows_what_interrupted_it_and_what_it_waited_for(api: F
     assert "why" not in as_json
 
 
+async def test_in_a_narrow_terminal_what_interrupted_it_is_folded_beside_its_name(api: FakeApi, wf: Run) -> None:
+    restart = {"at": seconds_ago(2), "why": "lost", "attempt": 1, "index": 0, "runner": "worker.example.org-31354-0123abcd"}
+    api.executions[execution_id(1)] = execution(1, "nightly", "running", restarts=[{**restart, "since": seconds_ago(9)}])
+    shown = await wf("execution", execution_id(1))
+    _, words = shown.out.split("  interrupted  ")
+    first, second, *_ = words.splitlines()
+    assert first.startswith("runner worker.example.org-31354-0123abcd was lost")
+    assert second.startswith(" " * len("  interrupted  "))
+    assert shown.widest <= 80
+
+
 @pytest.mark.parametrize(
     ("why", "head", "message"),
     [("timed-out", "timed out", "timed out after 1m"), ("given-up", "given up", "given up: so often")],
