@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import structlog
+from async_timeout import timeout
 from faust.types import TP, ServiceT, TopicT
 from mode import Service
 from prometheus_client import CollectorRegistry
@@ -254,10 +255,16 @@ class RunnerApp(ServiceApp):
         partition = partition_of(workflow_id)
         while True:
             try:
-                sent = [await topic.send(key=workflow_id, value=event, partition=partition) for event in events]
-                # Shielded: the driver sets the results of these futures when the broker answers at last.
-                acknowledged = asyncio.gather(*(asyncio.shield(asyncio.ensure_future(each)) for each in sent))
-                await asyncio.wait_for(acknowledged, self.settings.runner_publish_timeout)
+                sent = [
+                    asyncio.ensure_future(await topic.send(key=workflow_id, value=event, partition=partition))
+                    for event in events
+                ]
+                for each in sent:
+                    each.add_done_callback(_see_failure)
+                async with timeout(self.settings.runner_publish_timeout):
+                    for each in sent:
+                        # Shielded: the driver sets the result of this future when the broker answers at last.
+                        await asyncio.shield(each)
                 return
             except Exception as error:
                 log.warning("not published; trying again", topic=topic.get_topic_name(), error=repr(error))
@@ -355,6 +362,12 @@ class RunnerApp(ServiceApp):
         left = await self.runs.drain(self.settings.runner_grace_period)
         await self.runs.hand_back_all(left)
         await super().on_stop()
+
+
+def _see_failure(sent: "asyncio.Future[Any]") -> None:
+    """Whoever has sent it may be stopped before it fails; asyncio would log that nobody has heard of it."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 def create_app(settings: RunnerSettings) -> RunnerApp:

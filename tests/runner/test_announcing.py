@@ -1,8 +1,10 @@
 """What the runner tells the scheduler is a courtesy: with Kafka away it must stop nothing."""
 
 import asyncio
+import gc
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +14,7 @@ from apps.runner import patience, places
 from apps.runner.app import app
 from apps.waking import Waker
 from domain.execution import AWAITING, ActionFinished, ActionOutcome, Admission, Cause, Parent, Status, admit
+from events.records import HolderEnded
 from store.interfaces import Locked, StoreUnavailable
 from tests.fakes.stores import FakeExecutions
 
@@ -119,3 +122,28 @@ async def test_what_goes_wrong_with_a_look_ends_no_worker(family):
     await app._announce(ended(), family.child)
     await family.futures.pop()
     assert family.woken == []
+
+
+async def test_who_is_stopped_while_he_publishes_leaves_nothing_that_complains_later():
+    complaints, asked = [], asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    acknowledged = loop.create_future()
+
+    def send(future, **_):
+        asked.set()
+        return asyncio.sleep(0, future)
+
+    topic = SimpleNamespace(send=partial(send, acknowledged), get_topic_name=lambda: "results")
+    publishing = asyncio.ensure_future(app.publish(topic, "w", HolderEnded(workflow_id="w")))
+    await asked.wait()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it waits for the acknowledgement now
+    publishing.cancel()
+    await asyncio.wait([publishing])
+    assert not acknowledged.cancelled(), "the driver sets its result when the broker answers at last"
+    acknowledged.set_exception(ProducerSendError("nobody is there"))
+    await asyncio.sleep(0)
+    del publishing, acknowledged, topic
+    gc.collect()
+    assert complaints == []
