@@ -12,6 +12,7 @@ from apps.runner.subscriptions import Reader
 from domain.execution import FAILURES, Cause
 from events.records import ActionResult
 
+_CAUSES = frozenset(cause.value for cause in Cause)
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -52,7 +53,8 @@ class Metrics:
             if result.status in FAILURES:  # else it waits because a step asked for it
                 self._retries.inc()
         elif result.execution_status != "running":
-            self._of_executions(result.execution_status, cause).inc()
+            # Whoever publishes a request may have made up its cause.
+            self._of_executions(result.execution_status, cause if cause in _CAUSES else "unknown").inc()
 
 
 class SubscriptionCollector(Collector):

@@ -112,6 +112,12 @@ def test_what_has_just_been_admitted_is_told_in_full_by_its_request():
     assert requested_execution(ExecutionRequest(workflow_id="w", requested_at=at(1))).created_at == at(1)
 
 
+def test_a_cause_of_a_later_version_is_kept():
+    request = request_record(admit(ADMISSION))
+    request.cause = "telegram"
+    assert request_record(requested_execution(sent(request))).cause == "telegram"
+
+
 def test_a_result_is_all_that_it_told():
     record = sent(
         ActionResult(

@@ -380,9 +380,9 @@ def letters(lives):
     ("wrong", "told"),
     [
         ({"requested_at": "2026-01-31T12:00:00"}, "requested_at"),
-        ({"cause": "a whim"}, "a whim"),
+        ({"version": "the second"}, "version"),
     ],
-    ids=["a time without an offset", "a cause of a later version"],
+    ids=["a time without an offset", "a version that is no number"],
 )
 def test_requests_that_cannot_be_taken_leave_room_for_others(lives, letters, wrong, told):
     world = lives.world

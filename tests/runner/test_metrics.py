@@ -15,3 +15,17 @@ def test_a_wait_that_a_step_asks_for_is_no_retry(status, retries):
     result = SimpleNamespace(status=status, execution_status="waiting", started_at=AT, finished_at=AT)
     Metrics(registry).finished_action(result, "any", "manual")
     assert registry.get_sample_value("runner_retries_total") == retries
+
+
+def test_causes_that_are_not_known_are_counted_as_one():
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    for cause in ("manual", "of a later version", "made up"):
+        metrics.finished_action(
+            SimpleNamespace(status="ok", execution_status="ok", started_at=AT, finished_at=AT), "any", cause
+        )
+    counted = [
+        registry.get_sample_value("runner_executions_total", {"status": "ok", "cause": each})
+        for each in ("manual", "unknown")
+    ]
+    assert counted == [1, 2]
