@@ -21,7 +21,7 @@ from events.records import ActionResult, DeadLetter, Event
 
 AFTERMATH = 30.0  # seconds after a fault in which its consequences show: stale heartbeats, sessions, rebalances
 CLOCKS = 0.005  # seconds by which two instants of one process may be off
-UNREAD = 120.0  # seconds for which what is in Kafka may wait to be read: places are rare, and runners are away
+UNREAD = 180.0  # seconds for which what is in Kafka may wait to be read: places are rare, and runners are away
 BROKEN_OFF = 3.0  # seconds until a run whose execution was cut short is broken off: two, and some for a slow machine
 RESUMED = 1.0  # seconds after SIGCONT in which a runner may send what it was about to send when it was halted
 
@@ -423,7 +423,7 @@ class Course:
                 continue
             if index not in self.due:
                 yield f"{request.key} was not to be sent"
-            if not self._was_superseded(request):
+            if not self._was_superseded(request) and not self._went_unrecorded(request):
                 handlers.append(request)
         first = min((handler.epoch for handler in handlers), default=None)
         for request in self.requests:
@@ -435,6 +435,16 @@ class Course:
         """Tell whether a request was sent by a runner that had been missed: one that came to again, say."""
         began = min(other.began for other in self.requests if other.epoch == request.epoch)
         return any(began < each.at.timestamp() <= request.began + CLOCKS for each in self.execution.restarts)
+
+    def _went_unrecorded(self, request: Received) -> bool:
+        """Tell whether the run that sent a request was lost to a fault, with all that it had done since an action."""
+        return any(
+            each.why is Restart.LOST
+            and each.index < self.handled.plan.actions
+            and each.at.timestamp() >= request.began
+            and _disturbed(self.faults, request.began, each.at.timestamp())
+            for each in self.execution.restarts
+        )
 
     def _wrong_with_cut(self) -> Iterator[str]:
         cut, timeout = self.execution.cut_short, self.handled.timeout

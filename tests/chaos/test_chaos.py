@@ -187,11 +187,11 @@ ALL_OF_CUT_LATE = [
 MISSED = replace(ALL_DONE, restarts=(Restarted(at(4), Restart.LOST, 1, 1),))
 
 
-def after_a_freeze(handler_began):
+def missed(handler_began, **more):
     """Return what a runner that was missed at 4 s has sent, and what the next one has."""
-    missed = [step(MISSED, 0), step(MISSED, 1, end=3), step(MISSED, 3, begin=handler_began)]
+    sent = [step(MISSED, 0), step(MISSED, 1, end=3), step(MISSED, 3, begin=handler_began)]
     again = [step(MISSED, 1, epoch=3, begin=6), step(MISSED, 3, epoch=3, begin=8)]
-    return handling(MISSED, requests=[*missed, *again], faults=[fault("freeze", "runner", 2, 5)])
+    return handling(MISSED, requests=[*sent, *again], **more)
 
 
 LOST_HANDLERS = course(0, (1, "failed"), 2, restarts=(Restarted(at(3), Restart.LOST, 1, 3),), reason="given up: ...")
@@ -262,7 +262,8 @@ PERIODIC = {"periodic": {"w": 2.0}, "anchors": {"w": BEGAN}}
                 [step(CUT_LATE, 1, begin=2, end=6.5), Received("h", "later:quick-1", 1, 1, at(6).timestamp())],
             ),
         ),
-        ("a handler that a runner sent when it came to again", after_a_freeze(5)),
+        ("a handler that a runner sent when it came to again", missed(5, faults=[fault("freeze", "runner", 2, 5)])),
+        ("a handler that was lost with its run", missed(3.5, faults=[fault("kill", "runner", 3.75, 6)])),
         ("a result that was wiped", handling(course(0, 3, status=Status.OK), faults=[fault("wipe", "kafka", 0, 1)])),
         ("handlers that lost their runners", handling(LOST_HANDLERS, faults=[fault("kill", "runner", 2, 3)])),
         (
@@ -338,7 +339,7 @@ def test_what_is_allowed(word, seen):
         ("onFailure", handling(course(0, (1, "timed-out"), 2, 3, restarts=TIMED_OUT), timeout=6)),
         ("onFailure", handling(course(0, (1, "timed-out"), 3, restarts=TIMED_OUT), timeout=5)),
         ("onFailure", handling(LOST_HANDLERS)),
-        ("onFailure", after_a_freeze(3.5)),
+        ("onFailure", missed(3.5, faults=[fault("kill", "runner", 5, 5.5)])),
         ("onFailure", handling(course(0, 3, status=Status.OK), faults=[fault("wipe", "kafka", -5, -1)])),
         (
             "repeated",
