@@ -274,7 +274,7 @@ export function executionList(root, { only = null, workflowId = only ?? "", refe
       h("div", { class: "chips", role: "group", "aria-label": "Status" }, CHIPS.map(([names, kind, word]) => h("button", {
         type: "button", class: "chip", key: kind, "aria-pressed": String(isAsked(names)), on: { click: () => toggle(names) },
       }, sign(kind, 16), word))),
-      h("input", { type: "search", class: "grow", placeholder: "Workflow, reference or execution id", "aria-label": "Workflow, reference or execution id", list: "known-workflows", autocomplete: "off", value: state.typed, on: { input: choose, change: choose } }),
+      h("input", { type: "search", class: "grow", placeholder: "Workflow, reference or id", "aria-label": "Workflow, reference or execution id", list: "known-workflows", autocomplete: "off", value: state.typed, on: { input: choose, change: choose } }),
       h("datalist", { id: "known-workflows", key: "known" }, state.suggested.map((id) => h("option", { value: id, key: id }))),
       h("select", { "aria-label": "Time", value: state.span, on: { change: (event) => { state.span = event.target.value; filter(); } } }, SPANS.map(([value, label]) => h("option", { value }, label))),
       state.span === "between" ? [instant("from", "From"), instant("to", "Until")] : null,
