@@ -42,9 +42,7 @@ class Rebuilt:
     written: int = 0
     restored: int = 0  # of those, open executions whose document was missing or behind
     left: int = 0  # the log says too little of them, or they are open
-    unplaced: list[Execution] = field(
-        default_factory=list
-    )  # open ones that have found no place, for others have begun since
+    unplaced: list[Execution] = field(default_factory=list)  # open ones without a place, for others have begun since
     unknown_versions: set[tuple[str, int]] = field(default_factory=set)  # of open ones: workflow and version not stored
 
 

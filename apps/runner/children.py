@@ -200,7 +200,7 @@ class Children:
             await asyncio.sleep(0)  # a thousand large ones take longer than everybody else is to wait
         return target
 
-    async def _start(self, asking: "_Asking", execution_id: str, numbered: Mapping[int, Mapping[str, Any]]) -> Child:
+    async def _start(self, asking: _Asking, execution_id: str, numbered: Mapping[int, Mapping[str, Any]]) -> Child:
         """Start one, whose input is ``numbered``; under what the workflow is by then, for waiting may take long."""
         (given,) = numbered.values()
         context, workflow_id = asking.context, asking.workflow_id

@@ -43,8 +43,8 @@ class Metrics:
         self.starts_by = lru_cache(maxsize=None)(self.starts.labels)
 
         # Of a count that is there from its first event on, Prometheus sees no increase by that one.
-        for cause in Cause:
-            self._of_executions("failed", cause.value)
+        for cause in _CAUSES:
+            self._of_executions("failed", cause)
 
     def finished_action(self, result: ActionResult, kind: str, cause: str) -> None:
         """Note the result of an action of ``kind`` in an execution that ``cause`` asked for."""

@@ -14,7 +14,7 @@ from apps.runner.definitions import Definitions
 from apps.runner.startable import Starter
 from domain.execution import Cause, Ended, Status
 from domain.identifiers import arrival_execution_id
-from store.interfaces import Locked, StoreUnavailable, Workflow
+from store.interfaces import StoreUnavailable, Workflow
 from tests.domain.test_subscription import Given
 from tests.fakes.stores import FakeExecutions, FakeWorkflows
 
@@ -125,22 +125,6 @@ async def test_one_that_is_delivered_again_starts_nothing_and_each_workflow_has_
     await world.end(world.handed_out[0])
     await take(world, first, Given(b"1"))
     assert len(world.handed_out) == 2
-
-
-@pytest.fixture
-def refused(world, monkeypatch):
-    """Tell when a place was asked for and is not there."""
-    event = asyncio.Event()
-    proper = world.executions.admit
-
-    async def admit(admission):
-        answer = await proper(admission)
-        if isinstance(answer, Locked):
-            event.set()
-        return answer
-
-    monkeypatch.setattr(world.executions, "admit", admit)
-    return event
 
 
 @pytest.mark.parametrize("is_heard", [True, False])

@@ -16,7 +16,7 @@ from apps.waking import Waker
 from domain.execution import AWAITING, ActionOutcome, Admission, Cause, Ended, Parent, Restart, Restarted, Status, admit
 from domain.identifiers import asked_at
 from domain.instants import MILLISECOND
-from store.interfaces import Locked, StoreUnavailable, Workflow
+from store.interfaces import StoreUnavailable, Workflow
 from tests.fakes.stores import FakeExecutions, FakeSignals, FakeWorkflows
 
 T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -152,22 +152,6 @@ async def test_what_was_admitted_with_a_lost_answer_is_found(world, monkeypatch,
     (child,) = await world.trigger({})
     assert [each.execution_id for each in world.of_child] == [child.execution_id]
     assert (child.status, world.handed_out) == (status, [])
-
-
-@pytest.fixture
-def refused(world, monkeypatch):
-    """Tell when a place was asked for and is not there."""
-    event = asyncio.Event()
-    proper = world.executions.admit
-
-    async def admit(admission):
-        answer = await proper(admission)
-        if isinstance(answer, Locked):
-            event.set()
-        return answer
-
-    monkeypatch.setattr(world.executions, "admit", admit)
-    return event
 
 
 @pytest.mark.parametrize("is_heard", [True, False])
