@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiokafka
 from aiokafka.producer.message_accumulator import MessageBatch
@@ -11,7 +11,35 @@ from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from aiokafka.structs import RecordMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
+T = TypeVar("T")
+
 APART: Final = 0.01  # seconds
+
+
+async def acknowledged(*sent: Awaitable[T], timeout: float | None = None) -> Sequence[T]:
+    """Wait, so many seconds at most, for the broker's acknowledgements of what was sent, and return them.
+
+    They are left alone, whatever becomes of whoever waits: the driver sets the result of such a future when the broker
+    answers at last, and fails if it was cancelled. Should it fail when nobody waits any more, asyncio does not complain.
+
+    Raises:
+        asyncio.TimeoutError: the broker has not answered in time.
+        Exception: what the driver says of the first one that has failed.
+    """
+    futures = [asyncio.ensure_future(each) for each in sent]
+    for each in futures:
+        each.add_done_callback(_see_failure)
+    done, left = await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION)
+    for each in done:
+        each.result()
+    if left:
+        raise asyncio.TimeoutError
+    return [each.result() for each in futures]
+
+
+def _see_failure(sent: "asyncio.Future[Any]") -> None:
+    if not sent.cancelled():
+        sent.exception()
 
 
 def gather_company(sender: Sender) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import structlog
-from async_timeout import timeout
 from faust.types import TP, ServiceT, TopicT
 from mode import Service
 from prometheus_client import CollectorRegistry
@@ -43,7 +42,7 @@ from apps.settings import read
 from apps.waking import Waker
 from domain.execution import AWAITING, ActionFinished, Execution, Parent
 from events.folding import ended_record, request_record
-from events.producer import Producer
+from events.producer import Producer, acknowledged
 from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE, partition_of
 from events.transport import Consumer
@@ -255,16 +254,8 @@ class RunnerApp(ServiceApp):
         partition = partition_of(workflow_id)
         while True:
             try:
-                sent = [
-                    asyncio.ensure_future(await topic.send(key=workflow_id, value=event, partition=partition))
-                    for event in events
-                ]
-                for each in sent:
-                    each.add_done_callback(_see_failure)
-                async with timeout(self.settings.runner_publish_timeout):
-                    for each in sent:
-                        # Shielded: the driver sets the result of this future when the broker answers at last.
-                        await asyncio.shield(each)
+                sent = [await topic.send(key=workflow_id, value=event, partition=partition) for event in events]
+                await acknowledged(*sent, timeout=self.settings.runner_publish_timeout)
                 return
             except Exception as error:
                 log.warning("not published; trying again", topic=topic.get_topic_name(), error=repr(error))
@@ -279,8 +270,7 @@ class RunnerApp(ServiceApp):
         self, topic: str, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]
     ) -> tuple[int, int]:
         sent = await cast(Producer, self.producer).send_to_any(topic, key, value, headers)
-        # Shielded: the driver sets the result of this future when the broker answers at last, and fails if it was cancelled.
-        metadata = await asyncio.shield(sent)
+        (metadata,) = await acknowledged(sent)
         return metadata.partition, metadata.offset
 
     async def _hand_out(self, *executions: Execution) -> None:
@@ -362,12 +352,6 @@ class RunnerApp(ServiceApp):
         left = await self.runs.drain(self.settings.runner_grace_period)
         await self.runs.hand_back_all(left)
         await super().on_stop()
-
-
-def _see_failure(sent: "asyncio.Future[Any]") -> None:
-    """Whoever has sent it may be stopped before it fails; asyncio would log that nobody has heard of it."""
-    if not sent.cancelled():
-        sent.exception()
 
 
 def create_app(settings: RunnerSettings) -> RunnerApp:

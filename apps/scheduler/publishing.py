@@ -4,14 +4,15 @@ A request that was not acknowledged in time is no loss: its execution is in the 
 executions publishes it anew. The record may still go out after we stopped waiting; the runner turns the older epoch away.
 """
 
-import asyncio
 from typing import Protocol
 
 import structlog
+from async_timeout import timeout
 from faust.types import TopicT
 
 from domain.execution import Execution
 from events.folding import ended_record, request_record
+from events.producer import acknowledged
 from events.records import Event
 
 log = structlog.get_logger(__name__)
@@ -45,7 +46,8 @@ class KafkaPublisher:
 
     async def _publish(self, topic: TopicT, execution: Execution, record: Event) -> bool:
         try:
-            await asyncio.wait_for(_acknowledged(topic, execution.workflow_id, record), self._timeout)
+            async with timeout(self._timeout):
+                await acknowledged(await topic.send(key=execution.workflow_id, value=record))
         except Exception as error:  # of Faust, aiokafka, or the time limit: all mean that a later pass sees to it
             log.warning(
                 "not published; left to a later pass",
@@ -57,9 +59,3 @@ class KafkaPublisher:
             )
             return False
         return True
-
-
-async def _acknowledged(topic: TopicT, key: str, record: Event) -> None:
-    sent = await topic.send(key=key, value=record)
-    # Shielded: the driver sets the result of this future when the broker answers at last, and fails if it was cancelled.
-    await asyncio.shield(asyncio.ensure_future(sent))

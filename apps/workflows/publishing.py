@@ -14,6 +14,7 @@ import structlog
 from async_timeout import timeout
 from faust.types import TopicT
 
+from events.producer import acknowledged
 from events.records import Event
 
 log = structlog.get_logger(__name__)
@@ -36,12 +37,11 @@ class Publisher:
     async def __call__(self, workflow_id: str | bytes | None, event: Event | bytes) -> bool:
         try:
             async with timeout(self.seconds):
-                acknowledgement = asyncio.ensure_future(await self.topic.send(key=workflow_id, value=event))
+                sent = await self.topic.send(key=workflow_id, value=event)
                 if not self.waits:
-                    acknowledgement.add_done_callback(lambda done: self._look_at(done, workflow_id))
+                    asyncio.ensure_future(sent).add_done_callback(lambda done: self._look_at(done, workflow_id))
                     return False
-                # Shielded: the record stays in the producer's buffer, and Faust's callback cannot take a cancelled future.
-                await asyncio.shield(acknowledgement)
+                await acknowledged(sent)
         except asyncio.TimeoutError:
             self._failed(workflow_id, f"no acknowledgement within {self.seconds:g} s")
         except Exception as failure:

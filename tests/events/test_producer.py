@@ -1,6 +1,7 @@
 """What the producer does otherwise than Faust's own."""
 
 import asyncio
+import gc
 from types import SimpleNamespace
 
 import aiokafka
@@ -9,7 +10,7 @@ import pytest
 from faust.transport.drivers import aiokafka as driver
 
 from events import producer
-from events.producer import APART, Producer, gather_company
+from events.producer import APART, Producer, acknowledged, gather_company
 from events.transport import Transport
 
 NODE = 1
@@ -116,3 +117,49 @@ async def test_a_topic_that_is_there_stays_one_that_kafka_is_asked_for(unanswere
     producer._producer.client.cluster.partitions_for_topic = lambda topic: {0}
     await given_up(task)
     assert asked_for == {"there"}
+
+
+@pytest.fixture
+async def complaints():
+    """What asyncio says of futures whose failure nobody has heard of."""
+    found = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context["message"]))
+    return found
+
+
+async def test_acknowledgements_come_back_in_the_order_in_which_they_were_asked_for():
+    first, second = asyncio.get_running_loop().create_future(), asyncio.get_running_loop().create_future()
+    waiting = asyncio.ensure_future(acknowledged(first, second))
+    second.set_result(2)
+    await asyncio.sleep(0)
+    first.set_result(1)
+    assert await waiting == [1, 2]
+
+
+async def test_the_first_that_fails_is_told_and_the_others_are_waited_for_no_more(complaints):
+    first, second = asyncio.get_running_loop().create_future(), asyncio.get_running_loop().create_future()
+    second.set_exception(OSError("refused"))
+    with pytest.raises(OSError, match="refused"):
+        await acknowledged(first, second)
+    first.set_exception(OSError("refused as well"))
+    await asyncio.sleep(0)
+    del first, second
+    gc.collect()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("how", ["out of time", "stopped"])
+async def test_whoever_waits_no_more_leaves_them_alone_and_hears_of_no_failure(complaints, how):
+    sent = asyncio.get_running_loop().create_future()
+    waiting = asyncio.ensure_future(acknowledged(sent, timeout=0 if how == "out of time" else None))
+    await asyncio.sleep(0)
+    if how == "stopped":
+        waiting.cancel()
+    with pytest.raises(asyncio.TimeoutError if how == "out of time" else asyncio.CancelledError):
+        await waiting
+    assert not sent.cancelled()
+    sent.set_exception(OSError("refused at last"))
+    await asyncio.sleep(0)
+    del sent, waiting
+    gc.collect()
+    assert complaints == []
