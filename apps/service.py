@@ -8,6 +8,7 @@ dependencies rather than ``@app.service``, because those start only after table 
 import asyncio
 import errno
 import gc
+import linecache
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -255,6 +256,7 @@ class ServiceApp(faust.App):
         await super().on_first_start()
 
     async def on_start(self) -> None:
+        linecache.clearcache()  # whole files, read by pymongo to note where its client was made: half a megabyte
         # What is loaded by now lives as long as the process: the collector need not look at it again. Measured on the
         # API at 64 clients: longest pause 57 ms before, 10 ms after.
         gc.collect()

@@ -47,10 +47,9 @@ class FaustWorker(ChildProcess):
         web = ["--web-port", str(self.port), "--web-host", HOST, "--web-bind", HOST]
         return [
             sys.executable,
-            "-m",
-            "faust",
-            "-A",
-            f"apps.{self.service}.app",
+            # What the console scripts do. `python -m faust` imports aiokafka before the service can say what to leave out.
+            "-c",
+            f"from apps.{self.service}.app import main; main()",
             "--quiet",
             *loop,
             "worker",

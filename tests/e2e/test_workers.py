@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,6 +14,14 @@ from tests.e2e.conftest import Api, until
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LOG = {"type": "log", "message": "hello"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which libraries a process has loaded")
+@pytest.mark.parametrize("service", ["workflows", "scheduler", "runner"])
+async def test_a_worker_has_not_loaded_what_it_has_not_needed(stack, service):
+    loaded = await asyncio.to_thread(Path(f"/proc/{stack.children[service].pid}/maps").read_text)
+    assert "pydantic_core" in loaded
+    assert "cramjam" not in loaded
 
 
 @pytest.mark.parametrize("service", ["workflows", "scheduler", "runner"])
