@@ -1,5 +1,6 @@
 """``publish`` with the broker replaced by a function."""
 
+import asyncio
 import json
 
 import pytest
@@ -62,7 +63,7 @@ async def test_topics_of_others_are_theirs(topic):
 
 @pytest.mark.parametrize(
     ("answer", "error_class"),
-    [(TimeoutError(), "timeout"), (ConnectionError("gone"), "connection"), (RuntimeError(), "connection")],
+    [(asyncio.TimeoutError(), "timeout"), (ConnectionError("gone"), "connection"), (RuntimeError(), "connection")],
 )
 async def test_what_is_not_acknowledged_may_have_arrived(answer, error_class):
     outcome, _ = await publish(answer)
