@@ -27,6 +27,7 @@ from apps.workflows.preconditions import read_before
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import execution_address
 from apps.workflows.views import Resource
+from domain import patterns
 from domain.access import Scope
 from domain.execution import Cause, Execution, Status
 from domain.identifiers import WORKFLOW_ID_PATTERN, WORKFLOW_ID_RULE, execution_id, is_workflow_id
@@ -300,7 +301,8 @@ async def as_definition(body: dict[str, Any], app: "WorkflowsApp") -> WorkflowDe
         BadRequest: names each field that is wrong.
     """
     try:
-        definition = WorkflowDefinition.model_validate(body)
+        with patterns.bounded():
+            definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body)) from None
     found = [*problems(definition, await _surroundings(definition, app)), *slips(definition)]
