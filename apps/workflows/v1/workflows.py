@@ -281,7 +281,9 @@ class WorkflowDryRun(Resource):
             "reference": members.get("reference"),
         }  # fmt: skip
         return self.answer(
-            dry_run(
+            # Each step may do as much as in a runner, which is seconds in all, in which the service answers others as well.
+            await asyncio.to_thread(
+                dry_run,
                 definition,
                 given=members.get("input", {}),
                 answers=answers,
