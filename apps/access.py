@@ -144,7 +144,7 @@ class Gate:
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is None or request.method in SAFE or origin in self._origins:
             return
-        if urlsplit(origin).netloc != host:
+        if _netloc(origin) != host:
             raise NotAllowed(f"Changes asked for by pages of {origin[:100]} are refused; CORS_ORIGINS can allow them.")
 
     def _is_ours(self, host: str) -> bool:
@@ -191,7 +191,7 @@ class Gate:
         principal = await self.recognize(text)
         csrf = csrf_of(text)
         given = request.headers.get(CSRF_HEADER, "")
-        if request.method not in SAFE and not hmac.compare_digest(given.encode(), csrf.encode()):
+        if request.method not in SAFE and not hmac.compare_digest(given.encode("utf-8", "replace"), csrf.encode()):
             raise NotAllowed(f"A browser must send {CSRF_HEADER} with every change: the value of the cookie {CSRF_COOKIE}.")
         return Principal(principal.name, principal.scope, principal.token_id, csrf)
 
@@ -238,6 +238,13 @@ class Gate:
             await self._tokens().note_use(token_id, self._now())
         except StoreError as error:
             log.warning("use of a token not noted", token_id=token_id, error=str(error))
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def refusal(error: Exception) -> web.Response:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
 
+from domain import patterns
 from domain.errors import DomainError
 from domain.excerpts import excerpt
 from domain.json_values import odd_values
@@ -63,6 +64,7 @@ class InputSchema:
             raise BadSchema(f"$schema must be {_DRAFT}, or absent")
         rules = {key: value for key, value in schema.items() if key != "$schema"}
         _unfolded(rules, rules, frozenset(), {})
+        patterns.of_schema(rules)
         try:
             self._validator = jsonschema_rs.Draft202012Validator(
                 rules, retriever=_refuse, pattern_options=jsonschema_rs.RegexOptions()

@@ -21,11 +21,13 @@ from pydantic import TypeAdapter, ValidationError
 from domain.cron import zone_names
 from domain.excerpts import excerpt
 from domain.instants import INSTANT_RULE, WrittenInstant
-from templates.budget import LARGEST_NUMBER, charge, charge_text, charge_value
+from domain.json_values import DEEPEST
+from templates.budget import CHARACTERS_PER_UNIT, LARGEST_NUMBER, charge, charge_text, charge_value
 from templates.errors import RenderError
 
 LONGEST_RANGE: Final = 10_000
 _LONGEST_DIGITS: Final = 400
+_MOST_TRIMMED: Final = 100
 _INSTANT: Final = TypeAdapter(WrittenInstant)
 _DIRECTIVES: Final = "%ABGHIMSVYabdfjmpuyz"  # of strftime, those that mean the same on every machine
 _FARTHEST: Final = 100_000  # days or hours
@@ -151,7 +153,14 @@ def capitalize(value: Any) -> str:
 
 def trim(value: Any, chars: Any = None) -> str:
     """Return the text without white space (or ``chars``) at its ends."""
-    return text(value).strip(None if chars is None else text(chars, "what is trimmed"))
+    source = text(value)
+    if chars is None:
+        return source.strip()
+    # Each character at the ends is looked for in these.
+    trimmed = "".join(set(text(chars, "what is trimmed")))
+    if len(trimmed) > _MOST_TRIMMED:
+        raise RenderError(f"trim takes at most {_MOST_TRIMMED} different characters away")
+    return source.strip(trimmed)
 
 
 def replace(value: Any, old: Any, new: Any) -> str:
@@ -333,6 +342,13 @@ def to_float(value: Any) -> Any:
         raise RenderError(f"{excerpt(str(value), 40)!r} is not a number") from None
 
 
+def divisible_by(value: Any, divisor: Any) -> bool:
+    """Tell whether a number is a multiple of another."""
+    if _number(divisor) == 0:
+        raise RenderError("division by zero")
+    return bool(_number(value) % divisor == 0)
+
+
 def rounded(value: Any, digits: Any = 0) -> Any:
     """Return the number rounded to ``digits`` decimals; a whole number where they are 0."""
     places = min(max(whole(digits, "the digits"), 0), 15)
@@ -371,7 +387,8 @@ def _nth(value: Any, index: int) -> Any:
 
 def join(value: Any, separator: Any = "", attribute: Any = None) -> str:
     """Return the items as one text."""
-    parts = [to_text(item if attribute is None else _item(item, attribute)) for item in sequence(value)]
+    steps = [] if attribute is None else _steps(attribute)
+    parts = [to_text(_item(item, steps)) for item in sequence(value)]
     between = text(separator, "the separator")
     charge_text(sum(map(len, parts)) + len(between) * len(parts))
     return between.join(parts)
@@ -421,21 +438,30 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _item(value: Any, path: Any) -> Any:
-    """Return what ``value`` holds under a path such as ``a.b``."""
-    for part in text(path, "the attribute").split("."):
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, (list, tuple)) and part.isdigit() and len(part) < 10 and int(part) < len(value):
-            value = value[int(part)]
+def _steps(path: Any) -> list[str]:
+    """Return the steps of a path such as ``a.b``."""
+    steps = text(path, "the attribute").split(".", DEEPEST)
+    if len(steps) > DEEPEST:
+        raise RenderError(f"the attribute leads more than {DEEPEST} levels down")
+    return steps
+
+
+def _item(value: Any, steps: list[str]) -> Any:
+    """Return what ``value`` holds under a path."""
+    for step in steps:
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, (list, tuple)) and step.isdigit() and len(step) < 10 and int(step) < len(value):
+            value = value[int(step)]
         else:
-            raise RenderError(f"an item has no {part!r}")
+            raise RenderError(f"an item has no {excerpt(step, 60)!r}")
     return value
 
 
 def map_items(value: Any, attribute: Any) -> list[Any]:
     """Return what every item holds under ``attribute``."""
-    return [_item(item, attribute) for item in sequence(value)]
+    steps = _steps(attribute)
+    return [_item(item, steps) for item in sequence(value)]
 
 
 _MISSING: Any = object()
@@ -443,17 +469,19 @@ _MISSING: Any = object()
 
 def selectattr(value: Any, attribute: Any, equals: Any = _MISSING) -> list[Any]:
     """Return the items that hold ``equals`` under ``attribute``; without it, those that hold something true."""
-    return [item for item in sequence(value) if _holds(item, attribute, equals)]
+    steps = _steps(attribute)
+    return [item for item in sequence(value) if _holds(item, steps, equals)]
 
 
 def rejectattr(value: Any, attribute: Any, equals: Any = _MISSING) -> list[Any]:
     """Return the items that ``selectattr`` leaves out."""
-    return [item for item in sequence(value) if not _holds(item, attribute, equals)]
+    steps = _steps(attribute)
+    return [item for item in sequence(value) if not _holds(item, steps, equals)]
 
 
-def _holds(item: Any, attribute: Any, equals: Any) -> bool:
+def _holds(item: Any, steps: list[str], equals: Any) -> bool:
     try:
-        found = _item(item, attribute)
+        found = _item(item, steps)
     except RenderError:
         return False
     return _fits(found, equals)
@@ -490,10 +518,9 @@ def sort(value: Any, attribute: Any = None, reverse: Any = False) -> list[Any]:
     found = sequence(value)
     charge(len(found) * max(1, len(found).bit_length()))
     order = _order(value)
+    steps = [] if attribute is None else _steps(attribute)
     try:
-        return sorted(
-            found, key=order if attribute is None else lambda item: order(_item(item, attribute)), reverse=bool(reverse)
-        )
+        return sorted(found, key=lambda item: order(_item(item, steps)), reverse=bool(reverse))
     except TypeError:
         raise RenderError("texts and numbers cannot be put into one order") from None
 
@@ -555,11 +582,22 @@ def concat(parts: list[Any]) -> str:
     return "".join(written)
 
 
-def cut(value: Any) -> Any:
-    """Return what a part such as ``[:10]`` is taken of."""
-    if not isinstance(value, (str, list, tuple, Undefined)):
+def cut(value: Any, *bounds: Any) -> Any:
+    """Return the part of a text or a list that ``[start:stop:step]`` takes, counting it."""
+    for each in (value, *bounds):
+        if isinstance(each, Undefined):
+            str(each)
+    if not isinstance(value, (str, list, tuple)):
         raise RenderError(f"[:] takes a part of a text or a list, not of {kind_of(value)}")
-    return value
+    for bound in bounds:
+        if bound is not None:
+            whole(bound, "a bound of [:]")
+    if bounds[2] == 0:
+        raise RenderError("the step of [:] must not be 0")
+    part = slice(*bounds)
+    count = len(range(*part.indices(len(value))))
+    charge(1 + count // CHARACTERS_PER_UNIT if isinstance(value, str) else 1 + count)
+    return value[part]
 
 
 def looked_at(value: Any) -> Any:
@@ -598,9 +636,16 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
 }  # fmt: skip
 
 TESTS: Final = (
-    "boolean", "defined", "divisibleby", "even", "false", "float", "integer", "mapping", "none", "number", "odd",
-    "sequence", "string", "true", "undefined",
+    "boolean", "defined", "false", "float", "integer", "mapping", "none", "number", "sequence", "string", "true",
+    "undefined",
 )  # fmt: skip
+
+# Jinja2's own take a text for a format: "%999999999d" is a gigabyte then.
+TESTS_OF_NUMBERS: Final[dict[str, Callable[..., bool]]] = {
+    "divisibleby": divisible_by,
+    "even": lambda value: divisible_by(value, 2),
+    "odd": lambda value: divisible_by(value, 1) and not divisible_by(value, 2),
+}
 
 METHODS: Final[dict[type, dict[str, Callable[..., Any]]]] = {
     str: {

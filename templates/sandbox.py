@@ -12,7 +12,7 @@ from typing import Any, Final
 from jinja2 import nodes
 from jinja2.runtime import Context, LoopContext, StrictUndefined, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import pass_context
+from jinja2.utils import missing, pass_context
 from jinja2.visitor import NodeTransformer
 
 from domain.excerpts import excerpt
@@ -43,7 +43,10 @@ class Missing(StrictUndefined):
 
     @property
     def _undefined_message(self) -> str:
-        return self._undefined_hint or f"{self._undefined_name!r} is undefined"
+        # Only where somebody is told of it: to look for what there is instead takes long in a large object.
+        if self._undefined_obj is missing:
+            return f"{self._undefined_name!r} is undefined"
+        return _why_missing(self._undefined_obj, self._undefined_name)
 
 
 class Method:
@@ -57,6 +60,11 @@ class Method:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._function(self._value, *args, **kwargs)
+
+    @property
+    def bound(self) -> tuple[Any, ...]:
+        """The text that it looks through, if it is one of a text: those of objects count what they look at."""
+        return (self._value,) if isinstance(self._value, str) else ()
 
 
 def _charged(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,11 +103,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 ("_each", filters.each),
                 ("_concat", filters.concat),
                 ("_looked_at", filters.looked_at),
-                ("_cut", filters.cut),
             )
         }
+        self.filters["_cut"] = pass_context(lambda _, value, *bounds: filters.cut(value, *bounds))
         self.filters["_method"] = pass_context(lambda _, value, name: self._method(value, name))
-        self.tests = {name: self.tests[name] for name in filters.TESTS}
+        self.tests = {name: self.tests[name] for name in filters.TESTS} | filters.TESTS_OF_NUMBERS
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return ``obj.attribute``: what an object holds under that name; a method is found only where it is called."""
@@ -131,17 +139,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self._missing(obj, argument)
 
     def _missing(self, obj: Any, name: Any) -> Undefined:
-        shown = f"{excerpt(name, 60)!r}" if isinstance(name, str) else str(name) if isinstance(name, int) else kind_of(name)
-        if isinstance(obj, Mapping):
-            known = ", ".join(excerpt(str(key), 40) for key in sorted(map(str, obj))[:_SHOWN_KEYS])
-            if isinstance(name, str) and isinstance(why := obj.get(f"{name}Error"), str):
-                return self.undefined(hint=f"{shown} is undefined: {excerpt(why, 300)}")
-            hint = f"{shown} is undefined; there {'are ' + known if obj else 'is nothing'}"
-        elif isinstance(obj, (list, tuple)):
-            hint = f"{shown} is undefined in a list of {len(obj)}"
-        else:
-            hint = f"{shown} is undefined: {kind_of(obj)} has no such field"
-        return self.undefined(hint=hint)
+        return self.undefined(obj=obj, name=name)
 
     def is_safe_callable(self, obj: Any) -> bool:
         """Tell whether a template may call ``obj``."""
@@ -159,7 +157,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             str(obj)
         if not isinstance(obj, Method):
             raise RenderError(f"{kind_of(obj)} cannot be called")
-        for value in (*args, *kwargs.values()):
+        for value in (*obj.bound, *args, *kwargs.values()):
             charge_value(value)
         return obj(*args, **kwargs)
 
@@ -196,6 +194,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
         _check(tree)
         guarded: nodes.Template = _Guard(self).visit(tree)
         return guarded
+
+
+def _why_missing(obj: Any, name: Any) -> str:
+    shown = f"{excerpt(name, 60)!r}" if isinstance(name, str) else str(name) if isinstance(name, int) else kind_of(name)
+    if isinstance(obj, Mapping):
+        if isinstance(name, str) and isinstance(why := obj.get(f"{name}Error"), str):
+            return f"{shown} is undefined: {excerpt(why, 300)}"
+        known = ", ".join(excerpt(str(key), 40) for key in sorted(map(str, obj))[:_SHOWN_KEYS])
+        return f"{shown} is undefined; there {'are ' + known if obj else 'is nothing'}"
+    if isinstance(obj, (list, tuple)):
+        return f"{shown} is undefined in a list of {len(obj)}"
+    return f"{shown} is undefined: {kind_of(obj)} has no such field"
 
 
 def _is_number(value: Any) -> bool:
@@ -282,11 +292,13 @@ class _Guard(NodeTransformer):
         node.iter = self._filtered(node.iter, "_each")
         return node
 
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Getitem:
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Expr:
         self.generic_visit(node)
-        if isinstance(node.arg, nodes.Slice):  # which is compiled to Python's own, beside getitem above
-            node.node = self._filtered(node.node, "_cut")
-        return node
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        # Python's own, to which it would be compiled, goes beside getitem above, and counts nothing.
+        bounds = (node.arg.start, node.arg.stop, node.arg.step)
+        return self._filtered(node.node, "_cut", *(bound or nodes.Const(None, lineno=node.lineno) for bound in bounds))
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:
         self.generic_visit(node)

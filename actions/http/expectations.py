@@ -7,20 +7,19 @@ import re2
 from pydantic import AfterValidator, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from actions.http.reading import Body, NotJson
+from domain import patterns
 from domain.excerpts import excerpt
 from domain.model import Model
 from domain.statuses import Statuses, includes
 
 LONGEST_PATTERN: Final = 1000
-_OPTIONS: Final = re2.Options()
-_OPTIONS.max_mem = 1 << 20  # of a compiled pattern
-_OPTIONS.log_errors = False
 
 
 def _pattern(text: str) -> str:
     # RE2 matches in linear time: a workflow cannot hold the runner up with a pattern.
+    patterns.expression(text)
     try:
-        re2.compile(text, _OPTIONS)
+        re2.compile(text, patterns.OPTIONS)
     except re2.error as error:
         reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise ValueError(f"is not a regular expression of RE2 (no look-around, no back-references): {reason}") from None
@@ -32,6 +31,7 @@ def _pattern(text: str) -> str:
 def _path(text: str) -> str:
     import jsonpath  # 4 MB of memory and 0.1 s, which only those who expect something in a JSON body need
 
+    patterns.path(text)
     try:
         path = jsonpath.compile(text)
         singular = isinstance(path, jsonpath.JSONPath) and path.singular_query()
@@ -81,7 +81,7 @@ class Expectations(Model):
         where = "the body" if body.complete else f"the first {len(body.content)} bytes of the body"
         if self.contains is not None and self.contains not in text:
             return "assertion", f"{where} does not contain {excerpt(self.contains, 100)!r}"
-        if self.matches is not None and re2.compile(self.matches, _OPTIONS).search(text) is None:
+        if self.matches is not None and re2.compile(self.matches, patterns.OPTIONS).search(text) is None:
             return "assertion", f"nothing in {where} matches {excerpt(self.matches, 100)!r}"
         if not self.json_values:
             return None

@@ -43,8 +43,9 @@ STYLES = {
 _UNBOUNDED = 100_000
 _FOLDED = 12  # columns that what is folded keeps, where something else needs the room
 _ABOVE = "\0"  # stands in a table where a line of its own belongs; nothing that is printable is the same
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_BARE_CONTROL = re.compile(r"[\x7f-\x9f]")
+_BARE_CONTROLS = r"\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069"  # those that JSON leaves as they are
+_CONTROL = re.compile(rf"[\x00-\x08\x0b-\x1f{_BARE_CONTROLS}]")
+_BARE_CONTROL = re.compile(f"[{_BARE_CONTROLS}]")
 
 
 def printable(value: object) -> str:
@@ -75,6 +76,14 @@ def item(value: Any, form: Format) -> None:
         data(value, form)
     else:
         _write(_as_json(value, indent=None))
+
+
+def verbatim(text: str) -> None:
+    """Write a text as it is, for programs; a terminal is shown its control characters rather than sent them."""
+    if sys.stdout.isatty():
+        _write(printable(text))
+    else:
+        typer.echo(text, color=True)  # else it takes out what looks like a colour
 
 
 def line(text: str) -> None:

@@ -75,7 +75,7 @@ def get_variable(name: Name, url: Url = DEFAULT_URL, output_format: Output = For
     if form is not Format.TABLE:
         output.data(found, form)
     else:
-        typer.echo(_written(found["value"]))
+        output.verbatim(_written(found["value"]))
 
 
 def list_variables(url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False) -> None:

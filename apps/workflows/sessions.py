@@ -15,12 +15,14 @@ from apps.access import ANYBODY, CSRF_COOKIE, SESSION_COOKIE, NotAuthenticated, 
 from apps.operations import Answer, Operation
 from apps.workflows import answers
 from apps.workflows.assets import ASSETS, SECURITY, TYPES
-from apps.workflows.bodies import read_model, read_text
+from apps.workflows.bodies import read_bytes, read_model, read_text
+from apps.workflows.errors import BadRequest
 from apps.workflows.views import Resource
 from domain.access import Scope, csrf_of
 from domain.model import Model
 
 _FORM: Final = "application/x-www-form-urlencoded"
+_LONGEST_LOGIN: Final = 16_384  # bytes; where to go on is an address of the dashboard or of the API
 _FILES: Final = frozenset({"style.css", "icon.svg"})
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -72,6 +74,9 @@ class Login(Resource):
 
     async def post(self, request: web.Request) -> web.Response:
         """Check the token and set the cookies."""
+        # Anybody may ask this: a megabyte of JSON, or of fields, would hold up all others for half a second.
+        if len(await read_bytes(request)) > _LONGEST_LOGIN:
+            raise BadRequest(f"The body is longer than {_LONGEST_LOGIN} bytes; send the token, and nothing else.")
         if request.content_type == _FORM:
             form = dict(parse_qsl(await read_text(request, also=[_FORM])))
             target = form.get("next", "/")

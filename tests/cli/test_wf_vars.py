@@ -1,13 +1,16 @@
 """``wf vars``: plain values, set and read back."""
 
+import asyncio
 import json
+import os
+import pty
 from pathlib import Path
 
 import pytest
 
 from apps.cli.errors import ExitCode
 from tests.cli.wf_fake_api import FakeApi
-from tests.cli.wf_process import Run
+from tests.cli.wf_process import COMMAND, Run, environment
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,22 @@ async def test_a_value_is_set_and_read_back(api: FakeApi, wf: Run, arguments: li
     assert (api.variables["A"]["value"], api.requests) == (kept, ["PUT /vars/A"])
     assert (await wf("vars", "get", "A")).out == shown
     assert json.loads((await wf("vars", "get", "A", "--json")).out)["value"] == kept
+
+
+async def test_a_terminal_is_sent_no_control_characters_and_a_program_all(api: FakeApi, wf: Run) -> None:
+    """Whoever may set a variable must not move the cursor of those who look at it, nor turn their text round."""
+    odd = "a\x1b[2J\x9b31m\u202eb"
+    await wf("vars", "set", "A", stdin=odd)
+    assert (await wf("vars", "get", "A")).out == f"{odd}\n"
+    assert "\\u009b31m\\u202eb" in (await wf("vars", "get", "A", "--json")).out
+    master, terminal = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "vars", "get", "A", stdin=asyncio.subprocess.DEVNULL, stdout=terminal, env=environment(api.url)
+    )
+    assert await process.wait() == 0
+    os.close(terminal)
+    assert os.read(master, 1000) == b"a\\x1b[2J\\x9b31m\\u202eb\r\n"
+    os.close(master)
 
 
 @pytest.mark.parametrize(

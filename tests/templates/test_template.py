@@ -57,6 +57,17 @@ def render(source):
         ("loop", "{% for x in input.list %}{{ loop.index }}{{ ',' if not loop.last }}{% endfor %}", "1,2,3"),
         ("loop", "{% for x in input.list %}{{ loop.index }};{% endfor %}", "1;2;3;"),
         ("condition", "{% if input.n > 2 %}many{% else %}few{% endif %}", "many"),
+        (
+            "parts",
+            "{{ [input.name[1:], input.name[::-1], input.list[:2], input.list[-1:], 'abcdef'[4:1:-2]] }}",
+            ["da", "adA", [1, 2], [{"a": "x"}], "ec"],
+        ),
+        ("part of all", "{{ input.name[:] }}", "Ada"),
+        (
+            "even, odd",
+            "{{ [2 is even, 3 is even, 3 is odd, 2 is odd, 1.5 is even, 1.5 is odd, 9 is divisibleby(3)] }}",
+            [True, False, True, False, False, False, True],
+        ),
         ("concatenation", "{{ input.name ~ '-' ~ input.n }}", "Ada-3"),
         ("arithmetic", "{{ input.n * 2 + 1 }}", 7),
         ("filter", "{{ input.name | upper }}", "ADA"),
@@ -106,6 +117,11 @@ def test_what_templates_make(word, source, expected):
         ("no number", "{{ 'x' | int }}", "is not a number"),
         ("infinite", "{{ 1e308 * 10 }}", "finite"),
         ("loop over a number", "{% for x in 3 %}{% endfor %}", "a loop runs over a list"),
+        ("part from a text", "{{ input.list['1':] }}", "a bound of [:] must be a whole number, not a text"),
+        ("part from what is not there", "{{ input.list[input.nope:] }}", "'nope' is undefined"),
+        ("part without a step", "{{ input.list[::0] }}", "the step of [:] must not be 0"),
+        ("null that is even", "{{ input.none is even }}", "must be a number, not null"),
+        ("divisible by nothing", "{{ 4 is divisibleby(0) }}", "division by zero"),
         ("part of null", "{{ input.none[:10] }}", "[:] takes a part of a text or a list, not of null"),
         ("part of what is not there", "{{ input.nope[:10] }}", "'nope' is undefined"),
         (
@@ -246,6 +262,15 @@ BOMBS = [
     "{{ ('x' | replace('', 'y')) * 2 }}",
     "{{ range(10000) | join('x' * 10) }}",
     "{{ (range(10000) | join('xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx')) | replace('x', 'yyyyyyyyyyyyyyyyyyyyy') }}",
+    "{{ '%999999d' is even }}",  # a format to Python, which makes a text as long as that number says
+    "{{ '%999999d' is odd }}",
+    "{{ '%999999d' is divisibleby(7) }}",
+    "{% set a = range(9999) | join('.') %}{{ range(2000) | selectattr(a ~ a ~ a ~ a) | length }}",
+    "{% set a = range(9999) | join('.') %}{{ range(2000) | rejectattr(a ~ a ~ a ~ a, 1) | length }}",
+    "{% set a = range(9999) | join('x') %}{% for i in range(9999) %}{% set b = a[::-1] %}{% endfor %}",
+    "{% set a = range(9999) %}{% for i in a %}{% set b = a[1:] %}{% endfor %}",
+    "{% set a = range(9999) | join('x') %}{% for i in range(9999) %}{% set b = a.upper() %}{% endfor %}",
+    "{{ 'x' | trim(INPUT) }}".replace("INPUT", repr("".join(map(chr, range(256, 1256))))),
 ]
 
 
@@ -262,6 +287,17 @@ def test_bombs_end_with_an_error_soon(source, longest):
             render(source)
 
     assert cpu_seconds(explode) < longest, "not bounded"
+
+
+def test_what_is_not_there_is_not_looked_for_in_all_that_is():
+    """Only whoever is told of it is told what there is instead."""
+    source = Template("{% for i in range(2000) %}{{ input.nope | default(1) }}{% endfor %}")
+    large = {str(number): number for number in range(20_000)}
+
+    def cost(given):
+        return cpu_seconds(lambda: source.render({**DATA, "input": given}))
+
+    assert cost(large) < 10 * max(cost({}), 0.01)
 
 
 NAMES = st.sampled_from(["input", "input.n", "input.list", "input.name", "input.o", "actions", "x", "loop", "none", "range"])

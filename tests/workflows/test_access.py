@@ -358,6 +358,20 @@ class TestBrowser:
         good = {**cookie, "X-CSRF-Token": answer.body["csrfToken"]}
         assert (await api.send("POST", "/workflows", json=body, headers=good)).status == 201
 
+    async def test_a_header_that_is_no_text_is_a_wrong_one(self, api: Client, store: MemoryStore) -> None:
+        reader, writer = await asyncio.open_connection(api.server.host, api.server.port)
+        head = f"POST /logout HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: wf_session={token(store, OPERATOR)}\r\n"
+        writer.write(head.encode() + b"Content-Length: 0\r\nX-CSRF-Token: \xff\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 403 ")
+        writer.close()
+
+    @pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+    async def test_more_than_a_token_is_not_looked_at(self, api: Client, kind: str) -> None:
+        """Anybody may send it, and to take it apart holds up all others."""
+        body = b'{"token": [' + b"[]," * 6_000 + b"[]]}" if "json" in kind else b"a=1&" * 4_500
+        told = (await api.send("POST", "/login", data=body, headers={"Content-Type": kind})).problem(400)
+        assert "longer than 16384 bytes" in told["detail"]
+
     async def test_a_wrong_token_logs_nobody_in(self, api: Client) -> None:
         answer = await self.log_in(api, "wf_0000000000000000_" + "a" * 43)
         answer.problem(401)
@@ -413,7 +427,7 @@ class TestWithoutTokens:
         await api.create("a")
         assert (await api.get("/session")).body["scope"] == "admin"
 
-    @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+    @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://[::1"])
     async def test_pages_of_other_sites_change_nothing(self, api: Client, origin: str) -> None:
         await api.create("a")
         (await api.send("POST", "/workflows/a/trigger", headers={"Origin": origin})).problem(403)

@@ -84,6 +84,19 @@ async def test_the_json_of_a_request_comes_back_as_it_was(api: Client) -> None:
     assert (await api.get("/workflows/a")).body["actions"][0]["json"] == sent
 
 
+async def test_patterns_that_take_long_to_understand_are_refused_together(api: Client) -> None:
+    requests = [
+        {"type": "http-request", "url": "http://a", "method": "GET", "expect": {"matches": rf"\pL{{1,30}}{number}"}}
+        for number in range(100)
+    ]
+    body = {"workflowId": "a", "trigger": {"type": "manual"}, "actions": requests}
+    errors = (await api.send("POST", "/workflows", json=body)).problem(400)["errors"]
+    assert errors[-1]["field"].startswith("actions[")
+    assert "beyond what all regular expressions" in errors[-1]["message"]
+    told = (await api.send("POST", "/workflows/validate", json=body)).body
+    assert (told["valid"], told["errors"][0]["field"]) == (False, errors[0]["field"])
+
+
 @pytest.mark.parametrize("path", ["/workflows", "/v1/workflows"])
 async def test_pages_hold_every_workflow_once(api: Client, path: str) -> None:
     ids = [f"w-{number:02}" for number in range(25)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
+from apps.cli.definition_files import Flaw, FlawedFile
 from apps.workflows import idempotency
 from apps.workflows.app import WorkflowsApp, create_app
 from apps.workflows.settings import WorkflowsSettings
@@ -352,6 +354,35 @@ class TestRequestId:
     async def test_unless_it_is_insane(self, api: Client, given: str) -> None:
         answer = await api.send("GET", "/health", headers={"X-Request-Id": given})
         assert answer.status == 400 or answer.headers["X-Request-Id"] != given
+
+
+@pytest.mark.parametrize(
+    ("path", "work"),
+    [
+        ("/workflows/a/dry-run", "apps.workflows.v1.workflows.dry_run"),
+        ("/workflows/validate", "apps.cli.definition_files.parse"),
+    ],
+)
+async def test_what_takes_long_to_work_out_holds_nobody_up(
+    api: Client, monkeypatch: pytest.MonkeyPatch, path: str, work: str
+) -> None:
+    await api.create("a")
+    began, others_are_answered = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    found = []
+
+    def take_long(*_: Any, **__: Any) -> Any:
+        loop.call_soon_threadsafe(began.set)
+        found.append(others_are_answered.wait(30))
+        raise FlawedFile(Flaw("definition", None, "over"))
+
+    monkeypatch.setattr(work, take_long)
+    working = asyncio.create_task(api.send("POST", path, json=BODY if "validate" in path else {}))
+    await began.wait()
+    assert (await api.get("/workflows/a")).status == 200
+    others_are_answered.set()
+    await working
+    assert found == [True]
 
 
 async def test_large_answers_are_compressed_for_those_who_can_read_it(api: Client) -> None:

@@ -4,6 +4,7 @@ An editor asks this while somebody types, so a definition that is wrong is an an
 stored is wrong, whatever the reason: secrets, variables and the schedule so far are looked up, as when it is stored.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
@@ -46,7 +47,10 @@ class Validation(Resource):
         """Return whether a definition could be stored: if so in both notations, else with what is wrong."""
         text = await read_text(request, also=YAML)
         try:
-            documents = definition_files.parse("definition", text, is_json=request.content_type not in YAML)
+            # A large text takes seconds, in which the service answers others as well.
+            documents = await asyncio.to_thread(
+                definition_files.parse, "definition", text, is_json=request.content_type not in YAML
+            )
         except FlawedFile as flawed:
             return self.answer(_refused([flawed.flaw]))
         document, *more = documents

@@ -27,6 +27,7 @@ from apps.workflows.preconditions import read_before
 from apps.workflows.queries import Page, read_query
 from apps.workflows.v1.executions import execution_address
 from apps.workflows.views import Resource
+from domain import patterns
 from domain.access import Scope
 from domain.execution import Cause, Execution, Status
 from domain.identifiers import WORKFLOW_ID_PATTERN, WORKFLOW_ID_RULE, execution_id, is_workflow_id
@@ -280,7 +281,9 @@ class WorkflowDryRun(Resource):
             "reference": members.get("reference"),
         }  # fmt: skip
         return self.answer(
-            dry_run(
+            # Each step may do as much as in a runner, which is seconds in all, in which the service answers others as well.
+            await asyncio.to_thread(
+                dry_run,
                 definition,
                 given=members.get("input", {}),
                 answers=answers,
@@ -300,7 +303,8 @@ async def as_definition(body: dict[str, Any], app: "WorkflowsApp") -> WorkflowDe
         BadRequest: names each field that is wrong.
     """
     try:
-        definition = WorkflowDefinition.model_validate(body)
+        with patterns.bounded():
+            definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body)) from None
     found = [*problems(definition, await _surroundings(definition, app)), *slips(definition)]
