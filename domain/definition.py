@@ -20,6 +20,7 @@ from domain.trigger import Trigger, allows_manual
 from domain.webhook import Webhook
 
 MAX_ACTIONS = 100
+LONGEST_DESCRIPTION: Final = 2_000
 LONGEST_TEMPLATE: Final = 1_000  # of a reference
 
 # What the service adds to a definition when it shows a workflow. Whoever edits what was shown and sends it back meets these.
@@ -41,6 +42,12 @@ class Definition(Model, Generic[A]):
     """
 
     workflow_id: str = Field(pattern=WORKFLOW_ID_PATTERN, description="Unique name of the workflow.")
+    description: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=LONGEST_DESCRIPTION,
+        description="What it is for, whom to ask; shown wherever the workflow is, and nothing goes by it.",
+    )
     trigger: Trigger
     actions: tuple[A, ...] = Field(min_length=1, max_length=MAX_ACTIONS, description="Run in this order.")
     retries: int = Field(

@@ -37,6 +37,17 @@ window.setTimeout = (work, ms, ...rest) => (ms === 1600 ? held.push(work) : late
 """
 
 
+async def test_what_it_is_for_is_told_wherever_it_is_shown(page, stack, api, workflow_id):
+    what = "Sends <b>orders</b> to those who pack them.\nAsk packing@example.org."
+    await api.create(workflow_id, [LOG], description=what)
+    await page.goto(f"{stack.api_url}/#/workflows?search={workflow_id}")
+    row = page.locator(f'[data-workflow="{workflow_id}"]')
+    await expect(row.get_by_title(what)).to_be_visible()
+    await row.get_by_role("link", name=workflow_id).click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text(workflow_id)
+    await expect(page.locator("main").get_by_text(what).first).to_be_visible()
+
+
 async def test_what_became_of_each_tick(page, stack, api, target, workflow_id):
     call = {"type": "http-request", "method": "GET", "url": f"{target.url}/{workflow_id}?hold=first"}
     await api.create(workflow_id, [call], trigger={"type": "periodic", "interval": "1s"})

@@ -15,6 +15,19 @@ from tests.workflows.memory import MemoryStore
 PERIODIC = {"type": "periodic", "interval": "10s"}
 
 
+async def test_what_a_workflow_is_for_is_shown_with_it_and_a_change_of_it_is_a_version(api: Client) -> None:
+    body = {"workflowId": "told", "trigger": {"type": "manual"}, "actions": [LOG], "description": "Packs {{ orders }}."}
+    created = await api.send("POST", "/workflows", json=body)
+    assert (created.status, created.body["description"]) == (201, "Packs {{ orders }}.")
+    (listed,) = (await api.send("GET", "/workflows")).body["items"]
+    assert listed["description"] == "Packs {{ orders }}."
+    changed = await api.send("PUT", "/workflows/told", json={**body, "description": "Packs."})
+    assert (changed.body["version"], changed.body["description"]) == (2, "Packs.")
+    refused = await api.send("POST", "/workflows", json={**body, "workflowId": "long", "description": "x" * 2_001})
+    assert refused.status == 400
+    assert [each["field"] for each in refused.body["errors"]] == ["description"]
+
+
 async def test_create_answers_what_is_stored(api: Client, store: MemoryStore) -> None:
     answer = await api.send(
         "POST",

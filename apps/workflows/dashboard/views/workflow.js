@@ -231,6 +231,7 @@ export function workflow(root, id, parameters) {
     show(root,
       crumbs(h("a", { href: "#/workflows" }, "Workflows"), id),
       h("div", { class: "head", key: "head" }, h("h1", { tabindex: "-1" }, id), h("span", { role: "status" }, present(found)), actions(found)),
+      found.description ? h("p", { class: "description", key: "description" }, found.description) : null,
       h("p", { class: "summary quiet", key: "summary" }, [
         [triggerWords(found.trigger)],
         found.webhook ? ["also by webhook ", h("code", null, webhook), " ", copier(() => webhook, "Copy address")] : null,

@@ -115,7 +115,8 @@ export function workflows(root, _, parameters, memory) {
     const open = workflow.recentExecutions.find(isOpen);
     const last = workflow.recentExecutions.find((each) => !isOpen(each));
     return h("li", { class: "row workflow-row", key: id, "data-workflow": id },
-      h("div", { class: "cell-name" }, h("a", { class: "row-link", href: link`#/workflows/${id}` }, id), h("span", { class: "sub", title: workflow.unreadable ?? null }, workflow.unreadable ? "cannot be read here" : triggerWords(workflow.trigger))),
+      h("div", { class: "cell-name" }, h("a", { class: "row-link", href: link`#/workflows/${id}` }, id), h("span", { class: "sub", title: workflow.unreadable ?? null }, workflow.unreadable ? "cannot be read here" : triggerWords(workflow.trigger)),
+        workflow.description ? h("span", { class: "sub about", title: workflow.description }, workflow.description) : null),
       h("div", { class: "cell-status" }, present(workflow, open)),
       h("div", { class: "cell-next" }, workflow.nextRun ? time(workflow.nextRun, "until") : h("span", { class: "nothing" }, workflow.trigger.type === "manual" ? "When asked" : "None")),
       h("div", { class: "cell-last" }, last ? [badge(kindOf(last)), h("span", { class: "sub" }, time(last.finishedAt ?? last.createdAt))] : h("span", { class: "nothing" }, "Never ran")),
