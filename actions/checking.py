@@ -240,6 +240,8 @@ def _wrong_action(path: list[str | int], earlier: dict[str, Step], later: Set[st
 
 
 def _unknown_root(name: str, ids: tuple[str, ...]) -> str:
+    if name in ids:
+        return f"{name!r} is not known here; an action is written actions.{name}"
     if any(name in known.split("-") for known in ids):
         return f"{name!r} is not known here; an id with a dash is written actions['{name}-…']"
     return f"{name!r} is not known here; templates know {', '.join(ROOTS)}"

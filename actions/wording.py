@@ -8,12 +8,14 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from actions.http.auth import KEY_ID_PATTERN, USERNAME_PATTERN
 from actions.http.bodies import CONTENT_TYPE_PATTERN
 from actions.http.tls import FILE_PATTERN
 from actions.set import NAME_PATTERN
+from actions.spelling import example, meant_field, meant_kind
 from domain.access import TOKEN_NAME_PATTERN
 from domain.definition import ADDED_WHEN_SHOWN
 from domain.excerpts import excerpt
@@ -92,13 +94,20 @@ _MESSAGES: Final = {
 _KINDS: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
 
 
-def told(detail: ErrorDetails, data: Any) -> tuple[str, str]:
-    """Return the field of ``data`` that is wrong, empty for all of it, and how it must be."""
+def told(detail: ErrorDetails, data: Any, model: type[BaseModel] | None = None) -> tuple[str, str]:
+    """Return the field of ``data`` that is wrong, empty for all of it, and how it must be.
+
+    With the ``model`` that it was to be, also what may have been meant.
+    """
     # A rule that spans several fields names the one to mend itself.
     field = detail.get("ctx", {}).get("field") or _field(detail["loc"], data)
+    message = _message(detail, field)
+    if message == _MESSAGES["extra_forbidden"]:
+        meant = meant_field(model, detail["loc"]) if model else None
+        message = f"is not known here; did you mean {meant}?" if meant else message
     if detail["type"].startswith("union_tag_"):
         field = f"{field}.type"
-    return excerpt(field, LONGEST_FIELD), excerpt(_message(detail, field), LONGEST_MESSAGE)
+    return excerpt(field, LONGEST_FIELD), excerpt(message + _mend(detail, field, model), LONGEST_MESSAGE)
 
 
 def _field(loc: Sequence[str | int], data: Any) -> str:
@@ -139,3 +148,18 @@ def _message(detail: ErrorDetails, field: str) -> str:
         choices=" or ".join(context.get("expected_tags", "").split(", ")),
         **context,
     )
+
+
+def _mend(detail: ErrorDetails, field: str, model: type[BaseModel] | None) -> str:
+    """Return what to write instead, where that can be told."""
+    kind, value, hint = detail["type"], detail["input"], None
+    if kind == "union_tag_invalid":
+        hint = meant_kind(value.get("type"), detail["ctx"]["expected_tags"].replace("'", "").split(", "))
+    elif field == "trigger" and isinstance(value, str):
+        hint = "write for example {type: manual}"
+    elif model is not None and kind == "string_type" and isinstance(value, dict | list) and field.endswith("].body"):
+        hint = "did you mean json?"
+    elif model is not None and kind == "string_type" and isinstance(value, int | float):
+        shown = example(model, detail["loc"])
+        hint = f"write for example {shown}" if shown else None
+    return f"; {hint}" if hint else ""

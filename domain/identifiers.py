@@ -23,10 +23,12 @@ EXECUTION_ID_PATTERN: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}
 ACTION_ID_RULE: Final = "must be 1 to 64 letters, digits, '-' or '_', the first a letter or digit"
 WORKFLOW_ID_RULE: Final = "must be 1 to 128 letters, digits, '.', '-' or '_', the first a letter or digit"
 EXECUTION_ID_RULE: Final = "must be an execution id: a UUID in lower case"
+KEY_RULE: Final = "must be 1 to 255 printable ASCII characters without blanks"
 
 _ACTION_ID = re.compile(ACTION_ID_PATTERN)
 _WORKFLOW_ID = re.compile(WORKFLOW_ID_PATTERN)
 _EXECUTION_ID = re.compile(EXECUTION_ID_PATTERN)
+_KEY = re.compile(r"[!-~]{1,255}")
 
 
 def is_action_id(value: object) -> bool:
@@ -37,6 +39,11 @@ def is_action_id(value: object) -> bool:
 def is_workflow_id(value: object) -> bool:
     """Tell whether ``value`` is a well-formed workflow id."""
     return isinstance(value, str) and _WORKFLOW_ID.fullmatch(value) is not None
+
+
+def is_key(value: str) -> bool:
+    """Tell whether ``value`` is a well-formed Idempotency-Key."""
+    return _KEY.fullmatch(value) is not None
 
 
 def is_execution_id(value: object) -> bool:

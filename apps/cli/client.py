@@ -97,9 +97,12 @@ class Client:
             raise
         return found
 
-    def post(self, *path: str, body: Any = None, missing: Missing = "", key: bool = True) -> Any:
-        """Send ``body`` and return the answer; with a key (Idempotency-Key), a lost answer may be asked for again."""
-        return self._request("POST", path, body=body, missing=missing, key=uuid.uuid4().hex if key else "")
+    def post(self, *path: str, body: Any = None, missing: Missing = "", key: str | None = None) -> Any:
+        """Send ``body`` and return the answer.
+
+        With a key (Idempotency-Key; one of our own where none is given, none with "") a lost answer may be asked for again.
+        """
+        return self._request("POST", path, body=body, missing=missing, key=uuid.uuid4().hex if key is None else key)
 
     def put(self, *path: str, body: Any, version: int | None = None) -> Any:
         """Replace the resource at ``path``, where it is still at ``version``."""

@@ -119,7 +119,9 @@ def check(document: Document) -> list[Flaw]:
     try:
         definition = WorkflowDefinition.model_validate(document.value)
     except ValidationError as error:
-        return [document.flaw(found.field, found.message) for found in field_errors(error, document.value)]
+        return [
+            document.flaw(found.field, found.message) for found in field_errors(error, document.value, WorkflowDefinition)
+        ]
     found = [*problems(definition, Surroundings()), *slips(definition)]
     return [document.flaw(field, message) for field, message in found]
 

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from apps.cli.definitions import Files, Prefix, Prune, check_prefix, count, with
 from apps.cli.errors import WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
 from apps.cli.workflows import unknown
+
+if TYPE_CHECKING:
+    from apps.cli.definition_files import Document, Flaw
 
 DIFFERS = 2  # as diff(1) has 1 for "differs"; 1 is taken by "failed"
 
@@ -28,7 +31,7 @@ def diff(
     """Show what `wf apply` would change; exit code 2 where something differs.
 
     Lines with - are in the service, lines with + in the file. Both with their defaults filled in. With --prune also what
-    `wf apply --prune` would archive.
+    `wf apply --prune` would archive. What the service would refuse, such as a secret that is not set there, is named.
     """
     from apps.cli import definition_files
     from apps.cli.progress import Bars
@@ -45,6 +48,7 @@ def diff(
             hint="Mend these places and try again.",
         )
     results: list[dict[str, Any]] = []
+    refused: list[Flaw] = []
     with Client(url) as client, Bars() as bars:
         bars.step("comparing", len(documents))
         for document in documents:
@@ -54,7 +58,17 @@ def diff(
             name = "/dev/null" if stored is None else _name(stored)
             lines = _differences(before, _text(_normal(document.value)), name, f"{document.workflow_id} ({document.file})")
             result = "unchanged" if not lines else "created" if stored is None else "updated"
-            results.append({"workflowId": document.workflow_id, "result": result, "file": document.file, "diff": lines})
+            found: dict[str, Any] = {
+                "workflowId": document.workflow_id,
+                "result": result,
+                "file": document.file,
+                "diff": lines,
+            }
+            if lines:
+                refusals = _refusals(client, document)
+                found["errors"] = [{"field": flaw.field, "message": flaw.message, "line": flaw.line} for flaw in refusals]
+                refused += refusals
+            results.append(found)
         for stored in without_file(client, documents, prefix) if prune else ():
             before = f"# {stored['unreadable']}" if "unreadable" in stored else _text(_definition(stored))
             lines = _differences(before, "", _name(stored), "/dev/null")
@@ -71,8 +85,20 @@ def diff(
             if changed
             else "Nothing would change."
         )
+    if refused and form is Format.TABLE:
+        output.error(
+            "some of it would be refused",
+            definition_files.in_order(refused),
+            hint="Mend these places before you apply; secrets and variables that are missing are set in that service.",
+        )
     if any(found["diff"] for found in results):
         raise typer.Exit(DIFFERS)
+
+
+def _refusals(client: Client, document: "Document") -> list["Flaw"]:
+    """Return what of a definition only the service knows to be wrong."""
+    checked = client.post("workflows", "validate", body=document.value, key="")
+    return [document.flaw(error["field"], error["message"]) for error in checked["errors"]]
 
 
 def export(

@@ -1,4 +1,4 @@
-"""What is written on the command line: JSON objects, also from a file, values, names, instants, and references."""
+"""What is written on the command line: JSON objects, also from a file, values, names, instants, keys and references."""
 
 import re
 import sys
@@ -81,6 +81,15 @@ def checked_instant(text: str | None) -> str | None:
         raise typer.BadParameter(
             f"{text!r} is not an instant; write for example 2026-01-31T00:00:00Z, or 4d for four days ago (s, m, h, d)"
         ) from None
+    return text
+
+
+def checked_key(text: str | None) -> str | None:
+    """Return an Idempotency-Key."""
+    from domain.identifiers import KEY_RULE, is_key
+
+    if text is not None and not is_key(text):
+        raise typer.BadParameter(KEY_RULE)
     return text
 
 

@@ -183,6 +183,7 @@ app.command(
                 "wf trigger nightly --follow",
                 """wf trigger nightly --input '{"name": "Ada"}'""",
                 "wf trigger ship --reference order-17",
+                'wf trigger deploy --wait --key "$CI_PIPELINE_ID"',
             ),
             exit_codes(),
         ]

@@ -60,13 +60,12 @@ def occurrences(
     elif not page.items:
         output.line(f"No tick of {workflow_id} was due yet.")
     else:
-        present = output.now()
         # What is an execution's id wide leaves little: a range is told by its ends, its ticks beside what became of them.
         output.table(
-            ["~DUE", "WHAT", ">LATE", "EXECUTION", "STATUS"],
+            ["~DUE (UTC)", "WHAT", ">LATE", "EXECUTION", "STATUS"],
             [
                 (
-                    _due(item, present),
+                    _due(item),
                     _what(item),
                     _late(item),
                     str(item.get("executionId") or item.get("openExecutionId") or ""),
@@ -134,11 +133,12 @@ def _until(within: str | None, present: datetime) -> str | None:
     return (present + timedelta(seconds=length)).isoformat(timespec="milliseconds")
 
 
-def _due(item: Mapping[str, Any], present: datetime) -> str:
-    first = output.relative(item.get("dueAt"), present)
+def _due(item: Mapping[str, Any]) -> str:
+    """Return when it was due by the clock, by which it is looked for; the year has no room."""
+    first = output.clock(item.get("dueAt"))[5:]
     if "until" not in item or item["until"] == item.get("dueAt"):
         return first
-    return f"{output.age(item.get('dueAt'), present)} to {output.age(item['until'], present)} ago"
+    return f"{first} to {output.clock(item['until'])[5:]}"
 
 
 def _late(item: Mapping[str, Any]) -> str:

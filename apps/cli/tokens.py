@@ -45,7 +45,7 @@ def create(
         made = _bootstrap(body)
     else:
         with Client(url) as client:
-            made = client.post("tokens", body=body, key=False)
+            made = client.post("tokens", body=body, key="")
     if form is not Format.TABLE:
         output.data(made, form)
         return

@@ -7,7 +7,7 @@ import typer
 from apps.cli.client import Client, Missing, Problem
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.executions import unknown
-from apps.cli.inputs import Input, checked_reference, read_json_object
+from apps.cli.inputs import Input, checked_key, checked_reference, read_json_object
 from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url, WorkflowId, chosen
 from apps.cli.starting import Follow, Wait, patience, see_through
 from apps.cli.waiting import Timeout
@@ -29,6 +29,15 @@ def trigger(
             help="A number of yours by which it is found again: of an order, a customer.",
         ),
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            show_default=False,
+            callback=checked_key,
+            help="Idempotency-Key: given again within a day, it starts nothing, and stands for what it started first.",
+        ),
+    ] = None,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,
@@ -40,7 +49,7 @@ def trigger(
         body["reference"] = reference
     with Client(url) as client:
         answer = _start(
-            client, "workflows", workflow_id, "trigger", body=body or None, missing=unknown_workflow(workflow_id)
+            client, "workflows", workflow_id, "trigger", body=body or None, missing=unknown_workflow(workflow_id), key=key
         )
         see_through(client, answer, f"{workflow_id} triggered: execution", how, chosen(output_format, as_json))
 
@@ -104,14 +113,14 @@ def _repeat(client: Client, execution_id: str, how: str) -> dict[str, Any]:
         ) from None
 
 
-def _start(client: Client, *path: str, body: Any = None, missing: Missing) -> dict[str, Any]:
+def _start(client: Client, *path: str, body: Any = None, missing: Missing, key: str | None = None) -> dict[str, Any]:
     """Send what starts an execution.
 
     Raises:
         WfError: there is nothing to start, it must not be started, or one is open.
     """
     try:
-        answer: dict[str, Any] = client.post(*path, body=body, missing=missing)
+        answer: dict[str, Any] = client.post(*path, body=body, missing=missing, key=key)
     except Problem as problem:
         if problem.status != 409 or "triggerStatus" not in problem.members:
             if problem.kind == "not-triggered-by-hand":

@@ -51,6 +51,9 @@ def apply_variables(
     file: Annotated[
         str, typer.Argument(metavar="FILE", show_default=False, help="A file with a JSON object, values by name, or -.")
     ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be set, and what is there; set nothing.")
+    ] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Set the variables that a file names, where they have other values; deletes none."""
@@ -58,13 +61,26 @@ def apply_variables(
     for name in values:
         checked_name(name)
     with Client(url) as client:
-        known = {item["name"]: json.dumps(item["value"]) for item in client.get("vars").get("items", [])}
+        known = {name: json.dumps(value) for name, value in _values(client).items()}
         for name, value in values.items():
             if known.get(name) == json.dumps(value):
                 output.line(f"{name} unchanged")
+            elif dry_run:
+                there = f"it is {known[name]}" if name in known else "it is not there"
+                output.line(f"{name} would be {json.dumps(value)}; {there}")
             else:
                 client.put("vars", name, body={"value": value})
                 output.line(f"{name} is set")
+
+
+def export_variables(url: Url = DEFAULT_URL) -> None:
+    """Write all variables as a file that `wf vars apply` takes."""
+    with Client(url) as client:
+        typer.echo(json.dumps(_values(client), indent=2, ensure_ascii=False, sort_keys=True))
+
+
+def _values(client: Client) -> dict[str, Any]:
+    return {item["name"]: item["value"] for item in client.get("vars").get("items", [])}
 
 
 def get_variable(name: Name, url: Url = DEFAULT_URL, output_format: Output = Format.TABLE, as_json: Json = False) -> None:
@@ -130,7 +146,10 @@ def commands() -> typer.Typer:
             "wf vars set GREETING < greeting.txt",
         ),
     )(set_variable)
-    group.command("apply", epilog=examples("wf vars apply staging.json"))(apply_variables)
+    group.command("apply", epilog=examples("wf vars apply staging.json", "wf vars apply staging.json --dry-run"))(
+        apply_variables
+    )
+    group.command("export", epilog=examples("wf vars export > staging.json"))(export_variables)
     group.command("get", epilog=examples("wf vars get BASE_URL"))(get_variable)
     group.command("list", epilog=examples("wf vars list", "wf --profile production vars list"))(list_variables)
     group.command("delete", epilog=examples("wf vars delete BASE_URL"))(delete_variable)

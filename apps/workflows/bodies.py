@@ -78,7 +78,7 @@ async def read_model(model: type[M], request: web.Request, *, what: str = "body"
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise BadRequest(f"The {what} is not valid.", field_errors(error, body)) from None
+        raise BadRequest(f"The {what} is not valid.", field_errors(error, body, model)) from None
 
 
 async def read_text(request: web.Request, *, also: Collection[str] = ()) -> str:

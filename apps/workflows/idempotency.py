@@ -14,7 +14,6 @@ it meets (such as workflow-exists).
 """
 
 import hashlib
-import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
@@ -26,6 +25,7 @@ from apps.access import principal_of
 from apps.workflows import problems
 from apps.workflows.bodies import read_bytes
 from apps.workflows.errors import BadRequest, FieldError, KeyInUse, KeyReused
+from domain.identifiers import KEY_RULE, is_key
 from store.interfaces import Idempotency, KeptAnswer, KeyClaim, StoreError
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,6 @@ log = structlog.get_logger(__name__)
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
 ASKED: Final = web.RequestKey("asked", tuple[datetime, bytes])
-_KEY: Final = re.compile(r"[!-~]{1,255}")
 _KEPT_HEADERS: Final = ("Content-Type", "Location", "ETag")
 
 
@@ -55,10 +54,8 @@ async def once(
         KeyInUse: the first request with it is being carried out.
     """
     given = request.headers[header]
-    if not _KEY.fullmatch(given):
-        raise BadRequest(
-            "A header is not valid.", [FieldError(header, "must be 1 to 255 printable ASCII characters without blanks")]
-        )
+    if not is_key(given):
+        raise BadRequest("A header is not valid.", [FieldError(header, KEY_RULE)])
     # Read here so that a body that is too large is refused before anything is stored; it is kept for the handler.
     fingerprint = hashlib.sha256(await read_bytes(request)).hexdigest() if request.body_exists else ""
     return await once_for(request, carry_out, key=given, what=header, fingerprint=fingerprint, keys=keys, now=now)

@@ -34,6 +34,7 @@ def say(message, **more):
             "",
         ),
         ("root", "{{ inputs.x }}", "'inputs' is not known here; templates know input"),
+        ("action alone", "{{ first.output.a }}", "'first' is not known here; an action is written actions.first"),
         ("action", "{{ actions.frist.output }}", "there is no action 'frist' before this one; there are first, with-dash"),
         ("itself", "{{ actions['log-3'].output }}", "comes later or is this one"),
         ("dash", "{{ actions.with-dash.output }}", "actions['with-dash']"),

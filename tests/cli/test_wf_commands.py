@@ -219,16 +219,18 @@ async def test_upcoming(api: FakeApi, wf: Run) -> None:
 
 async def test_occurrences(api: FakeApi, wf: Run) -> None:
     fired = {"disposition": "fired", "executionId": execution_id(1), "status": "ok", "latenessMs": 7}
-    missed = {"disposition": "missed", "until": seconds_ago(7300), "ticks": None, "openExecutionId": None}
+    missed = {"disposition": "missed", "until": "2026-01-31T01:00:00.000Z", "ticks": None, "openExecutionId": None}
     api.occurrences = {
-        each["dueAt"]: each for each in ({**fired, "dueAt": seconds_ago(3700)}, {**missed, "dueAt": seconds_ago(90000)})
+        "2": {**fired, "dueAt": "2026-01-31T02:30:00.000Z"},
+        "1": {**missed, "dueAt": "2026-01-30T23:00:00.000Z"},
     }
     result = await wf("occurrences", "nightly")
     assert result.code == 0
     assert result.widest <= 80
     lines = [line.split() for line in result.out.splitlines()]
-    assert ["1h", "ago", "fired", "7ms", execution_id(1), "ok"] in lines
-    assert ["1d", "to", "2h", "ago", "missed", "many"] in lines
+    assert ["01-31", "02:30:00", "fired", "7ms", execution_id(1), "ok"] in lines
+    assert ["01-30", "23:00:00", "missed", "many"] in lines
+    assert lines[2:4] == [["to", "01-31"], ["01:00:00"]]
     assert len(json.loads((await wf("occurrences", "nightly", "--json")).out)) == 2
 
 
@@ -460,6 +462,16 @@ async def test_trigger(api: FakeApi, wf: Run) -> None:
     assert f"wf execution {execution_id(1)}" in result.err
     as_json = await wf("trigger", "nightly", "--json")
     assert json.loads(as_json.out) == {"status": "workflow triggered", "executionId": execution_id(2)}
+
+
+async def test_a_key_that_is_given_starts_one_execution(api: FakeApi, wf: Run) -> None:
+    api.add("nightly")
+    for _ in range(2):
+        result = await wf("trigger", "nightly", "--key", "pipeline-17")
+        assert (result.code, result.out) == (0, f"nightly triggered: execution {execution_id(1)}\n")
+    refused = await wf("trigger", "nightly", "--key", "a b")
+    assert (refused.code, len(api.executions)) == (2, 1)
+    assert "--key: must be 1 to 255 printable ASCII characters without blanks" in refused.err
 
 
 async def test_trigger_tells_when_it_is_queued(api: FakeApi, wf: Run) -> None:

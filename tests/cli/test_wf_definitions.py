@@ -84,6 +84,18 @@ async def test_a_refusal_is_told_by_line_and_the_rest_is_applied(api: FakeApi, w
     assert "1 of 2 workflows not applied" in result.err
 
 
+async def test_diff_names_what_the_service_would_refuse(api: FakeApi, wf: Run, tmp_path: Path) -> None:
+    (tmp_path / "two.yaml").write_text(TWO)
+    fine = await wf("diff", "two.yaml")
+    assert (fine.code, "refused" in fine.err) == (2, False)
+    api.flaws = [{"field": "actions[0].url", "message": "variable HOST is not set", "line": 1}]
+    result = await wf("diff", "two.yaml")
+    assert (result.code, api.workflows) == (2, {})
+    assert "two.yaml:4: actions[0].url: variable HOST is not set" in result.err
+    found = json.loads((await wf("diff", "two.yaml", "--json")).out)
+    assert found[0]["errors"] == [{**api.flaws[0], "line": 4}]
+
+
 async def test_what_no_file_defines_is_archived_where_that_is_asked_for(api: FakeApi, wf: Run, tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(TWO)
     for each in ("nightly", "recurrent-old", "other"):

@@ -72,6 +72,13 @@ async def test_what_a_file_says_is_set_where_it_differs(api: FakeApi, wf: Run, t
     assert (result.code, result.out) == (0, "HOST unchanged\nLIMITS is set\nON is set\n")
     values = {name: found["value"] for name, found in api.variables.items()}
     assert values == {"HOST": "https://staging.example.org", "LIMITS": {"rows": 1}, "ON": True, "OTHER": "stays"}
+    exported = await wf("vars", "export")
+    assert (exported.code, json.loads(exported.out)) == (0, values)
+    file.write_text('{"HOST": "https://example.org", "NEW": 1, "ON": true}')
+    shown = await wf("vars", "apply", file, "--dry-run")
+    was = 'it is "https://staging.example.org"'
+    assert shown.out == f'HOST would be "https://example.org"; {was}\nNEW would be 1; it is not there\nON unchanged\n'
+    assert {name: found["value"] for name, found in api.variables.items()} == values
     file.write_text('{"FINE": 1, "1 bad": 2}')
     refused = await wf("vars", "apply", file)
     assert (refused.code, "'1 bad' is no name" in refused.err, "FINE" in api.variables) == (ExitCode.USAGE, True, False)

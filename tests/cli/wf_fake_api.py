@@ -63,6 +63,7 @@ class FakeApi:
         self.occurrences: dict[str, Json] = {}
         self.backfills: list[Json] = []  # newest first
         self.bodies: list[Json] = []  # of the backfills that were asked for
+        self.flaws: list[Json] = []  # of every definition that is to be validated
         self.signals: list[Json] = []  # that were sent
         self.to_run = 3  # ticks that a backfill would run
         self.secrets: dict[str, Json] = {}  # as they are listed, and their value
@@ -114,6 +115,7 @@ class FakeApi:
             [
                 web.get("/v1/workflows", self._list(lambda: self.workflows, "workflowId")),
                 web.post("/v1/workflows", self._create),
+                web.post("/v1/workflows/validate", self._validate),
                 web.get("/v1/workflows/{id}", self._show),
                 web.put("/v1/workflows/{id}", self._replace),
                 web.delete("/v1/workflows/{id}", self._delete),
@@ -204,6 +206,9 @@ class FakeApi:
             return problem(409, "workflow-exists", "Workflow exists", f"Workflow {body['workflowId']} exists.")
         self.add(body["workflowId"])
         return self._store(body, 201, 1)
+
+    async def _validate(self, request: web.Request) -> web.Response:
+        return web.json_response({"valid": not self.flaws, "errors": self.flaws})
 
     async def _replace(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -21,7 +21,7 @@ GOOD: dict[str, Any] = {"workflowId": "a", "trigger": {"type": "manual"}, "actio
 def errors_of(data: Any) -> dict[str, str]:
     with pytest.raises(ValidationError) as caught:
         WorkflowDefinition.model_validate(data)
-    return {error.field: error.message for error in field_errors(caught.value, data)}
+    return {error.field: error.message for error in field_errors(caught.value, data, WorkflowDefinition)}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,44 @@ def test_one_wrong_field(change: dict[str, Any], field: str, said: str) -> None:
     found = errors_of(GOOD | change)
     assert list(found) == [field]
     assert said in found[field]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "mend"),
+    [
+        pytest.param({"on_failure": [LOG]}, "on_failure", "did you mean onFailure?", id="snake case"),
+        pytest.param({"tasks": [LOG]}, "tasks", "did you mean actions?", id="word of others"),
+        pytest.param({"actions": [HTTP | {"tiemout": "3s"}]}, "actions[0].tiemout", "did you mean timeout?", id="slip"),
+        pytest.param({"actions": [HTTP | {"name": "a"}]}, "actions[0].name", "did you mean actionId?", id="name of a step"),
+        pytest.param(
+            {"actions": [HTTP | {"retry": {"delay": "3s"}}]},
+            "actions[0].retry.delay",
+            "did you mean initial?",
+            id="in a retry",
+        ),
+        pytest.param(
+            {"trigger": {"type": "cron", "expression": "@daily", "tz": "UTC"}},
+            "trigger.tz",
+            "mean timezone?",
+            id="in a union",
+        ),
+        pytest.param({"zebra": 1}, "zebra", "not known here; remove it", id="word of nobody"),
+        pytest.param({"actions": [LOG | {"uri": "x"}]}, "actions[0].uri", "remove it", id="field of another kind"),
+        pytest.param({"trigger": "manual"}, "trigger", "write for example {type: manual}", id="trigger that is a word"),
+        pytest.param(
+            {"trigger": {"type": "kafka", "topic": "a"}}, "trigger.type", "beside the trigger kafka: {", id="topic"
+        ),
+        pytest.param({"actions": [{"type": "kafka"}]}, "actions[0].type", "did you mean 'publish'?", id="kafka as a step"),
+        pytest.param({"actions": [{"type": "htp-request"}]}, "actions[0].type", "mean 'http-request'?", id="slip in a kind"),
+        pytest.param({"actions": [HTTP | {"timeout": 30}]}, "actions[0].timeout", "write for example 10s", id="no unit"),
+        pytest.param({"timeout": 30}, "timeout", "write for example 10s", id="no unit in what may be absent"),
+        pytest.param({"actions": [HTTP | {"body": {"a": 1}}]}, "actions[0].body", "did you mean json?", id="body of JSON"),
+    ],
+)
+def test_what_was_meant_is_told(change: dict[str, Any], field: str, mend: str) -> None:
+    found = errors_of(GOOD | change)
+    assert list(found) == [field]
+    assert mend in found[field]
 
 
 def test_every_wrong_field_is_named() -> None:

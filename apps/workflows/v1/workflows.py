@@ -306,7 +306,7 @@ async def as_definition(body: dict[str, Any], app: "WorkflowsApp") -> WorkflowDe
         with patterns.bounded():
             definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
-        raise BadRequest("The workflow is not valid.", field_errors(error, body)) from None
+        raise BadRequest("The workflow is not valid.", field_errors(error, body, WorkflowDefinition)) from None
     found = [*problems(definition, await _surroundings(definition, app)), *slips(definition)]
     if found:
         raise BadRequest("The workflow is not valid.", [FieldError(field, message) for field, message in found])
