@@ -20,7 +20,7 @@ from apps.metrics import BATCH_SIZES, LagCollector, StreamMonitor
 from apps.operations import Answer, Operation
 from apps.service import ServiceApp
 from domain.access import Scope
-from store.interfaces import StoreError
+from store.interfaces import StoreError, StoreRefused
 
 KAFKA_TIMEOUT: Final = 2.0  # seconds that the brokers may take to answer, less than probes usually wait
 
@@ -48,6 +48,8 @@ async def checks(app: ServiceApp) -> dict[str, str]:
 async def _mongodb(app: ServiceApp) -> str:
     try:
         await asyncio.wait_for(app.store.ping(), timeout=app.settings.mongodb_timeout)
+    except StoreRefused as error:
+        return f"refuses to read, its disk may be full: {error}"
     except (StoreError, asyncio.TimeoutError) as error:
         return f"unreachable: {str(error) or 'no answer in time'}"
     return "ok"

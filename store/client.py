@@ -112,9 +112,12 @@ class MongoStore:
         await self._client.close()
 
     async def ping(self) -> None:
-        """Ask the server for a sign of life; raises StoreUnavailable."""
+        """Have the server read something; raises StoreUnavailable.
+
+        One that cannot get at its files any more (its disk was full, say) may well go on answering ``ping``.
+        """
         async with translated():
-            await self._client.admin.command("ping")
+            await self._database.runners.find_one({}, {"_id": True})
 
     async def missing_indexes(self) -> dict[str, list[str]]:
         """Return the names of the indexes that :meth:`ensure_indexes` would make, by collection."""

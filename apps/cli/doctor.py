@@ -185,14 +185,16 @@ async def _bounded(
     try:
         return await asyncio.wait_for(look(settings), TIMEOUT)
     except Exception as error:
+        from store.interfaces import StoreRefused
+
         detail = said(error) or (
             f"no answer within {TIMEOUT:g} s" if isinstance(error, asyncio.TimeoutError) else repr(error)
         )
-        mend = (
-            error.mend
-            if isinstance(error, _Unreached)
-            else f"Start it (wf up, docker compose up), or name it with {variable}."
-        )
+        mend = f"Start it (wf up, docker compose up), or name it with {variable}. Where it does not stay: is its disk full?"
+        if isinstance(error, _Unreached):
+            mend = error.mend
+        elif isinstance(error, StoreRefused):
+            mend = "Its log says why; its disk may be full."
         return [Finding(name, "failed", detail[:300], f"{mend} --api-only leaves it out.")]
 
 

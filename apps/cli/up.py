@@ -72,6 +72,10 @@ def up(
             screen.end_progress()
             screen.error(str(exc))
             raise typer.Exit(1) from None
+        except OSError as exc:  # of the data directory: it cannot be written to, or is full
+            screen.end_progress()
+            screen.error(f"{exc.filename or settings.data_dir}: {exc.strerror or exc}")
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             # Only where the loop cannot handle signals (Windows); everything has been stopped on the way here.
             pass

@@ -19,6 +19,8 @@ from apps.standalone.settings import HOST
 PROGRAM = "secantusd-py"
 STOP_TIMEOUT = 8.0
 CONNECT_AGAIN_AFTER = 0.2
+#: What its storage says when it can do nothing any more: after a write that failed, for lack of space say.
+PANIC = "WT_PANIC: WiredTiger library panic"
 
 
 def executable() -> Path:
@@ -74,6 +76,11 @@ class MongoDB(ChildProcess):
             "--log-level",
             "WARNING",
         ]
+
+    def hear(self, line: str) -> None:
+        # A MongoDB ends itself here. This one lives on, answers pings, and fails all else for good, with 25 lines each.
+        if PANIC in line:
+            self.kill()
 
     async def ease_stop(self) -> None:
         # On SIGTERM it closes its listening socket, which does not wake the thread that waits in accept(), and gives up

@@ -4,8 +4,9 @@ The life of a child: `start` prepares what it needs and launches it in a session
 output is read line by line, kept (the last ones) and handed to a sink. `wait_ready` asks the child itself until it
 answers. When it dies without having been told to, it is launched again after a pause that doubles with each failure in
 a row, as long as `supervised` is true; a child that dies `MAX_FAILED_STARTS` times in a row without ever having been
-ready is given up, and `failure` says why. `stop` sends SIGTERM to the group, after a grace SIGKILL, and whatever of the
-group is left after the child itself is gone is killed as well. A child that was stopped can be started again.
+ready is given up, and `failure` says why. Where the disk is full, that is said with it, and one that cannot even be launched
+again for lack of space is tried until there is some. `stop` sends SIGTERM to the group, after a grace SIGKILL, and whatever
+of the group is left after the child itself is gone is killed as well. A child that was stopped can be started again.
 
 Should the supervisor itself be killed with -9, Linux kills the children (see `parent_death`).
 """
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import shutil
 import signal
 import sys
 import time
@@ -40,6 +43,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 HEALTHY_AFTER = 30.0
 POLL_INTERVAL = 0.05
 DRAIN_TIMEOUT = 1.0
+#: Bytes. A disk with less is as good as full: what a program could not write whole, it takes away again where it can.
+FULL = 16_000_000
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 KEPT_LINES = 2000
 SHOWN_LINES = 25
 #: A line longer than this is cut in pieces: a child that prints no newline must not fill the memory.
@@ -153,6 +159,9 @@ class ChildProcess(Service):
         """Ask the program whether it can do its work now; must take no longer than about 2 s."""
         raise NotImplementedError
 
+    def hear(self, line: str) -> None:
+        """Take note of a line that the program printed."""
+
     async def ease_stop(self) -> None:
         """Help the program to notice that it was asked to stop; cancelled when it has ended."""
 
@@ -265,7 +274,7 @@ class ChildProcess(Service):
             command = [sys.executable, "-I", "-S", str(parent_death.__file__), str(os.getpid()), *command]
         # A session of its own: Ctrl-C reaches the supervisor only, which then stops the children in order.
         _, self._launched = await asyncio.get_running_loop().subprocess_exec(
-            lambda: _Launch(self._say),
+            lambda: _Launch(self._hear),
             *command,
             cwd=self.cwd,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
@@ -296,15 +305,25 @@ class ChildProcess(Service):
                 self.failure = self._failed(f"has {self._how_it_ended()} {self._failed_starts} times before it was ready")
                 return
             pause = min(FIRST_PAUSE * 2 ** (self._failed_starts - 1), LONGEST_PAUSE)
-            self._say(f"{self._how_it_ended()}; starting it again in {pause:g} s")
+            self._say(f"{self._how_it_ended()}{self._full_disk()}; starting it again in {pause:g} s")
             await self.sleep(pause)
-            if self.should_stop or not self.supervised:
-                return
             try:
-                await self._launch()
+                await self._launch_again()
             except Exception as exc:
                 self.failure = self._failed(f"cannot be started again: {exc}")
                 return
+
+    async def _launch_again(self) -> None:
+        """Launch it, as soon as there is the space for what that needs."""
+        while not self.should_stop and self.supervised:
+            try:
+                await self._launch()
+                return
+            except OSError as exc:
+                if exc.errno not in NO_SPACE:
+                    raise
+                self._say(f"cannot be started: {exc}; trying again in {LONGEST_PAUSE:g} s")
+                await self.sleep(LONGEST_PAUSE)
 
     async def _terminate(self) -> None:
         launched = self._launched
@@ -338,8 +357,12 @@ class ChildProcess(Service):
         self._new_line.set()
         self.sink(self.name, line)
 
+    def _hear(self, line: str) -> None:
+        self._say(line)
+        self.hear(line)
+
     def _failed(self, reason: str) -> ChildFailed:
-        return ChildFailed(self.name, reason, [line for line in self.lines if line][-SHOWN_LINES:])
+        return ChildFailed(self.name, f"{reason}{self._full_disk()}", [line for line in self.lines if line][-SHOWN_LINES:])
 
     def _how_it_ended(self) -> str:
         code = self.returncode
@@ -349,6 +372,14 @@ class ChildProcess(Service):
             with contextlib.suppress(ValueError):
                 return f"died of {signal.Signals(-code).name}"
         return f"exited with status {code}"
+
+    def _full_disk(self) -> str:
+        """Say that the disk is full, where it is: what the program itself printed of it is mostly a riddle."""
+        try:
+            free = shutil.disk_usage(self.cwd).free
+        except OSError:
+            return ""
+        return "" if free >= FULL else f" (the disk is full: {free / 1e6:.1f} MB are left for {self.cwd})"
 
     def _repr_info(self) -> str:
         return f"{self.name} pid={self.pid}"

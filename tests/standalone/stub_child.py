@@ -24,6 +24,8 @@ if mode == "hard of hearing":
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)))
 if mode == "parent":
     print("child is", subprocess.Popen(["sleep", "600"]).pid)
+if mode == "panics":
+    print("WT_SESSION.checkpoint: the process must exit and restart: WT_PANIC: WiredTiger library panic")
 if mode == "talkative":
     print("x" * 200_000 + "end")
 

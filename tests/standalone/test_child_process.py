@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from apps.standalone import process
 from apps.standalone.errors import ChildFailed
 from apps.standalone.mongodb import MongoDB
 from apps.standalone.ports import free_port
@@ -171,3 +174,43 @@ async def test_a_database_that_does_not_hear_that_it_is_to_stop_is_told_again(tm
         await database.wait_ready()
     assert database.returncode == 0
     assert not any("killing it" in line for line in database.lines)
+
+
+class Panicking(MongoDB):
+    """A database whose storage gives up, once, while its process lives on: SecantusDB on a full disk."""
+
+    def command(self) -> list[str]:
+        return Stub("good" if self.launches else "panics", port=self.port).command()
+
+    async def is_ready(self) -> bool:
+        return self.launches > 1 and await answers_ok(HOST, self.port, "/")
+
+
+async def test_a_database_whose_storage_has_given_up_is_started_again(tmp_path: Path) -> None:
+    async with Panicking(port=free_port(), data_dir=tmp_path) as database:
+        await database.wait_ready()
+        assert database.launches == 2
+
+
+class Crowded(Stub):
+    """There is no space for what its second launch needs, once."""
+
+    refused = 0
+
+    async def prepare(self) -> None:
+        if self.launches == 1 and not self.refused:
+            self.refused = 1
+            raise OSError(errno.ENOSPC, "No space left on device", "server.properties")
+
+
+async def test_on_a_full_disk_it_says_so_and_is_tried_until_there_is_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LONGEST_PAUSE", 0.1)
+    async with Crowded() as child:
+        await child.wait_ready()
+        monkeypatch.setattr(process.shutil, "disk_usage", lambda _: SimpleNamespace(free=40_000))
+        child.kill(signal.SIGKILL)
+        await child.wait_relaunched(1)
+        await child.wait_ready()
+        ended, refused = (line for line in child.lines if "again" in line)
+        assert "died of SIGKILL (the disk is full: 0.0 MB are left for" in ended
+        assert refused == "cannot be started: [Errno 28] No space left on device: 'server.properties'; trying again in 0.1 s"
