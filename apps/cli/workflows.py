@@ -81,7 +81,7 @@ def show(
     trigger = output.members(workflow, "trigger")
     pairs: list[tuple[str, Any]] = [
         ("Workflow", f"{workflow_id}, version {workflow.get('version', '-')}"),
-        *((("", workflow["description"]),) if "description" in workflow else ()),
+        *((("", workflow["description"].strip()),) if "description" in workflow else ()),
         ("Status", output.status(trigger.get("status"))),
         ("Trigger", trigger_words(trigger) + (", also by hand" if trigger.get("allowManual") else "")),
     ]

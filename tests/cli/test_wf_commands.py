@@ -145,17 +145,18 @@ async def test_show_tells_all_that_a_definition_says(api: FakeApi, wf: Run) -> N
         overlap={"policy": "queue"},
         timeout="1h",
         reference="order-{{ input.order }}",
-        description="Sends what was ordered to those who pack it. " * 2 + "\nAsk: packing@example.org",
+        description="Sends what was ordered to those who pack it. " * 2 + "\nAsk: packing@example.org\n",
         onFailure=[{"actionId": "tell", "type": "log", "message": "it failed"}],
     )
     result = await wf("show", "full")
     assert result.widest <= 80
     for words in (
-        "           Sends what was ordered", "           Ask: packing@example.org",
+        "           Sends what was ordered", "           Ask: packing@example.org\n",
         "cron 0 3 * * *, @daily (Europe/Berlin)", "misfire (policy: all, max: 7), jitter: 10s", "(1m ago)", "policy: queue",
         "Timeout    1h", "Reference  order-{{ input.order }}", "on failure 1  tell", "1  log-1",
     ):  # fmt: skip
         assert words in result.out
+    assert "Ask: packing@example.org\nStatus" in re.sub(r" +\n", "\n", result.out)
 
 
 async def test_show_tells_the_address_that_a_sender_is_told(api: FakeApi, wf: Run) -> None:
