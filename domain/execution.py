@@ -27,8 +27,26 @@ from domain.durations import parse_duration
 from domain.instants import read_written, to_millis, written
 
 
-class Status(str, Enum):
-    """Where an execution stands."""
+class Word(str, Enum):
+    """Words of what is stored. One of a later version is kept as it is: it has no name here, and nothing goes by it.
+
+    A document that holds one is read here nevertheless, among others that have nothing to do with it, and written again.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Word | None":
+        if not isinstance(value, str):
+            return None
+        word = str.__new__(cls, value)
+        word._name_ = word._value_ = value
+        return word
+
+
+class Status(Word):
+    """Where an execution stands.
+
+    A word of a later version counts as open: such an execution keeps its place, and can only be ended here.
+    """
 
     QUEUED = "queued"
     PENDING = "pending"
@@ -42,7 +60,7 @@ class Status(str, Enum):
     @property
     def is_open(self) -> bool:
         """Whether the execution may still change."""
-        return self in OPEN
+        return self not in TERMINAL
 
     @property
     def shown(self) -> str:
@@ -70,21 +88,6 @@ Beside them that is kept by which it was cut short, which says what is not to be
 
 CARRIED = 0
 """Attempt number of what was taken over from another execution; an execution's own attempts count from 1."""
-
-
-class Word(str, Enum):
-    """Words that tell what was. One of a later version is kept as it is: it has no name here, and nothing goes by it.
-
-    A document that holds one is read here nevertheless, among others that have nothing to do with it, and written again.
-    """
-
-    @classmethod
-    def _missing_(cls, value: object) -> "Word | None":
-        if not isinstance(value, str):
-            return None
-        word = str.__new__(cls, value)
-        word._name_ = word._value_ = value
-        return word
 
 
 class Cause(Word):
@@ -493,7 +496,7 @@ def _changed(execution: Execution, **changes: Any) -> Execution:
 
 def apply(execution: Execution, transition: Transition) -> Execution:
     """Return what ``transition`` makes of ``execution``: itself, unchanged, where the fence turns it away."""
-    if execution.status not in OPEN:
+    if not execution.status.is_open:
         return execution
     if isinstance(transition, ActionFinished):
         return _finish_action(execution, transition)
@@ -525,7 +528,7 @@ def claim(execution: Execution, epoch: int, runner: str, at: datetime) -> Execut
 
 
 def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
-    if result.epoch != execution.epoch or result.seq <= execution.seq:
+    if execution.status not in OPEN or result.epoch != execution.epoch or result.seq <= execution.seq:
         return execution
     outcome = result.outcome
     changed = _changed(

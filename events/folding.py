@@ -21,6 +21,8 @@ from domain.instants import instant
 from events.records import ActionResult, ExecutionEnded, ExecutionRequest, ParentRecord, RestartRecord
 from events.topics import partition_of
 
+_STATUSES = frozenset(Status)
+
 
 def result_transition(record: ActionResult) -> ActionFinished:
     """Return the transition that a result stands for."""
@@ -42,7 +44,7 @@ def result_transition(record: ActionResult) -> ActionFinished:
             next_index=record.next_index,
             continued=bool(record.continued),
         ),
-        status=Status(record.execution_status),
+        status=_status(record.execution_status),
         retries_left=record.retries_left,
         runner=record.runner,
         wake_at=instant(record.wake_at) if record.wake_at else None,
@@ -52,12 +54,24 @@ def result_transition(record: ActionResult) -> ActionFinished:
     )
 
 
+def _status(word: str) -> Status:
+    """Return what an execution is to become, which must be known here.
+
+    Raises:
+        ValueError: it is a word of a later version.
+    """
+    status = Status(word)
+    if status not in _STATUSES:
+        raise ValueError(f"{word!r} is not a status")
+    return status
+
+
 def ended_transition(record: ExecutionEnded) -> Ended:
     """Return the transition that an end without a result stands for."""
     return Ended(
         execution_id=record.execution_id,
         workflow_id=record.workflow_id,
-        status=Status(record.ended),
+        status=_status(record.ended),
         reason=record.reason,
         at=instant(record.at),
     )

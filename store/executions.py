@@ -526,7 +526,7 @@ class MongoExecutions(ExecutionReads):
         found = await self._find(self._live, query, sort=[("stage", ASCENDING)], limit=limit)
         if ended := [execution for execution in found if execution.status in TERMINAL]:
             await self._move(ended)
-        return [execution for execution in found if execution.status not in TERMINAL]
+        return [execution for execution in found if execution.status is Status.PENDING]
 
     # -- rebuilding ----------------------------------------------------------------------------------------------------
 
