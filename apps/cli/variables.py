@@ -76,7 +76,7 @@ def apply_variables(
 def export_variables(url: Url = DEFAULT_URL) -> None:
     """Write all variables as a file that `wf vars apply` takes."""
     with Client(url) as client:
-        typer.echo(json.dumps(_values(client), indent=2, ensure_ascii=False, sort_keys=True))
+        output.data(dict(sorted(_values(client).items())), Format.JSON)
 
 
 def _values(client: Client) -> dict[str, Any]:

@@ -84,6 +84,13 @@ async def test_what_a_file_says_is_set_where_it_differs(api: FakeApi, wf: Run, t
     assert (refused.code, "'1 bad' is no name" in refused.err, "FINE" in api.variables) == (ExitCode.USAGE, True, False)
 
 
+async def test_an_exported_value_turns_no_text_round(api: FakeApi, wf: Run) -> None:
+    await wf("vars", "set", "NOTE", "a\u202eb\u009bc")
+    exported = await wf("vars", "export")
+    assert "a\\u202eb\\u009bc" in exported.out
+    assert json.loads(exported.out) == {"NOTE": "a\u202eb\u009bc"}
+
+
 async def test_they_are_listed_with_their_values(api: FakeApi, wf: Run) -> None:
     empty = await wf("vars", "list")
     assert (empty.code, empty.out) == (0, "There are no variables.\n")
