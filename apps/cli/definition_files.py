@@ -42,6 +42,10 @@ class Flaw:
         place = f"{self.file}:{self.line}" if self.line else self.file
         return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
 
+    def to_wire(self) -> dict[str, Any]:
+        """Return what is said of it to programs that know which file is meant."""
+        return {"field": self.field, "message": self.message, "line": self.line}
+
 
 class FlawedFile(Exception):
     """A file cannot be read any further."""

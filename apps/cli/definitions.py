@@ -124,7 +124,7 @@ def validate(files: Files, output_format: Output = Format.TABLE, as_json: Json =
     for document in documents:
         flaws += definition_files.check(document)
     if form is not Format.TABLE:
-        errors = [{"file": flaw.file, "line": flaw.line, "field": flaw.field, "message": flaw.message} for flaw in flaws]
+        errors = [{"file": flaw.file, **flaw.to_wire()} for flaw in flaws]
         output.data(
             {"valid": not flaws, "workflows": [document.workflow_id for document in documents], "errors": errors}, form
         )

@@ -66,7 +66,7 @@ def diff(
             }
             if lines:
                 refusals = _refusals(client, document)
-                found["errors"] = [{"field": flaw.field, "message": flaw.message, "line": flaw.line} for flaw in refusals]
+                found["errors"] = [flaw.to_wire() for flaw in refusals]
                 refused += refusals
             results.append(found)
         for stored in without_file(client, documents, prefix) if prune else ():

@@ -79,8 +79,7 @@ class Validation(Resource):
 
 
 def _refused(flaws: Sequence[Flaw]) -> dict[str, Any]:
-    errors = [{"field": flaw.field, "message": flaw.message, "line": flaw.line} for flaw in flaws[:SHOWN_ERRORS]]
-    return {"valid": False, "errors": errors, **dict.fromkeys(NOTATIONS)}
+    return {"valid": False, "errors": [flaw.to_wire() for flaw in flaws[:SHOWN_ERRORS]], **dict.fromkeys(NOTATIONS)}
 
 
 VIEWS: Final[tuple[Any, ...]] = (Validation,)
