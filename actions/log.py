@@ -2,13 +2,10 @@
 
 from typing import ClassVar, Literal
 
-import structlog
 from pydantic import Field
 
 from actions.running import Context, Outcome, Succeeded
 from domain.action import Action
-
-log = structlog.get_logger(__name__)
 
 
 class LogAction(Action):
@@ -26,7 +23,9 @@ class LogAction(Action):
 async def run(action: LogAction, context: Context) -> Outcome:
     """Log the message."""
     if action.level in ("warning", "error"):
-        getattr(log, action.level)(
+        import structlog  # 0.1 s, which nobody needs who only checks definitions
+
+        getattr(structlog.get_logger(__name__), action.level)(
             "workflow says",
             message=action.message,
             workflow_id=context.workflow_id,

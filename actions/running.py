@@ -4,17 +4,18 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actions.http.connections import Connections
 from domain.excerpts import excerpt
 from domain.execution import Parent, Status
 from domain.instants import EPOCH
 from domain.retry import Failure
 from domain.signal import Signal
+from vault.interfaces import NoSecrets, NoVariables, SecretValues, VariableValues
 from vault.redaction import Redactor
-from vault.values import NoSecrets, SecretValues
-from vault.variables import NoVariables, VariableValues
+
+if TYPE_CHECKING:
+    from actions.http.connections import Connections
 
 Send = Callable[[str, bytes | None, bytes, Sequence[tuple[str, bytes]]], Awaitable[tuple[int, int]]]
 """Sends a message (topic, key, value, headers) and returns partition and offset when the broker has acknowledged it."""
@@ -107,7 +108,7 @@ class Signalled(Protocol):
 class Resources:
     """What the runner shares among all executions."""
 
-    http: Connections
+    http: "Connections"
     secrets: SecretValues = field(default_factory=NoSecrets)
     variables: VariableValues = field(default_factory=NoVariables)  # asked for before an action is run
     send: Send | None = None

@@ -11,11 +11,12 @@ from: it cannot be stored, and one from the environment or a file is not used. W
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from domain.names import is_name
+from vault.interfaces import UnknownSecret, UnusableSecret
 from vault.keys import KeySource, Sealed, UnknownKey, VaultError
 from vault.reading import FRESH_FOR, Reading
 from vault.redaction import KNOWN, SHORTEST, Redactor, is_recognisable
@@ -29,43 +30,6 @@ TOO_SHORT: Final = (
 )
 MOUNTED_WINS: Final = "the services found one of this name in their environment or files, which wins; remove one of the two"
 _ENVIRONMENT_PREFIX: Final = "WF_SECRET_"
-
-
-class UnknownSecret(LookupError):
-    """No source has a secret of that name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"secret {name} is not there; set it with `wf secrets set {name}`")
-        self.name = name
-
-
-class UnusableSecret(UnknownSecret):
-    """There is a secret of that name, whose value cannot be read, or could not be kept secret."""
-
-    def __init__(self, name: str, why: str) -> None:
-        LookupError.__init__(self, f"secret {name} is not used: {why}")
-        self.name = name
-
-
-class SecretValues(Protocol):
-    """What actions ask for secrets."""
-
-    @property
-    def redactor(self) -> Redactor:
-        """What keeps values out of results."""
-
-    async def get(self, name: str) -> str:
-        """Return the value of a secret. Raises UnknownSecret."""
-
-
-class NoSecrets:
-    """Knows no secret."""
-
-    redactor = Redactor()
-
-    async def get(self, name: str) -> str:
-        """Return the value of a secret. Raises UnknownSecret."""
-        raise UnknownSecret(name)
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, str]:

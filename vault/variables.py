@@ -5,34 +5,12 @@ same. A runner looks them up whenever it is about to run a step; see :mod:`vault
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from vault.interfaces import UnknownVariable
 from vault.reading import Reading
 
 LARGEST_VALUE: Final = 65_536  # bytes of JSON
-
-
-class UnknownVariable(LookupError):
-    """There is no variable of that name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"variable {name} is not there; set it with `wf vars set {name}`")
-        self.name = name
-
-
-class VariableValues(Protocol):
-    """What steps ask for variables."""
-
-    async def get(self, name: str) -> Any:
-        """Return the value of a variable. Raises UnknownVariable."""
-
-
-class NoVariables:
-    """Knows no variable."""
-
-    async def get(self, name: str) -> Any:
-        """Return the value of a variable. Raises UnknownVariable."""
-        raise UnknownVariable(name)
 
 
 class Variables:

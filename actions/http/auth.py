@@ -163,6 +163,13 @@ def basic(username: str, password: str) -> str:
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
+def basic_of(url: URL) -> str | None:
+    """Return the Authorization header that user and password in a URL stand for."""
+    if url.raw_user is None and url.raw_password is None:
+        return None
+    return basic(url.user or "", url.password or "")
+
+
 def signature(key: bytes, method: str, url: URL, body: bytes, timestamp: int) -> dict[str, str]:
     """Return the headers that sign a request."""
     signed = f"{method}\n{url.raw_path_qs}\n{timestamp}\n{hashlib.sha256(body).hexdigest()}"

@@ -23,7 +23,7 @@ from actions.http.failures import RequestFailed
 from actions.http.guard import Guard, GuardedResolver
 from actions.http.limits import HostLimit, HostLimits
 from actions.http.timing import TimedConnector, TimedResolver, current_timing
-from actions.http.tls import TlsContexts
+from actions.http.tls_contexts import TlsContexts
 from actions.http.tokens import Tokens
 
 DNS_SECONDS: Final = 10  # how long a resolved name is believed

@@ -6,15 +6,18 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 import orjson
 import re2
 
-from actions.http.timing import Timing
 from domain.excerpts import excerpt
 from domain.json_values import DEEPEST, integer, odd_values
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from actions.http.timing import Timing
 
 _LONG_NUMBER: Final = re2.compile(r"[0-9]{19}")  # none with fewer digits is beyond 64 bits
 _NOT_TEXTUAL_CODECS: Final = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"})
@@ -154,7 +157,7 @@ class Body:
         return text[:characters]
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int, timing: Timing) -> Body:
+async def read_body(response: "aiohttp.ClientResponse", limit: int, timing: "Timing") -> Body:
     """Read at most ``limit`` bytes; a connection with more to come is closed rather than read to its end."""
     if response.content.is_eof() and response.content.total_bytes <= limit:
         # It came whole with the headers, as most answers do: no clock needs to be set.
@@ -173,7 +176,7 @@ async def read_body(response: aiohttp.ClientResponse, limit: int, timing: Timing
     return _body(response, b"".join(chunks), complete)
 
 
-def _body(response: aiohttp.ClientResponse, content: bytes, complete: bool) -> Body:
+def _body(response: "aiohttp.ClientResponse", content: bytes, complete: bool) -> Body:
     return Body(content, hashlib.sha256(content).hexdigest(), complete, response.content_type, response.charset)
 
 

@@ -9,7 +9,6 @@ from typing import Final
 from multidict import CIMultiDict
 from yarl import URL
 
-from actions.http.auth import basic
 from actions.http.bodies import describes_body
 from actions.http.failures import RequestFailed
 from actions.http.redaction import is_secret, redact_url
@@ -81,13 +80,6 @@ class Request:
                 headers.popall(name, None)
             followed = replace(followed, headers=headers, sign=None, own_origin=False)
         return followed
-
-
-def basic_of(url: URL) -> str | None:
-    """Return the Authorization header that user and password in a URL stand for."""
-    if url.raw_user is None and url.raw_password is None:
-        return None
-    return basic(url.user or "", url.password or "")
 
 
 def traceparent(execution_id: str, span: str) -> str:

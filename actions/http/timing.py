@@ -14,26 +14,16 @@ import socket
 import ssl
 import sys
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from actions.http.timeouts import TimeLimits
 from actions.http.tracebacks import forget_traceback
 
 _current: ContextVar["Timing | None"] = ContextVar("current", default=None)
-
-
-@dataclass(frozen=True)
-class TimeLimits:
-    """In seconds."""
-
-    connect: float
-    first_byte: float
-    idle: float
-    total: float
 
 
 class TimedOut(Exception):

@@ -46,8 +46,8 @@ from events.producer import Producer, acknowledged
 from events.records import ActionResult, Event, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE, partition_of
 from events.transport import Consumer
-from vault.values import SecretValues
-from vault.variables import Variables, VariableValues
+from vault.interfaces import SecretValues, VariableValues
+from vault.variables import Variables
 
 log = structlog.get_logger(__name__)
 

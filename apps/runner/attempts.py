@@ -45,9 +45,8 @@ from events.records import ActionResult
 from events.wire import json_bytes
 from store.interfaces import StoreUnavailable
 from templates.errors import RenderError
+from vault.interfaces import UnknownSecret, UnknownVariable
 from vault.redaction import Redactor
-from vault.values import UnknownSecret
-from vault.variables import UnknownVariable
 
 log = structlog.get_logger(__name__)
 

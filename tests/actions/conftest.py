@@ -12,8 +12,8 @@ from aiohttp import web
 from actions.http.connections import Connections, HttpSettings
 from actions.registry import WorkflowDefinition, run_action
 from actions.running import Context, Outcome, Resources
+from vault.interfaces import UnknownSecret
 from vault.redaction import Redactor
-from vault.values import UnknownSecret
 
 LOOPBACK = ("127.0.0.0/8", "::1")
 EXECUTION_ID = "019ab5d0-0000-7000-8000-000000000001"

@@ -15,8 +15,8 @@ from actions.http.tokens import MOST_TOKENS, Token, Tokens
 from actions.running import Context, Failed, Resources, Succeeded
 from apps.runner.isolation import Isolation
 from tests.actions.conftest import LOOPBACK, Receiver, http_action, serve
+from vault.interfaces import NoSecrets
 from vault.redaction import Redactor
-from vault.values import NoSecrets
 
 SECRET = "s3cr&t of/the+client"
 TOKEN = "tOk3n-{number}.qXv7Zk2mRw8nB3yH6dJ5sF1gC0pA"

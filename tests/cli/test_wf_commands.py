@@ -5,7 +5,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
@@ -63,9 +63,16 @@ def test_help_of_a_dead_letter_says_that_what_is_sent_instead_stands_in_a_file()
     assert re.search(r"--value +FILE +File with the JSON to send instead", result.output)
 
 
-async def test_starting_imports_nothing_slow() -> None:
-    slow = ("aiohttp", "pydantic", "rich.console", "yaml", "apps.standalone", "faust")
-    code = f"import sys, apps.cli.main; print([name for name in {slow!r} if name in sys.modules])"
+@pytest.mark.parametrize(
+    ("module", "slow"),
+    [
+        ("apps.cli.main", ("aiohttp", "pydantic", "rich.console", "yaml", "apps.standalone", "faust")),
+        ("actions.checking", ("aiohttp", "structlog", "jsonpath", "faust")),
+    ],
+    ids=["starting", "checking definitions"],
+)
+async def test_nothing_slow_is_imported_for(module: str, slow: Sequence[str]) -> None:
+    code = f"import sys, {module}; print([name for name in {slow!r} if name in sys.modules])"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, env=environment(""), stdout=asyncio.subprocess.PIPE
     )

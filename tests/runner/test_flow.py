@@ -14,8 +14,8 @@ from apps.runner.attempts import Run, run_attempt
 from apps.runner.isolation import Isolation
 from events.folding import result_transition
 from store.interfaces import StoreUnavailable
+from vault.interfaces import UnknownSecret
 from vault.redaction import Redactor
-from vault.values import UnknownSecret
 from vault.variables import Variables
 
 T0 = datetime(2026, 1, 1, tzinfo=timezone.utc)

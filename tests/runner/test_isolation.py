@@ -14,8 +14,8 @@ from apps.runner.isolation import Isolation
 from apps.runner.settings import RunnerSettings
 from store.interfaces import StoreUnavailable
 from tests.e2e.crashing import CrashAction, RaiseAction, StickAction
+from vault.interfaces import NoSecrets
 from vault.redaction import Redactor
-from vault.values import NoSecrets
 
 CONTEXT = Context("e", "w", "a", attempt=1, epoch=1, resources=Resources(http=None))  # type: ignore[arg-type]
 

@@ -3,10 +3,11 @@ import asyncio
 import pytest
 
 from store.interfaces import StoreUnavailable
+from vault.interfaces import UnknownSecret, UnusableSecret
 from vault.keys import KeyRing, KeySource, new_key
 from vault.reading import FRESH_FOR, KEPT_FOR
 from vault.redaction import Redactor
-from vault.values import UnknownSecret, UnusableSecret, Values
+from vault.values import Values
 
 
 class Stored:

@@ -1,8 +1,9 @@
 import pytest
 
 from store.interfaces import StoreUnavailable
+from vault.interfaces import UnknownVariable
 from vault.reading import FRESH_FOR, KEPT_FOR
-from vault.variables import UnknownVariable, Variables
+from vault.variables import Variables
 
 
 async def test_a_change_is_seen_after_a_second_and_what_is_new_at_once(let_pass):

@@ -31,7 +31,7 @@ from domain.access import Scope
 from domain.execution import Cause
 from domain.inputs import BadInput
 from domain.webhook import NotProven, Webhook
-from vault.values import UnknownSecret
+from vault.interfaces import UnknownSecret
 
 log = structlog.get_logger(__name__)
 
