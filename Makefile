@@ -3,12 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test chaos lint bench bench-schedules docs screenshots clean
+# Services and wf are started hundreds of times by the tests: what they consist of is compiled once, whatever the machine's habit.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run test tests chaos lint bench bench-schedules docs screenshots clean
 
 run: $(VENV)/installed ## Start Kafka, the database and the three services.
 	$(BIN)/wf up
 
-test: $(VENV)/installed-test lint ## Lint, types and every test, on a stack of its own.
+test: $(VENV)/installed-test ## Lint, types and every test, on a stack of its own.
+	$(MAKE) --jobs=2 --no-print-directory lint tests
+
+tests: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(VENV)/installed ## Kill, freeze and wipe things under load, then look whether anything was lost. ARGS='--seed 7 --minutes 20'
@@ -19,15 +25,17 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy actions apps chaos bench docs domain events store templates vault
 
-$(VENV)/installed: setup.cfg pyproject.toml
+$(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
+
+$(VENV)/installed: setup.cfg pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --editable '.[standalone]'
 	touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/pip install --editable '.[test]'
-	touch $@
+$(VENV)/installed-test: setup.cfg pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --editable '.[standalone,test]'
+	touch $(VENV)/installed $@
 
 bench: $(VENV)/installed-bench ## Measure throughput, latency and cost; results in bench/results/. ARGS='--flat', '--profile', '--help'
 	$(BIN)/python -m bench $(ARGS)
