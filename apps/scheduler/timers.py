@@ -11,6 +11,7 @@ from apps.scheduler.settings import SchedulerSettings
 _PATIENCE = 0.05
 _LATER_LOOKS = (1.0, 1.0, 1.0)  # seconds between them
 _RETENTION_INTERVAL = 60.0
+_CLOCKS_INTERVAL = 30.0
 _REQUESTS_INTERVAL = 1.0  # what a dead scheduler has not published is late by as much; no timeout is shorter
 
 
@@ -26,6 +27,7 @@ async def pass_when_calm(app: faust.App, passes: Passes) -> None:
     await passes.watch_runners()
     await passes.watch_requests()
     await passes.look_ahead()
+    await passes.compare_clocks()
     # What a dead scheduler admitted in its last moment is not old enough yet to be told from what is just being started.
     for seconds in _LATER_LOOKS:
         await asyncio.sleep(seconds)
@@ -47,5 +49,6 @@ def install(app: faust.App, passes: Passes, retention: Retention, settings: Sche
 
     app.timer(settings.scheduler_interval, name="look_ahead")(passes.look_ahead)
     app.timer(settings.scheduler_watch_interval, name="watch_runners")(passes.watch_runners)
+    app.timer(_CLOCKS_INTERVAL, name="compare_clocks")(passes.compare_clocks)
     app.timer(_REQUESTS_INTERVAL, name="watch_requests")(watch_requests)
     app.timer(_RETENTION_INTERVAL, name="sweep")(sweep)

@@ -26,6 +26,9 @@ class Passes:
     async def watch_requests(self):
         self.made.append("requests")
 
+    async def compare_clocks(self):
+        self.made.append("clocks")
+
     async def look_ahead(self):
         self.made.append("ahead")
 
@@ -45,7 +48,7 @@ def test_every_module_is_importable():
 def test_agent_and_timers_are_there(app):
     assert [agent.channel.get_topic_name() for agent in app.agents.values()] == [SCHEDULE.name]
     assert app.conf.web_port == 8082
-    assert len(app._app_tasks) == 4
+    assert len(app._app_tasks) == 5
 
 
 def test_settings_come_from_the_environment(monkeypatch):
@@ -69,7 +72,7 @@ async def test_shards_follow_the_assignment_and_a_pass_follows_at_once(app, monk
     assert app.passes.made == []
     app.rebalancing = False
     await asyncio.wait_for(waiting, 10)
-    assert app.passes.made == ["runners", "requests", "ahead", "ahead", "ahead"]
+    assert app.passes.made == ["runners", "requests", "ahead", "clocks", "ahead", "ahead"]
     await app.on_partitions_revoked.send({TP(SCHEDULE.name, 1), TP(SCHEDULE.name, 5)})
     assert app.agenda.shards == {1, 5}, "nobody else looks after them until the rebalance is over"
     await app._take_shards(app, {TP(SCHEDULE.name, 5)})

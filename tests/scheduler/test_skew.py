@@ -11,7 +11,7 @@ from tests.scheduler.conftest import Scheduler
 @pytest.mark.parametrize("ahead", [0.0, 2.5, -2.5])
 async def test_the_skew_is_what_the_clocks_differ_by(world, ahead):
     scheduler = Scheduler(world, clock=lambda: world.clock.wall() + timedelta(seconds=ahead))
-    await scheduler.passes.look_ahead()
+    await scheduler.passes.compare_clocks()
     assert summary(scheduler.agenda, scheduler.metrics)["clockSkewMs"] == ahead * 1000
 
 
