@@ -21,10 +21,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from domain.durations import parse_duration
-from domain.instants import EPOCH, read_written, to_millis, written
+from domain.instants import read_written, to_millis, written
 
 T = TypeVar("T")
 
@@ -437,14 +437,10 @@ def altered(value: T, **changes: Any) -> T:
     return copy
 
 
-_UNTOUCHED: Final = Execution("", "", 0, Cause.MANUAL, Status.PENDING, EPOCH, 0, 0, 0)
-
-
 def admit(admission: Admission) -> Execution:
     """Return the execution that ``admission`` makes: pending under its lock, or skipped from the start."""
     locked = admission.lock_key is not None
-    return altered(
-        _UNTOUCHED,
+    return Execution(
         execution_id=admission.execution_id,
         workflow_id=admission.workflow_id,
         version=admission.version,
