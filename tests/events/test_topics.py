@@ -56,6 +56,12 @@ async def test_the_producer_is_given_what_faust_would_give_it(app, key, value):
     assert app.told[0] == app.told[1]
 
 
+async def test_it_is_given_it_within_the_same_turn_of_the_loop(app):
+    with pytest.raises(StopIteration):
+        SCHEDULE.bind(app).send(key="w", value=RECORD).send(None)
+    assert app.given
+
+
 async def test_what_the_broker_says_is_told_to_the_sensors(app, logs):
     await SCHEDULE.bind(app).send(key="w", value=RECORD)
     app.acknowledgement.set_result("metadata")

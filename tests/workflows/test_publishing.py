@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
+from apps.workflows import publishing
 from apps.workflows.publishing import Publisher
 from events.records import WorkflowChanged
 from tests.workflows.fake_topic import FakeTopic
@@ -36,6 +37,13 @@ async def test_whoever_does_not_wait_is_not_held_by_a_silent_broker() -> None:
     assert topic.sent == [("w", EVENT)]
 
 
+async def test_what_is_taken_at_once_costs_neither_a_timer_nor_a_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "timeout", lambda _: pytest.fail("it sets a timer"))
+    begun = Publisher(FakeTopic(), 3600, waits=False)("w", EVENT)  # type: ignore[arg-type]
+    with pytest.raises(StopIteration):
+        begun.send(None)
+
+
 class FullTopic(FakeTopic):
     """Has room for a record only when there is some: aiokafka waits for it, as for its first look at the cluster."""
 
@@ -50,10 +58,10 @@ class FullTopic(FakeTopic):
 
 async def test_whoever_does_not_wait_for_the_broker_waits_for_room() -> None:
     topic = FullTopic()
-    publishing = asyncio.create_task(Publisher(topic, 3600, waits=False)("w", EVENT))  # type: ignore[arg-type]
+    begun = asyncio.create_task(Publisher(topic, 3600, waits=False)("w", EVENT))  # type: ignore[arg-type]
     await asyncio.sleep(0)
     topic.room.set()
-    assert await publishing is False
+    assert await begun is False
     assert topic.sent == [("w", EVENT)]
 
 
