@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -136,7 +137,7 @@ class Gate:
     def _check_browser(self, request: web.Request) -> None:
         """Turn away what another site asks for through a browser."""
         host = request.headers.get(hdrs.HOST, "")
-        if self._mode == "none" and host and not self._is_ours(host):
+        if self._mode == "none" and host and not _is_one_of(host, self._hosts):
             raise NotAllowed(
                 f"Without authentication this service answers under the names of its own machine, not as {host[:100]}. "
                 "Set AUTH=tokens, or AUTH=open to let everybody in."
@@ -146,13 +147,6 @@ class Gate:
             return
         if _netloc(origin) != host:
             raise NotAllowed(f"Changes asked for by pages of {origin[:100]} are refused; CORS_ORIGINS can allow them.")
-
-    def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        return name in self._hosts or is_loopback(name)
 
     async def _check_token(self, request: web.Request) -> None:
         resource = request.match_info.route.resource
@@ -238,6 +232,16 @@ class Gate:
             await self._tokens().note_use(token_id, self._now())
         except StoreError as error:
             log.warning("use of a token not noted", token_id=token_id, error=str(error))
+
+
+@lru_cache(maxsize=100)  # each client names the same one in every request
+def _is_one_of(host: str, hosts: frozenset[str]) -> bool:
+    """Tell whether a Host header has one of these names, or one of this machine's own."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name in hosts or is_loopback(name)
 
 
 def _netloc(origin: str) -> str | None:

@@ -18,10 +18,10 @@ queued behind tells the scheduler (``HolderEnded``), which releases the next; it
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from domain.execution import Admission, Ended, Execution, Restart, Status, admit
+from domain.execution import Admission, Ended, Execution, Restart, Status, admit, altered
 from domain.overlap import Overlap
 from store.interfaces import Admitted, AlreadyAdmitted, Executions, Locked
 
@@ -85,11 +85,11 @@ async def admit_side_by_side(
     places = overlap.places(workflow_id)
     holders = await executions.holders(places)
     free = [place for place in places if place not in holders]
-    asked = [replace(admission, lock_key=place) for place, admission in zip(free, admissions, strict=False)]
+    asked = [altered(admission, lock_key=place) for place, admission in zip(free, admissions, strict=False)]
     answers = await executions.admit_in_order(asked) if asked else ()
     return [
-        Opened(admit(each), admit(each)) if isinstance(answer, Admitted) else answer
-        for each, answer in zip(asked, answers, strict=False)
+        Opened(execution, execution) if isinstance(answer, Admitted) else answer
+        for execution, answer in zip(map(admit, asked), answers, strict=False)
         if not isinstance(answer, Locked)
     ]
 
@@ -129,10 +129,11 @@ async def _take_one(
 
 
 async def _take(place: str, admission: Admission, executions: Executions, queued: bool) -> Opened | AlreadyAdmitted | Locked:
-    asked = replace(admission, lock_key=place, queued=queued)
+    asked = altered(admission, lock_key=place, queued=queued)
     answer = await executions.admit(asked)
     if isinstance(answer, Admitted):
-        return Opened(admit(asked), None if queued else admit(asked))
+        execution = admit(asked)
+        return Opened(execution, None if queued else execution)
     return answer
 
 

@@ -21,10 +21,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from domain.durations import parse_duration
 from domain.instants import read_written, to_millis, written
+
+T = TypeVar("T")
 
 
 class Word(str, Enum):
@@ -427,6 +429,14 @@ def deadline_of(admitted_at: datetime, timeout: str | None) -> datetime | None:
     return None if timeout is None else admitted_at + parse_duration(timeout)
 
 
+def altered(value: T, **changes: Any) -> T:
+    """Return a copy with other values: ``dataclasses.replace`` for a fifth of its price, which every execution pays."""
+    copy = object.__new__(type(value))
+    copy.__dict__.update(value.__dict__)
+    copy.__dict__.update(changes)
+    return copy
+
+
 def admit(admission: Admission) -> Execution:
     """Return the execution that ``admission`` makes: pending under its lock, or skipped from the start."""
     locked = admission.lock_key is not None
@@ -486,14 +496,6 @@ def _ended_in_delay(origin: Execution) -> bool:
     return not output and isinstance(until, str) and until > written(origin.finished_at)
 
 
-def _changed(execution: Execution, **changes: Any) -> Execution:
-    """Return a copy with other values: ``dataclasses.replace`` for a tenth of its price, which every result pays twice."""
-    copy = object.__new__(Execution)
-    copy.__dict__.update(execution.__dict__)
-    copy.__dict__.update(changes)
-    return copy
-
-
 def apply(execution: Execution, transition: Transition) -> Execution:
     """Return what ``transition`` makes of ``execution``: itself, unchanged, where the fence turns it away."""
     if not execution.status.is_open:
@@ -509,14 +511,14 @@ def apply(execution: Execution, transition: Transition) -> Execution:
     closed = _close(execution, transition.status, transition.at, transition.reason)
     since = _at_step_since(execution) if execution.status is Status.RUNNING else None
     # Whoever still runs it is fenced off.
-    return _changed(closed, epoch=execution.epoch + 1, cut_off_since=since)
+    return altered(closed, epoch=execution.epoch + 1, cut_off_since=since)
 
 
 def claim(execution: Execution, epoch: int, runner: str, at: datetime) -> Execution | None:
     """Return the execution started by ``runner`` under a new epoch, or None where the request is stale or already taken."""
     if execution.status is not Status.PENDING or execution.epoch != epoch:
         return None
-    return _changed(
+    return altered(
         execution,
         status=Status.RUNNING,
         epoch=epoch + 1,
@@ -531,7 +533,7 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
     if execution.status not in OPEN or result.epoch != execution.epoch or result.seq <= execution.seq:
         return execution
     outcome = result.outcome
-    changed = _changed(
+    changed = altered(
         execution,
         seq=result.seq,
         status=result.status,
@@ -547,7 +549,7 @@ def _finish_action(execution: Execution, result: ActionFinished) -> Execution:
     if result.status is Status.RUNNING:
         return changed
     if result.status is Status.WAITING:
-        return _changed(changed, owner=None, wake_at=result.wake_at, reason=result.reason)
+        return altered(changed, owner=None, wake_at=result.wake_at, reason=result.reason)
     return _close(changed, result.status, outcome.finished_at, result.reason)
 
 
@@ -574,7 +576,7 @@ def _reissue(execution: Execution, request: Reissued) -> Execution:
     # To wake what waits for a retry would run its failed action again under the same attempt, over its own record.
     elif execution.status is Status.WAITING and (request.why is Restart.WOKEN) != execution.is_delayed:
         return execution
-    return _changed(
+    return altered(
         execution,
         status=Status.PENDING,
         epoch=request.epoch,
@@ -625,7 +627,7 @@ def _at_step_since(execution: Execution) -> datetime | None:
 
 
 def _close(execution: Execution, status: Status, at: datetime, reason: str | None) -> Execution:
-    return _changed(
+    return altered(
         execution,
         status=status,
         seq=CLOSED,

@@ -108,6 +108,8 @@ def check_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None, name
     Raises:
         BadInput: records and answers cannot carry it, or it does not obey the schema.
     """
+    if not given and schema is None:
+        return
     if len(json.dumps(given).encode()) > LARGEST_INPUT:
         raise BadInput(
             [InputProblem(name, f"must be at most {LARGEST_INPUT} bytes of JSON; send a reference instead")], name

@@ -24,7 +24,8 @@ def instant(value: datetime) -> datetime:
     """
     if value.tzinfo is None:
         raise NaiveDatetime(f"{value.isoformat()} has no time zone; write for example {value.isoformat()}Z")
-    value = value.astimezone(timezone.utc)
+    if value.tzinfo is not timezone.utc:
+        value = value.astimezone(timezone.utc)
     beyond = value.microsecond % 1000
     return value.replace(microsecond=value.microsecond - beyond) if beyond else value
 

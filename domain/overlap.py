@@ -45,7 +45,7 @@ class Overlap(Model):
     @classmethod
     def of(cls, document: Mapping[str, Any] | None) -> "Overlap":
         """Return the policy of a stored definition, which leaves out the default."""
-        return cls.from_document(dict(document)) if document else cls()
+        return cls.from_document(dict(document)) if document else _DEFAULT
 
     @property
     def bound(self) -> int:
@@ -68,6 +68,9 @@ class Overlap(Model):
     def lock_keys(self, workflow_id: str) -> list[str]:
         """Return every lock key that an open execution of the workflow may hold."""
         return [*self.places(workflow_id), *self.line(workflow_id)]
+
+
+_DEFAULT: Final = Overlap()
 
 
 def line_bounds(workflow_id: str) -> tuple[str, str]:

@@ -114,7 +114,7 @@ def request_record(execution: Execution) -> ExecutionRequest:
         execution_id=execution.execution_id,
         epoch=execution.epoch,
         version=execution.version,
-        cause=Cause(execution.cause).value,
+        cause=execution.cause.value,
         attempt=execution.attempt,
         retries_left=execution.retries_left,
         total_actions=execution.total_actions,
@@ -136,7 +136,7 @@ def request_record(execution: Execution) -> ExecutionRequest:
 
 
 def _restart_records(execution: Execution) -> list[RestartRecord] | None:
-    return [cast("RestartRecord", restart.known()) for restart in execution.restarts] or None
+    return [cast("RestartRecord", restart.known()) for restart in execution.restarts] if execution.restarts else None
 
 
 def _parent_record(execution: Execution) -> ParentRecord | None:
@@ -165,7 +165,7 @@ def restarts_of(record: ExecutionRequest | ExecutionEnded) -> tuple[Restarted, .
 
 
 def _carried(execution: Execution) -> int | None:
-    return sum(outcome.attempt == CARRIED for outcome in execution.results.values()) or None
+    return sum(outcome.attempt == CARRIED for outcome in execution.results.values()) or None if execution.results else None
 
 
 def requested_execution(request: ExecutionRequest) -> Execution:

@@ -31,8 +31,9 @@ _RESTARTED, _AWAITED, _PARENT = ([field.name for field in fields(kind)] for kind
 def to_document(execution: Execution) -> Document:
     """Return the document of an execution, without the fields that are None."""
     document: Document = {"_id": execution.execution_id, "status": execution.status.value, "cause": execution.cause.value}
+    values = vars(execution)
     for name in _FIELDS:
-        value = getattr(execution, name)
+        value = values[name]
         if value is not None:
             document[name] = value
     if execution.reference is not None:
@@ -84,8 +85,9 @@ def _stage(execution: Execution) -> str:
     """
     if execution.status in TERMINAL:
         return ENDED
-    at = {Status.PENDING: execution.requested_at, Status.WAITING: execution.wake_at}.get(execution.status)
-    return execution.status.value if at is None else stage_at(execution.status, at)
+    status = execution.status
+    at = execution.requested_at if status is Status.PENDING else execution.wake_at if status is Status.WAITING else None
+    return status.value if at is None else stage_at(status, at)
 
 
 def stage_at(status: Status, at: datetime) -> str:

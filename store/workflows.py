@@ -119,7 +119,8 @@ class MongoWorkflows:
         found: dict[str, Document] = {}
         async with translated():
             for chunk in chunks([*dict.fromkeys(ids)]):
-                found |= {document["_id"]: document async for document in self._heads.find({"_id": {"$in": chunk}})}
+                documents = await self._heads.find({"_id": {"$in": chunk}}).to_list()
+                found |= {document["_id"]: document for document in documents}
         return [_from_document(found[each]) if each in found else None for each in ids]
 
     async def get_version(self, workflow_id: str, version: int) -> Mapping[str, Any] | None:

@@ -26,15 +26,18 @@ _LONGEST: Final = 2_000  # characters of one value
 _MOST: Final = 200  # places in one entry
 
 
+def is_recorded(request: web.Request, response: web.StreamResponse, operation: Operation | None) -> bool:
+    """Tell whether what a request did belongs in the audit log."""
+    if operation is not None and (not operation.changes or (operation.is_routine and principal_of(request) is ANYBODY)):
+        return False
+    return response.status < 400 and not request.get(UNCHANGED, False)
+
+
 async def record(
     request: web.Request, response: web.StreamResponse, operation: Operation | None, *, audit: Audit, now: datetime
 ) -> None:
     """Write down what a request changed."""
     principal = principal_of(request)
-    if response.status >= 400 or request.get(UNCHANGED, False):
-        return
-    if operation is not None and (not operation.changes or (operation.is_routine and principal is ANYBODY)):
-        return
     before, after = request.get(DIFFERENCE, (None, None))
     entry = AuditEntry(
         entry_id=execution_id(now, secrets.token_bytes(10)),

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
@@ -14,6 +14,8 @@ from domain.trigger import ManualTrigger, Trigger, latest_due, max_runs_of, next
 from store.interfaces import Due, Executions, Occurrences, Workflow
 
 _TRIGGER: TypeAdapter[Any] = TypeAdapter(Trigger)
+_BY_HAND: Final = ManualTrigger(type="manual")
+_BY_HAND_DOCUMENT: Final = _BY_HAND.to_document()
 
 
 def trigger_of(workflow: Workflow | Due) -> Trigger:
@@ -23,6 +25,8 @@ def trigger_of(workflow: Workflow | Due) -> Trigger:
         UnreadableVersion: it cannot be read here.
     """
     stored = workflow.trigger if isinstance(workflow, Due) else workflow.definition["trigger"]
+    if stored == _BY_HAND_DOCUMENT:  # as it is of most that are triggered
+        return _BY_HAND
     with reading(workflow.workflow_id, workflow.version):
         found: Trigger = _TRIGGER.validate_python(stored, by_alias=False, by_name=True)
     return found

@@ -58,13 +58,14 @@ class Resource(web.View):
     async def _change(self, request: Any) -> Any:
         """Carry out a change: once for each Idempotency-Key, and into the audit log."""
         operation = operation_of(self, request.method)
-        if operation is None or not operation.lets_parameters_be:
+        if request.query_string and (operation is None or not operation.lets_parameters_be):
             # ?dryRun=true must not store, nor ?version=1 archive whatever version is there.
             read_query(Query, request)
 
         async def carry_out() -> Any:
             response = await self.methods[request.method.lower()](request, **request.match_info)
-            await auditing.record(request, response, operation, audit=self.app.store.audit, now=self.app.clock())
+            if auditing.is_recorded(request, response, operation):
+                await auditing.record(request, response, operation, audit=self.app.store.audit, now=self.app.clock())
             return response
 
         takes_key = operation is None or operation.takes_key

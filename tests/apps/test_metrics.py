@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 from faust.types import TP
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from apps.metrics import LagCollector, StreamMonitor
+from apps.metrics import Durations, LagCollector, StreamMonitor
 from apps.runner.metrics import Metrics as RunnerMetrics
 from apps.scheduler.metrics import Metrics as SchedulerMetrics
 
@@ -46,6 +46,20 @@ def test_what_was_counted_is_carried_over_once():
         assert found['runner_http_status_codes_total{status_code="404"}'] == 1
     monitor.on_message_in(HERE, 3, SimpleNamespace(time_in=None, time_out=None))
     assert shown(monitor, registry)["runner_messages_received_total"] == 4
+
+
+def test_durations_are_counted_as_the_histogram_itself_would():
+    counted = []
+    for registry in (CollectorRegistry(), CollectorRegistry()):
+        histogram = Histogram("of", "Anything.", buckets=(1, 5, 10), registry=registry)
+        durations = Durations(histogram)
+        for milliseconds in (0, 0.999, 1, 1.001, 5, 7, 10, 10.001, 1e9):
+            (histogram.observe if counted else durations.note)(milliseconds)
+        for _ in range(2):  # asking does not count
+            durations.settle()
+        counted.append([sample for sample in histogram.collect()[0].samples if not sample.name.endswith("_created")])
+    assert counted[0] == counted[1]
+    assert counted[0][-2].value == 9
 
 
 def test_lag_is_what_lies_beyond_the_commit():
