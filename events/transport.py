@@ -289,7 +289,7 @@ class Consumer(driver.Consumer):
             if isinstance(end, StopIteration):
                 return WaitResults([first], [end.value], False)
             raise
-        return await super().wait_first(_resumed(first, waits_for), *others, timeout=timeout)
+        return await super().wait_first(resumed(first, waits_for), *others, timeout=timeout)
 
     async def verify_all_partitions_active(self) -> None:
         """Leave it to :mod:`apps.liveness`, which judges what is read by what there is to read.
@@ -301,7 +301,7 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
 
-async def _resumed(begun: Coroutine[Any, Any, Any], waits_for: Any) -> Any:
+async def resumed(begun: Coroutine[Any, Any, Any], waits_for: Any) -> Any:
     """Go on with a coroutine that was begun by hand and waits for a future."""
     return await _steps(begun, waits_for)
 

@@ -17,7 +17,7 @@ from async_timeout import timeout
 from events.producer import acknowledged
 from events.records import Event
 from events.topics import Topic
-from events.transport import _resumed as resumed
+from events.transport import resumed
 
 log = structlog.get_logger(__name__)
 
