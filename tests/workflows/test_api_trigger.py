@@ -146,3 +146,42 @@ async def test_unknown_fields_are_refused(api: Client, store: MemoryStore) -> No
     assert sorted(answer.fields()) == ["delay", "input"]
     assert 'goes into input, as in {"input": ' in answer.problem(400)["errors"][0]["message"]
     assert not store.executions.documents
+
+
+async def test_what_the_input_leaves_out_is_so_by_default(api: Client, store: MemoryStore, requests: FakeTopic) -> None:
+    schema = {"required": ["region"], "properties": {"region": {"default": "eu"}}}
+    await api.create("a", inputSchema=schema, reference="{{ input.region }}", overlap="allow")
+    for _ in range(2):
+        headers = {"Idempotency-Key": "k"}
+        answer = await api.send("POST", "/workflows/a/trigger", json={"input": {"n": 1}}, headers=headers)
+    (execution,) = store.executions.documents.values()
+    assert (execution.execution_id, execution.reference) == (answer.body["executionId"], "eu")
+    shown = await api.send("GET", f"/executions/{execution.execution_id}")
+    assert shown.body["input"] == {"n": 1, "region": "eu"} == requests.sent[0][1].input
+    told = await api.send("POST", "/workflows/a/dry-run", json={"input": {"n": 1}})
+    assert (told.body["valid"], told.body["reference"]) == (True, "eu")
+
+
+async def test_run_again_fills_in_what_is_so_by_default_by_now(api: Client, store: MemoryStore, clock: Clock) -> None:
+    await api.create("a")
+    origin = await api.trigger("a")
+    await store.executions.end(Ended(origin, "a", Status.CANCELLED, "over", clock.now))
+    schema = {"properties": {"region": {"default": "eu"}}}
+    body = {"trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "x"}], "inputSchema": schema}
+    await api.send("PUT", "/workflows/a", json=body)
+    again = await api.send("POST", f"/executions/{origin}/run-again")
+    assert store.executions.documents[again.body["executionId"]].input == {"region": "eu"}
+    assert store.executions.documents[origin].input is None
+
+
+async def test_ticks_are_given_what_is_so_by_default(api: Client, store: MemoryStore) -> None:
+    schema = {"required": ["region"], "properties": {"region": {"default": "eu"}}}
+    periodic = {"type": "periodic", "interval": "10s"}
+    await api.create("a", trigger=periodic, inputSchema=schema)
+    stored = await store.workflows.get("a")
+    assert stored is not None
+    assert stored.tick_input == {"region": "eu"}
+    await api.send("PUT", "/workflows/a", json={"trigger": periodic, "actions": [{"type": "log", "message": "x"}]})
+    stored = await store.workflows.get("a")
+    assert stored is not None
+    assert stored.tick_input is None
