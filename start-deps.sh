@@ -14,4 +14,4 @@ fi
 
 echo "No Docker engine answers; starting Kafka and the database as processes of this machine (Ctrl-C stops them)."
 [ -e .venv/installed ] || make .venv/installed
-exec .venv/bin/wf up --deps-only "$@"
+exec .venv/bin/wf up --only kafka,mongodb "$@"
