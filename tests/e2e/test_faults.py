@@ -458,6 +458,13 @@ async def test_with_kafka_away_triggers_are_accepted_and_run_when_it_is_back(sta
     try:
         execution_id = await api.trigger(workflow_id)
         assert (await api.execution(execution_id))["status"] == "pending"
+        before = len(stack.lines)
+
+        async def looked_for():
+            said = [line for line in stack.lines[before:] if "Coordinator Request failed" in line]
+            return {line.split(":")[0] for line in said} >= {"scheduler", "runner"}
+
+        await until(looked_for, "both have noticed, and look for Kafka")
         async with stopped(stack.children["scheduler"], stack.children["runner"]):
             await kafka.start()
     finally:
