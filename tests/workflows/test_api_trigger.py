@@ -140,6 +140,30 @@ async def test_refused_while_the_database_is_away(api: Client, store: MemoryStor
     await api.trigger("a")
 
 
+async def test_nobody_waits_for_long_for_a_database_that_comes_and_goes(
+    api: Client, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thing that is asked of it was bounded, and all of them together took longer than clients wait."""
+    await api.create("a", overlap="allow")
+    goes_on, proper = asyncio.Event(), store.executions.admit
+
+    async def admit(admission: Any) -> Any:
+        await goes_on.wait()
+        return await proper(admission)
+
+    monkeypatch.setattr(store.executions, "admit", admit)
+    headers = {"Idempotency-Key": "k"}
+    with monkeypatch.context() as impatient:
+        impatient.setattr("apps.workflows.views.PATIENCE", 0.01)
+        answer = await api.send("POST", "/workflows/a/trigger", headers=headers)
+    answer.problem(503)
+    assert int(answer.headers["Retry-After"]) > 0
+    goes_on.set()
+    again = await api.send("POST", "/workflows/a/trigger", headers=headers)
+    assert again.status == 202
+    assert [*store.executions.documents] == [again.body["executionId"]], "what was repeated with its key is started once"
+
+
 async def test_unknown_fields_are_refused(api: Client, store: MemoryStore) -> None:
     await api.create("a")
     answer = await api.send("POST", "/workflows/a/trigger", json={"input": 1, "delay": "5s"})
