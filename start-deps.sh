@@ -1,6 +1,6 @@
 #!/bin/sh
 # Start Kafka and MongoDB: in containers where a Docker engine answers, else as processes of this machine (no Docker, no Java).
-# Options are handed on: `docker compose up -d kafka mongodb OPTIONS` or `wf up --deps-only OPTIONS`.
+# Options are handed on: `docker compose up -d kafka mongodb OPTIONS` or `wf up --only kafka,mongodb OPTIONS`.
 set -eu
 cd "$(dirname "$0")"
 
@@ -14,4 +14,4 @@ fi
 
 echo "No Docker engine answers; starting Kafka and the database as processes of this machine (Ctrl-C stops them)."
 [ -e .venv/installed ] || make .venv/installed
-exec .venv/bin/wf up --deps-only "$@"
+exec .venv/bin/wf up --only kafka,mongodb "$@"

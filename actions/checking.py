@@ -21,7 +21,7 @@ from actions.wait_for_signal import WaitForSignalAction
 from domain.action import Action
 from domain.cron import overlong_step
 from domain.durations import BadDuration, parse_duration
-from domain.inputs import BadInput, check_input
+from domain.inputs import BadInput, InputSchema, complete_input
 from domain.retry import Retry
 from domain.topic import is_own
 from domain.trigger import CronTrigger, ManualTrigger, Misfire, Trigger, allows_manual
@@ -85,7 +85,7 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
         found += [("reference", message) for message in _wrong_reference(definition.reference)]
     if definition.trigger.type != "manual" and definition.input_schema is not None:
         try:
-            check_input({}, definition.input_schema)
+            complete_input({}, definition.input_schema)
         except BadInput as error:
             found.append(("inputSchema", f"a tick gives no input, which this refuses: {error}"))
     return list(dict.fromkeys(found))
@@ -124,6 +124,8 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
     if overlap.max is not None and overlap.policy not in ("queue", "allow"):
         found.append(("overlap.max", f"means nothing to {overlap.policy}; leave it out, or choose queue or allow"))
     found += slips_of_trigger(definition.trigger)
+    if definition.input_schema is not None:
+        found += _wrong_defaults(definition.input_schema)
     if definition.reference is not None and not allows_manual(definition.trigger):
         found.append(("reference", 'means nothing to ticks, which give no input; leave it out, or set "allowManual": true'))
     for index, action in enumerate(definition.steps):
@@ -144,6 +146,11 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
         if near:
             found.append((place, f"{word} is no error class that is known; did you mean {near[0]}?"))
     return found
+
+
+def _wrong_defaults(schema: Mapping[str, Any]) -> Iterator[Problem]:
+    for path, message in InputSchema(schema).wrong_defaults():
+        yield shown(("inputSchema", *path)), message
 
 
 def slips_of_trigger(trigger: Trigger) -> list[Problem]:

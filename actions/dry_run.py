@@ -20,7 +20,7 @@ from actions.trigger_workflow import TriggerWorkflowAction
 from actions.wait_for_signal import WaitForSignalAction
 from domain.action import Action
 from domain.execution import FAILURES
-from domain.inputs import BadInput, check_input
+from domain.inputs import BadInput, complete_input
 from templates.errors import RenderError
 from templates.fields import shown
 from templates.reference import reference_of
@@ -67,7 +67,7 @@ def dry_run(
     """
     flaws = [{"field": field, "message": message} for field, message in problems(definition, around)]
     try:
-        check_input(given, definition.input_schema)
+        given = complete_input(given, definition.input_schema)
     except BadInput as error:
         flaws += [{"field": problem.path, "message": problem.message} for problem in error.problems]
     reference = execution.get("reference") or reference_of(definition.reference, given)

@@ -36,7 +36,9 @@ class WaitForSignalAction(Action):
         default="1d", description="How long to wait; then the step fails as no-signal."
     )
     payload_schema: Schema | None = Field(
-        default=None, description="JSON Schema (2020-12) that what comes with the signal must obey; it is refused otherwise."
+        default=None,
+        description="JSON Schema (2020-12) that what comes with the signal must obey; it is refused otherwise. What "
+        "it says as `default` is not filled in.",
     )
 
     @property

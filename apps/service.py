@@ -26,6 +26,7 @@ from apps.database import store_of
 from apps.liveness import EXIT_CODE, Liveness
 from apps.logs import logging_config
 from apps.settings import BadSettings, ServiceSettings
+from events.broker import bounded
 from events.provision import ensure_topics
 from events.topics import LARGEST_RECORD, PARTITIONS
 from events.transport import Transport
@@ -230,6 +231,11 @@ class ServiceApp(faust.App):
 
     def _new_producer_transport(self) -> TransportT:
         return Transport(self.conf.broker_producer, self)
+
+    async def _producer_flush(self, logger: Any) -> None:
+        # In a rebalance as well, which takes the time that it takes: what was taken is to be told before it is committed.
+        flushing = super()._producer_flush(logger)
+        await (bounded("records that were to be sent", flushing) if self.should_stop else flushing)
 
     @property
     def stop_grace(self) -> float:

@@ -84,8 +84,8 @@ class Definition(Model, Generic[A]):
     )
     input_schema: Schema | None = Field(
         default=None,
-        description="JSON Schema (2020-12) that the input given with a trigger must obey. What it says as `default` is not "
-        "filled in, and `format` is not checked.",
+        description="JSON Schema (2020-12) that the input given with a trigger must obey. What it says as `default` is "
+        "filled in where it is not given, for ticks as well; `format` is not checked.",
     )
     reference: str | None = Field(
         default=None,

@@ -2,18 +2,23 @@
 
 Draft 2020-12, checked by a library whose regular expressions take linear time. A schema is refused where checking by it
 might not end soon or reach elsewhere: references lead within the schema, and not round in circles.
+
+What an input leaves out and its schema says as ``default`` (:mod:`domain.defaults`) is filled in when the execution is
+admitted, and stored with it: that is what it ran with, whatever the definition says later.
 """
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from pydantic import AfterValidator
 
 from domain import patterns
+from domain.defaults import Defaults, Filling, Path, TooMuch, find
 from domain.errors import DomainError
 from domain.excerpts import excerpt
 from domain.json_values import odd_values
@@ -24,6 +29,8 @@ LARGEST_UNFOLDED: Final = 5_000  # parts of a schema, where every reference is r
 MOST_PROBLEMS: Final = 20
 _LONGEST_MESSAGE: Final = 300
 _REFUSED: Final = ("$dynamicRef", "$recursiveRef", "$dynamicAnchor", "$recursiveAnchor", "$id", "$schema")
+_TOO_LARGE: Final = f"must be at most {LARGEST_INPUT} bytes of JSON"
+_ITSELF: Final = "urn:schema"
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -63,7 +70,10 @@ class InputSchema:
         if str(schema.get("$schema", _DRAFT)).rstrip("#") != _DRAFT:
             raise BadSchema(f"$schema must be {_DRAFT}, or absent")
         rules = {key: value for key, value in schema.items() if key != "$schema"}
-        _unfolded(rules, rules, frozenset(), {})
+        try:
+            _unfolded(rules, rules, frozenset(), {})
+        except RecursionError:
+            raise BadSchema("is nested too deep, its references replaced by what they stand for") from None
         patterns.of_schema(rules)
         try:
             self._validator = jsonschema_rs.Draft202012Validator(
@@ -74,6 +84,41 @@ class InputSchema:
             where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
             message = getattr(error, "message", str(error))
             raise BadSchema(excerpt(f"{where}: {message}" if where else message, _LONGEST_MESSAGE)) from None
+        self._rules = rules
+        self._defaults = Defaults(rules)
+
+    def fill_in(self, given: Mapping[str, Any], name: str = "input") -> Mapping[str, Any]:
+        """Return input with what it leaves out and the schema says as ``default``.
+
+        Raises:
+            BadInput: that is larger than input may be.
+        """
+        try:
+            return self._defaults.fill_in(given, LARGEST_INPUT)
+        except TooMuch:
+            raise BadInput([InputProblem(name, f"{_TOO_LARGE}, its defaults included")], name) from None
+
+    def wrong_defaults(self) -> Iterator[tuple[Path, str]]:
+        """Yield where a default stands that does not obey what the schema asks of its property, and why it does not."""
+        import jsonschema_rs
+
+        registry = jsonschema_rs.Registry([(_ITSELF, self._rules)])
+        for place, default, within in self._defaults.of:
+            pointer = "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in place)
+            validator = jsonschema_rs.Draft202012Validator(
+                {"$ref": f"{_ITSELF}#/{quote(pointer)}"}, registry=registry, pattern_options=jsonschema_rs.RegexOptions()
+            )
+            try:
+                value = Filling(LARGEST_INPUT).fill(default.value, within)
+            except TooMuch:
+                yield default.path, _TOO_LARGE
+                continue
+            for error in validator.iter_errors(value):
+                where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
+                yield (
+                    default.path,
+                    excerpt(f"{where.lstrip('.')}: {error.message}" if where else error.message, _LONGEST_MESSAGE),
+                )
 
     def check(self, given: Mapping[str, Any], name: str = "input") -> None:
         """Check input, which users know by a ``name``.
@@ -111,14 +156,23 @@ def check_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None, name
     if not given and schema is None:
         return
     if len(json.dumps(given).encode()) > LARGEST_INPUT:
-        raise BadInput(
-            [InputProblem(name, f"must be at most {LARGEST_INPUT} bytes of JSON; send a reference instead")], name
-        )
+        raise BadInput([InputProblem(name, f"{_TOO_LARGE}; send a reference instead")], name)
     odd = itertools.islice(odd_values(given), MOST_PROBLEMS)
     if problems := [InputProblem(excerpt(f"{name}.{path}", _LONGEST_MESSAGE), message) for path, message in odd]:
         raise BadInput(problems, name)
     if schema is not None:
         _known(json.dumps(schema)).check(given, name)
+
+
+def complete_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the input of an execution: what it is given and, where that leaves it out, what is so by default.
+
+    Raises:
+        BadInput: records and answers cannot carry it, or it does not obey the schema.
+    """
+    complete = given if schema is None else _known(json.dumps(schema)).fill_in(given)
+    check_input(complete, schema)
+    return complete
 
 
 @lru_cache(maxsize=1000)
@@ -155,14 +209,9 @@ def _referred(reference: str, root: Mapping[str, Any], within: frozenset[str], k
         return known[reference]
     if reference != "#" and not reference.startswith("#/"):
         raise BadSchema(f"$ref {excerpt(reference, 100)} must begin with #/ and lead within the schema")
-    target: Any = root
-    for part in reference[2:].split("/") if len(reference) > 1 else ():
-        name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(target, dict) and name in target:
-            target = target[name]
-        elif isinstance(target, list) and name.isdigit() and int(name) < len(target):
-            target = target[int(name)]
-        else:
-            raise BadSchema(f"$ref {excerpt(reference, 100)} leads nowhere")
+    try:
+        _, target = find(reference, root)
+    except LookupError:
+        raise BadSchema(f"$ref {excerpt(reference, 100)} leads nowhere") from None
     known[reference] = _unfolded(target, root, within | {reference}, known)
     return known[reference]

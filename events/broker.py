@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -21,7 +22,10 @@ from events import batches, connection
 batches.use()
 connection.use()
 
+log = structlog.get_logger(__name__)
+
 T = TypeVar("T")
+STOP_PATIENCE = 2.0  # seconds
 _CLOSE_TIMEOUT = 1.0  # seconds
 _JOIN_PATIENCE = 0.3  # seconds
 
@@ -53,16 +57,37 @@ async def close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:
 
     Now and then aiokafka waits for ever for a connection to close that has to prove who it is. And it does not leave a group
     before it has joined it, which takes until the other members have looked for that: so it is taken out of the group, whose
-    partitions it would be given otherwise, to read none of them until its session is over.
+    partitions it would be given otherwise, to read none of them until its session is over. While the broker is away, its end
+    may break off as if it had been cancelled, with its connections open: it waits for a fetch that it has cancelled itself.
     """
     is_consumer = isinstance(client, AIOKafkaConsumer)
     closing = asyncio.get_running_loop().create_task(client.stop() if is_consumer else client.close())
-    with suppress(asyncio.TimeoutError):
+    try:
         if is_consumer and isinstance(client._coordinator, GroupCoordinator):
             await asyncio.wait({closing}, timeout=_JOIN_PATIENCE)
             if not closing.done():
-                await asyncio.wait_for(_take_out_of_group(client, client._coordinator), _CLOSE_TIMEOUT)
-        await asyncio.wait_for(closing, _CLOSE_TIMEOUT)
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(_take_out_of_group(client, client._coordinator), _CLOSE_TIMEOUT)
+        await asyncio.wait({closing}, timeout=_CLOSE_TIMEOUT)
+    finally:
+        is_late = closing.cancel()
+    if is_late:
+        await asyncio.wait({closing}, timeout=_CLOSE_TIMEOUT)
+    elif closing.cancelled():
+        await asyncio.wait({asyncio.ensure_future(client._client.close())}, timeout=_CLOSE_TIMEOUT)
+    else:
+        closing.result()
+
+
+async def bounded(what: str, waiting: Awaitable[object]) -> None:
+    """Wait for what a service that stops asks Kafka for, but not for long: a Kafka that is away answers when it is back.
+
+    What is left then is as after a kill: nothing counts as done that the broker has not acknowledged.
+    """
+    try:
+        await asyncio.wait_for(waiting, STOP_PATIENCE)
+    except asyncio.TimeoutError:
+        log.warning("kafka does not answer; stopping without", left=what)
 
 
 async def _take_out_of_group(consumer: AIOKafkaConsumer, coordinator: GroupCoordinator) -> None:

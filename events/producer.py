@@ -11,6 +11,8 @@ from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from aiokafka.structs import RecordMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 
+from events.broker import bounded
+
 T = TypeVar("T")
 
 APART: Final = 0.01  # seconds
@@ -90,6 +92,10 @@ class Producer(driver.Producer):
                 del self._looked_for[topic]
                 if client.cluster.partitions_for_topic(topic) is None:
                     client._topics.discard(topic)
+
+    async def on_stop(self) -> None:
+        """Stop; what a Kafka that is away does not take is left, as :func:`events.broker.bounded` says."""
+        await bounded("the end of the producer", super().on_stop())
 
     def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:
         producer = super()._new_producer(transactional_id)

@@ -25,8 +25,10 @@ from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from mode.services import WaitResults
+from mode.threads import QueueServiceThread
 
 from events import batches, connection
+from events.broker import bounded, close
 from events.producer import Producer
 
 batches.use()
@@ -157,6 +159,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if active_partitions is not None:
             active_partitions = _Active(active_partitions, self.consumer)  # type: ignore[assignment]
         return await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)  # type: ignore[arg-type]
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group and close the consumer, but do not wait for a Kafka that is away.
+
+        aiokafka would wait for as long as it is: for its coordinator to be found again, or to answer.
+        """
+        await QueueServiceThread.on_thread_stop(self)
+        if self._consumer is not None:
+            await close(self._consumer)
 
     async def committed_offsets(self, partitions: frozenset[TP]) -> dict[TP, int]:
         """Return the next offset of this consumer group in each partition; 0 where it has committed none."""
@@ -290,6 +301,10 @@ class Consumer(driver.Consumer):
                 return WaitResults([first], [end.value], False)
             raise
         return await super().wait_first(resumed(first, waits_for), *others, timeout=timeout)
+
+    async def on_stop(self) -> None:
+        """Commit what is done; what cannot be committed now is delivered again, and found done."""
+        await bounded("the last commit", super().on_stop())
 
     async def verify_all_partitions_active(self) -> None:
         """Leave it to :mod:`apps.liveness`, which judges what is read by what there is to read.

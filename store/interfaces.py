@@ -71,6 +71,7 @@ class Workflow:
     paused_at: datetime | None = None
     held_from: datetime | None = None  # the first tick that the pause holds
     subscribed_at: datetime | None = None  # when its subscription to a topic began; of an archived one it has ended
+    tick_input: Mapping[str, Any] | None = None  # what is so by default, which is all that its ticks are given
 
     @property
     def subscribed(self) -> Subscribed | None:
@@ -163,6 +164,7 @@ class Due:
     overlap: Mapping[str, Any] | None = None  # snake_case; None: the default
     runs: int = 0
     unfired: Unfired | None = None
+    tick_input: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, workflow: Workflow) -> "Due | None":
@@ -183,6 +185,7 @@ class Due:
             overlap=definition.get("overlap"),
             runs=workflow.runs,
             unfired=workflow.unfired,
+            tick_input=workflow.tick_input,
         )
 
 

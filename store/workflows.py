@@ -44,6 +44,7 @@ Upcoming = list[Due]
 _DUE_PAGE = 1000
 _OF_DUE = (
     "version", "trigger", "retries", "total_actions", "shard", "anchor", "next_run", "overlap", "runs", "unfired", "timeout",
+    "tick_input",
 )  # fmt: skip
 _DEL = "\x7f"
 _ABSENT = {"$exists": False}
@@ -342,6 +343,7 @@ def _due(document: Document) -> Due:
         runs=document.get("runs", 0),
         unfired=unfired(document["_id"], document.get("unfired")),
         timeout=document.get("timeout"),
+        tick_input=_tick_input(document),
     )
 
 
@@ -446,6 +448,8 @@ def to_document(workflow: Workflow) -> Document:
         document["archived_at"] = workflow.archived_at
     if workflow.definition.get("overlap") is not None:
         document["overlap"] = json.dumps(workflow.definition["overlap"])
+    if workflow.tick_input is not None:
+        document["tick_input"] = json.dumps(dict(workflow.tick_input))
     if workflow.runs:
         document["runs"] = workflow.runs
     if workflow.unfired is not None:
@@ -477,4 +481,9 @@ def _from_document(document: Document) -> Workflow:
         paused_at=document.get("paused_at"),
         held_from=document.get("held_from"),
         subscribed_at=document.get("subscribed_at"),
+        tick_input=_tick_input(document),
     )
+
+
+def _tick_input(document: Document) -> Mapping[str, Any] | None:
+    return json.loads(document["tick_input"]) if "tick_input" in document else None

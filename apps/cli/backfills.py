@@ -36,7 +36,7 @@ def backfill(
             metavar="INSTANT",
             show_default=False,
             callback=checked_instant,
-            help="Ticks due from then on: 2026-01-31T00:00:00Z, or 4d for four days ago.",
+            help="Ticks due from then on: 2026-01-31T00:00:00Z, 2026-01-31 (in UTC), or 4d for four days ago.",
         ),
     ],
     until: Annotated[

@@ -13,7 +13,7 @@ from apps.cli.client import Client
 from apps.cli.inputs import checked_instant, checked_reference
 from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url, chosen
 from apps.cli.watching import watch as keep_watching
-from apps.cli.workflows import MORE
+from apps.cli.workflows import MORE, check_known
 from domain.excerpts import excerpt
 
 OPEN = ("queued", "pending", "running")
@@ -54,7 +54,8 @@ def executions(
             metavar="INSTANT",
             show_default=False,
             callback=checked_instant,
-            help="Only those asked for from then on, a tick when it was due: 2026-01-31T00:00:00Z, or 4d for four days ago.",
+            help="Only those asked for from then on, a tick when it was due: 2026-01-31T00:00:00Z, 2026-01-31 (in UTC), or "
+            "4d for four days ago.",
         ),
     ] = None,
     until: Annotated[
@@ -82,6 +83,8 @@ def executions(
         if watch:
             keep_watching(client, query, limit, form)
         page = client.page("executions", limit=limit, query=query)
+        if workflow is not None and not page.items:
+            check_known(workflow, client)
     if form is not Format.TABLE:
         output.data(page.items, form)
     elif not page.items:

@@ -64,7 +64,7 @@ def checked_name(text: str) -> str:
 
 
 def checked_instant(text: str | None) -> str | None:
-    """Return an instant as the service takes it; a length of time is so long ago."""
+    """Return an instant as the service takes it; a length of time is so long ago, and a day begins in UTC."""
     if text is None:
         return None
     from pydantic import TypeAdapter, ValidationError
@@ -76,12 +76,15 @@ def checked_instant(text: str | None) -> str | None:
         if match is not None:
             at = output.now() - timedelta(seconds=int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
             return at.isoformat(timespec="milliseconds")
-        TypeAdapter(WrittenInstant).validate_python(text)
+        is_day = re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text)
+        written = f"{text}T00:00:00Z" if is_day else text
+        TypeAdapter(WrittenInstant).validate_python(written)
     except (ValidationError, OverflowError):
         raise typer.BadParameter(
-            f"{text!r} is not an instant; write for example 2026-01-31T00:00:00Z, or 4d for four days ago (s, m, h, d)"
+            f"{text!r} is not an instant; write for example 2026-01-31T00:00:00Z, 2026-01-31 (in UTC), or 4d for "
+            "four days ago (s, m, h, d)"
         ) from None
-    return text
+    return written
 
 
 def checked_key(text: str | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,12 +16,29 @@ from apps.cli.options import examples
 from apps.standalone.console import UpConsole
 from apps.standalone.errors import StandaloneError
 from apps.standalone.settings import StandaloneSettings
-from apps.standalone.stack import Dependencies, Stack, Supervised
+from apps.standalone.stack import DEPENDENCIES, PARTS, SERVICES, Dependencies, Stack, Supervised
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
-@app.command(epilog=examples("wf up", "wf up --data-dir ./data --workflows-port 9081", "wf up --deps-only"))
+def _parts(given: list[str] | None) -> list[str]:
+    """Return the parts that are named, one by one or with commas between them."""
+    parts = [word.strip() for words in given or () for word in words.split(",")]
+    for part in parts:
+        if part not in PARTS:
+            near = get_close_matches(part, PARTS, n=1)
+            meant = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(PARTS)}"
+            raise typer.BadParameter(f"there is no part {part!r}{meant}")
+    for service in SERVICES:
+        missing = [name for name in DEPENDENCIES if name not in parts]
+        if service in parts and missing:
+            raise typer.BadParameter(f"{service} needs {' and '.join(missing)}, which --only does not name")
+    return parts
+
+
+@app.command(
+    epilog=examples("wf up", "wf up --data-dir ./data --workflows-port 9081", "wf up --only kafka,mongodb,workflows")
+)
 def up(
     data_dir: Annotated[
         Path | None,
@@ -40,7 +58,16 @@ def up(
     ] = None,
     runner_port: Annotated[int | None, typer.Option(min=1, max=65535, help=r"The runner's port. \[default: 8083]")] = None,
     runners: Annotated[int, typer.Option(min=1, max=64, help="How many runners; further ones get free ports.")] = 1,
-    deps_only: Annotated[bool, typer.Option("--deps-only", help="Start Kafka and MongoDB alone.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART,…",
+            show_default=False,
+            callback=_parts,
+            help=f"Start these alone, of {', '.join(PARTS)}; a service needs kafka and mongodb.",
+        ),
+    ] = None,
+    deps_only: Annotated[bool, typer.Option("--deps-only", help="Short for --only kafka,mongodb.")] = False,
 ) -> None:
     """Start Kafka, MongoDB and the three services here, without Docker or Java; Ctrl-C stops them all.
 
@@ -64,7 +91,13 @@ def up(
             screen.error(complaint)
         raise typer.Exit(2) from None
     options: dict[str, Any] = {"sink": screen.line, "progress": screen.progress}
-    stack = Dependencies(settings, **options) if deps_only else Stack(settings, **options)
+    if only and deps_only:
+        raise typer.BadParameter("cannot be given with --only, which it is short for", param_hint="'--deps-only'")
+    parts = only or (DEPENDENCIES if deps_only else PARTS)
+    services = [name for name in SERVICES if name in parts]
+    if runners > 1 and "runner" not in services:
+        raise typer.BadParameter("means nothing without runner among the parts of --only", param_hint="'--runners'")
+    stack = Stack(settings, services=services, **options) if services else Dependencies(settings, parts=parts, **options)
     with screen:
         try:
             asyncio.run(_run(stack, screen, further_runners=runners - 1))

@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
 
 from apps.cli import output
-from apps.cli.client import PREFIX, Client
+from apps.cli.client import LARGEST_PAGE, PREFIX, Client
+from apps.cli.errors import ExitCode, WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId, chosen
 
 MORE = "There are more; --limit N shows N of them, --limit 0 all."
@@ -149,6 +151,22 @@ def delete(
 def unknown(workflow_id: str) -> str:
     """Return what to say where there is no such workflow."""
     return f"there is no workflow {workflow_id}; `wf list` shows those that are there"
+
+
+def check_known(workflow_id: str, client: Client) -> None:
+    """Check that there is a workflow of that id, or was one.
+
+    Raises:
+        WfError: there is none; names one that is spelt nearly so.
+    """
+    for archived in (None, "true"):
+        first = client.page("workflows", limit=1, query={"prefix": workflow_id, "archived": archived}).items
+        if first and first[0].get("workflowId") == workflow_id:
+            return
+    others = [str(each.get("workflowId")) for each in client.page("workflows", limit=LARGEST_PAGE, query={}).items]
+    near = get_close_matches(workflow_id, others, n=1)
+    said = f"there is no workflow {workflow_id}; did you mean {near[0]}?" if near else unknown(workflow_id)
+    raise WfError(said, code=ExitCode.NOT_FOUND)
 
 
 def trigger_words(trigger: Mapping[str, Any]) -> str:

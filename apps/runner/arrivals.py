@@ -90,14 +90,14 @@ class Arrivals:
     ) -> Sequence[Outcome]:
         async def ask() -> Sequence[Opened | AlreadyAdmitted] | Locked:
             target = await self._target(subscribed)
-            target.check(given)
+            complete = target.complete(given)
             # Who is stopped in between would leave it to the scheduler to publish what is admitted.
             if len(records) > 1 and target.definition.overlap.policy == "allow":
                 asked_for = partial(_asked_for, target, records)
                 answers = await self._starter.unbroken(self._starter.admit_side_by_side(target, asked_for))
                 if answers:
                     return answers
-            asked = partial(_admission, target, records[0], given)
+            asked = partial(_admission, target, records[0], complete)
             answer = await self._starter.unbroken(self._starter.admit(target, asked))
             return answer if isinstance(answer, Locked) else [answer]
 
@@ -133,9 +133,7 @@ def _asked_for(target: Startable, records: Sequence[Arrival], at: datetime) -> I
         if size > _TOGETHER_BYTES:
             return
         try:
-            given = input_of(record)
-            target.check(given)
-            yield _admission(target, record, given, at)
+            yield _admission(target, record, target.complete(input_of(record)), at)
         except Exception:
             return
 

@@ -194,7 +194,7 @@ class Children:
             raise NotTriggered("internal", str(error)) from None
         for number, given in inputs.items():
             try:
-                target.check(given)
+                target.complete(given)
             except BadInput as error:
                 raise NotTriggered("bad-input", str(error), number=number) from None
             await asyncio.sleep(0)  # a thousand large ones take longer than everybody else is to wait
@@ -211,7 +211,7 @@ class Children:
             circle = await self.circles.find(target, context, asking.above)
             if circle is not None and (asking.waits or not circle.queues):
                 raise NotTriggered("circle", circle.told(waits=asking.waits))
-            asked = partial(target.admission, execution_id, Cause.WORKFLOW, given, triggered_by=parent)
+            asked = partial(target.admission, execution_id, Cause.WORKFLOW, target.complete(given), triggered_by=parent)
             # It is not broken off in between: whoever looks what was started must find it.
             answer = await self.starter.unbroken(self.starter.admit(target, asked))
             if isinstance(answer, Opened):

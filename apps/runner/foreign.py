@@ -65,10 +65,8 @@ class ForeignRequests:
         if request.reference is not None and not is_reference(request.reference):
             raise NotStartable(f"reference: {REFERENCE_RULE}")
         target = await self.starter.find(request.workflow_id)
-        target.check(request.input or {})
-        admission = target.admission(
-            execution_id, Cause.EVENT, request.input or {}, now(), reference=request.reference, asked_at=asked_at
-        )
+        given = target.complete(request.input or {})
+        admission = target.admission(execution_id, Cause.EVENT, given, now(), reference=request.reference, asked_at=asked_at)
         # A producer that sends again what it is not sure of gives the same id. Admission would refuse it as well, but only
         # after it has held the lock for a moment, in which others would be told that the workflow is busy.
         if request.execution_id is not None and await self._is_known(execution_id, admission.workflow_id):

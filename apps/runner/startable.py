@@ -14,7 +14,7 @@ from apps.runner.definitions import Definitions
 from apps.runner.patience import stubbornly
 from apps.runner.places import Places
 from domain.execution import Admission, Cause, Execution, Parent, deadline_of
-from domain.inputs import check_input
+from domain.inputs import complete_input
 from domain.trigger import allows_manual
 from events.topics import partition_of
 from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflow, Workflows
@@ -34,13 +34,13 @@ class Startable:
     workflow: Workflow
     definition: WorkflowDefinition
 
-    def check(self, given: Mapping[str, Any]) -> None:
-        """Check an input.
+    def complete(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return an input with its defaults filled in.
 
         Raises:
             BadInput: it cannot be carried, or does not obey the workflow's schema.
         """
-        check_input(given, self.definition.input_schema)
+        return complete_input(given, self.definition.input_schema)
 
     def admission(
         self,
@@ -53,7 +53,7 @@ class Startable:
         asked_at: datetime | None = None,
         triggered_by: Parent | None = None,
     ) -> Admission:
-        """Return the admission ``at`` an instant of an execution with an input that was checked.
+        """Return the admission ``at`` an instant of an execution with an input that is complete.
 
         It was asked for at that instant, too, or before. Without a ``reference`` it has the one that its definition makes.
         """

@@ -232,6 +232,7 @@ def _admission(backfill: Backfill, tick: datetime, place: str, workflow: Workflo
         total_actions=workflow.total_actions,
         shard=backfill.shard,
         due_at=tick,
+        input=workflow.tick_input,
         lock_key=place,
         deadline=deadline_of(now, definition.get("timeout")),
     )

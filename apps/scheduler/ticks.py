@@ -405,5 +405,6 @@ def _admission(due: Due, at: datetime) -> Admission:
         total_actions=due.total_actions,
         shard=due.shard,
         due_at=due.next_run,
+        input=due.tick_input,
         deadline=deadline_of(instant(at), due.timeout),
     )

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from apps.standalone.stack import Dependencies, Stack
+from apps.standalone.stack import SERVICES, Dependencies, Stack
 
 COLOURS = {"kafka": "33", "mongodb": "32", "workflows": "36", "scheduler": "35", "runner": "34"}
 #: Without a terminal, progress is printed as lines, and not more often than this.
@@ -84,25 +84,23 @@ class UpConsole:
     def ready(self, running: Dependencies | Stack) -> None:
         """Say that all is ready, where it is and what to do next."""
         self.end_progress()
-        places = [
-            ("Kafka", running.kafka_bootstrap),
-            ("MongoDB", running.mongodb_url),
-            ("data", str(running.settings.data_dir)),
-        ]
-        hint = "Services find them through KAFKA_BOOTSTRAP and MONGODB_URL. Ctrl-C stops both."
+        children = running.children
+        places = [("Kafka", running.kafka_bootstrap)] if "kafka" in children else []
+        places += [("MongoDB", running.mongodb_url)] if "mongodb" in children else []
+        places += [("data", str(running.settings.data_dir))]
+        hint = "Services find them through KAFKA_BOOTSTRAP and MONGODB_URL. Ctrl-C stops everything."
         if isinstance(running, Stack):
-            services = [
-                ("dashboard", f"{running.api_url}/"),
-                ("HTTP API", f"{running.api_url}/v1/workflows"),
-                *((name, f"{worker.url}/health") for name, worker in running.workers.items() if name != "workflows"),
-            ]
-            allowed = running.settings.http_allow_hosts
-            places = [
-                *services,
-                *places,
-                ("workflows", f"may reach {allowed or 'public addresses only'} (WF_HTTP_ALLOW_HOSTS)"),
-            ]
+            services = [(name, f"{worker.url}/health") for name, worker in running.workers.items() if name != "workflows"]
+            if "workflows" in running.workers:
+                api = running.api_url
+                services = [("dashboard", f"{api}/"), ("HTTP API", f"{api}/v1/workflows"), *services]
+            places = [*services, *places]
+            if "runner" in running.workers:
+                allowed = running.settings.http_allow_hosts or "public addresses only"
+                places.append(("workflows", f"may reach {allowed} (WF_HTTP_ALLOW_HOSTS)"))
             hint = "Next: wf apply FILE.yaml, wf trigger ID --wait, wf list. Ctrl-C stops everything."
+            if missing := [name for name in SERVICES if name not in running.workers]:
+                hint = f"Not started: {', '.join(missing)}. Ctrl-C stops everything."
         title = f"ready in {time.monotonic() - self._since:.1f} s"
         if not self.console.is_terminal:
             lines = [title, *(f"{name:<10} {place}" for name, place in places), hint]

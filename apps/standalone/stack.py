@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -38,6 +38,8 @@ from vault.keys import ensure_key_file
 #: The services and what they are called to a user.
 CALLED = {"workflows": "the HTTP API", "scheduler": "the scheduler", "runner": "the runner"}
 SERVICES = tuple(CALLED)
+DEPENDENCIES = ("kafka", "mongodb")
+PARTS = (*DEPENDENCIES, *SERVICES)
 WATCH_INTERVAL = 0.2
 
 
@@ -108,9 +110,9 @@ class Supervised(Service):
 
 
 class Dependencies(Supervised):
-    """Kafka and the database."""
+    """Kafka and the database, or one of them alone."""
 
-    def __init__(self, settings: StandaloneSettings, **kwargs: Any) -> None:
+    def __init__(self, settings: StandaloneSettings, *, parts: Collection[str] = DEPENDENCIES, **kwargs: Any) -> None:
         super().__init__(settings, **kwargs)
         self._lock = DataDirLock(settings.data_dir)
         common: dict[str, Any] = {"sink": self.sink, "stop_timeout": settings.stop_timeout}
@@ -123,7 +125,8 @@ class Dependencies(Supervised):
             **common,
         )
         self.mongodb = MongoDB(port=settings.mongodb_port, data_dir=settings.data_dir / "mongodb", **common)
-        self.children = {"kafka": self.kafka, "mongodb": self.mongodb}
+        both: dict[str, ChildProcess] = {"kafka": self.kafka, "mongodb": self.mongodb}
+        self.children = {name: child for name, child in both.items() if name in parts}
 
     @property
     def kafka_bootstrap(self) -> str:
@@ -137,30 +140,32 @@ class Dependencies(Supervised):
 
     def port_claims(self) -> list[PortClaim]:
         """The ports these children need."""
-        claims = [
-            PortClaim(self.settings.kafka_port, "Kafka", "--kafka-port"),
-            PortClaim(self.settings.mongodb_port, "the database", "--mongodb-port"),
-        ]
-        if self.settings.kafka_controller_port is not None:
-            claims.insert(
-                1, PortClaim(self.settings.kafka_controller_port, "Kafka's controller", "WF_KAFKA_CONTROLLER_PORT")
-            )
+        claims = []
+        if "kafka" in self.children:
+            claims.append(PortClaim(self.settings.kafka_port, "Kafka", "--kafka-port"))
+            if self.settings.kafka_controller_port is not None:
+                controller = self.settings.kafka_controller_port
+                claims.append(PortClaim(controller, "Kafka's controller", "WF_KAFKA_CONTROLLER_PORT"))
+        if "mongodb" in self.children:
+            claims.append(PortClaim(self.settings.mongodb_port, "the database", "--mongodb-port"))
         return claims
 
     def check(self) -> None:
         """Raise when something that these children need is missing or taken."""
-        java()
-        executable()
+        if "kafka" in self.children:
+            java()
+        if "mongodb" in self.children:
+            executable()
         claim_ports(self.port_claims())
 
     async def on_start(self) -> None:
         self._lock.acquire()
         self.check()
-        await self._start_children(self.kafka, self.mongodb)
+        await self._start_children(*self.children.values())
 
     async def on_stop(self) -> None:
         try:
-            await self._stop_group(self.kafka, self.mongodb)
+            await self._stop_group(*self.children.values())
         finally:
             self._lock.release()
 
@@ -197,7 +202,7 @@ class GivenServers:
 
 
 class Stack(Supervised):
-    """The dependencies and the three services.
+    """The dependencies and the three services, or some of these alone.
 
     `servers` that run already are used as they are and left running; otherwise the stack has its own.
     `environment` is given to every service (as in ``{"SCHEDULER_INTERVAL": "1"}``).
@@ -208,6 +213,7 @@ class Stack(Supervised):
         settings: StandaloneSettings,
         *,
         servers: Dependencies | GivenServers | None = None,
+        services: Collection[str] = SERVICES,
         environment: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -218,7 +224,7 @@ class Stack(Supervised):
         self.environment = dict(environment or {})
         self.workers: dict[str, FaustWorker] = {}
         self.children = dict(self.servers.children)
-        for service in SERVICES:
+        for service in services:
             self._new_worker(service, service, getattr(settings, f"{service}_port"))
 
     @property

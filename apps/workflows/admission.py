@@ -17,7 +17,7 @@ from apps.workflows.holding import trigger_of
 from apps.workflows.publishing import Publish
 from domain.execution import Admission, Cause, Execution, Status, deadline_of
 from domain.identifiers import execution_id
-from domain.inputs import check_input
+from domain.inputs import complete_input
 from domain.overlap import Overlap
 from domain.trigger import allows_manual
 from events.folding import ended_record, request_record
@@ -51,7 +51,7 @@ async def trigger(
         InProgress: an execution of it is open, and its overlap policy gives this one no place.
         StoreUnavailable: whether the execution exists is not known; if it does, it will run.
     """
-    check_startable(workflow, given or {})
+    complete = startable_input(workflow, given or {})
     definition = workflow.definition
     admission = Admission(
         execution_id=execution_id(asked_at, entropy),
@@ -64,15 +64,15 @@ async def trigger(
         total_actions=workflow.total_actions,
         shard=workflow.shard,
         deadline=deadline_of(now, definition.get("timeout")),
-        input=given or None,
-        reference=reference or reference_of(definition.get("reference"), given or {}),
+        input=complete or None,
+        reference=reference or reference_of(definition.get("reference"), complete),
         is_unique=is_unique,
     )
     return await start(admission, definition, executions=executions, publish=publish, publish_end=publish_end, now=now)
 
 
-def check_startable(workflow: Workflow, given: Mapping[str, Any]) -> None:
-    """Check that a workflow may be started by hand, with an input.
+def startable_input(workflow: Workflow, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the input, its defaults filled in, with which a workflow may be started by hand.
 
     Raises:
         BadInput: ``given`` cannot be carried, or does not obey the workflow's schema.
@@ -80,7 +80,7 @@ def check_startable(workflow: Workflow, given: Mapping[str, Any]) -> None:
     """
     if not allows_manual(trigger_of(workflow)):
         raise NotTriggeredByHand(workflow.workflow_id)
-    check_input(given, workflow.definition.get("input_schema"))
+    return complete_input(given, workflow.definition.get("input_schema"))
 
 
 async def start(

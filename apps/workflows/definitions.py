@@ -4,12 +4,15 @@ The scheduler is told on a topic so that it need not wait for its timer; when th
 """
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from actions.registry import WorkflowDefinition
 from apps.workflows.errors import BadRequest, FieldError, PreconditionFailed, UnknownWorkflow
 from apps.workflows.holding import fresh, rebounded, record_unfired, trigger_of
 from apps.workflows.publishing import Publish
+from domain.inputs import complete_input
 from domain.occurrence import Unfired
 from domain.trigger import ManualTrigger, OnceTrigger, Trigger, bounds_of, grid_of, max_runs_of, next_due
 from events.records import WorkflowChanged
@@ -39,6 +42,7 @@ async def create(definition: WorkflowDefinition, *, workflows: Workflows, announ
             anchor=now,
             next_run=next_due(definition.trigger, now, now),
             subscribed_at=None if definition.kafka is None else now,
+            tick_input=_tick_input(definition),
         )
     )
     await _tell(announce, stored.workflow_id, stored.version)
@@ -78,6 +82,7 @@ async def replace(
         total_actions=len(definition.actions),
         updated_at=now,
         subscribed_at=_subscribed_at(current, definition, now),
+        tick_input=_tick_input(definition),
     )
     missed: Unfired | None = None
     if rescheduled.anchor != current.anchor:
@@ -169,6 +174,13 @@ def _subscribed_at(workflow: Workflow, definition: WorkflowDefinition, now: date
         return None
     before = workflow.subscribed
     return before.since if before is not None and before.topic == definition.kafka.topic else now
+
+
+def _tick_input(definition: WorkflowDefinition) -> Mapping[str, Any] | None:
+    """Return the input of ticks, which are given none: what is so by default."""
+    if isinstance(definition.trigger, ManualTrigger):
+        return None
+    return complete_input({}, definition.input_schema) or None
 
 
 def _check_that_it_runs(trigger: Trigger, now: datetime) -> None:

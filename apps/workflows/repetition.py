@@ -8,10 +8,11 @@ Both are admitted like any other execution, by one insert under the workflow's l
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from apps.workflows.admission import check_startable, start
+from apps.workflows.admission import start, startable_input
 from apps.workflows.definitions import current_workflow
 from apps.workflows.errors import InProgress, NothingToRetry, UnknownExecution, UnknownVersion
 from apps.workflows.publishing import Publish
@@ -78,8 +79,8 @@ class Repeat:
         """
         origin = await self._ended(origin_id)
         workflow = await current_workflow(origin.workflow_id, self.workflows)
-        check_startable(workflow, origin.input or {})
-        return await self._start(origin, workflow.version, workflow.definition, {})
+        given = startable_input(workflow, origin.input or {})
+        return await self._start(replace(origin, input=given or None), workflow.version, workflow.definition, {})
 
     async def _ended(self, origin_id: str) -> Execution:
         origin = await self.executions.get(origin_id)

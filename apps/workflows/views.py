@@ -1,6 +1,7 @@
 """The base of the web views: errors become problems, answers are written as JSON."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from aiohttp import web as aiohttp_web
@@ -11,12 +12,22 @@ from apps.operations import Operation, operation_of
 from apps.workflows import auditing, idempotency, problems
 from apps.workflows.queries import Query, read_query
 from events.wire import json_bytes
+from store.interfaces import StoreUnavailable
 
 if TYPE_CHECKING:
     from apps.workflows.app import WorkflowsApp
 
 
+PATIENCE: Final = 10.0  # seconds
 COMPRESSED_FROM: Final = 2048  # bytes; what is shorter fits into a packet or two anyway
+
+_going_on: set[asyncio.Task[Any]] = set()
+
+
+def _let_go(task: asyncio.Task[Any]) -> None:
+    _going_on.discard(task)
+    if not task.cancelled():
+        task.exception()  # which nobody may wait for any more
 
 
 class Resource(web.View):
@@ -72,6 +83,24 @@ class Resource(web.View):
         if request.method == "POST" and idempotency.HEADER in request.headers and takes_key:
             return await idempotency.once(request, carry_out, keys=self.app.store.idempotency, now=self.app.clock())
         return await carry_out()
+
+    async def bounded(self, change: Coroutine[Any, Any, aiohttp_web.Response]) -> aiohttp_web.Response:
+        """Carry out a change that asks the database several things, but do not let its caller wait for long.
+
+        Each of them is bounded. With a database that comes and goes all of them together took longer than clients wait, who
+        were told nothing then. The change goes on all the same: it may be carried out after all, as after any failure that
+        does not say what became of it.
+
+        Raises:
+            StoreUnavailable: it was not done in time.
+        """
+        task = asyncio.get_running_loop().create_task(change)
+        _going_on.add(task)
+        task.add_done_callback(_let_go)
+        done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+        if not done:
+            raise StoreUnavailable(f"not done within {PATIENCE:g} s")
+        return task.result()
 
     def answer(
         self, value: Any, *, status: int = 200, location: str | None = None, version: int | None = None

@@ -146,6 +146,12 @@ PERIODIC = {"type": "periodic", "interval": "1m"}
 @pytest.mark.parametrize(
     ("word", "more", "field", "said"),
     [
+        (
+            "a default of input",
+            {"inputSchema": {"properties": {"region": {"type": "string", "default": 5}}}},
+            "inputSchema.properties.region.default",
+            '5 is not of type "string"',
+        ),
         ("error class", {"retry": {"on": {"errors": ["dns", "timout"]}}}, "retry.on.errors[1]", "did you mean timeout?"),
         (
             "error class of a handler",

@@ -267,6 +267,30 @@ async def test_executions_of_a_time(api: FakeApi, wf: Run) -> None:
     assert "No execution matches." in none.out
 
 
+async def test_a_day_begins_in_utc(api: FakeApi, wf: Run) -> None:
+    for number, created in enumerate(("2026-01-30T23:59:59.999Z", "2026-01-31T00:00:01.000Z"), start=1):
+        api.executions[execution_id(number)] = execution(number, "nightly", "ok", createdAt=created)
+    found = await wf("executions", "--from", "2026-01-31", "--json")
+    assert [item["executionId"] for item in json.loads(found.out)] == [execution_id(2)]
+    found = await wf("executions", "--to", "2026-01-31", "--json")
+    assert [item["executionId"] for item in json.loads(found.out)] == [execution_id(1)]
+
+
+async def test_executions_of_a_workflow_that_is_not_there(api: FakeApi, wf: Run) -> None:
+    """A word that was mistyped looked like a workflow that nothing has run of."""
+    api.add("nightly", {"type": "manual"})
+    api.add("nightly-2", {"type": "manual"})
+    api.add("old", {"type": "manual"}, archivedAt=seconds_ago(60))
+    mistyped = await wf("executions", "-w", "nightyl")
+    assert (mistyped.code, mistyped.out) == (4, "")
+    assert "there is no workflow nightyl; did you mean nightly" in mistyped.err
+    assert "`wf list` shows those that are there" in (await wf("executions", "-w", "xyz", "--json")).err
+    for known in ("nightly", "old"):
+        assert "No execution matches." in (await wf("executions", "-w", known)).out
+    api.executions[execution_id(1)] = execution(1, "gone", "ok")
+    assert execution_id(1) in (await wf("executions", "-w", "gone")).out
+
+
 async def test_executions_of_a_reference(api: FakeApi, wf: Run) -> None:
     """Which execution order 17 was had to be read from the input of each."""
     api.add("ship", {"type": "manual"})
@@ -623,10 +647,20 @@ WRONG = {
     ("executions", "--status", "ok,bogus"): "'bogus' is not a status; write queued",
     ("executions", "--reference", ""): "must be a text of 1 to 128 characters",
     ("trigger", "a", "--reference", "order-17 "): "and without spaces at its ends",
-    ("executions", "--from", "yesterday"): "is not an instant; write for example 2026-01-31T00:00:00Z, or 4d",
-    ("backfill", "a", "--from", "tomorrow"): "is not an instant; write for example 2026-01-31T00:00:00Z, or 4d",
+    (
+        "executions",
+        "--from",
+        "yesterday",
+    ): "is not an instant; write for example 2026-01-31T00:00:00Z, 2026-01-31 (in UTC), or 4d",
+    (
+        "backfill",
+        "a",
+        "--from",
+        "tomorrow",
+    ): "is not an instant; write for example 2026-01-31T00:00:00Z, 2026-01-31 (in UTC), or 4d",
     ("backfill", "a", "--from", "4d", "--to", "2026-01-31T00:00:00"): "is not an instant",
     ("backfill", "a", "--from", "999999d"): "is not an instant",
+    ("executions", "--from", "2026-02-30"): "'2026-02-30' is not an instant",
     ("backfill", "a", "--from", "4d", "--rate", "fast"): "is not a rate",
 }
 

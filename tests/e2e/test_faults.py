@@ -117,7 +117,23 @@ async def test_a_run_stops_though_kafka_cannot_tell_it(stack, api, target, workf
     assert (await api.finished(await api.trigger(workflow_id)))["status"] == "ok"
 
 
-async def test_nobody_is_ready_while_kafka_is_frozen(stack):
+@asynccontextmanager
+async def stopped(*services):
+    """Tell services to stop, which they do by themselves, and start them again."""
+    for service in services:
+        service.supervised = False
+        service.kill(signal.SIGTERM)
+    try:
+        assert [await service.wait_exit(50) for service in services] == [0] * len(services)  # 60: mode gives up its thread
+        yield
+    finally:
+        for service in services:
+            service.supervised = True
+        await asyncio.gather(*(service.start() for service in services))
+        await asyncio.gather(*(service.wait_ready() for service in services))
+
+
+async def test_nobody_is_ready_while_kafka_is_frozen_and_whoever_is_told_to_stop_does(stack):
     """Its connections stand, and take what is written to them, but nothing answers."""
     kafka, services = stack.children["kafka"], [stack.children[name] for name in ("workflows", "scheduler", "runner")]
 
@@ -134,6 +150,8 @@ async def test_nobody_is_ready_while_kafka_is_frozen(stack):
     kafka.kill(signal.SIGSTOP)
     try:
         await until(nobody_is, "no service is ready")
+        async with stopped(*services[1:]):
+            kafka.kill(signal.SIGCONT)
     finally:
         kafka.kill(signal.SIGCONT)
     await until(everybody_is, "every service is ready again")
@@ -440,6 +458,15 @@ async def test_with_kafka_away_triggers_are_accepted_and_run_when_it_is_back(sta
     try:
         execution_id = await api.trigger(workflow_id)
         assert (await api.execution(execution_id))["status"] == "pending"
+        before = len(stack.lines)
+
+        async def looked_for():
+            said = [line for line in stack.lines[before:] if "Coordinator Request failed" in line]
+            return {line.split(":")[0] for line in said} >= {"scheduler", "runner"}
+
+        await until(looked_for, "both have noticed, and look for Kafka")
+        async with stopped(stack.children["scheduler"], stack.children["runner"]):
+            await kafka.start()
     finally:
         kafka.supervised = True
         await kafka.start()

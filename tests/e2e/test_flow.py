@@ -99,7 +99,10 @@ async def test_input_that_the_schema_refuses_is_told_by_its_place(api, producer,
 
 
 async def test_a_record_brings_its_input(api, producer, workflow_id):
-    await api.create(workflow_id, [{"type": "log", "message": "{{ trigger.cause }} {{ input.n }}"}])
+    schema = {"properties": {"region": {"default": "eu"}}}
+    await api.create(
+        workflow_id, [{"type": "log", "message": "{{ trigger.cause }} {{ input.n }} {{ input.region }}"}], inputSchema=schema
+    )
     value = json.dumps({"workflow_id": workflow_id, "input": {"n": 7}}).encode()
     await producer.send_and_wait("workflow.execution", value, key=workflow_id.encode())
 
@@ -109,7 +112,7 @@ async def test_a_record_brings_its_input(api, producer, workflow_id):
 
     (listed,) = await until(ended, "the execution finishes")
     execution = await api.execution(listed["executionId"])
-    assert steps(execution)["log-1"]["logs"] == ["event 7"]
+    assert steps(execution)["log-1"]["logs"] == ["event 7 eu"]
 
 
 async def test_conditions_skip_and_errors_that_do_not_count(api, target, workflow_id):

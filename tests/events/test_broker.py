@@ -28,6 +28,24 @@ async def test_an_answer_does_not_wait_for_a_connection_that_never_closes(monkey
     assert left == [name]
 
 
+async def test_a_consumer_that_breaks_off_its_own_end_is_closed_all_the_same(monkeypatch):
+    """As aiokafka's does, while the broker is away: it cancels a fetch, and then waits for it."""
+    closed = []
+
+    async def stop(_):
+        raise asyncio.CancelledError
+
+    class Connections:
+        async def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "stop", stop)
+    client = AIOKafkaConsumer.__new__(AIOKafkaConsumer)
+    client._closed, client._coordinator, client._client = True, None, Connections()
+    await broker.close(client)
+    assert closed == [client._client]
+
+
 async def test_connections_are_kept_between_questions_and_made_anew_after_one_that_failed(monkeypatch):
     made, closed = [], []
 

@@ -111,6 +111,13 @@ async def test_a_record_is_admitted_as_an_event_and_published(world):
     assert found.input["value"] == {"order": 17}
 
 
+async def test_what_a_record_leaves_out_is_so_by_default(world):
+    schema = {"properties": {"value": {"properties": {"region": {"default": "eu"}}}}}
+    subscribed = await world.define(inputSchema=schema, overlap="allow", reference="{{ input.value.region }}")
+    await take(world, subscribed, *(Given(b"{}", offset=offset) for offset in range(2)))
+    assert [(each.input["value"], each.reference) for each in world.handed_out] == [({"region": "eu"}, "eu")] * 2
+
+
 async def test_a_record_of_the_future_is_asked_for_now(world):
     await take(world, await world.define(), Given(timestamp=7_000_000_000_000))
     (found,) = world.handed_out

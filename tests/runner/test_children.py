@@ -99,6 +99,14 @@ async def test_a_child_is_admitted_like_everything_else_and_names_its_parent(wor
     assert child.status is Status.PENDING
 
 
+async def test_what_its_input_leaves_out_is_so_by_default(world):
+    schema = {"properties": {"region": {"default": "eu"}}}
+    await world.define("child", inputSchema=schema)
+    (child,) = await world.trigger({"a": 1})
+    assert world.executions.found[child.execution_id].input == {"a": 1, "region": "eu"}
+    assert await world.trigger({"a": 1}) == [child]
+
+
 async def test_what_was_started_before_is_found_and_not_started_again(world):
     await world.define("child", overlap={"policy": "allow", "max": 5})
     first = await world.trigger({"n": 0}, {"n": 1})

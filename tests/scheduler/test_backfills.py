@@ -90,11 +90,12 @@ async def between_passes(world, scheduler, seconds, step=0.25):
 
 async def test_each_tick_of_the_range_runs_once_oldest_first(world, scheduler):
     finish_at_once(world)
-    stored(world, version=3)
+    stored(world, version=3, tick_input={"region": "eu"})
     made = await ask(world, 100, 150)
     await scheduler.run(5)
     assert world.requested == [tick(second) for second in (100, 110, 120, 130, 140)]
     assert [e.due_at for e in world.published.requests] == [at(second) for second in (100, 110, 120, 130, 140)]
+    assert [e.input for e in world.published.requests] == [{"region": "eu"}] * 5
     assert {(e.cause, e.version, e.lock_key, e.retries_left) for e in world.published.requests} == {
         (Cause.BACKFILL, 3, "w", 2)
     }

@@ -34,11 +34,12 @@ def finish_at_once(world):
 
 
 async def test_a_tick_is_admitted_published_and_advanced(world, scheduler):
-    world.workflows.put("w")
+    world.workflows.put("w", tick_input={"region": "eu"})
     world.clock.sleep(10)
     await scheduler.passes.look_ahead()
     await scheduler.release()
     execution = world.executions.found[tick("w", 10)]
+    assert execution.input == {"region": "eu"}
     assert (execution.status, execution.cause, execution.due_at) == (Status.PENDING, Cause.SCHEDULE, at(10))
     assert (execution.lock_key, execution.retries_left, execution.total_actions, execution.version) == ("w", 2, 1, 1)
     assert world.published.requests == [execution]

@@ -1,4 +1,4 @@
-"""`wf up --deps-only` as a process: what it prints, how it ends, and that nothing stays behind."""
+"""`wf up` of the dependencies alone as a process: what it prints, how it ends, and that nothing stays behind."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from apps.cli.up import app
 from apps.standalone.ports import free_ports, is_free
+from apps.standalone.settings import StandaloneSettings
+from apps.standalone.stack import Dependencies, Stack, on_free_ports
 from tests.standalone.leftovers import assert_gone, descendants
 
-UP = [sys.executable, "-c", "import typer; from apps.cli.up import up; typer.run(up)", "--deps-only"]
+UP = [sys.executable, "-c", "import typer; from apps.cli.up import up; typer.run(up)", "--only", "kafka,mongodb"]
 START_TIMEOUT = 300.0  # with the fetch of the jars, should this be the first test that needs them
 
 
 class Up:
-    """One `wf up --deps-only`, its output in a file."""
+    """One `wf up`, its output in a file."""
 
     def __init__(self, data_dir: Path, output: Path) -> None:
         self.data_dir = data_dir
@@ -119,3 +123,28 @@ def test_a_taken_port_ends_it_with_one_line(tmp_path: Path) -> None:
     assert "Kafka" in line
     assert "--kafka-port" in line
     assert not (tmp_path / "kafka").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--only", "kafka,runer"], "there is no part 'runer'; did you mean runner?"),
+        (["--only", "all"], "there are kafka, mongodb, workflows, scheduler, runner"),
+        (["--only", "mongodb", "--only", "workflows"], "workflows needs kafka, which --only does not name"),
+        (["--only", "kafka,mongodb,scheduler", "--runners", "2"], "without runner"),
+        (["--only", "kafka", "--deps-only"], "cannot be given with --only"),
+    ],
+)
+def test_parts_that_cannot_be_started_alone_are_named(options: list[str], said: str) -> None:
+    ended = CliRunner().invoke(app, options, env={"COLUMNS": "200"})
+    assert ended.exit_code == 2
+    assert said in ended.output
+
+
+async def test_of_the_parts_those_that_are_named_are_started(tmp_path: Path) -> None:
+    settings = on_free_ports(StandaloneSettings(data_dir=tmp_path))
+    async with Dependencies(settings, parts=["mongodb"]) as started:
+        assert started.mongodb.pid is not None
+        assert is_free(settings.kafka_port)
+    stack = Stack(settings, services=["workflows"])
+    assert [*stack.children] == ["kafka", "mongodb", "workflows"]

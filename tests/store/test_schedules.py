@@ -11,7 +11,7 @@ from domain.execution import Admission, Cause, Ended, Restart, Status
 from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
 from domain.overlap import Overlap
-from store.interfaces import Advance, AlreadyAdmitted, ExecutionFilter, Locked, Workflow
+from store.interfaces import Advance, AlreadyAdmitted, Due, ExecutionFilter, Locked, Workflow
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -126,10 +126,11 @@ SKIPPED = Unfired("w", Disposition.SKIPPED, at(10), at(20), 2, "x")
 
 
 async def test_unfired_ticks_and_runs_stand_with_the_schedule(store):
-    await store.workflows.create(workflow())
+    await store.workflows.create(workflow(tick_input={"a.$b": 1}))
     assert await store.workflows.advance("w", 1, at(10), Advance(at(20), 7, SKIPPED))
     (due,) = [due async for due in store.workflows.due(at(60), ALL)]
-    assert (due.runs, due.unfired, due.overlap) == (7, SKIPPED, {"policy": "allow"})
+    assert (due.runs, due.unfired, due.overlap, due.tick_input) == (7, SKIPPED, {"policy": "allow"}, {"a.$b": 1})
+    assert due == Due.of(await store.workflows.get("w"))
     stored = await store.workflows.get("w")
     assert (stored.runs, stored.unfired, stored.next_run) == (7, SKIPPED, at(20))
     assert await store.workflows.advance("w", 1, at(20), Advance(at(30)))

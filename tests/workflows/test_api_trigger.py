@@ -140,9 +140,72 @@ async def test_refused_while_the_database_is_away(api: Client, store: MemoryStor
     await api.trigger("a")
 
 
+async def test_nobody_waits_for_long_for_a_database_that_comes_and_goes(
+    api: Client, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thing that is asked of it was bounded, and all of them together took longer than clients wait."""
+    await api.create("a", overlap="allow")
+    goes_on, proper = asyncio.Event(), store.executions.admit
+
+    async def admit(admission: Any) -> Any:
+        await goes_on.wait()
+        return await proper(admission)
+
+    monkeypatch.setattr(store.executions, "admit", admit)
+    headers = {"Idempotency-Key": "k"}
+    with monkeypatch.context() as impatient:
+        impatient.setattr("apps.workflows.views.PATIENCE", 0.01)
+        answer = await api.send("POST", "/workflows/a/trigger", headers=headers)
+    answer.problem(503)
+    assert int(answer.headers["Retry-After"]) > 0
+    goes_on.set()
+    again = await api.send("POST", "/workflows/a/trigger", headers=headers)
+    assert again.status == 202
+    assert [*store.executions.documents] == [again.body["executionId"]], "what was repeated with its key is started once"
+
+
 async def test_unknown_fields_are_refused(api: Client, store: MemoryStore) -> None:
     await api.create("a")
     answer = await api.send("POST", "/workflows/a/trigger", json={"input": 1, "delay": "5s"})
     assert sorted(answer.fields()) == ["delay", "input"]
     assert 'goes into input, as in {"input": ' in answer.problem(400)["errors"][0]["message"]
     assert not store.executions.documents
+
+
+async def test_what_the_input_leaves_out_is_so_by_default(api: Client, store: MemoryStore, requests: FakeTopic) -> None:
+    schema = {"required": ["region"], "properties": {"region": {"default": "eu"}}}
+    await api.create("a", inputSchema=schema, reference="{{ input.region }}", overlap="allow")
+    for _ in range(2):
+        headers = {"Idempotency-Key": "k"}
+        answer = await api.send("POST", "/workflows/a/trigger", json={"input": {"n": 1}}, headers=headers)
+    (execution,) = store.executions.documents.values()
+    assert (execution.execution_id, execution.reference) == (answer.body["executionId"], "eu")
+    shown = await api.send("GET", f"/executions/{execution.execution_id}")
+    assert shown.body["input"] == {"n": 1, "region": "eu"} == requests.sent[0][1].input
+    told = await api.send("POST", "/workflows/a/dry-run", json={"input": {"n": 1}})
+    assert (told.body["valid"], told.body["reference"]) == (True, "eu")
+
+
+async def test_run_again_fills_in_what_is_so_by_default_by_now(api: Client, store: MemoryStore, clock: Clock) -> None:
+    await api.create("a")
+    origin = await api.trigger("a")
+    await store.executions.end(Ended(origin, "a", Status.CANCELLED, "over", clock.now))
+    schema = {"properties": {"region": {"default": "eu"}}}
+    body = {"trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "x"}], "inputSchema": schema}
+    await api.send("PUT", "/workflows/a", json=body)
+    again = await api.send("POST", f"/executions/{origin}/run-again")
+    assert store.executions.documents[again.body["executionId"]].input == {"region": "eu"}
+    assert store.executions.documents[origin].input is None
+
+
+async def test_ticks_are_given_what_is_so_by_default(api: Client, store: MemoryStore) -> None:
+    schema = {"required": ["region"], "properties": {"region": {"default": "eu"}}}
+    periodic = {"type": "periodic", "interval": "10s"}
+    await api.create("a", trigger=periodic, inputSchema=schema)
+    stored = await store.workflows.get("a")
+    assert stored is not None
+    assert stored.tick_input == {"region": "eu"}
+    await api.send("PUT", "/workflows/a", json={"trigger": periodic, "actions": [{"type": "log", "message": "x"}]})
+    stored = await store.workflows.get("a")
+    assert stored is not None
+    assert stored.tick_input is None

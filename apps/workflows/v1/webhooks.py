@@ -106,7 +106,7 @@ class WorkflowWebhook(Resource):
 
         async def carry_out() -> web.Response:
             given = _input(webhook, request, payload)
-            response = await start(self, request, workflow, given, Cause.WEBHOOK)
+            response = await self.bounded(start(self, request, workflow, given, Cause.WEBHOOK))
             return web.Response(headers={"Location": response.headers["Location"]}) if webhook.is_answered_bare else response
 
         delivery = webhook.delivery(request.headers, payload) or proven

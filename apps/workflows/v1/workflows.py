@@ -242,8 +242,12 @@ class WorkflowTrigger(Resource):
         """Start one execution."""
         check_id(workflow_id)
         members = await read_members(request, "input", mend=_INPUT_MEND, reference=True)
-        workflow = await definitions.current_workflow(workflow_id, self.app.store.workflows)
-        return await start(self, request, workflow, members.get("input", {}), Cause.MANUAL, members.get("reference"))
+
+        async def trigger() -> web.Response:
+            workflow = await definitions.current_workflow(workflow_id, self.app.store.workflows)
+            return await start(self, request, workflow, members.get("input", {}), Cause.MANUAL, members.get("reference"))
+
+        return await self.bounded(trigger())
 
 
 class WorkflowDryRun(Resource):
