@@ -26,7 +26,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 STOP_PATIENCE = 2.0  # seconds
-_CLOSE_TIMEOUT = 1.0  # seconds
 _JOIN_PATIENCE = 0.3  # seconds
 
 
@@ -67,14 +66,14 @@ async def close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:
             await asyncio.wait({closing}, timeout=_JOIN_PATIENCE)
             if not closing.done():
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(_take_out_of_group(client, client._coordinator), _CLOSE_TIMEOUT)
-        await asyncio.wait({closing}, timeout=_CLOSE_TIMEOUT)
+                    await asyncio.wait_for(_take_out_of_group(client, client._coordinator), STOP_PATIENCE)
+        await asyncio.wait({closing}, timeout=STOP_PATIENCE)
     finally:
         is_late = closing.cancel()
     if is_late:
-        await asyncio.wait({closing}, timeout=_CLOSE_TIMEOUT)
+        await asyncio.wait({closing}, timeout=STOP_PATIENCE)
     elif closing.cancelled():
-        await asyncio.wait({asyncio.ensure_future(client._client.close())}, timeout=_CLOSE_TIMEOUT)
+        await asyncio.wait({asyncio.ensure_future(client._client.close())}, timeout=STOP_PATIENCE)
     else:
         closing.result()
 

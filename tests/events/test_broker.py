@@ -21,7 +21,7 @@ async def test_an_answer_does_not_wait_for_a_connection_that_never_closes(monkey
             left.append(name)
 
     monkeypatch.setattr(kind, name, never)
-    monkeypatch.setattr(broker, "_CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(broker, "STOP_PATIENCE", 0.01)
     client = kind.__new__(kind)
     client._closed, client._coordinator = True, None  # as before its start; the former for its finalizer
     await broker.close(client)
