@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiokafka
@@ -10,6 +11,10 @@ from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from aiokafka.structs import RecordMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
+from faust.transport.producer import ProducerBuffer
+
+from events.records import Event
+from events.wire import encode
 
 T = TypeVar("T")
 
@@ -65,12 +70,43 @@ def gather_company(sender: Sender) -> None:
     sender._send_produce_req = send
 
 
+class Buffer(ProducerBuffer):
+    """The records that tables are yet to send, of which the conductor asks before each message that it hands on."""
+
+    @property
+    def size(self) -> int:
+        """How many there are; Faust looks into its settings each time, where nobody has another producer."""
+        return self.pending.qsize()
+
+
 class Producer(driver.Producer):
     """A producer whose crowd shares requests."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.buffer = Buffer(loop=self.loop, beacon=self.beacon)
+        self.buffer.app = self.app
         self._looked_for: Counter[str] = Counter()  # topics that may not exist, by how many wait for each
+
+    async def publish(self, topic: str, workflow_id: str, event: Event, partition: int) -> "asyncio.Future[RecordMetadata]":
+        """Send a record to a topic of ours; return what waits for the acknowledgement.
+
+        As a topic of Faust's does it, which makes a promise and a message of its own for each besides: 18 instead of 8 µs.
+        """
+        key, value = workflow_id.encode(), encode(event)
+        message: Any = None  # sensors that want more than its size there are none of
+        state = self.app.sensors.on_send_initiated(self, topic, message, len(key), len(value))
+        sent: asyncio.Future[RecordMetadata]
+        sent = await self._ensure_producer().send(topic, value, key=key, partition=partition)
+        sent.add_done_callback(partial(self._note_answer, state))
+        return sent
+
+    def _note_answer(self, state: Any, sent: "asyncio.Future[RecordMetadata]") -> None:
+        error = asyncio.CancelledError() if sent.cancelled() else sent.exception()
+        if error is None:
+            self.app.sensors.on_send_completed(self, state, sent.result())
+        else:
+            self.app.sensors.on_send_error(self, error, state)
 
     async def send_to_any(
         self, topic: str, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]

@@ -251,14 +251,15 @@ class RunnerApp(ServiceApp):
 
     async def publish(self, topic: TopicT, workflow_id: str, *events: Event) -> None:
         """Publish ``events`` in their order, trying again until the broker has acknowledged them."""
-        partition = partition_of(workflow_id)
+        name, partition = topic.get_topic_name(), partition_of(workflow_id)
         while True:
             try:
-                sent = [await topic.send(key=workflow_id, value=event, partition=partition) for event in events]
+                producer = cast(Producer, await self.maybe_start_producer())
+                sent = [await producer.publish(name, workflow_id, event, partition) for event in events]
                 await acknowledged(*sent, timeout=self.settings.runner_publish_timeout)
                 return
             except Exception as error:
-                log.warning("not published; trying again", topic=topic.get_topic_name(), error=repr(error))
+                log.warning("not published; trying again", topic=name, error=repr(error))
                 await asyncio.sleep(RETRY_DELAY)
 
     async def _publish_result(self, workflow_id: str, result: ActionResult) -> None:

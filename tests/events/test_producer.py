@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import aiokafka
 import faust
+import orjson
 import pytest
 from faust.transport.drivers import aiokafka as driver
 
 from events import producer
 from events.producer import APART, Producer, acknowledged, gather_company
+from events.records import HolderEnded
 from events.transport import Transport
 
 NODE = 1
@@ -117,6 +119,36 @@ async def test_a_topic_that_is_there_stays_one_that_kafka_is_asked_for(unanswere
     producer._producer.client.cluster.partitions_for_topic = lambda topic: {0}
     await given_up(task)
     assert asked_for == {"there"}
+
+
+class Kafka:
+    """What the driver hands records to; ``answers`` are its promises, in order."""
+
+    def __init__(self):
+        self.sent, self.answers = [], []
+
+    async def send(self, topic, value, *, key, partition):
+        self.sent.append((topic, key, orjson.loads(value), partition))
+        self.answers.append(asyncio.get_running_loop().create_future())
+        return self.answers[-1]
+
+
+async def test_what_is_published_is_counted_by_the_sensors_as_kafka_answers():
+    app = faust.App("anybody", broker="kafka://nowhere:1")
+    app.sensors.add(app.monitor)
+    publisher = Producer(Transport(app.conf.broker_producer, app))
+    publisher._producer = kafka = Kafka()
+    kept, refused = [
+        await publisher.publish("results", "w", HolderEnded(workflow_id="w"), partition) for partition in (3, 4)
+    ]
+    fields = {"workflow_id": "w", "event": "holder-ended"}
+    assert kafka.sent == [("results", b"w", fields, 3), ("results", b"w", fields, 4)]
+    assert app.monitor.messages_sent_by_topic == {"results": 2}
+    kept.set_result(SimpleNamespace(topic="results"))
+    refused.set_exception(OSError("refused"))
+    await asyncio.wait([kept, refused])
+    assert len(app.monitor.send_latency) == 1
+    assert app.monitor.send_errors == 1
 
 
 @pytest.fixture
