@@ -114,8 +114,8 @@ def passed_over(raw: bytes, record: type[Event]) -> str:
 
 def encode(record: Event) -> bytes:
     """Return the JSON of ``record`` without its empty optional fields."""
-    fields = record._options.fields
-    return json_bytes({name: value for name in fields if (value := getattr(record, name)) is not None})
+    held = vars(record)
+    return json_bytes({name: value for name in record._options.fields if (value := held[name]) is not None})
 
 
 def json_bytes(value: Any) -> bytes:

@@ -31,10 +31,8 @@ _RESTARTED, _AWAITED, _PARENT = ([field.name for field in fields(kind)] for kind
 def to_document(execution: Execution) -> Document:
     """Return the document of an execution, without the fields that are None."""
     document: Document = {"_id": execution.execution_id, "status": execution.status.value, "cause": execution.cause.value}
-    for name in _FIELDS:
-        value = getattr(execution, name)
-        if value is not None:
-            document[name] = value
+    held = vars(execution)
+    document.update({name: value for name in _FIELDS if (value := held[name]) is not None})
     if execution.reference is not None:
         document["reference_key"] = _reference_key(execution.reference, execution.execution_id)
     if execution.intents:

@@ -124,7 +124,6 @@ async def run_attempt(
         # written: folding the topics gives the same instant as the document.
         started_at = (run.started_at if seq == run.epoch == 1 else None) or now()
         step = definition.prepared[index]
-        action = step.action
         outcome: Outcome
         repeatable = may_repeat(definition, index)
         cut = run.cut_short if index < definition.plan.actions else None
@@ -141,7 +140,7 @@ async def run_attempt(
             # Also the actions that follow: whether a result of this run is recorded before its runner dies is not known.
             is_suspect = run.lost >= isolation.after or _has_crashed(index, outcomes)
             outcome = await _run_one(run, index, step, resources, outcomes, isolation if is_suspect else None)
-            if isinstance(outcome, Failed) and _fails_in_doubt(action) and _is_in_doubt(outcome):
+            if isinstance(outcome, Failed) and step.fails_in_doubt and _is_in_doubt(outcome):
                 outcome = replace(
                     outcome, error_class=UNKNOWN_OUTCOME, message=f"{outcome.message}; whether it was done is not known"
                 )
@@ -162,14 +161,10 @@ async def run_attempt(
 
 def may_repeat(definition: WorkflowDefinition, index: int) -> bool:
     """Tell whether a step that may have been done already may be done again."""
-    action = definition.prepared[index].action
-    if _fails_in_doubt(action):
+    step = definition.prepared[index]
+    if step.fails_in_doubt:
         return False
-    return action.is_idempotent or definition.retry_policies[index].retry_unsafe
-
-
-def _fails_in_doubt(action: Action) -> bool:
-    return getattr(action, "on_unknown", "retry") == "fail"
+    return step.action.is_idempotent or definition.retry_policies[index].retry_unsafe
 
 
 def _is_in_doubt(failed: Failed) -> bool:
@@ -334,6 +329,8 @@ def _bounded_logs(logs: Sequence[str]) -> tuple[str, ...]:
 
 def _redact(result: ActionResult, redactor: Redactor) -> None:
     """Take the values of secrets out of everything that an action, or an error of its, may have put into its result."""
+    if redactor.is_blank:
+        return
     result.logs = redactor.value(result.logs)
     if result.error is not None:
         # Its class was not cut, and others decide by it.
