@@ -24,6 +24,7 @@ from enum import Enum
 from typing import Any
 
 from domain.durations import parse_duration
+from domain.frozen import frozen
 from domain.instants import read_written, to_millis, written
 
 
@@ -106,7 +107,7 @@ def outcome_key(attempt: int, index: int) -> str:
     return f"{attempt}_{index}"
 
 
-@dataclass(frozen=True)
+@frozen
 class ActionOutcome:
     """What one attempt of one action did."""
 
@@ -194,7 +195,7 @@ class Parent:
     action_id: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Admission:
     """An execution comes to exist. Times are UTC."""
 
@@ -220,7 +221,7 @@ class Admission:
     is_unique: bool = False  # its id is random: nobody can have asked for it before
 
 
-@dataclass(frozen=True)
+@frozen
 class ActionFinished:
     """A runner finished one action; ``status`` is what the execution is from now on."""
 
@@ -312,7 +313,7 @@ class Ended:
 Transition = ActionFinished | Reissued | Ended
 
 
-@dataclass(frozen=True)
+@frozen
 class Execution:
     """The state of one execution."""
 

@@ -22,7 +22,7 @@ redacted before it is published, and later steps see it as it was published, in 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -38,6 +38,7 @@ from domain.action import Action
 from domain.durations import parse_duration
 from domain.execution import AWAITING, ActionOutcome, Failures, Parent, Restart, Restarted, Status, deadline_of, outcome_key
 from domain.flow import failure, following, status_after
+from domain.frozen import frozen
 from domain.instants import EPOCH
 from domain.retry import NoRetry, RetryDecision, decide_retry
 from events.folding import result_transition
@@ -63,7 +64,7 @@ LARGEST_EXECUTION = 12_000_000  # bytes of all its results; its document must st
 Publish = Callable[[str, ActionResult], Awaitable[None]]
 
 
-@dataclass(frozen=True)
+@frozen
 class Run:
     """One attempt to run: what the request, or the claimed execution, says."""
 
