@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from domain.excerpts import excerpt
 from domain.execution import Parent, Status
+from domain.frozen import frozen
 from domain.instants import EPOCH
 from domain.retry import Failure
 from domain.signal import Signal
@@ -118,7 +119,7 @@ class Resources:
     publish_own_topics: bool = False  # whether messages may go to the topics of this system
 
 
-@dataclass(frozen=True)
+@frozen
 class Context:
     """Where an action runs."""
 

@@ -22,11 +22,13 @@ class Step:
     """An action, its condition and its templates.
 
     ``problems`` tells which of them cannot be understood, or are beyond ``parts``; a definition with problems is refused
-    when it is stored.
+    when it is stored. ``fails_in_doubt`` tells whether it is to fail where nobody knows what became of it.
     """
 
     def __init__(self, action: Action, parts: Parts | None = None) -> None:
         self.action = action
+        # Asked once, for pydantic takes long to say that a kind has no such field.
+        self.fails_in_doubt: bool = getattr(action, "on_unknown", "retry") == "fail"
         self.problems: list[tuple[Path, str]] = []
         self.condition: Template | None = None
         wire = self._wire = action.to_wire()

@@ -16,7 +16,8 @@ import faust
 import structlog
 from aiohttp import web
 from aiokafka.errors import KafkaError
-from faust.types import TransportT
+from faust.events import Event
+from faust.types import EventT, TransportT
 from mode import Service, ServiceT
 from yarl import URL
 
@@ -225,6 +226,10 @@ class ServiceApp(faust.App):
         """
         if self.settings.auth == "none" and not is_loopback(str(self.conf.web_bind)):
             raise Exposed(str(self.conf.web_bind))
+
+    def create_event(self, key: Any, value: Any, headers: Any, message: Any) -> EventT[Any]:
+        """Return a message as an event; Faust looks up in its settings each time what one is made of."""
+        return Event(self, key, value, headers, message)
 
     def _new_transport(self) -> TransportT:
         return Transport(self.conf.broker_consumer, self)

@@ -24,6 +24,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from domain.durations import parse_duration
+from domain.frozen import frozen
 from domain.instants import read_written, to_millis, written
 
 T = TypeVar("T")
@@ -108,7 +109,7 @@ def outcome_key(attempt: int, index: int) -> str:
     return f"{attempt}_{index}"
 
 
-@dataclass(frozen=True)
+@frozen
 class ActionOutcome:
     """What one attempt of one action did."""
 
@@ -196,7 +197,7 @@ class Parent:
     action_id: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Admission:
     """An execution comes to exist. Times are UTC."""
 
@@ -222,7 +223,7 @@ class Admission:
     is_unique: bool = False  # its id is random: nobody can have asked for it before
 
 
-@dataclass(frozen=True)
+@frozen
 class ActionFinished:
     """A runner finished one action; ``status`` is what the execution is from now on."""
 
@@ -314,7 +315,7 @@ class Ended:
 Transition = ActionFinished | Reissued | Ended
 
 
-@dataclass(frozen=True)
+@frozen
 class Execution:
     """The state of one execution."""
 

@@ -10,6 +10,7 @@ from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from aiokafka.structs import RecordMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
+from faust.transport.producer import ProducerBuffer
 
 from events.broker import bounded
 
@@ -67,11 +68,22 @@ def gather_company(sender: Sender) -> None:
     sender._send_produce_req = send
 
 
+class Buffer(ProducerBuffer):
+    """The records that tables are yet to send, of which the conductor asks before each message that it hands on."""
+
+    @property
+    def size(self) -> int:
+        """How many there are; Faust looks into its settings each time, where nobody has another producer."""
+        return self.pending.qsize()
+
+
 class Producer(driver.Producer):
     """A producer whose crowd shares requests."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.buffer = Buffer(loop=self.loop, beacon=self.beacon)
+        self.buffer.app = self.app
         self._looked_for: Counter[str] = Counter()  # topics that may not exist, by how many wait for each
 
     async def send_to_any(

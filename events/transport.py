@@ -251,23 +251,46 @@ class Consumer(driver.Consumer):
         Faust drops records in many places, when partitions come and go or nothing is to flow, and counts on a seek to what
         is committed; what is missing in front of a record, it takes for acknowledged. Should any be passed over all the
         same, the reading goes back there. Where nothing is on second sight either (a marker of a transaction), it goes on.
+
+        This is in place of Faust's own, which asks for the end of the partition with each of its records.
         """
+        records, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if records is None or self.should_stop:
+            return
+        if not self.flow_active:
+            await self._seek_while_stopped()
+            return
+        seen: set[TP] = set()
         behind: set[TP] = set()
-        async for tp, message in super().getmany(timeout):
-            expected = self._next.get(tp)
+        for tp, record in self.scheduler.iterate(records):
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                break
+            if active is not None and tp not in active and tp not in self._buffered_partitions:
+                continue
+            if tp not in seen:
+                seen.add(tp)
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             if tp in behind:
                 continue
-            if expected is not None and message.offset > expected and self._holes.get(tp) != (expected, message.offset):
-                self._holes[tp] = expected, message.offset
+            expected = self._next.get(tp)
+            if expected is not None and record.offset > expected and self._holes.get(tp) != (expected, record.offset):
+                self._holes[tp] = expected, record.offset
                 behind.add(tp)
                 log.warning(
-                    "records were passed over, or none is there", partition=str(tp), at=expected, found=message.offset
+                    "records were passed over, or none is there", partition=str(tp), at=expected, found=record.offset
                 )
                 await self._thread.go_back(tp, expected)  # type: ignore[attr-defined]
                 continue
             if expected is not None:
-                self._next[tp] = message.offset + 1
-            yield tp, message
+                self._next[tp] = record.offset + 1
+            yield tp, self._to_message(tp, record)
+
+    async def _seek_while_stopped(self) -> None:
+        try:
+            await self.perform_seek()
+        except Exception as error:
+            log.warning("not sought while nothing flows", error=repr(error))
 
     def ack(self, message: Any) -> bool:
         """Acknowledge, unless the partitions were assigned anew since the message was fetched.

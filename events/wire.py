@@ -115,7 +115,7 @@ def passed_over(raw: bytes, record: type[Event]) -> str:
 def encode(record: Event) -> bytes:
     """Return the JSON of ``record`` without its empty optional fields."""
     values = vars(record)  # a look at each through Faust's descriptors would cost as much as all the rest
-    return json_bytes({name: values[name] for name in record._options.fields if values[name] is not None})
+    return json_bytes({name: value for name in record._options.fields if (value := values[name]) is not None})
 
 
 def json_bytes(value: Any) -> bytes:

@@ -32,10 +32,7 @@ def to_document(execution: Execution) -> Document:
     """Return the document of an execution, without the fields that are None."""
     document: Document = {"_id": execution.execution_id, "status": execution.status.value, "cause": execution.cause.value}
     values = vars(execution)
-    for name in _FIELDS:
-        value = values[name]
-        if value is not None:
-            document[name] = value
+    document.update({name: value for name in _FIELDS if (value := values[name]) is not None})
     if execution.reference is not None:
         document["reference_key"] = _reference_key(execution.reference, execution.execution_id)
     if execution.intents:

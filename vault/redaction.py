@@ -202,6 +202,11 @@ class Redactor:
         re2.purge()
 
     @property
+    def is_blank(self) -> bool:
+        """Whether it knows no value."""
+        return not self._values
+
+    @property
     def values(self) -> frozenset[str]:
         """What it knows, for another redactor to know as well."""
         return frozenset(self._values)

@@ -91,7 +91,7 @@ class Results:
     def _fold(self, result: ActionFinished) -> None:
         """Write the tables, unless the result is of a run that was given up."""
         workflow_id = result.workflow_id
-        busy: Busy | None = self.tables.busy.get(workflow_id)
+        busy = self._busy(workflow_id)
         if busy is not None and busy.execution_id == result.execution_id and busy.epoch > result.epoch:
             return
         if result.status is Status.WAITING:
@@ -108,11 +108,18 @@ class Results:
             self._forget(workflow_id, result.execution_id)
 
     def _forget(self, workflow_id: str, execution_id: str) -> None:
-        busy: Busy | None = self.tables.busy.get(workflow_id)
+        busy = self._busy(workflow_id)
         if busy is not None and busy.execution_id == execution_id:
             self.tables.busy.pop(workflow_id)
         if workflow_id in self.tables.retries:
             self.tables.retries.pop(workflow_id)
+
+    def _busy(self, workflow_id: str) -> Busy | None:
+        # Most often nobody, for a short run is not shown. Faust counts each value that is asked for, also where none is.
+        if workflow_id not in self.tables.busy:
+            return None
+        busy: Busy = self.tables.busy[workflow_id]
+        return busy
 
 
 def install(app: faust.App, intake: Intake, signals: ForeignSignals, results: Results) -> None:

@@ -22,7 +22,7 @@ redacted before it is published, and later steps see it as it was published, in 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -38,6 +38,7 @@ from domain.action import Action
 from domain.durations import parse_duration
 from domain.execution import AWAITING, ActionOutcome, Failures, Parent, Restart, Restarted, Status, deadline_of, outcome_key
 from domain.flow import failure, following, status_after
+from domain.frozen import frozen
 from domain.instants import EPOCH
 from domain.retry import NoRetry, RetryDecision, decide_retry
 from events.folding import result_transition
@@ -62,7 +63,7 @@ LARGEST_EXECUTION = 12_000_000  # bytes of all its results; its document must st
 Publish = Callable[[str, ActionResult], Awaitable[None]]
 
 
-@dataclass(frozen=True)
+@frozen
 class Run:
     """One attempt to run: what the request, or the claimed execution, says."""
 
@@ -123,7 +124,6 @@ async def run_attempt(
         # written: folding the topics gives the same instant as the document.
         started_at = (run.started_at if seq == run.epoch == 1 else None) or now()
         step = definition.prepared[index]
-        action = step.action
         outcome: Outcome
         repeatable = may_repeat(definition, index)
         cut = run.cut_short if index < definition.plan.actions else None
@@ -140,7 +140,7 @@ async def run_attempt(
             # Also the actions that follow: whether a result of this run is recorded before its runner dies is not known.
             is_suspect = run.lost >= isolation.after or _has_crashed(index, outcomes)
             outcome = await _run_one(run, index, step, resources, outcomes, isolation if is_suspect else None)
-            if isinstance(outcome, Failed) and _fails_in_doubt(action) and _is_in_doubt(outcome):
+            if isinstance(outcome, Failed) and step.fails_in_doubt and _is_in_doubt(outcome):
                 outcome = replace(
                     outcome, error_class=UNKNOWN_OUTCOME, message=f"{outcome.message}; whether it was done is not known"
                 )
@@ -161,14 +161,10 @@ async def run_attempt(
 
 def may_repeat(definition: WorkflowDefinition, index: int) -> bool:
     """Tell whether a step that may have been done already may be done again."""
-    action = definition.prepared[index].action
-    if _fails_in_doubt(action):
+    step = definition.prepared[index]
+    if step.fails_in_doubt:
         return False
-    return action.is_idempotent or definition.retry_policies[index].retry_unsafe
-
-
-def _fails_in_doubt(action: Action) -> bool:
-    return getattr(action, "on_unknown", "retry") == "fail"
+    return step.action.is_idempotent or definition.retry_policies[index].retry_unsafe
 
 
 def _is_in_doubt(failed: Failed) -> bool:
@@ -333,6 +329,8 @@ def _bounded_logs(logs: Sequence[str]) -> tuple[str, ...]:
 
 def _redact(result: ActionResult, redactor: Redactor) -> None:
     """Take the values of secrets out of everything that an action, or an error of its, may have put into its result."""
+    if redactor.is_blank:
+        return
     result.logs = redactor.value(result.logs)
     if result.error is not None:
         # Its class was not cut, and others decide by it.

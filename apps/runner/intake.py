@@ -136,8 +136,9 @@ class Intake:
     def _begin(self, ticket: Ticket, request: ExecutionRequest) -> bool:
         """Start what is certainly new, or begin to look at it; False where there is nothing to do."""
         message = ticket.event.message
-        certain = self.positions.take(message.tp, message.offset) and self._is_certainly_new(message, request)
-        if certain and self._is_started(message, request):
+        appended_at = _appended_at(message)
+        certain = self.positions.take(message.tp, message.offset) and self._is_certainly_new(message, request, appended_at)
+        if certain and self._is_started(message.tp, request, appended_at):
             log.info("request was sent twice", execution_id=request.execution_id)
             ticket.finish()
             return False
@@ -148,23 +149,22 @@ class Intake:
             self._aside.see_to(ticket, self._start_carefully(ticket, request, certain))
         return True
 
-    def _is_certainly_new(self, message: Message, request: ExecutionRequest) -> bool:
+    def _is_certainly_new(self, message: Message, request: ExecutionRequest, appended_at: datetime) -> bool:
         return (
             request.epoch == 1
             # What was taken over from another execution stands in the document alone.
             and not request.carried
             and request.requested_at is not None
-            and _appended_at(message) - instant(request.requested_at) < self._soon
-            and self.positions.is_new(message.tp, message.offset, instant(request.requested_at))
+            and appended_at - (requested_at := instant(request.requested_at)) < self._soon
+            and self.positions.is_new(message.tp, message.offset, requested_at)
         )
 
     def _is_young(self, request: ExecutionRequest) -> bool:
         return request.requested_at is not None and now() - instant(request.requested_at) < self._soon
 
-    def _is_started(self, message: Message, request: ExecutionRequest) -> bool:
+    def _is_started(self, tp: TP, request: ExecutionRequest, appended_at: datetime) -> bool:
         """Tell whether a certainly new request was taken before, and remember it for as long as a copy would seem new."""
-        started = self._started[message.tp]
-        appended_at = _appended_at(message)
+        started = self._started[tp]
         while started and next(iter(started.values())) < appended_at - self._soon:
             del started[next(iter(started))]
         execution_id = request.execution_id or ""

@@ -1,11 +1,13 @@
 """Where a consumer begins when its partitions are assigned, and that it passes nothing over."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
 from faust.transport.consumer import Consumer as FaustConsumer
+from faust.transport.utils import DefaultSchedulingStrategy
 
 from events.transport import Consumer, ConsumerThread
 
@@ -50,11 +52,10 @@ class Log:
         self.consumer, self.offsets, self.position = consumer, offsets, 0
         self.went_back = []
 
-    async def getmany(self, _, timeout):
+    async def fetch(self):
         batch = [offset for offset in self.offsets if offset >= self.position]
         self.position = self.offsets[-1] + 1
-        for offset in batch:
-            yield A, SimpleNamespace(tp=A, offset=offset)
+        return {A: [SimpleNamespace(offset=offset) for offset in batch]}, {A}
 
     async def go_back(self, tp, offset):
         self.went_back.append(offset)
@@ -62,12 +63,29 @@ class Log:
 
 
 @pytest.fixture
-def reading(monkeypatch):
-    consumer = Consumer.__new__(Consumer)
-    consumer._next, consumer._holes = {A: 0}, {}
+def consumer(monkeypatch):
+    """A consumer of which the records are numbers of their partitions."""
+    monkeypatch.setattr(Consumer, "should_stop", False)
+    monkeypatch.setattr(Consumer, "highwater", lambda self, tp: 9)
+    monkeypatch.setattr(Consumer, "_to_message", lambda self, tp, record: record)
+    found = Consumer.__new__(Consumer)
+    found._holes, found._buffered_partitions = {}, set()
+    found.scheduler = DefaultSchedulingStrategy()
+    found.ends = []
+    found.app = SimpleNamespace(
+        consumer_generation_id=1,
+        monitor=SimpleNamespace(track_tp_end_offset=lambda *end: found.ends.append(end)),
+        topics=SimpleNamespace(),
+    )
+    return found
+
+
+@pytest.fixture
+def reading(consumer):
+    consumer._next = {A: 0}
     log = Log(consumer, list(range(6)))
     consumer._thread = log
-    monkeypatch.setattr(FaustConsumer, "getmany", lambda _, timeout: log.getmany(_, timeout))
+    consumer._wait_next_records = lambda timeout: log.fetch()
 
     async def read():
         return [message.offset async for _, message in consumer.getmany(1.0)]
@@ -111,25 +129,59 @@ async def test_what_comes_first_is_what_was_sought(reading, monkeypatch, sought,
 
     monkeypatch.setattr(FaustConsumer, "perform_seek", seek)
     monkeypatch.setattr(Consumer, "stop_flow", lambda self: None)
-    log.consumer.app = SimpleNamespace(topics=SimpleNamespace(acks_enabled_for=lambda topic: is_acknowledged))
+    log.consumer.app.topics.acks_enabled_for = lambda topic: is_acknowledged
     await log.consumer.perform_seek()
     log.offsets = [2, 4]
     assert await read() == found
     assert log.went_back == went_back
 
 
-async def test_what_was_passed_over_in_one_partition_holds_up_no_other(monkeypatch):
-    consumer = Consumer.__new__(Consumer)
-    consumer._next, consumer._holes = {A: 0, B: 0}, {}
+def fetched(**partitions):
+    """What was fetched, by partition, and that all of them are active."""
+    records = {globals()[name]: [SimpleNamespace(offset=each) for each in found] for name, found in partitions.items()}
+    return lambda timeout: asyncio.sleep(0, (records, set(records)))
+
+
+async def test_what_was_passed_over_in_one_partition_holds_up_no_other(consumer):
+    consumer._next = {A: 0, B: 0}
     consumer._thread = log = Log(consumer, [])
-
-    async def getmany(_, timeout):
-        for tp, offset in ((A, 2), (A, 3), (B, 0), (A, 4), (B, 1)):
-            yield tp, SimpleNamespace(tp=tp, offset=offset)
-
-    monkeypatch.setattr(FaustConsumer, "getmany", getmany)
-    assert [(tp, message.offset) async for tp, message in consumer.getmany(1.0)] == [(B, 0), (B, 1)]
+    consumer._wait_next_records = fetched(A=[2, 3, 4], B=[0, 1])
+    assert [(tp, record.offset) async for tp, record in consumer.getmany(1.0)] == [(B, 0), (B, 1)]
     assert log.went_back == [0]
+    assert sorted(consumer.ends) == [(A, 9), (B, 9)], "the lag is told of each, once for a fetch"
+
+
+@pytest.mark.parametrize("what", ["stop_flow", "another generation", "pause"])
+async def test_nothing_more_is_handed_on_of_what_was_fetched_before_a_rebalance(consumer, what):
+    consumer._next = {}
+    consumer.can_resume_flow, consumer.suspend_flow = asyncio.Event(), asyncio.Event()
+    consumer._active_partitions, consumer._paused_partitions = {A}, set()
+    records = {A: [SimpleNamespace(offset=each) for each in (0, 1, 2)]}
+    consumer._wait_next_records = lambda timeout: asyncio.sleep(0, (records, consumer._active_partitions))
+    found = []
+    async for _, record in consumer.getmany(1.0):
+        found.append(record.offset)
+        if what == "stop_flow":
+            consumer.stop_flow()
+        elif what == "pause":
+            consumer._active_partitions.discard(A)
+        else:
+            consumer.app.consumer_generation_id += 1
+    assert found == [0]
+
+
+async def test_what_was_fetched_while_nothing_flows_is_sought_again(consumer, monkeypatch):
+    sought = []
+
+    async def seek(self):
+        sought.append(True)
+        raise IllegalStateError("it was taken away")
+
+    monkeypatch.setattr(Consumer, "perform_seek", seek)
+    consumer.flow_active = False
+    consumer._wait_next_records = fetched(A=[0])
+    assert [record async for _, record in consumer.getmany(1.0)] == []
+    assert sought
 
 
 @pytest.mark.parametrize("is_assigned", [True, False], ids=["that is ours", "that was taken away meanwhile"])
