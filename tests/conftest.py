@@ -32,6 +32,11 @@ LONGEST = (
     "tests/dashboard/test_execution.py",
     "tests/dashboard/test_beginnings.py",
     "tests/dashboard/test_access.py",
+    "tests/dashboard/test_workflow.py",
+    "tests/dashboard/test_dashboard.py",
+    "tests/e2e/test_documented_answers.py",
+    "tests/dashboard/test_lists.py",
+    "tests/dashboard/test_sessions.py",
 )
 
 # How long an example takes says something about the machine, not about the code.
