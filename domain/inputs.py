@@ -9,7 +9,7 @@ admitted, and stored with it: that is what it ran with, whatever the definition 
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Final
@@ -81,7 +81,7 @@ class InputSchema:
             )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
             path = getattr(error, "instance_path", None) or []
-            where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+            where = _place(path).lstrip(".")
             message = getattr(error, "message", str(error))
             raise BadSchema(excerpt(f"{where}: {message}" if where else message, _LONGEST_MESSAGE)) from None
         self._rules = rules
@@ -114,11 +114,8 @@ class InputSchema:
                 yield default.path, _TOO_LARGE
                 continue
             for error in validator.iter_errors(value):
-                where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
-                yield (
-                    default.path,
-                    excerpt(f"{where.lstrip('.')}: {error.message}" if where else error.message, _LONGEST_MESSAGE),
-                )
+                where = _place(error.instance_path).lstrip(".")
+                yield default.path, excerpt(f"{where}: {error.message}" if where else error.message, _LONGEST_MESSAGE)
 
     def check(self, given: Mapping[str, Any], name: str = "input") -> None:
         """Check input, which users know by a ``name``.
@@ -128,12 +125,16 @@ class InputSchema:
         """
         problems = []
         for error in self._validator.iter_errors(dict(given)):
-            path = name + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
-            problems.append(InputProblem(excerpt(path, _LONGEST_MESSAGE), excerpt(error.message, _LONGEST_MESSAGE)))
+            path = excerpt(name + _place(error.instance_path), _LONGEST_MESSAGE)
+            problems.append(InputProblem(path, excerpt(error.message, _LONGEST_MESSAGE)))
             if len(problems) == MOST_PROBLEMS:
                 break
         if problems:
             raise BadInput(problems, name)
+
+
+def _place(path: Iterable[str | int]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
 
 
 def _sound(schema: dict[str, Any]) -> dict[str, Any]:
@@ -153,15 +154,7 @@ def check_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None, name
     Raises:
         BadInput: records and answers cannot carry it, or it does not obey the schema.
     """
-    if not given and schema is None:
-        return
-    if len(json.dumps(given).encode()) > LARGEST_INPUT:
-        raise BadInput([InputProblem(name, f"{_TOO_LARGE}; send a reference instead")], name)
-    odd = itertools.islice(odd_values(given), MOST_PROBLEMS)
-    if problems := [InputProblem(excerpt(f"{name}.{path}", _LONGEST_MESSAGE), message) for path, message in odd]:
-        raise BadInput(problems, name)
-    if schema is not None:
-        _known(json.dumps(schema)).check(given, name)
+    _check(given, None if schema is None else _known(json.dumps(schema)), name)
 
 
 def complete_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -170,9 +163,22 @@ def complete_input(given: Mapping[str, Any], schema: Mapping[str, Any] | None) -
     Raises:
         BadInput: records and answers cannot carry it, or it does not obey the schema.
     """
-    complete = given if schema is None else _known(json.dumps(schema)).fill_in(given)
-    check_input(complete, schema)
+    known = None if schema is None else _known(json.dumps(schema))
+    complete = given if known is None else known.fill_in(given)
+    _check(complete, known, "input")
     return complete
+
+
+def _check(given: Mapping[str, Any], schema: InputSchema | None, name: str) -> None:
+    if not given and schema is None:
+        return
+    if len(json.dumps(given).encode()) > LARGEST_INPUT:
+        raise BadInput([InputProblem(name, f"{_TOO_LARGE}; send a reference instead")], name)
+    odd = itertools.islice(odd_values(given), MOST_PROBLEMS)
+    if problems := [InputProblem(excerpt(f"{name}.{path}", _LONGEST_MESSAGE), message) for path, message in odd]:
+        raise BadInput(problems, name)
+    if schema is not None:
+        schema.check(given, name)
 
 
 @lru_cache(maxsize=1000)
