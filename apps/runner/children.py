@@ -90,7 +90,7 @@ class Children:
         children = {execution_id: Child(execution_id, status) for execution_id, (_, status) in states.items()}
         left = [number for number, execution_id in enumerate(ids) if execution_id not in children]
         if left:
-            await self._target(workflow_id, {number: inputs[number] for number in left})
+            await self._check(workflow_id, {number: inputs[number] for number in left})
             asking = _Asking(context, workflow_id, waits, until, await self.circles.above(context))
             for number in left:
                 if number != left[0] and loop.time() >= until:
@@ -180,38 +180,38 @@ class Children:
             await self.starter.tell_ended(ended)
             await stubbornly(lambda: self.executions.told([execution_id]))
 
-    async def _target(self, workflow_id: str, inputs: Mapping[int, Mapping[str, Any]]) -> Startable:
-        """Return the workflow, where each of the inputs can be started.
+    async def _check(self, workflow_id: str, inputs: Mapping[int, Mapping[str, Any]]) -> None:
+        """Check that the workflow can be started with each of the inputs.
 
         Raises:
-            NotTriggered: one of them cannot.
+            NotTriggered: with one of them it cannot.
         """
+        target = await self._find(workflow_id)
+        for number, given in inputs.items():
+            _complete(target, number, given)
+            await asyncio.sleep(0)  # a thousand large ones take longer than everybody else is to wait
+
+    async def _find(self, workflow_id: str) -> Startable:
         try:
-            target = await self.starter.find(workflow_id)
+            return await self.starter.find(workflow_id)
         except NotStartable as error:
             raise NotTriggered("not-startable", str(error)) from None
         except UnreadableVersion as error:
             raise NotTriggered("internal", str(error)) from None
-        for number, given in inputs.items():
-            try:
-                target.complete(given)
-            except BadInput as error:
-                raise NotTriggered("bad-input", str(error), number=number) from None
-            await asyncio.sleep(0)  # a thousand large ones take longer than everybody else is to wait
-        return target
 
     async def _start(self, asking: _Asking, execution_id: str, numbered: Mapping[int, Mapping[str, Any]]) -> Child:
         """Start one, whose input is ``numbered``; under what the workflow is by then, for waiting may take long."""
-        (given,) = numbered.values()
+        ((number, given),) = numbered.items()
         context, workflow_id = asking.context, asking.workflow_id
         parent = Parent(context.execution_id, context.workflow_id, context.action_id)
 
         async def ask() -> Child | Locked:
-            target = await self._target(workflow_id, numbered)
+            target = await self._find(workflow_id)
+            complete = _complete(target, number, given)
             circle = await self.circles.find(target, context, asking.above)
             if circle is not None and (asking.waits or not circle.queues):
                 raise NotTriggered("circle", circle.told(waits=asking.waits))
-            asked = partial(target.admission, execution_id, Cause.WORKFLOW, target.complete(given), triggered_by=parent)
+            asked = partial(target.admission, execution_id, Cause.WORKFLOW, complete, triggered_by=parent)
             # It is not broken off in between: whoever looks what was started must find it.
             answer = await self.starter.unbroken(self.starter.admit(target, asked))
             if isinstance(answer, Opened):
@@ -228,6 +228,13 @@ class Children:
             return answer
 
         return await self.starter.places.take(workflow_id, ask, until=asking.until)
+
+
+def _complete(target: Startable, number: int, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return target.complete(given)
+    except BadInput as error:
+        raise NotTriggered("bad-input", str(error), number=number) from None
 
 
 def _ids(key: str, numbers: Iterable[int], created_at: datetime) -> list[str]:
