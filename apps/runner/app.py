@@ -44,7 +44,7 @@ from domain.execution import AWAITING, ActionFinished, Execution, Parent
 from events.folding import ended_record, request_record
 from events.producer import Producer, acknowledged
 from events.records import ActionResult, Event, HolderEnded, WakeUp
-from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE, partition_of
+from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE
 from events.transport import Consumer
 from vault.interfaces import SecretValues, VariableValues
 from vault.variables import Variables
@@ -251,10 +251,9 @@ class RunnerApp(ServiceApp):
 
     async def publish(self, topic: TopicT, workflow_id: str, *events: Event) -> None:
         """Publish ``events`` in their order, trying again until the broker has acknowledged them."""
-        partition = partition_of(workflow_id)
         while True:
             try:
-                sent = [await topic.send(key=workflow_id, value=event, partition=partition) for event in events]
+                sent = [await topic.send(key=workflow_id, value=event) for event in events]
                 await acknowledged(*sent, timeout=self.settings.runner_publish_timeout)
                 return
             except Exception as error:
