@@ -40,6 +40,7 @@ from templates.template import is_open
 MAX_REDIRECTS: Final = 10
 MAX_BODY: Final = 1_048_576
 STORE_BODY: Final = 65_536
+STORE_REQUEST_BODY: Final = 8192
 _UNSAFE: Final = frozenset({"POST", "PATCH"})
 _HOP_BY_HOP: Final = frozenset(
     {"connection", "content-length", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -101,6 +102,13 @@ class HttpRequestAction(Action):
         ge=0,
         le=131_072,
         description=f"Bytes of the body kept in the history (default {STORE_BODY}).",
+    )
+    store_request_body: int | None = Field(
+        default=None,
+        strict=True,
+        ge=0,
+        le=131_072,
+        description=f"Bytes of a body of text that is sent kept in the history (default {STORE_REQUEST_BODY}; 0: none).",
     )
     store_headers: tuple[HeaderName, ...] | None = Field(
         default=None,

@@ -9,6 +9,7 @@ Every address, also that of a redirect, passes the guard (:mod:`actions.http.gua
 same clock, and before anything is sent to its own receiver.
 """
 
+import codecs
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -31,7 +32,7 @@ from actions.http.tls import Tls
 from actions.http.tls_contexts import BadTls
 from actions.http.tokens import Token
 from actions.http.tracebacks import forget_traceback
-from actions.http_request import MAX_BODY, MAX_REDIRECTS, STORE_BODY, HttpRequestAction
+from actions.http_request import MAX_BODY, MAX_REDIRECTS, STORE_BODY, STORE_REQUEST_BODY, HttpRequestAction
 from actions.running import Context, Failed, Outcome, Succeeded, redacted
 from domain.excerpts import excerpt
 from vault.interfaces import UnknownSecret
@@ -120,8 +121,22 @@ class Attempt:
             "url": request.shown,
             "headers": self.action.parts.shown_headers,
             "bodyLength": len(request.body or b""),
+            **self._sent(request.body or b""),
             "traceparent": request.headers["traceparent"],
         }
+
+    def _sent(self, body: bytes) -> dict[str, Any]:
+        """Return what is kept of the body that is sent: how it begins, where it is text."""
+        action = self.action
+        kept = body[: STORE_REQUEST_BODY if action.store_request_body is None else action.store_request_body]
+        whole = len(kept) == len(body)
+        try:
+            text = codecs.getincrementaldecoder("utf-8")().decode(kept, final=whole)
+        except UnicodeDecodeError:
+            return {}
+        if not text:
+            return {}
+        return {"body": text} if whole else {"body": self._cut(text), "bodyTruncated": True}
 
     async def _credentials(self, timing: Timing) -> Credentials | None:
         auth = self.action.auth
@@ -254,10 +269,14 @@ class Attempt:
     def _report(self, body: Body, limit: int) -> dict[str, Any]:
         report = body.report(limit)
         if report["body"]["truncated"]:
-            # Nothing else in the output is cut unmarked; it may be within a secret.
-            for redactor in (self.context.resources.secrets.redactor, *(token.redactor for token in self.tokens)):
-                report |= {name: redactor.cut(report[name]) for name in ("text", "base64") if name in report}
+            report |= {name: self._cut(report[name]) for name in ("text", "base64") if name in report}
         return report
+
+    def _cut(self, text: str) -> str:
+        """Return a text that has been cut unmarked, which nothing else in the output is: it may be within a secret."""
+        for redactor in (self.context.resources.secrets.redactor, *(token.redactor for token in self.tokens)):
+            text = redactor.cut(text)
+        return text
 
     def _unmet(self, response: aiohttp.ClientResponse, body: Body) -> RequestFailed | None:
         """Return what is expected and not so."""

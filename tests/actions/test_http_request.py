@@ -69,6 +69,26 @@ async def test_bodies(sender, receiver, word, fields, content_type, body):
         assert seen.headers.getall("Content-Type") == [content_type]
 
 
+@pytest.mark.parametrize(
+    ("word", "fields", "kept"),
+    [
+        ("json", {"json": {"a": "é"}}, {"body": '{"a": "\\u00e9"}'}),
+        ("form", {"form": {"a": "1 2"}}, {"body": "a=1+2"}),
+        ("long", {"body": "é" * 10_000}, {"body": "é" * 4096, "bodyTruncated": True}),
+        ("as long as wanted", {"body": "éé", "storeRequestBody": 3}, {"body": "é", "bodyTruncated": True}),
+        ("unwanted", {"body": "é", "storeRequestBody": 0}, {}),
+        ("not text", {"multipart": [{"name": "f", "base64": "/w=="}]}, {}),
+        ("nothing", {}, {}),
+    ],
+)
+async def test_what_was_sent_is_kept(sender, receiver, word, fields, kept):
+    for status in (200, 500):
+        url = receiver.on(f"/{status}", text("", status=status))
+        told = (await sender.send(url=url, method="POST", **fields)).output["request"]
+        assert {name: value for name, value in told.items() if name in ("body", "bodyTruncated")} == kept
+        assert told["bodyLength"] == len(receiver.seen[-1].body)
+
+
 async def test_a_multipart_body_is_read_as_sent_and_the_same_every_time(sender, receiver):
     multipart = [
         {"name": "a", "value": "é\r\n--x"},
@@ -551,6 +571,8 @@ async def test_a_body_cut_within_a_secret_shows_nothing_of_it(sender, receiver):
     assert (await sender.send(url=url, storeBody=10)).output["text"] == "it is ***"
     assert (await sender.send(url=url, maxBody=10)).output["text"] == "it is ***"
     assert (await sender.send(url=receiver.on("/y", text("on top-")))).output["text"] == "on top-", "that is all of it"
+    sent = (await sender.send(url=url, method="POST", body="so is top-secret", storeRequestBody=10)).output["request"]
+    assert sent["body"] == "so is ***"
 
 
 # -- time ----------------------------------------------------------------------------------------------------------------

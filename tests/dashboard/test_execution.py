@@ -61,7 +61,10 @@ async def test_delays_skipped_steps_and_handlers_are_told_apart(page, stack, api
 async def test_what_was_sent_and_answered(page, stack, api, target, workflow_id):
     await api.create(
         workflow_id,
-        [call("whole", target, workflow_id, headers={"X-Team": "billing"}), call("part", target, workflow_id, storeBody=5)],
+        [
+            call("whole", target, workflow_id, headers={"X-Team": "billing"}, body="an order"),
+            call("part", target, workflow_id, storeBody=5, body="half an order", storeRequestBody=4),
+        ],
     )
     execution_id = await api.trigger(workflow_id)
     await api.finished(execution_id)
@@ -70,6 +73,7 @@ async def test_what_was_sent_and_answered(page, stack, api, target, workflow_id)
     await whole.get_by_text("Request and response").click()
     await expect(whole.get_by_role("region", name="Request")).to_contain_text(f"GET {target.url}/{workflow_id}")
     await expect(whole.get_by_role("region", name="Request")).to_contain_text("X-Team")
+    await expect(whole.get_by_role("region", name="Request")).to_contain_text("an order")
     answer = whole.get_by_role("region", name="Response")
     await expect(answer).to_contain_text("200")
     await expect(answer).to_contain_text("content-type")
@@ -78,6 +82,8 @@ async def test_what_was_sent_and_answered(page, stack, api, target, workflow_id)
     await expect(answer.get_by_text("Truncated")).to_have_count(0)
     await part.get_by_text("Request and response").click()
     await expect(part.get_by_text(re.compile(r"Truncated: the first 5 B of \d+ B are kept"))).to_be_visible()
+    await expect(part.get_by_text("Truncated: how the body of 13 B begins (storeRequestBody)")).to_be_visible()
+    await expect(part.get_by_text("half", exact=True)).to_be_visible()
 
 
 async def test_why_it_is_tried_again(page, stack, api, target, workflow_id):

@@ -233,7 +233,7 @@ def steps_that_tell(echo, topic, closed_port):
         http(echo, "not-granted", auth=oauth2(echo + "?refuse=1")),
         http(echo, "not-granted-either", auth=oauth2(echo + "?refuse=1", clientAuth="body")),
         http(echo + "?plain=40", "cut-in-log", body=planted),
-        http(echo + "?plain=10", "cut-in-store", body=planted, storeBody=30),
+        http(echo + "?plain=10", "cut-in-store", body=planted, storeBody=30, storeRequestBody=30),
         http(echo + "?binary=1", "binary", body=planted),
         http(echo + "?plain=0", "unlike", body=planted, expect={"contains": "x{{ secrets.PLANTED }}"}),
         http(echo, "unequal", body=planted, expect={"json": [{"path": "$.html", "equals": planted}]}),

@@ -2,7 +2,7 @@
 
 import { link } from "../api.js";
 import { h } from "../dom.js";
-import { write } from "../json.js";
+import { parse, write } from "../json.js";
 import { duration, took } from "../time.js";
 import { block, other, plural, sign } from "../ui.js";
 
@@ -41,6 +41,24 @@ function remark(body, jsonError) {
   return words.length ? h("p", { class: "remark" }, words.join(" ")) : null;
 }
 
+/** Text as it is, or, where it is JSON, laid out. */
+function laidOut(text) {
+  try {
+    return write(parse(text), 2);
+  } catch {
+    return text;
+  }
+}
+
+function sent(request, name) {
+  if (!request.bodyLength) return null;
+  const size = bytes(request.bodyLength);
+  if (request.body === undefined) return h("p", { class: "quiet small-text" }, `Body of ${size}, which is not kept`);
+  return [
+    request.bodyTruncated ? h("p", { class: "remark" }, `Truncated: how the body of ${size} begins (storeRequestBody).`) : null,
+    block(laidOut(request.body), `Body of the request of ${name}`)];
+}
+
 function exchange(output, name) {
   const { request, timings: spent, status, headers: answered, redirects, body, text, json, jsonError, base64, ...rest } = output;
   const content = json !== undefined ? write(json, 2) : text ?? base64;
@@ -52,7 +70,7 @@ function exchange(output, name) {
         h("h4", null, "Request"),
         h("p", { class: "mono target" }, h("strong", null, request.method), ` ${request.url}`),
         headers(request.headers),
-        request.bodyLength ? h("p", { class: "quiet small-text" }, `Body of ${bytes(request.bodyLength)}, which is not kept`) : null,
+        sent(request, name),
         redirects?.length ? [h("h4", null, "Redirected to"), redirects.map((each) => h("p", { class: "mono target" }, each))] : null),
       h("section", { "aria-label": "Response" },
         h("h4", null, "Response"),
