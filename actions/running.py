@@ -27,7 +27,7 @@ ERROR_CLASSES: Final = (
     "status", "disconnected", "bad-response", "too-many-redirects", "insecure-redirect", "bad-redirect", "body-decode",
     "assertion", "connection", "refused", "internal", "template", "secret", "variable", "bad-input", "fail", "too-large",
     "crashed", "unknown-outcome", "timed-out", "given-up", "busy", "not-startable", "no-signal", "not-ended", "child-failed",
-    "circle",
+    "circle", "cancelled",
 )  # fmt: skip
 """How what is built in fails; private kinds may have classes of their own."""
 

@@ -6,7 +6,8 @@ Life cycle::
                    ▲                │
                    └──── waiting <──┘   a retry or a delay is due at ``wake_at``, or something is waited for until then
     queued ─> pending                   waits until the open execution of its workflow has ended (overlap policy queue)
-    running, waiting, pending ─> pending   it is cut short: its timeout is over, or it is given up; its handlers are to run
+    running, waiting, pending ─> pending   it is cut short: its timeout is over, it is given up or cancelled; its handlers
+                                           are to run
     skipped                             asked for while another execution of the workflow was open; terminal from the start
 
 Every (re)start raises ``epoch``. A result is applied only when its epoch is the current one and its sequence number is
@@ -144,7 +145,12 @@ class ActionOutcome:
     @property
     def is_cut_short(self) -> bool:
         """Whether it tells that the execution was cut short at this step."""
-        return self.error is not None and self.error.get("class") in _CUT_CLASSES and self.next_index is not None
+        return self.error is not None and self.error.get("class") in CUT_CLASSES and self.next_index is not None
+
+    @property
+    def is_cancellation(self) -> bool:
+        """Whether it tells that the execution was cancelled at this step."""
+        return self.is_cut_short and self.error is not None and self.error["class"] == Restart.CANCELLED.value
 
     @property
     def awaited(self) -> "Awaited | None":
@@ -232,7 +238,7 @@ class ActionFinished:
     epoch: int
     seq: int
     outcome: ActionOutcome
-    status: Status  # RUNNING: more actions follow; WAITING: retry at wake_at; OK or FAILED: the end
+    status: Status  # RUNNING: more actions follow; WAITING: retry at wake_at; OK, FAILED or CANCELLED: the end
     retries_left: int
     runner: str = ""
     wake_at: datetime | None = None
@@ -252,15 +258,16 @@ class Restart(Word):
     HANDED_BACK = "handed-back"  # its runner was stopped: the same attempt, nothing was lost
     TIMED_OUT = "timed-out"  # its timeout is over: its handlers are run
     GIVEN_UP = "given-up"  # it has lost too many runners in a row: its handlers are run
+    CANCELLED = "cancelled"  # somebody has cancelled it: of its handlers those are run that run in any case
 
 
 INTERRUPTIONS = frozenset({Restart.LOST, Restart.HANDED_BACK})
 """A runner was at a step and did not finish it, as far as is recorded: what it was doing is done again."""
 
-CUTS_SHORT = frozenset({Restart.TIMED_OUT, Restart.GIVEN_UP})
+CUTS_SHORT = frozenset({Restart.TIMED_OUT, Restart.GIVEN_UP, Restart.CANCELLED})
 """Its actions are over: the step that it was at fails, in the error class of that name, and its handlers are run."""
 
-_CUT_CLASSES = frozenset(why.value for why in CUTS_SHORT)
+CUT_CLASSES = frozenset(why.value for why in CUTS_SHORT)
 
 
 @dataclass(frozen=True)
@@ -393,6 +400,11 @@ class Execution:
     def is_at_actions(self) -> bool:
         """Whether it is at its actions, or before them, rather than at its handlers."""
         return self.cut_short is None and self.step_index < self.total_actions
+
+    @property
+    def is_being_cancelled(self) -> bool:
+        """Whether its actions were cut short because somebody has cancelled it."""
+        return self.cut_short is not None and self.cut_short.why is Restart.CANCELLED
 
     @property
     def may_be_cut_short(self) -> bool:
@@ -564,6 +576,7 @@ _RESTARTS_FROM = {
     Restart.HANDED_BACK: frozenset({Status.PENDING, Status.RUNNING}),
     Restart.TIMED_OUT: frozenset({Status.PENDING, Status.RUNNING, Status.WAITING}),
     Restart.GIVEN_UP: frozenset({Status.PENDING, Status.RUNNING}),
+    Restart.CANCELLED: frozenset({Status.PENDING, Status.RUNNING, Status.WAITING}),
 }
 
 

@@ -3,12 +3,14 @@
 A workflow has three lists of steps, whose positions count through all of them: ``actions``, then ``onFailure``, then
 ``finally``. The actions run in order up to the first that fails for good (its retries are used up, and it has no
 ``continueOnError``). Then the steps of ``onFailure`` run, if something failed, and those of ``finally`` in any case. A step
-of these two lists that fails does not keep the later ones from running. Where an execution is cut short, by its timeout or
-because it is given up, the step that it was at fails, whatever becomes of it. Nothing runs after an execution was ended from
-outside: cancelled, or out of time or given up where no handlers are left to run.
+of these two lists that fails does not keep the later ones from running. Where an execution is cut short, by its timeout,
+because it is given up, or cancelled, the step that it was at fails, whatever becomes of it; what is cancelled has not failed
+beyond that, so that only ``finally`` follows. Nothing runs after an execution was ended from outside: cancelled at once, or
+cut short where no handlers are left to run.
 
-The execution ends ``failed`` where any step failed for good, whatever ``onFailure`` does about it, and ``ok`` otherwise:
-only ``continueOnError`` makes a failure not count. A step whose ``if`` does not hold is ``skipped``, which counts as done.
+The execution ends ``cancelled`` where it was, ``failed`` where any step failed for good, whatever ``onFailure`` does about
+it, and ``ok`` otherwise: only ``continueOnError`` makes a failure not count. A step whose ``if`` does not hold is
+``skipped``, which counts as done.
 
 The decision is made once, when a step ends, and recorded with its outcome (``next_index``, ``continued``), so that whoever
 resumes the execution reads it rather than makes it anew.
@@ -17,7 +19,7 @@ resumes the execution reads it rather than makes it anew.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from domain.execution import FAILURES, ActionOutcome, Status
+from domain.execution import FAILURES, ActionOutcome, Restart, Status
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,9 @@ class Plan:
         """The position after the last step: nothing is left to run."""
         return self.actions + self.on_failure + self.finally_
 
-    @property
-    def has_handlers(self) -> bool:
-        """Whether anything is run after actions that have failed."""
-        return self.total > self.actions
+    def first_handler(self, cut: Restart | None = None) -> int:
+        """Return the position of the step after actions that failed, or were ``cut`` short; ``total``: there is none."""
+        return self.actions + (self.on_failure if cut is Restart.CANCELLED else 0)
 
     def list_of(self, index: int) -> tuple[str, int]:
         """Return the list of a step as users write it, and the step's position in it."""
@@ -47,12 +48,15 @@ class Plan:
         return "finally", index - self.actions - self.on_failure
 
 
-def following(plan: Plan, index: int, *, failed: bool) -> int:
-    """Return the position of the step after ``index``, which failed for good or is done; ``plan.total``: none is left."""
+def following(plan: Plan, index: int, *, failed: bool, cut: Restart | None = None) -> int:
+    """Return the position of the step after ``index``, which failed for good or is done; ``plan.total``: none is left.
+
+    ``cut`` tells how the actions were cut short, if they were.
+    """
     if index >= plan.actions:
         return index + 1
     if failed:
-        return plan.actions
+        return plan.first_handler(cut)
     return index + 1 if index + 1 < plan.actions else plan.actions + plan.on_failure
 
 
@@ -69,8 +73,13 @@ def failure(outcomes: Iterable[ActionOutcome]) -> ActionOutcome | None:
     return min(fatal, key=lambda outcome: outcome.place, default=None)
 
 
-def status_after(plan: Plan, next_index: int, *, failed: bool) -> Status:
-    """Return what an execution is when ``next_index`` is the step to run, and something has ``failed`` for good or not."""
+def status_after(plan: Plan, next_index: int, *, failed: bool, cut: Restart | None = None) -> Status:
+    """Return what an execution is when ``next_index`` is the step to run, and something has ``failed`` for good or not.
+
+    ``cut`` tells how its actions were cut short, if they were.
+    """
     if next_index < plan.total:
         return Status.RUNNING
+    if cut is Restart.CANCELLED:
+        return Status.CANCELLED
     return Status.FAILED if failed else Status.OK

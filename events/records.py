@@ -43,9 +43,9 @@ class RestartRecord(TypedDict):
     """An execution was handed out again, for another reason than a retry or a delay."""
 
     at: AwareDatetime
-    why: str  # lost, handed-back, unclaimed, released, timed-out or given-up
+    why: str  # lost, handed-back, unclaimed, released, timed-out, given-up or cancelled
     attempt: int
-    index: int  # of the step that it goes on with; of that it was at, where it was cut short: timed-out, given-up
+    index: int  # of the step that it goes on with; of that it was at, where it was cut short: timed-out, given-up, cancelled
     runner: NotRequired[str]  # that was interrupted
     since: NotRequired[AwareDatetime]  # when it had come to the step, or last went on with it, where it was interrupted
     reason: NotRequired[str]  # why it was cut short

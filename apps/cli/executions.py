@@ -109,19 +109,24 @@ def execution(
 def cancel(
     execution_id: ExecutionId,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why, kept with the execution.")] = None,
+    at_once: Annotated[
+        bool, typer.Option("--now", help="Without the steps of finally, even if they are under way.")
+    ] = False,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,
 ) -> None:
-    """Cancel an open execution: it ends at once, and what runs of it is stopped."""
+    """Cancel an open execution: what runs of it is stopped, and it ends, after the steps of finally where it has any."""
     form = chosen(output_format, as_json)
-    body = {} if reason is None else {"reason": reason}
+    body = {**({} if reason is None else {"reason": reason}), **({"now": True} if at_once else {})}
     with Client(url) as client:
         found = client.post("executions", execution_id, "cancel", body=body, missing=unknown(execution_id))
     if form is not Format.TABLE:
         output.data(found, form)
-    else:
+    elif found.get("finishedAt"):
         output.line(f"Cancelled {execution_id} of {found.get('workflowId', '-')}.")
+    else:
+        output.line(f"Cancelling {execution_id} of {found.get('workflowId', '-')}: its finally runs first (--now ends it).")
 
 
 def show_execution(found: Mapping[str, Any], form: Format) -> None:
@@ -335,6 +340,7 @@ _WHY = {
     "released": "queued",
     "timed-out": "timed out",
     "given-up": "given up",
+    "cancelled": "cancelled",
     "cut-off": "cut off",
 }
 
@@ -354,6 +360,7 @@ def _in_words(event: Mapping[str, Any]) -> str:
         "released": "its turn came",
         "timed-out": over,
         "given-up": over,
+        "cancelled": over,
     }.get(event["why"], f"{event['why']};")
     return f"{words} at {output.exact(event.get('at'), output.now())}"
 

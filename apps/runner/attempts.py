@@ -36,7 +36,18 @@ from apps.runner.data import execution_data
 from apps.runner.isolation import CRASHED, Isolation
 from domain.action import Action
 from domain.durations import parse_duration
-from domain.execution import AWAITING, ActionOutcome, Failures, Parent, Restart, Restarted, Status, deadline_of, outcome_key
+from domain.execution import (
+    AWAITING,
+    CUT_CLASSES,
+    ActionOutcome,
+    Failures,
+    Parent,
+    Restart,
+    Restarted,
+    Status,
+    deadline_of,
+    outcome_key,
+)
 from domain.flow import failure, following, status_after
 from domain.frozen import frozen
 from domain.instants import EPOCH
@@ -289,6 +300,8 @@ def bounded(outcome: Outcome) -> Outcome:
         return Failed("internal", f"the action's kind answered with {type(outcome).__name__} rather than an outcome")
     if not all(type(line) is str for line in outcome.logs) or sum(map(len, outcome.logs)) > LARGEST_LOGS:
         outcome = replace(outcome, logs=_bounded_logs(outcome.logs))
+    if isinstance(outcome, Failed) and outcome.error_class in CUT_CLASSES:
+        outcome = replace(outcome, error_class="internal", message=f"{outcome.error_class}: {outcome.message}")
     if isinstance(outcome, Failed) and len(outcome.message) > LONGEST_TEXT:
         outcome = replace(outcome, message=outcome.message[:LONGEST_TEXT])
     if outcome.output is None:
@@ -358,7 +371,8 @@ def _result(
     error = outcome.error if isinstance(outcome, Failed) else None
     decision: RetryDecision | NoRetry | None = None
     outcome_status = {Skipped: "skipped", Awaiting: AWAITING}.get(type(outcome), "ok")
-    cut_short = run.cut_short is not None and index < plan.actions
+    cut = None if run.cut_short is None else run.cut_short.why
+    cut_short = cut is not None and index < plan.actions
     if isinstance(outcome, Failed):
         unknown = outcome.error_class == UNKNOWN_OUTCOME
         outcome_status = "unknown" if unknown else "failed"
@@ -387,11 +401,13 @@ def _result(
     else:
         failed = error is not None and not continued
         first = failure(outcomes)
-        next_index = following(plan, index, failed=failed)
-        status = status_after(plan, next_index, failed=failed or first is not None)
+        next_index = following(plan, index, failed=failed, cut=cut)
+        status = status_after(plan, next_index, failed=failed or first is not None, cut=cut)
         if first is not None:
             reason = _why_failed(first.action_id, first.status, first.error)
-        if status is not Status.FAILED:
+        if status is Status.CANCELLED and run.cut_short is not None:
+            reason = run.cut_short.reason
+        elif status is not Status.FAILED:
             reason = None
         if isinstance(outcome, Delayed) and status is Status.RUNNING:
             status, wake_at, reason = Status.WAITING, outcome.until, f"action {action.action_id}: {outcome.logs[0]}"

@@ -25,6 +25,7 @@ import structlog
 from actions.running import Child, ChildEnd, Context, NotTriggered, idempotency_key
 from actions.trigger_workflow import MOST, TriggerWorkflowAction
 from apps.admission import Opened
+from apps.cutting_short import cancel
 from apps.runner.attempts import LARGEST_OUTPUT, now
 from apps.runner.circles import Circles
 from apps.runner.definitions import UnknownVersion
@@ -32,7 +33,7 @@ from apps.runner.patience import stubbornly
 from apps.runner.startable import NotStartable, Startable, Starter
 from apps.stored_definitions import UnreadableVersion
 from apps.waking import have_ended
-from domain.execution import Cause, Ended, Execution, Parent, Restart, Status
+from domain.execution import Cause, Execution, Parent, Restart, Status
 from domain.identifiers import triggered_execution_id
 from domain.inputs import BadInput
 from events.wire import json_bytes
@@ -44,7 +45,11 @@ _READ_AT_ONCE: Final = 32  # executions, whose results may be large
 # Bytes of an output that tells of executions, besides results and reasons: in all, and for the id and the status of each.
 _NAMES: Final = 500
 _NAMES_OF_EACH: Final = 60
-_CUT_SHORT: Final = {Restart.TIMED_OUT: "has timed out", Restart.GIVEN_UP: "was given up"}
+_CUT_SHORT: Final = {
+    Restart.TIMED_OUT: "has timed out",
+    Restart.GIVEN_UP: "was given up",
+    Restart.CANCELLED: "was cancelled",
+}
 
 
 @dataclass(frozen=True)
@@ -171,13 +176,13 @@ class Children:
         return started
 
     async def _cancel(self, execution_id: str, reason: str) -> None:
-        found = await stubbornly(lambda: self.executions.get(execution_id))
-        if found is None or not found.status.is_open:
+        found = await stubbornly(lambda: cancel(self.executions, self.starter.workflows, execution_id, reason, now()))
+        if found is None:
             return
-        end = Ended(execution_id, found.workflow_id, Status.CANCELLED, reason, now())
-        ended = await stubbornly(lambda: self.executions.end(end))
-        if ended is not None:
-            await self.starter.tell_ended(ended)
+        if found.status is Status.PENDING:
+            await self.starter.hand_out(found)
+        elif not found.status.is_open:
+            await self.starter.tell_ended(found)
             await stubbornly(lambda: self.executions.told([execution_id]))
 
     async def _check(self, workflow_id: str, inputs: Mapping[int, Mapping[str, Any]]) -> None:

@@ -49,7 +49,7 @@ def execution_data(
             "createdAt": _text(created_at),
             "dueAt": _text(due_at),
             "reference": reference,
-            "status": "ok" if failed is None else "failed",
+            "status": "ok" if failed is None else "cancelled" if failed.is_cancellation else "failed",
             "failure": None if failed is None else {"actionId": failed.action_id, **_error(failed)},
         },
         "actions": {outcome.action_id: outcome_data(outcome) for outcome in outcomes},

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from apps.cutting_short import cut_short
+from apps.cutting_short import cut_short, plan_of
 from apps.scheduler.agenda import Agenda, Entry
 from apps.scheduler.clock import Clock
 from apps.scheduler.metrics import Metrics
@@ -118,9 +118,7 @@ class Endings:
 
     async def _definition_of(self, execution: Execution) -> tuple[Mapping[str, Any], Plan]:
         definition = await self._workflows.get_version(execution.workflow_id, execution.version) or {}
-        return definition, Plan(
-            execution.total_actions, *(len(definition.get(name) or ()) for name in ("on_failure", "finally_"))
-        )
+        return definition, plan_of(execution, definition)
 
     async def _cut_short(self, execution: Execution, plan: Plan, why: Restart, reason: str) -> bool:
         found = await cut_short(self._executions, execution, plan, why, reason, instant(self._clock()))

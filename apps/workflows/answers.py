@@ -152,21 +152,22 @@ class CurrentStep(Shown):
 class RestartShown(Shown):
     """An execution was handed to the runners again, for another reason than the end of a wait, and went on with a step.
 
-    What it was interrupted in may have been done, and is done again under the same Idempotency-Key, unless it has timed out
-    or was given up.
+    What it was interrupted in may have been done, and is done again under the same Idempotency-Key, unless it has timed out,
+    was given up or cancelled.
     """
 
     at: datetime
-    why: Literal["lost", "handed-back", "unclaimed", "released", "timed-out", "given-up"] = Field(
+    why: Literal["lost", "handed-back", "unclaimed", "released", "timed-out", "given-up", "cancelled"] = Field(
         description="lost: its runner died, or its run broke off; handed-back: its runner was stopped, or had lost sight of"
         " it; unclaimed: no runner had taken it; released: it had waited in line (overlap queue), and its turn came;"
         " timed-out: the workflow's timeout had ended its actions, so that this step failed and its handlers were run;"
-        " given-up: so it was because too many runners in a row were lost."
+        " given-up: so it was because too many runners in a row were lost;"
+        " cancelled: so it was because somebody has cancelled it, and only the steps of finally were run."
     )
     attempt: int
     index: int = Field(
-        description="Of the step that it went on with, as in executedActions; where it has timed out, or was given up, of"
-        " that it was at."
+        description="Of the step that it went on with, as in executedActions; where it has timed out, was given up or"
+        " cancelled, of that it was at."
     )
     runner: str | None = Field(default=None, description="The one that was interrupted, where that is known.")
     since: datetime | None = Field(

@@ -409,7 +409,11 @@ async def test_in_a_narrow_terminal_what_interrupted_it_is_folded_beside_its_nam
 
 @pytest.mark.parametrize(
     ("why", "head", "message"),
-    [("timed-out", "timed out", "timed out after 1m"), ("given-up", "given up", "given up: so often")],
+    [
+        ("timed-out", "timed out", "timed out after 1m"),
+        ("given-up", "given up", "given up: so often"),
+        ("cancelled", "cancelled", "wrong month"),
+    ],
 )
 async def test_execution_shows_that_its_actions_were_ended(why: str, head: str, message: str, api: FakeApi, wf: Run) -> None:
     now = datetime.now(timezone.utc)

@@ -110,6 +110,27 @@ async def test_cancel(page, stack, api, target, workflow_id):
     assert (await api.execution(execution_id))["status"] == "cancelled"
 
 
+async def test_what_is_cancelled_runs_its_finally_or_ends_now(page, stack, api, target, workflow_id):
+    held = call(target, workflow_id, "?hold=1")
+    alert = {"type": "log", "actionId": "alert", "message": "a"}
+    await api.create(workflow_id, [held], onFailure=[alert], **{"finally": [{**held, "actionId": "tidy"}]})
+    execution_id = await api.trigger(workflow_id)
+    await page.goto(f"{stack.api_url}/#/executions/{execution_id}")
+    await expect(page.locator(".head").get_by_text("Running")).to_be_visible()
+    await page.get_by_role("button", name="Cancel").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("nothing more is started, but for the steps of finally")
+    await page.get_by_role("button", name="Cancel the execution").click()
+    await expect(page.locator(".banner")).to_contain_text("tidy is running")
+    await expect(page.locator(".banner")).to_contain_text("It is cancelled: the steps of finally run")
+    await expect(page.locator(".wait", has_text="Cancelled")).to_contain_text("had been under way for")
+    await expect(page.get_by_text("alert")).to_have_count(0)
+    await page.get_by_role("button", name="End now").click()
+    await page.get_by_role("dialog").get_by_role("button", name="End it now").click()
+    await expect(page.locator(".head").get_by_text("Cancelled", exact=True)).to_be_visible()
+    assert (await api.execution(execution_id))["reason"] == "cancelled by hand"
+    target.release.set()
+
+
 async def test_back_closes_a_question_and_leads_to_the_page_before(page, stack, api, workflow_id):
     await api.create(workflow_id, [LOG])
     await page.goto(f"{stack.api_url}/#/workflows?search={workflow_id}")

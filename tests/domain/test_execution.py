@@ -326,6 +326,42 @@ def test_none_is_given_up(execution):
     assert given_up(execution) == execution
 
 
+def cancelled(execution):
+    return apply(execution, Reissued("e", "w", execution.epoch + 1, at(9), Restart.CANCELLED, "not wanted"))
+
+
+@pytest.mark.parametrize(
+    "execution",
+    [
+        pytest.param(admitted(), id="that nobody has taken"),
+        pytest.param(apply(admitted(), finished(0, Status.RUNNING)), id="that runs"),
+        pytest.param(apply(admitted(), finished(0, Status.WAITING, ok=False, wake_at=at(30))), id="that waits"),
+    ],
+)
+def test_what_is_cancelled_goes_on_with_what_runs_in_any_case_and_ends_as_that(execution):
+    found = cancelled(execution)
+    assert (found.status, found.epoch, found.is_being_cancelled) == (Status.PENDING, 2, True)
+    assert (found.cut_short.index, found.cut_short.reason) == (execution.resume_index, "not wanted")
+    assert cancelled(found) == found, "once"
+    index = execution.resume_index
+    failed = cut(index, 3)
+    failed = replace(failed, outcome=replace(failed.outcome, error={"class": "cancelled", "message": "not wanted"}))
+    ended = apply(apply(claim(found, 2, "r2", at(11)), failed), finished(2, Status.CANCELLED, seq=2, epoch=3))
+    assert (ended.status, ended.lock_key, ended.is_being_cancelled) == (Status.CANCELLED, None, True)
+    assert {outcome.index for outcome in carry_over(ended).values()} == set(range(index)), "a retry resumes at that step"
+
+
+@pytest.mark.parametrize(
+    "execution",
+    [
+        pytest.param(replace(admitted(), status=Status.QUEUED), id="while it is queued"),
+        pytest.param(apply(admitted(), finished(1, Status.RUNNING)), id="whose actions are done"),
+    ],
+)
+def test_none_is_taken_to_what_runs_in_any_case(execution):
+    assert cancelled(execution) == execution
+
+
 def test_an_expired_one_is_ended_unless_it_was_given_another_deadline():
     late = Ended("e", "w", Status.FAILED, "timed out", at(9), expired=True)
     execution = replace(admitted(), deadline=at(9))

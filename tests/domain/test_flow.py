@@ -39,6 +39,17 @@ def test_what_follows(word, plan, index, failed, expected):
     assert (following_index, status_after(plan, following_index, failed=failed).is_open) == (expected, expected < plan.total)
 
 
+@pytest.mark.parametrize(
+    ("plan", "handler", "status"),
+    [(Plan(3, 2, 1), 5, Status.RUNNING), (Plan(3, 0, 1), 3, Status.RUNNING), (Plan(3, 2, 0), 5, Status.CANCELLED)],
+)
+def test_what_is_cancelled_has_not_failed_beyond_that(plan, handler, status):
+    cut = Restart.CANCELLED
+    assert following(plan, 1, failed=True, cut=cut) == plan.first_handler(cut) == handler
+    assert status_after(plan, handler, failed=True, cut=cut) is status
+    assert status_after(plan, plan.total, failed=True, cut=cut) is Status.CANCELLED
+
+
 class Machine:
     """Runs a plan as a runner does: outcomes are drawn, and whatever is drawn may be lost or interrupted in between."""
 

@@ -116,6 +116,29 @@ async def test_an_execution_shows_the_action_that_runs(wf, api, target, workflow
     assert shown.endswith("\n2 of 2 actions succeeded.\n")
 
 
+async def test_what_is_cancelled_runs_its_finally_or_ends_at_once(wf, api, target, workflow_id):
+    held = {"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET"}
+    await api.create(workflow_id, [held], **{"finally": [{**held, "actionId": "tidy"}]})
+    execution_id = await api.trigger(workflow_id)
+
+    def requested(times):
+        async def there():
+            return target.count(workflow_id) == times
+
+        return until(there, f"{times} requests are under way")
+
+    await requested(1)
+    said = await wf("cancel", execution_id, "--reason", "wrong month")
+    assert said == f"Cancelling {execution_id} of {workflow_id}: its finally runs first (--now ends it).\n"
+    await requested(2)
+    shown = " ".join((await wf("execution", execution_id)).split())
+    assert "cancelled its actions were ended, this one under way for" in shown
+    assert "cancelled: wrong month; whether it was done is not known" in shown
+    assert await wf("cancel", execution_id, "--now") == f"Cancelled {execution_id} of {workflow_id}.\n"
+    assert (await api.execution(execution_id))["status"] == "cancelled"
+    target.release.set()
+
+
 async def test_the_first_token_opens_the_door_for_the_others(wf, guarded, tmp_path, workflow_id):
     await wf("list", url=guarded, code=6)
     admin = (await wf("tokens", "create", "root", "--scope", "admin", "--bootstrap")).split()[0]

@@ -106,14 +106,20 @@ async def test_every_sort_of_life_is_told_by_the_log(stack, api, target, produce
     held = [await api.trigger(queued) for _ in range(4)]
     code, answer = await api.call("POST", f"/executions/{held[2]}/cancel")
     assert (code, answer["status"]) == (200, "cancelled")
-    await api.create(cancelled, [http(cancelled, hold=1)])
+    bye = {"type": "log", "actionId": "bye", "message": "{{ execution.status }}: {{ execution.failure.message }}"}
+    await api.create(cancelled, [http(cancelled, hold=1)], onFailure=[log], **{"finally": [bye]})
     running = await api.trigger(cancelled)
 
     async def sent():
         return target.count(cancelled)
 
     await until(sent, "it runs")
-    assert (await api.call("POST", f"/executions/{running}/cancel"))[0] == 200
+    assert (await api.call("POST", f"/executions/{running}/cancel", {"reason": "wrong month"}))[0] == 200
+    found = await api.finished(running)
+    assert (found["status"], found["reason"]) == ("cancelled", "wrong month")
+    held_up, tidied_up = found["executedActions"]
+    assert (held_up["status"], held_up["error"]["class"], tidied_up["actionId"]) == ("failed", "cancelled", "bye")
+    assert tidied_up["logs"][0].startswith("cancelled: wrong month")
     await api.create(skipped, [http(skipped, hold=1)])
     await api.trigger(skipped)
     await producer.send_and_wait("workflow.execution", json.dumps({"workflow_id": skipped}).encode(), key=skipped.encode())

@@ -260,6 +260,7 @@ class World:
         self.promised: set[str] = set()
         self.withdrawn: set[str] = set()
         self.cancelled: set[str] = set()
+        self.ended_at_once: set[str] = set()
         self.began: dict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)  # (execution, epoch) -> runner, index
         self.unrepeatable: set[tuple[str, int, int]] = set()  # (execution, attempt, index) that must not be begun again
         self.running: dict[tuple[str, str], Runner] = {}  # (execution, runner)
@@ -942,14 +943,19 @@ class Api(Process):
             return
         world.promised.add(execution.execution_id)
 
-    async def cancel(self, execution_id: str) -> None:
+    async def cancel(self, execution_id: str, *, at_once: bool = False) -> None:
         world = self.world
+        if at_once:
+            world.ended_at_once.add(execution_id)  # perhaps: it may break off
         try:
             await cancellation.cancel(
                 execution_id,
                 "not wanted",
+                at_once=at_once,
                 executions=world.executions_of(self),
-                publish=self._publisher(ACTION_RESULT.name),
+                workflows=Facade(self, world.workflows),
+                publish=self._publisher(EXECUTION.name),
+                publish_end=self._publisher(ACTION_RESULT.name),
                 now=world.now,
             )
         except (AlreadyFinished, StoreUnavailable):

@@ -128,7 +128,9 @@ class Protocol(RuleBasedStateMachine):
         while self.load:
             await asyncio.sleep(random.expovariate(self.load))
             if random.random() < 0.15 and self._open():
-                self.cancel(random.choice(self._open()), random.choice((None, random.randint(1, 8))))
+                self.cancel(
+                    random.choice(self._open()), random.choice((None, random.randint(1, 8))), at_once=random.random() < 0.2
+                )
             elif random.random() < 0.2 and self._open("signalled"):
                 self.signal(random.choice(self._open("signalled")), random.choice((None, random.randint(1, 8))))
             elif random.random() < 0.2:
@@ -170,10 +172,10 @@ class Protocol(RuleBasedStateMachine):
         for _ in range(times):
             Api(self.world, self.world.name("producer")).publish_straight(workflow_id, execution_id)
 
-    def cancel(self, execution_id, fuse):
+    def cancel(self, execution_id, fuse, *, at_once):
         api = Api(self.world, self.world.name("api"))
         api.fuse = fuse
-        self._spawn(api.cancel(execution_id))
+        self._spawn(api.cancel(execution_id, at_once=at_once))
 
     def backfill(self, workflow_id, seconds, fuse):
         api = Api(self.world, self.world.name("api"))
@@ -348,19 +350,23 @@ class Protocol(RuleBasedStateMachine):
 
     def _handled(self, execution):
         """What was cut short has run its handlers, unless these had their time, or lost as many runners themselves."""
-        if execution.status is not Status.FAILED:
-            return
         cut, reason = execution.cut_short, execution.reason or ""
+        cancelled = cut is not None and cut.why is Restart.CANCELLED
+        assert not cancelled or execution.status is Status.CANCELLED, execution
+        if execution.status is not Status.FAILED and not cancelled:
+            return
         timeout = parse_duration(WORKFLOWS[execution.workflow_id].get("timeout", "1d"))
         outcomes = [outcome for outcome in execution.ordered_results if outcome.attempt != CARRIED]
         recorded = [outcome for outcome in outcomes if outcome.is_cut_short]
         handlers = {outcome.index for outcome in outcomes if outcome.index >= execution.total_actions}
         if cut is not None:
-            assert cut.why is Restart.GIVEN_UP or cut.at >= execution.created_at + timeout, execution
+            assert cut.why is not Restart.TIMED_OUT or cut.at >= execution.created_at + timeout, execution
             assert [outcome.index for outcome in recorded] in ([], [cut.index]), execution
             assert not [each for each in outcomes if cut.index < each.index < execution.total_actions], execution
         if execution.resume_index == execution.total_actions + 2:  # nothing is left
-            assert cut is None or (handlers == {2, 3} and cut.reason in reason), execution
+            assert cut is None or (handlers == ({3} if cancelled else {2, 3}) and cut.reason in reason), execution
+        elif cancelled and execution.execution_id in self.world.ended_at_once:
+            pass
         elif re.search("(onFailure|finally) timed out|, and so did ", reason):
             last = recorded or [each for each in outcomes if each.index < execution.total_actions]
             assert execution.finished_at >= last[-1].finished_at + timeout, execution

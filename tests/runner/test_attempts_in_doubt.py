@@ -61,6 +61,7 @@ ANSWERS = {
     "a circle": Succeeded(output={"a": CIRCLE}),
     "too much": Succeeded(output={"a": "x" * 400_001}),
     "too much, and failed": Failed("no", "no" * 10_000, output={"a": "x" * 400_001}),
+    "a class of the system's own": Failed("cancelled", "by whom?"),
     "many words": Succeeded(logs=("\0" * 10_000,) * 1000),
     "no words": Succeeded(logs=(1, None)),  # type: ignore[arg-type]
 }
@@ -75,6 +76,7 @@ class World:
         self.events: list[Any] = []
         self.current = True
         self.handlers = 0  # how many of the steps are those of ``finally``
+        self.on_failure = 0  # and of ``onFailure``, before these
 
     @asynccontextmanager
     async def process(self) -> AsyncIterator[Any]:
@@ -111,11 +113,12 @@ class World:
 
     async def attempt(self, *steps: Step, run: Run = RUN, retry: Retry | None = None) -> None:
         named = tuple(step.model_copy(update={"action_id": f"a{number}"}) for number, step in enumerate(steps))
-        actions = len(steps) - self.handlers
+        actions = len(steps) - self.handlers - self.on_failure
         definition = WorkflowDefinition.model_construct(
             workflow_id="w",
             actions=named[:actions],
-            finally_=named[actions:],
+            on_failure=named[actions : actions + self.on_failure],
+            finally_=named[actions + self.on_failure :],
             retries=2,
             backoff=Backoff(),
             retry=retry,
@@ -278,6 +281,20 @@ async def test_what_is_given_up_fails_at_its_step_and_its_reason_is_that(world: 
     assert world.results == [("a0", "failed", "running"), ("a1", "ok", "failed")]
     first, second = (event for event in world.events if not isinstance(event, tuple))
     assert (first.error, second.reason) == ({"class": "given-up", "message": why}, why)
+
+
+@pytest.mark.parametrize(("since", "doubt"), [(None, ""), (now(), "; whether it was done is not known")])
+async def test_what_is_cancelled_runs_only_what_runs_in_any_case_and_ends_as_that(
+    world: World, since: datetime | None, doubt: str
+) -> None:
+    world.on_failure, world.handlers = 1, 2
+    how = Restarted(now(), Restart.CANCELLED, 1, 0, since=since, reason="wrong month")
+    steps = (Step(continueOnError=True), Step(), Step(), Step(does="fail"), Step())
+    await world.attempt(*steps, run=replace(RUN, epoch=3, retries_left=0, cut_short=how))
+    ran = [("a0", "failed", "running"), ("a3", "failed", "running"), ("a4", "ok", "cancelled")]
+    assert world.results == ran
+    first, _, last = (event for event in world.events if not isinstance(event, tuple))
+    assert (first.error, last.reason) == ({"class": "cancelled", "message": f"wrong month{doubt}"}, "wrong month")
 
 
 async def test_what_times_out_is_recorded_also_where_the_results_fill_the_document(

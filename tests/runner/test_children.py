@@ -535,6 +535,7 @@ async def test_what_was_started_ends_with_what_was_still_starting_it(world):
         pytest.param(Restart.TIMED_OUT, "has timed out", True, id="late, which it waited for"),
         pytest.param(Restart.TIMED_OUT, "has timed out", False, id="late, which it was starting"),
         pytest.param(Restart.GIVEN_UP, "was given up", False, id="given up, which it was starting"),
+        pytest.param(Restart.CANCELLED, "was cancelled", False, id="cancelled, which it was starting"),
     ],
 )
 async def test_what_was_started_ends_with_the_step_at_which_its_parent_was_cut_short(world, why, became, waits):

@@ -49,6 +49,48 @@ async def test_what_has_ended_is_not_cancelled(api: Client, ends: FakeTopic) -> 
     assert len(ends.sent) == 1
 
 
+FINALLY: Any = {"onFailure": [{"type": "log", "message": "failed"}], "finally": [{"type": "log", "message": "tidied up"}]}
+
+
+async def test_what_runs_in_any_case_runs_first(
+    api: Client, store: MemoryStore, requests: FakeTopic, ends: FakeTopic, clock: Clock
+) -> None:
+    await api.create("a", **FINALLY)
+    execution_id = await api.trigger("a")
+    store.executions.start(execution_id, clock.now)
+    epoch = store.executions.found[execution_id].epoch
+    for _ in range(2):  # a repetition changes nothing
+        answer = await api.send("POST", f"/executions/{execution_id}/cancel", json={"reason": "wrong month"})
+        assert (answer.status, answer.body["status"], answer.body["finishedAt"]) == (200, "pending", None)
+        (restart,) = answer.body["restarts"]
+        assert (restart["why"], restart["index"]) == ("cancelled", 0)
+    _, request = requests.sent[-1]
+    assert (request.epoch, request.restarts[0]["why"], request.restarts[0]["reason"]) == (
+        epoch + 1,
+        "cancelled",
+        "wrong month",
+    )
+    assert not ends.sent
+    (await api.send("POST", "/workflows/a/trigger")).problem(409)
+
+
+@pytest.mark.parametrize("is_under_way", [False, True], ids=["before it", "during it"])
+async def test_now_ends_it_without(api: Client, ends: FakeTopic, is_under_way: bool) -> None:
+    await api.create("a", **FINALLY)
+    execution_id = await api.trigger("a")
+    if is_under_way:
+        await api.send("POST", f"/executions/{execution_id}/cancel")
+    answer = await api.send("POST", f"/executions/{execution_id}/cancel", json={"now": True, "reason": "at once"})
+    assert (answer.status, answer.body["status"], answer.body["reason"]) == (200, "cancelled", "at once")
+    assert len(ends.sent) == 1
+
+
+async def test_what_runs_on_failure_alone_is_not_run(api: Client, ends: FakeTopic) -> None:
+    await api.create("a", onFailure=FINALLY["onFailure"])
+    answer = await api.send("POST", f"/executions/{await api.trigger('a')}/cancel")
+    assert (answer.body["status"], len(ends.sent)) == ("cancelled", 1)
+
+
 async def test_an_unknown_execution(api: Client) -> None:
     (await api.send("POST", f"/executions/{NOBODY}/cancel")).problem(404)
 
@@ -59,6 +101,7 @@ async def test_an_unknown_execution(api: Client) -> None:
         pytest.param({"reason": ""}, "reason", id="empty reason"),
         pytest.param({"reason": "x" * 501}, "reason", id="long reason"),
         pytest.param({"why": "x"}, "why", id="unknown field"),
+        pytest.param({"now": "yes"}, "now", id="a word"),
     ],
 )
 async def test_a_bad_body_is_refused_by_the_fields_name(api: Client, body: Any, field: str) -> None:

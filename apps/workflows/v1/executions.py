@@ -191,6 +191,16 @@ class Cancellation(Model):
     reason: Annotated[str, Field(min_length=1, max_length=500)] = "cancelled by hand"
 
 
+class ExecutionCancellation(Cancellation):
+    """What may be said when an execution is cancelled."""
+
+    now: bool = Field(
+        default=False,
+        strict=True,
+        description="Without the steps of finally, even if they are under way.",
+    )
+
+
 class ExecutionCancel(Resource):
     """Where an execution is cancelled."""
 
@@ -200,24 +210,32 @@ class ExecutionCancel(Resource):
         "post": Operation(
             "cancelExecution",
             "Cancel an open execution",
-            {200: Answer("It has ended.", answers.ExecutionInFull)},
+            {
+                200: Answer(
+                    "It has ended; or, where its definition has finally, it will when these steps have run.",
+                    answers.ExecutionInFull,
+                )
+            },
             tag="executions",
             scope=Scope.OPERATOR,
-            body=Cancellation,
+            body=ExecutionCancellation,
             body_is_required=False,
             refusals=(UnknownExecution, AlreadyFinished),
         )
     }
 
     async def post(self, request: web.Request, execution_id: str) -> web.Response:
-        """End an open execution at once; a run of it is stopped within two seconds."""
+        """End an open execution, after what runs in any case; what else runs of it is stopped within two seconds."""
         check_id(execution_id)
-        given = await read_model(Cancellation, request, optional=True)
+        given = await read_model(ExecutionCancellation, request, optional=True)
         cancelled = await cancellation.cancel(
             execution_id,
             given.reason,
+            at_once=given.now,
             executions=self.app.store.executions,
-            publish=self.app.announce_end,
+            workflows=self.app.store.workflows,
+            publish=self.app.request_execution,
+            publish_end=self.app.announce_end,
             now=self.app.clock(),
         )
         return self.answer(await in_full(cancelled, self.app.store.workflows))

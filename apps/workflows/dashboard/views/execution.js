@@ -113,12 +113,16 @@ export function execution(root, id) {
   }
 
   async function cancel() {
-    if (!(await confirmed("Cancel this execution?", "What runs is stopped and nothing more is started. What was done is not undone.", "Cancel the execution"))) return;
+    const again = isBeingCancelled(state.found);
+    const asked = again
+      ? ["End it now?", "What is left of finally is not run.", "End it now"]
+      : ["Cancel this execution?", `What runs is stopped and nothing more is started${runsFinally(state.found) ? ", but for the steps of finally" : ""}. What was done is not undone.`, "Cancel the execution"];
+    if (!(await confirmed(...asked))) return;
     state.busy = true;
     draw();
-    const done = await attempt(() => post(link`/v1/executions/${id}/cancel`));
+    const done = await attempt(() => post(link`/v1/executions/${id}/cancel`, again ? { now: true } : undefined));
     state.busy = false;
-    if (done) toast("Cancelled.");
+    if (done) toast(isOpen(done) ? "It is cancelled: the steps of finally run." : "Cancelled.");
     await read();
   }
 
@@ -133,7 +137,7 @@ export function execution(root, id) {
     if (!may("operator")) return null;
     const more = { disabled: state.busy || found.unconfirmed };
     const waits = found.waitingFor?.signal ? button("Send signal…", tell, { kind: "primary", disabled: state.busy, key: "signal" }) : null;
-    if (isOpen(found)) return h("div", { class: "actions" }, waits, button("Cancel", cancel, { kind: "danger", disabled: state.busy, key: "cancel" }));
+    if (isOpen(found)) return h("div", { class: "actions" }, waits, button(isBeingCancelled(found) ? "End now" : "Cancel", cancel, { kind: "danger", disabled: state.busy, key: "cancel" }));
     if (state.isArchived) return null;
     const failed = found.status !== "ok" && found.status !== "skipped";
     return h("div", { class: "actions" },
@@ -151,6 +155,12 @@ export function execution(root, id) {
 
   /** Whether an outcome is that the execution was cut short there; the attempt may have another one. */
   const isCutShort = (outcome) => cutsShort(outcome.error?.class);
+
+  /** Whether it is cancelled, and the steps of finally run. */
+  const isBeingCancelled = (found) => isOpen(found) && (found.restarts ?? []).some((each) => each.why === "cancelled");
+
+  /** Whether steps of finally are run when it is cancelled: it has some, and is at its actions. */
+  const runsFinally = (found) => found.status !== "queued" && left(found)[0]?.list === "actions" && [...state.steps.values()].some((each) => each.list === "finally");
 
   /** Whether it waits because a delay says so, not because something failed. */
   const isDelayed = (found) => kindOf(found) === "waiting" && newest(found)?.status === "ok";
@@ -180,7 +190,7 @@ export function execution(root, id) {
     const interrupted = (found.restarts ?? []).filter((each) => each.since).length;
     switch (kind) {
       case "queued": return ["", "Waits to be run", found.status === "queued" ? "Another execution of this workflow is open; this one is next in line when that has ended." : "It is accepted and handed to the runners."];
-      case "running": return ["accent", underWay(found), `Attempt ${found.attempt}; what it does appears below.`];
+      case "running": return ["accent", underWay(found), isBeingCancelled(found) ? "It is cancelled: the steps of finally run." : `Attempt ${found.attempt}; what it does appears below.`];
       case "waiting": {
         if (found.waitingFor) return ["warn", awaitedWords(found.waitingFor), [found.waitingFor.actionId, " gives up ", time(found.waitingFor.until, "until"), ", ", shortly(found.waitingFor.until), "."]];
         if (isDelayed(found)) return ["warn", ["Goes on ", time(found.nextAttemptAt, "until")], [newest(found).actionId, " waits until ", shortly(found.nextAttemptAt), "."]];
@@ -253,7 +263,8 @@ export function execution(root, id) {
     const done = new Set(found.executedActions.filter((each) => !isWaiting(each) && (each.status !== "failed" || each.continued)).map((each) => each.actionId));
     // Something that failed in the attempt that still runs is not tried again: the handlers run.
     const broken = wasCutShort(found) || found.status === "running" && found.executedActions.some((each) => each.attempt === found.attempt && !isWaiting(each) && !done.has(each.actionId));
-    return [...state.steps.values()].filter((each) => each.list !== (broken ? "actions" : "onFailure") && !done.has(each.actionId));
+    const lists = isBeingCancelled(found) ? ["finally"] : broken ? ["onFailure", "finally"] : ["actions", "finally"];
+    return [...state.steps.values()].filter((each) => lists.includes(each.list) && !done.has(each.actionId));
   }
 
   function todo(found) {
@@ -310,6 +321,7 @@ export function execution(root, id) {
       released: ["Was queued", "Its turn came "],
       "timed-out": ["Timed out", over],
       "given-up": ["Given up", over],
+      cancelled: ["Cancelled", over],
     }[each.why] ?? ["Restarted", `${each.why}, `];
     return waited(`restart-${each.at}`, h("span", null, head), h("span", { class: "quiet" }, words, time(each.at)));
   }

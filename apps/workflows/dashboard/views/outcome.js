@@ -12,7 +12,7 @@ const MOST_CHILDREN = 20;
 const PARTS = [["token", "Token"], ["dns", "Name"], ["connect", "Connection"], ["tls", "TLS"], ["firstByte", "First byte"], ["total", "In all"]];
 
 /** Whether an execution whose actions were ended was cut short by this; the step that it was at fails in the class of that name. */
-export const cutsShort = (why) => why === "timed-out" || why === "given-up";
+export const cutsShort = (why) => ["timed-out", "given-up", "cancelled"].includes(why);
 
 /** A number of bytes, as in 812 B, 12.4 KB, 3.1 MB. */
 function bytes(count) {
