@@ -17,7 +17,8 @@ from pydantic import (
 )
 
 from apps.operations import Answer, Operation
-from apps.workflows import answers, cancellation, cursors, idempotency, representations
+from apps.workflows import cancellation, cursors, idempotency, representations
+from apps.workflows.answers.executions import ExecutionInFull, ExecutionPage, Triggered
 from apps.workflows.bodies import read_model, read_object
 from apps.workflows.ending import LONGEST_WAIT, ended
 from apps.workflows.errors import (
@@ -124,7 +125,7 @@ class Executions(Resource):
         "get": Operation(
             "listExecutions",
             "List executions, newest first",
-            {200: Answer("A page of the list.", answers.ExecutionPage)},
+            {200: Answer("A page of the list.", ExecutionPage)},
             tag="executions",
             query=ExecutionQuery,
         )
@@ -162,7 +163,7 @@ class OneExecution(Resource):
         "get": Operation(
             "getExecution",
             "Show an execution with every attempt of every action",
-            {200: Answer("The execution.", answers.ExecutionInFull)},
+            {200: Answer("The execution.", ExecutionInFull)},
             tag="executions",
             query=OneExecutionQuery,
             refusals=(UnknownExecution,),
@@ -200,7 +201,7 @@ class ExecutionCancel(Resource):
         "post": Operation(
             "cancelExecution",
             "Cancel an open execution",
-            {200: Answer("It has ended.", answers.ExecutionInFull)},
+            {200: Answer("It has ended.", ExecutionInFull)},
             tag="executions",
             scope=Scope.OPERATOR,
             body=Cancellation,
@@ -271,7 +272,7 @@ class ExecutionRetry(Repetition):
         "post": Operation(
             "retryExecution",
             "Take up an execution where it failed",
-            {202: Answer("It is accepted and will run.", answers.Triggered, headers={"Location": "Where it is found."})},
+            {202: Answer("It is accepted and will run.", Triggered, headers={"Location": "Where it is found."})},
             tag="executions",
             scope=Scope.OPERATOR,
             body=NoBody,
@@ -294,7 +295,7 @@ class ExecutionRunAgain(Repetition):
         "post": Operation(
             "runExecutionAgain",
             "Start the workflow of an execution once more",
-            {202: Answer("It is accepted and will run.", answers.Triggered, headers={"Location": "Where it is found."})},
+            {202: Answer("It is accepted and will run.", Triggered, headers={"Location": "Where it is found."})},
             tag="executions",
             scope=Scope.OPERATOR,
             body=NoBody,

@@ -15,7 +15,7 @@ from apps.cli import definition_files
 from apps.cli.definition_files import Flaw, FlawedFile
 from apps.cli.yaml12 import dump
 from apps.operations import Answer, Operation
-from apps.workflows import answers
+from apps.workflows.answers.validation import Validated
 from apps.workflows.bodies import read_text
 from apps.workflows.definitions import check_schedule
 from apps.workflows.errors import BadRequest, FieldError
@@ -36,7 +36,7 @@ class Validation(Resource):
         "post": Operation(
             "validateWorkflow",
             "Check a definition in JSON or YAML, and store nothing",
-            {200: Answer("What is wrong with it, and its other notation.", answers.Validated)},
+            {200: Answer("What is wrong with it, and its other notation.", Validated)},
             body=WorkflowDefinition,
             takes_key=False,
             changes=False,
