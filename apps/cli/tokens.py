@@ -131,9 +131,9 @@ def _bootstrap(body: dict[str, Any]) -> dict[str, Any]:
 
     from pydantic import ValidationError
 
+    from actions.wording import all_told
     from apps.database import store_of
     from apps.workflows import representations
-    from apps.workflows.field_errors import field_errors
     from apps.workflows.v1.tokens import TokenBody, make
     from domain.instants import instant
     from store.interfaces import StoreError
@@ -141,7 +141,7 @@ def _bootstrap(body: dict[str, Any]) -> dict[str, Any]:
     try:
         wanted = TokenBody.model_validate(body)
     except ValidationError as error:
-        details = [f"{found.field}: {found.message}" for found in field_errors(error, body)]
+        details = [f"{field}: {message}" for field, message in all_told(error, body)]
         raise WfError("the token is not valid", details=details) from None
     text, token = make(wanted, now=instant(datetime.now(timezone.utc)), entropy=os.urandom(40))
     settings = service_settings()
