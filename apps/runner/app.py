@@ -18,8 +18,8 @@ from actions.running import Resources, Send, Signalled
 from apps import health
 from apps.runner import agents, commands, views
 from apps.runner.arrivals import Arrivals
-from apps.runner.attempts import now
 from apps.runner.children import Children
+from apps.runner.clock import now
 from apps.runner.definitions import Definitions
 from apps.runner.foreign import ForeignRequests
 from apps.runner.heartbeat import Heartbeats

@@ -25,8 +25,9 @@ import structlog
 from actions.running import Child, ChildEnd, Context, NotTriggered, idempotency_key
 from actions.trigger_workflow import MOST, TriggerWorkflowAction
 from apps.admission import Opened
-from apps.runner.attempts import LARGEST_OUTPUT, now
+from apps.runner.attempts import LARGEST_OUTPUT
 from apps.runner.circles import Circles
+from apps.runner.clock import now
 from apps.runner.definitions import UnknownVersion
 from apps.runner.patience import stubbornly
 from apps.runner.startable import NotStartable, Startable, Starter
