@@ -9,7 +9,7 @@ from apps.cli import output
 from apps.cli.client import Client
 from apps.cli.environment import said, service_settings
 from apps.cli.errors import WfError
-from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen, examples
+from apps.cli.options import DEFAULT_URL, Format, Json, Limit, Output, Url, chosen, examples
 from apps.cli.workflows import MORE
 
 tokens = typer.Typer(no_args_is_help=True, help="Who may use the service (needs a token of scope admin).")
@@ -97,7 +97,7 @@ def audit(
         typer.Option(metavar="PATH", show_default=False, help="Only of this address and below, as in /workflows/nightly."),
     ] = None,
     who: Annotated[str | None, typer.Option(metavar="NAME", show_default=False, help="Only by this token.")] = None,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,
+    limit: Limit = 20,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,

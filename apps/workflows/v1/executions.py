@@ -19,7 +19,7 @@ from pydantic import (
 from apps.operations import Answer, Operation
 from apps.workflows import cancellation, cursors, idempotency, representations
 from apps.workflows.answers.executions import ExecutionInFull, ExecutionPage, Triggered
-from apps.workflows.bodies import read_model, read_object
+from apps.workflows.bodies import EmptyBody, read_model, read_nothing
 from apps.workflows.ending import LONGEST_WAIT, ended
 from apps.workflows.errors import (
     AlreadyFinished,
@@ -44,6 +44,9 @@ from domain.instants import EPOCH, INSTANT_RULE, instant
 from domain.model import Model
 from domain.reference import Reference
 from store.interfaces import ExecutionFilter, Workflows
+
+LOCATION: Final = {"Location": "Where it is found."}
+TRIGGERED: Final = Answer("It is accepted and will run.", Triggered, headers=LOCATION)
 
 
 def _is_written_out(text: str) -> str:
@@ -224,21 +227,13 @@ class ExecutionCancel(Resource):
         return self.answer(await in_full(cancelled, self.app.store.workflows))
 
 
-class NoBody(Model):
-    """Nothing, as an object."""
-
-
 class Repetition(Resource):
     """Where a finished execution is taken up again, as a new one."""
 
     async def post(self, request: web.Request, execution_id: str) -> web.Response:
         """Start a new execution that names this one as its origin."""
         check_id(execution_id)
-        unknown = await read_object(request, optional=True)
-        if unknown:
-            raise BadRequest(
-                "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
-            )
+        await read_nothing(request)
         now = self.app.clock()
         asked_at, entropy, is_unique = idempotency.asked(request, now, os.urandom(10))
         repeat = Repeat(
@@ -272,10 +267,10 @@ class ExecutionRetry(Repetition):
         "post": Operation(
             "retryExecution",
             "Take up an execution where it failed",
-            {202: Answer("It is accepted and will run.", Triggered, headers={"Location": "Where it is found."})},
+            {202: TRIGGERED},
             tag="executions",
             scope=Scope.OPERATOR,
-            body=NoBody,
+            body=EmptyBody,
             body_is_required=False,
             refusals=(BadRequest, UnknownExecution, UnknownWorkflow, InProgress, NothingToRetry, UnknownVersion),
         )
@@ -295,10 +290,10 @@ class ExecutionRunAgain(Repetition):
         "post": Operation(
             "runExecutionAgain",
             "Start the workflow of an execution once more",
-            {202: Answer("It is accepted and will run.", Triggered, headers={"Location": "Where it is found."})},
+            {202: TRIGGERED},
             tag="executions",
             scope=Scope.OPERATOR,
-            body=NoBody,
+            body=EmptyBody,
             body_is_required=False,
             refusals=(BadRequest, UnknownExecution, UnknownWorkflow, InProgress, NotTriggeredByHand, BadInput),
         )

@@ -15,11 +15,11 @@ from apps.stored_definitions import UnreadableVersion
 from apps.workflows import cursors, definitions, representations, schedules
 from apps.workflows.answers.schedules import OccurrencePage, ScheduleShown, TicksShown, UpcomingPage
 from apps.workflows.answers.workflows import WorkflowInFull
-from apps.workflows.bodies import read_model, read_object
+from apps.workflows.bodies import EmptyBody, read_model, read_nothing
 from apps.workflows.errors import BadRequest, FieldError, NoTicks, UnknownWorkflow
 from apps.workflows.holding import trigger_of
 from apps.workflows.queries import Page, read_query
-from apps.workflows.v1.workflows import EmptyBody, busiest, check_id, in_full, places
+from apps.workflows.v1.workflows import busiest, check_id, in_full, places
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.identifiers import asked_at, earliest_execution_id
@@ -204,7 +204,7 @@ class Pause(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Hold the ticks from now on; what is open goes on, and a trigger by hand still works."""
         check_id(workflow_id)
-        await _no_body(request)
+        await read_nothing(request)
         stored = await schedules.pause(
             workflow_id,
             workflows=self.app.store.workflows,
@@ -235,7 +235,7 @@ class Resume(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Let the workflow tick again, on the grid it always had."""
         check_id(workflow_id)
-        await _no_body(request)
+        await read_nothing(request)
         stored = await schedules.resume(
             workflow_id,
             workflows=self.app.store.workflows,
@@ -245,14 +245,6 @@ class Resume(Resource):
             now=self.app.clock(),
         )
         return self.answer(await in_full(stored, self.app.store.executions))
-
-
-async def _no_body(request: web.Request) -> None:
-    unknown = await read_object(request, optional=True)
-    if unknown:
-        raise BadRequest(
-            "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
-        )
 
 
 VIEWS: Final[tuple[Any, ...]] = (Schedule, SchedulePreview, Upcoming, Occurrences, Pause, Resume)

@@ -15,7 +15,6 @@ from apps.operations import Answer, Operation
 from apps.stored_definitions import UnreadableVersion, read_definition, reading
 from apps.workflows import admission, auditing, cursors, definitions, idempotency, representations
 from apps.workflows.answers.dry_run import DryRun
-from apps.workflows.answers.executions import Triggered
 from apps.workflows.answers.workflows import WorkflowInFull, WorkflowPage
 from apps.workflows.bodies import read_members, read_object
 from apps.workflows.errors import (
@@ -28,7 +27,7 @@ from apps.workflows.errors import (
 from apps.workflows.field_errors import field_errors
 from apps.workflows.preconditions import read_before
 from apps.workflows.queries import Page, read_query
-from apps.workflows.v1.executions import execution_address
+from apps.workflows.v1.executions import LOCATION, TRIGGERED, execution_address
 from apps.workflows.views import Resource
 from domain import patterns
 from domain.access import Scope
@@ -40,9 +39,7 @@ from domain.overlap import Overlap
 from domain.reference import Reference
 from store.interfaces import Due, Executions, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
 
-_LOCATION: Final = {"Location": "Where it is found."}
 ETAG: Final = {"ETag": "Its version, for If-Match."}
-TRIGGERED: Final = Answer("It is accepted and will run.", Triggered, headers=_LOCATION)
 _EXAMPLE: Final = {"workflowId": "hello", "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "hello"}]}
 # Most who meet this have sent the input itself.
 _INPUT_MEND: Final = 'what the workflow is to get goes into input, as in {"input": {"name": "Ada"}}'
@@ -64,10 +61,6 @@ class WorkflowQuery(Page):
     trigger_type: Literal["manual", "periodic", "cron", "once"] | None = None
     archived: bool = Field(default=False, description="Those that are archived, instead of those that are not.")
     recent: int = Field(default=0, ge=0, le=30, description="How many of its newest executions each workflow shows.")
-
-
-class EmptyBody(Model):
-    """Nothing, as an object."""
 
 
 class TriggerBody(Model):
@@ -103,7 +96,7 @@ class Workflows(Resource):
         "post": Operation(
             "createWorkflow",
             "Create a workflow",
-            {201: Answer("The workflow.", WorkflowInFull, headers={**_LOCATION, **ETAG})},
+            {201: Answer("The workflow.", WorkflowInFull, headers={**LOCATION, **ETAG})},
             scope=Scope.OPERATOR,
             body=WorkflowDefinition,
             example=_EXAMPLE,
