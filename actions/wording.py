@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from actions.http.auth import KEY_ID_PATTERN, USERNAME_PATTERN
@@ -92,6 +92,15 @@ _MESSAGES: Final = {
 }
 
 _KINDS: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
+
+
+def all_told(error: ValidationError, data: Any, model: type[BaseModel] | None = None) -> list[tuple[str, str]]:
+    """Return each field of ``data`` that is wrong, empty for all of it, and how it must be; see :func:`told`."""
+    details = error.errors(include_url=False)
+    # An element that is wrong does not count, so that its array seems too short as well: noise.
+    broken = {detail["loc"][:length] for detail in details for length in range(1, len(detail["loc"]))}
+    details = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in broken)]
+    return [told(detail, data, model) for detail in details]
 
 
 def told(detail: ErrorDetails, data: Any, model: type[BaseModel] | None = None) -> tuple[str, str]:

@@ -44,7 +44,7 @@ def settings_page() -> str:
         parts += [f"## {title}", _table(model, names)]
     parts += [
         "## Standalone stack (`wf up`)",
-        "Also options of the command: `WF_KAFKA_PORT` is `--kafka-port`.",
+        "Some are also options of the command: `WF_KAFKA_PORT` is `--kafka-port`.",
         _table(StandaloneSettings, list(StandaloneSettings.model_fields)),
         "## Command line and secrets",
         _FREE_VARIABLES,

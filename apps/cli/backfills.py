@@ -10,7 +10,7 @@ from apps.cli import output
 from apps.cli.client import Client, Problem
 from apps.cli.errors import ExitCode, WfError
 from apps.cli.inputs import checked_instant
-from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId, chosen
+from apps.cli.options import DEFAULT_URL, Format, Json, Limit, Output, Url, WorkflowId, chosen
 from apps.cli.waiting import Timeout, seconds, states
 from apps.cli.workflows import MORE, unknown
 
@@ -120,7 +120,7 @@ def backfill(
 
 def backfills(
     workflow_id: WorkflowId,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,
+    limit: Limit = 20,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,

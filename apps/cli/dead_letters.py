@@ -11,7 +11,7 @@ import typer
 from apps.cli import output
 from apps.cli.client import Client
 from apps.cli.errors import ExitCode, WfError
-from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen, examples
+from apps.cli.options import DEFAULT_URL, Format, Json, Limit, Output, Url, chosen, examples
 from apps.cli.workflows import MORE
 
 
@@ -32,7 +32,7 @@ app = typer.Typer(no_args_is_help=True, help="Records that no service could take
 
 @app.command("list", epilog=examples("wf dead-letters list", "wf dead-letters list --json | jq '.[].reason'"))
 def list_letters(
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,
+    limit: Limit = 20,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,

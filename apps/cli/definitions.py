@@ -18,7 +18,7 @@ from apps.cli.errors import ExitCode, Unreachable, WfError
 from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
 
 if TYPE_CHECKING:
-    from apps.cli.definition_files import Document
+    from apps.definition_text import Document
 
 Files = Annotated[
     list[Path],

@@ -15,7 +15,7 @@ from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen
 from apps.cli.workflows import unknown
 
 if TYPE_CHECKING:
-    from apps.cli.definition_files import Document, Flaw
+    from apps.definition_text import Document, Flaw
 
 DIFFERS = 2  # as diff(1) has 1 for "differs"; 1 is taken by "failed"
 
@@ -183,6 +183,6 @@ def _normal(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: dict[str, Any]) -> str:
-    from apps.cli.yaml12 import dump
+    from apps.yaml12 import dump
 
     return dump(value)

@@ -11,7 +11,7 @@ import typer
 from apps.cli import output
 from apps.cli.client import Client
 from apps.cli.inputs import checked_instant, checked_reference
-from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Output, Url, chosen
+from apps.cli.options import DEFAULT_URL, ExecutionId, Format, Json, Limit, Output, Url, chosen
 from apps.cli.watching import watch as keep_watching
 from apps.cli.workflows import MORE, check_known
 from domain.excerpts import excerpt
@@ -65,7 +65,7 @@ def executions(
         ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, with a line for every change, until Ctrl-C.")] = False,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,
+    limit: Limit = 20,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,

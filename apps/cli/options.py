@@ -79,6 +79,7 @@ Url = Annotated[
     str, typer.Option("--url", envvar="WF_URL", metavar="URL", callback=_checked_url, help="Address of the service.")
 ]
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to write the answer.")]
+Limit = Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --output json.")]
 WorkflowId = Annotated[
     str,

@@ -56,7 +56,7 @@ def printable(value: object) -> str:
 def data(value: Any, form: Format) -> None:
     """Write ``value`` for programs."""
     if form is Format.YAML:
-        from apps.cli.yaml12 import dump
+        from apps.yaml12 import dump
 
         _write(dump(value), end="")
     else:

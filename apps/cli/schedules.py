@@ -8,7 +8,7 @@ import typer
 
 from apps.cli import output
 from apps.cli.client import Client
-from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId, chosen
+from apps.cli.options import DEFAULT_URL, Format, Json, Limit, Output, Url, WorkflowId, chosen
 from apps.cli.waiting import checked_length, seconds
 from apps.cli.workflows import MORE as MORE_AHEAD
 from apps.cli.workflows import trigger_words, unknown
@@ -88,7 +88,7 @@ def upcoming(
             help="Only what is due by then: 30m, 12h, 7d from now.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 50,
+    limit: Limit = 50,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,

@@ -9,7 +9,7 @@ from apps.cli import output
 from apps.cli.client import Client
 from apps.cli.environment import said, service_settings
 from apps.cli.errors import WfError
-from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, chosen, examples
+from apps.cli.options import DEFAULT_URL, Format, Json, Limit, Output, Url, chosen, examples
 from apps.cli.workflows import MORE
 
 tokens = typer.Typer(no_args_is_help=True, help="Who may use the service (needs a token of scope admin).")
@@ -97,7 +97,7 @@ def audit(
         typer.Option(metavar="PATH", show_default=False, help="Only of this address and below, as in /workflows/nightly."),
     ] = None,
     who: Annotated[str | None, typer.Option(metavar="NAME", show_default=False, help="Only by this token.")] = None,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 20,
+    limit: Limit = 20,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,
@@ -131,9 +131,9 @@ def _bootstrap(body: dict[str, Any]) -> dict[str, Any]:
 
     from pydantic import ValidationError
 
+    from actions.wording import all_told
     from apps.database import store_of
     from apps.workflows import representations
-    from apps.workflows.field_errors import field_errors
     from apps.workflows.v1.tokens import TokenBody, make
     from domain.instants import instant
     from store.interfaces import StoreError
@@ -141,7 +141,7 @@ def _bootstrap(body: dict[str, Any]) -> dict[str, Any]:
     try:
         wanted = TokenBody.model_validate(body)
     except ValidationError as error:
-        details = [f"{found.field}: {found.message}" for found in field_errors(error, body)]
+        details = [f"{field}: {message}" for field, message in all_told(error, body)]
         raise WfError("the token is not valid", details=details) from None
     text, token = make(wanted, now=instant(datetime.now(timezone.utc)), entropy=os.urandom(40))
     settings = service_settings()

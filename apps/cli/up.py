@@ -67,11 +67,10 @@ def up(
             help=f"Start these alone, of {', '.join(PARTS)}; a service needs kafka and mongodb.",
         ),
     ] = None,
-    deps_only: Annotated[bool, typer.Option("--deps-only", help="Short for --only kafka,mongodb.")] = False,
 ) -> None:
     """Start Kafka, MongoDB and the three services here, without Docker or Java; Ctrl-C stops them all.
 
-    Each option is also an environment variable: WF_DATA_DIR, WF_KAFKA_PORT, …
+    The data directory and the ports are also environment variables: WF_DATA_DIR, WF_KAFKA_PORT, …
     """
     given: dict[str, Any] = {
         "data_dir": data_dir.expanduser().resolve() if data_dir else None,
@@ -91,9 +90,7 @@ def up(
             screen.error(complaint)
         raise typer.Exit(2) from None
     options: dict[str, Any] = {"sink": screen.line, "progress": screen.progress}
-    if only and deps_only:
-        raise typer.BadParameter("cannot be given with --only, which it is short for", param_hint="'--deps-only'")
-    parts = only or (DEPENDENCIES if deps_only else PARTS)
+    parts = only or PARTS
     services = [name for name in SERVICES if name in parts]
     if runners > 1 and "runner" not in services:
         raise typer.BadParameter("means nothing without runner among the parts of --only", param_hint="'--runners'")

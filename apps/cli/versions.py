@@ -104,7 +104,7 @@ def _table(items: list[dict[str, Any]], current: int) -> None:
 
 
 def _show_difference(workflow_id: str, older: dict[str, Any], newer: dict[str, Any]) -> None:
-    from apps.cli.yaml12 import dump
+    from apps.yaml12 import dump
 
     before, after = (dump(each["definition"]).splitlines() for each in (older, newer))
     was, is_ = (f"{workflow_id} (version {each['version']})" for each in (older, newer))

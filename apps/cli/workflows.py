@@ -11,7 +11,7 @@ import typer
 from apps.cli import output
 from apps.cli.client import LARGEST_PAGE, PREFIX, Client
 from apps.cli.errors import ExitCode, WfError
-from apps.cli.options import DEFAULT_URL, Format, Json, Output, Url, WorkflowId, chosen
+from apps.cli.options import DEFAULT_URL, Format, Json, Limit, Output, Url, WorkflowId, chosen
 
 MORE = "There are more; --limit N shows N of them, --limit 0 all."
 
@@ -29,7 +29,7 @@ def list_workflows(
     archived: Annotated[
         bool, typer.Option("--archived", help="Those that are archived, instead of those that are not.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many at most; 0 for all.")] = 100,
+    limit: Limit = 100,
     url: Url = DEFAULT_URL,
     output_format: Output = Format.TABLE,
     as_json: Json = False,

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,16 +17,17 @@ from actions.http.connections import Connections
 from actions.running import Resources, Send, Signalled
 from apps import health
 from apps.runner import agents, commands, views
+from apps.runner.announcing import Announcer
 from apps.runner.arrivals import Arrivals
-from apps.runner.attempts import now
 from apps.runner.children import Children
+from apps.runner.clock import now
 from apps.runner.definitions import Definitions
 from apps.runner.foreign import ForeignRequests
 from apps.runner.heartbeat import Heartbeats
 from apps.runner.intake import Intake
 from apps.runner.isolation import Isolation
 from apps.runner.metrics import Metrics, SubscriptionCollector
-from apps.runner.patience import RETRY_DELAY, stubbornly
+from apps.runner.patience import RETRY_DELAY
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed, Projection
 from apps.runner.runs import Runs
@@ -40,10 +41,10 @@ from apps.secret_values import secret_values
 from apps.service import ServiceApp
 from apps.settings import read
 from apps.waking import Waker
-from domain.execution import AWAITING, ActionFinished, Execution, Parent
+from domain.execution import Execution
 from events.folding import ended_record, request_record
 from events.producer import Producer, acknowledged
-from events.records import ActionResult, Event, HolderEnded, WakeUp
+from events.records import ActionResult, Event
 from events.topics import ACTION_RESULT, DEAD_LETTER, EXECUTION, GROUP_OF_RUNNERS, SCHEDULE
 from events.transport import Consumer
 from vault.interfaces import SecretValues, VariableValues
@@ -142,7 +143,14 @@ class RunnerApp(ServiceApp):
             hand_out=self._hand_out,
             tell_ended=self._tell_ended,
         )
-        self.waker = Waker(executions=self.store.executions, signals=self.store.signals, hand_out=self._hand_out)
+        waker = Waker(executions=self.store.executions, signals=self.store.signals, hand_out=self._hand_out)
+        self.announcer = Announcer(
+            schedule=self.event_topics.schedule,
+            waker=waker,
+            places=self.starter.places,
+            definitions=self.definitions,
+            spawn=self.add_future,
+        )
         children = Children(self.starter)
         self.http = Http(
             settings,
@@ -177,7 +185,7 @@ class RunnerApp(ServiceApp):
         self.projection = Projection(
             self.store.executions,
             followed=self.followed,
-            announce=self._announce,
+            announce=self.announcer.result,
             recorded=self.runs.unrecorded.recorded,
             refuse=lambda ticket, reason: self.intake.refuse(ticket, reason),
             metrics=self.metrics,
@@ -220,7 +228,7 @@ class RunnerApp(ServiceApp):
             executions=self.store.executions,
             definitions=self.definitions,
             signals=self.store.signals,
-            waker=self.waker,
+            waker=waker,
             refuse=self.intake.refuse,
         )
         self.results = agents.Results(
@@ -229,7 +237,7 @@ class RunnerApp(ServiceApp):
             runs=self.runs,
             positions=self.positions,
             refuse=self.intake.refuse,
-            announce_end=self._announce_end,
+            announce_end=self.announcer.end,
             cancel_awaited=children.cancel_awaited,
         )
         agents.install(self, self.intake, self.foreign_signals, self.results)
@@ -278,56 +286,6 @@ class RunnerApp(ServiceApp):
 
     async def _tell_ended(self, execution: Execution) -> None:
         await self.publish(self.event_topics.action_result, execution.workflow_id, ended_record(execution))
-
-    async def _announce(self, result: ActionFinished, known: Execution | None) -> None:
-        if result.outcome.status == AWAITING:
-            # It may have come between the step's look for it and this record.
-            self._wake(lambda: self.waker.look_again(result.execution_id, now()))
-        if result.wake_at is not None:
-            await self._tell_scheduler(
-                result.workflow_id,
-                WakeUp(
-                    workflow_id=result.workflow_id,
-                    execution_id=result.execution_id,
-                    epoch=result.epoch,
-                    wake_at=result.wake_at,
-                    delay=result.outcome.is_wait or None,
-                ),
-            )
-        else:
-            if known is None:  # another process has begun it, or this one before it was killed
-                self._wake(lambda: self.waker.wake_parent_of(result.execution_id, now()))
-            await self._announce_end(result.workflow_id, result.version, None if known is None else known.triggered_by)
-
-    async def _announce_end(self, workflow_id: str, version: int, parent: Parent | None) -> None:
-        """Tell whoever may wait for an end: for its place, as the execution that has triggered it, as the scheduler.
-
-        The scheduler hears of it where others may be queued for the place; its pass finds what is not told.
-        """
-        self.starter.places.hear_of_end(workflow_id)
-        if parent is not None:
-            self._wake(lambda: self.waker.wake_parent(parent, now()))
-        definition = self.definitions.cached(workflow_id, version)
-        if definition is not None and definition.overlap.policy == "queue":
-            await self._tell_scheduler(workflow_id, HolderEnded(workflow_id=workflow_id))
-
-    def _wake(self, look: Callable[[], Awaitable[None]]) -> None:
-        """Look for what is to be woken, beside what is under way: others wait to be told."""
-
-        async def wake() -> None:
-            try:
-                await stubbornly(look)
-            except Exception:  # it would end the whole worker
-                log.exception("not woken; left to the next look")
-
-        self.add_future(wake())
-
-    async def _tell_scheduler(self, workflow_id: str, record: Event) -> None:
-        """Publish, without waiting for the broker; whatever goes wrong must stop neither the projection nor a stream."""
-        try:
-            await self.event_topics.schedule.send(key=workflow_id, value=record)
-        except Exception as error:
-            log.warning("not announced; left to the scheduler's next pass", workflow_id=workflow_id, error=repr(error))
 
     async def _note_positions(self, app: Any, assigned: set[TP], **_: Any) -> None:
         ours = frozenset(tp for tp in assigned if tp.topic in (EXECUTION.name, ACTION_RESULT.name))

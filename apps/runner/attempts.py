@@ -22,49 +22,35 @@ redacted before it is published, and later steps see it as it was published, in 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import field, replace
-from datetime import datetime, timezone
+from dataclasses import replace
 from typing import Any
 
 import structlog
 from async_timeout import Timeout, timeout
 
 from actions.registry import WorkflowDefinition, run_action
-from actions.running import Awaiting, Context, Delayed, Failed, Outcome, Resources, Skipped, Succeeded
+from actions.running import Context, Failed, Outcome, Resources, Skipped, Succeeded
 from actions.steps import Step
+from apps.runner.clock import now
 from apps.runner.data import execution_data
 from apps.runner.isolation import CRASHED, Isolation
+from apps.runner.results import UNKNOWN_OUTCOME, action_result, redact
+from apps.runner.run import Run
 from domain.action import Action
 from domain.durations import parse_duration
-from domain.execution import (
-    AWAITING,
-    CUT_CLASSES,
-    ActionOutcome,
-    Failures,
-    Parent,
-    Restart,
-    Restarted,
-    Status,
-    deadline_of,
-    outcome_key,
-)
-from domain.flow import failure, following, status_after
-from domain.frozen import frozen
+from domain.execution import AWAITING, CUT_CLASSES, ActionOutcome, Restart, Restarted, Status, outcome_key
 from domain.instants import EPOCH
-from domain.retry import NoRetry, RetryDecision, decide_retry
 from events.folding import result_transition
 from events.records import ActionResult
 from events.wire import json_bytes
 from store.interfaces import StoreUnavailable
 from templates.errors import RenderError
 from vault.interfaces import UnknownSecret, UnknownVariable
-from vault.redaction import Redactor
 
 log = structlog.get_logger(__name__)
 
 # A kind that keeps its own time says more precisely what was late: it gets this much (seconds) to do so.
 TIMEOUT_GRACE = 0.5
-UNKNOWN_OUTCOME = "unknown-outcome"
 # Together they, with everything around them, must stay below the broker's 1 MiB; a character may take six bytes of JSON.
 LARGEST_OUTPUT = 400_000  # bytes of JSON
 LARGEST_LOGS = 50_000  # characters
@@ -74,44 +60,11 @@ LARGEST_EXECUTION = 12_000_000  # bytes of all its results; its document must st
 Publish = Callable[[str, ActionResult], Awaitable[None]]
 
 
-@frozen
-class Run:
-    """One attempt to run: what the request, or the claimed execution, says."""
-
-    execution_id: str
-    workflow_id: str
-    version: int
-    epoch: int
-    attempt: int
-    retries_left: int
-    resume_index: int
-    cause: str
-    failures: Mapping[int, Failures] = field(default_factory=dict)  # of earlier attempts, by position of the action
-    started_at: datetime | None = None  # of the execution: that of its first run
-    recorded: int = 0  # results recorded before this run
-    created_at: datetime | None = None
-    due_at: datetime | None = None
-    reference: str | None = None
-    input: Mapping[str, Any] = field(default_factory=dict)
-    outcomes: tuple[ActionOutcome, ...] = ()  # what was recorded before this run
-    deadline: datetime | None = None
-    in_doubt: frozenset[int] = frozenset()  # begun by an earlier run that did not live to tell what became of them
-    lost: int = 0  # runners in a row that died while they ran it
-    cut_short: Restarted | None = None  # how its actions were ended
-    triggered_by: Parent | None = None
-
-
 Intend = Callable[[Run, str], Awaitable[bool]]
 """Makes it durable that a run is about to bring about an outcome; False where the run is not the current one any more."""
 
 Abandon = Callable[[str], Awaitable[None]]
 """Cancels what the step of an execution waited for, or has started in order to, when it was cut short."""
-
-
-def now() -> datetime:
-    """Return the current instant."""
-    found = datetime.now(timezone.utc)
-    return found.replace(microsecond=found.microsecond // 1000 * 1000)
 
 
 async def run_attempt(
@@ -159,8 +112,10 @@ async def run_attempt(
         if size > room and cut is None:
             outcome = Failed("too-large", f"the results of this execution are more than {LARGEST_EXECUTION} bytes together")
         room -= min(size, room)
-        result = _result(run, definition, index, seq, outcome, started_at, runner, outcomes)
-        _redact(result, resources.secrets.redactor)
+        result = action_result(
+            run, definition, index, seq, outcome, started_at, now(), runner, outcomes, uniform=random.random()
+        )
+        redact(result, resources.secrets.redactor)
         await publish(run.workflow_id, result)
         if result.execution_status != Status.RUNNING.value:
             return
@@ -338,119 +293,3 @@ def _bounded_logs(logs: Sequence[str]) -> tuple[str, ...]:
         kept.append(line)
         left -= len(line) + 1
     return tuple(kept)
-
-
-def _redact(result: ActionResult, redactor: Redactor) -> None:
-    """Take the values of secrets out of everything that an action, or an error of its, may have put into its result."""
-    if redactor.is_blank:
-        return
-    result.logs = redactor.value(result.logs)
-    if result.error is not None:
-        # Its class was not cut, and others decide by it.
-        error_class = redactor.text(result.error["class"])
-        result.error = {name: redactor.value(text) for name, text in result.error.items()} | {"class": error_class}
-    if result.status != AWAITING:  # whose output names what is waited for, by which it is woken, and nothing of anybody's
-        result.output = redactor.data(result.output)
-    result.reason = redactor.value(result.reason)
-
-
-def _result(
-    run: Run,
-    definition: WorkflowDefinition,
-    index: int,
-    seq: int,
-    outcome: Outcome,
-    started_at: datetime,
-    runner: str,
-    outcomes: Sequence[ActionOutcome],
-) -> ActionResult:
-    finished_at = now()
-    action: Action = definition.prepared[index].action
-    plan = definition.plan
-    retries_left, wake_at, reason, next_index, deadline = run.retries_left, None, None, None, None
-    error = outcome.error if isinstance(outcome, Failed) else None
-    decision: RetryDecision | NoRetry | None = None
-    outcome_status = {Skipped: "skipped", Awaiting: AWAITING}.get(type(outcome), "ok")
-    cut = None if run.cut_short is None else run.cut_short.why
-    cut_short = cut is not None and index < plan.actions
-    if isinstance(outcome, Failed):
-        unknown = outcome.error_class == UNKNOWN_OUTCOME
-        outcome_status = "unknown" if unknown else "failed"
-        before = run.failures.get(index, Failures(0, started_at))
-        decision = NoRetry("its outcome is unknown")  # whatever the policy covers
-        if not unknown and not cut_short:
-            decision = decide_retry(
-                definition.retry_policies[index],
-                outcome.failure,
-                retries_left=run.retries_left,
-                failed_before=before.count,
-                first_started_at=before.since,
-                failed_at=finished_at,
-                uniform=random.random(),
-            )
-        if isinstance(decision, RetryDecision) and run.deadline is not None and decision.at >= run.deadline:
-            decision = NoRetry("its time is over before the next retry")
-        if isinstance(decision, NoRetry) and not unknown and not cut_short:
-            error = {**outcome.error, "notRetried": decision.why}
-        reason = _why_failed(action.action_id, outcome_status, error)
-    continued = isinstance(decision, NoRetry) and bool(action.continue_on_error) and not cut_short
-    if isinstance(decision, RetryDecision):
-        status, retries_left, wake_at = Status.WAITING, decision.retries_left, decision.at
-    elif isinstance(outcome, Awaiting):
-        status, wake_at, reason = Status.WAITING, outcome.until, f"action {action.action_id}: {outcome.logs[0]}"
-    else:
-        failed = error is not None and not continued
-        first = failure(outcomes)
-        next_index = following(plan, index, failed=failed, cut=cut)
-        status = status_after(plan, next_index, failed=failed or first is not None, cut=cut)
-        if first is not None:
-            reason = _why_failed(first.action_id, first.status, first.error)
-        if status is Status.CANCELLED and run.cut_short is not None:
-            reason = run.cut_short.reason
-        elif status is not Status.FAILED:
-            reason = None
-        if isinstance(outcome, Delayed) and status is Status.RUNNING:
-            status, wake_at, reason = Status.WAITING, outcome.until, f"action {action.action_id}: {outcome.logs[0]}"
-        # A delay that comes last is one of the actions: their time may be over before it is.
-        is_in_time = wake_at is None or run.deadline is None or wake_at < run.deadline
-        if index < plan.actions <= next_index < plan.total and is_in_time:
-            deadline = deadline_of(wake_at or finished_at, definition.timeout)
-        if next_index == index + (error is None or continued):
-            next_index = None  # as anybody would think
-    return ActionResult(
-        workflow_id=run.workflow_id,
-        execution_id=run.execution_id,
-        epoch=run.epoch,
-        seq=seq,
-        version=run.version,
-        runner=runner,
-        attempt=run.attempt,
-        action_id=action.action_id or "",
-        kind=getattr(action, "type", None),
-        index=index,
-        status=outcome_status,
-        execution_status=status.value,
-        retries_left=retries_left,
-        total_actions=len(definition.actions),
-        started_at=started_at,
-        finished_at=finished_at,
-        logs=list(outcome.logs),
-        error=error,
-        output=outcome.output,
-        wake_at=wake_at,
-        reason=reason,
-        recorded=run.recorded if run.epoch > 1 else None,
-        execution_started_at=run.started_at if run.epoch > 1 else None,
-        next_index=next_index,
-        continued=continued or None,
-        deadline=deadline,
-    )
-
-
-def _why_failed(action_id: str | None, status: str, error: Mapping[str, Any] | None) -> str:
-    error = error or {}
-    if error.get("class") == Restart.GIVEN_UP.value:
-        return str(error["message"])
-    verb = "is in doubt" if status == "unknown" else "failed"
-    why = f"; {error['notRetried']}" if "notRetried" in error else ""
-    return f"action {action_id} {verb}: {error.get('message', '')}{why}"

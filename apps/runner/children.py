@@ -26,8 +26,9 @@ from actions.running import Child, ChildEnd, Context, NotTriggered, idempotency_
 from actions.trigger_workflow import MOST, TriggerWorkflowAction
 from apps.admission import Opened
 from apps.cutting_short import cancel
-from apps.runner.attempts import LARGEST_OUTPUT, now
+from apps.runner.attempts import LARGEST_OUTPUT
 from apps.runner.circles import Circles
+from apps.runner.clock import now
 from apps.runner.definitions import UnknownVersion
 from apps.runner.patience import stubbornly
 from apps.runner.startable import NotStartable, Startable, Starter

@@ -11,7 +11,7 @@ from datetime import datetime
 import structlog
 from faust.types import Message
 
-from apps.runner.attempts import now
+from apps.runner.clock import now
 from apps.runner.patience import stubbornly
 from apps.runner.startable import NotStartable, Startable, Starter
 from domain.execution import Admission, Cause, Status, admit

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from mode import Service
 
-from apps.runner.attempts import now
+from apps.runner.clock import now
 from store.interfaces import Heartbeat, Runners, StoreUnavailable
 
 log = structlog.get_logger(__name__)

@@ -25,7 +25,8 @@ from faust.types import TP, EventT, Message, TopicT
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
 from apps.runner.acknowledgement import Aside, OrderedAcks, Ticket, see_to
-from apps.runner.attempts import Abandon, Publish, Run, now, run_attempt
+from apps.runner.attempts import Abandon, Publish, run_attempt
+from apps.runner.clock import now
 from apps.runner.definitions import Definitions, UnknownVersion
 from apps.runner.foreign import ForeignRequests, execution_id_of, stamp
 from apps.runner.isolation import Isolation
@@ -33,6 +34,7 @@ from apps.runner.metrics import Metrics
 from apps.runner.patience import RETRY_DELAY, stubbornly
 from apps.runner.positions import Positions
 from apps.runner.projection import Followed
+from apps.runner.run import Run
 from apps.runner.runs import Runs
 from apps.runner.startable import NotStartable
 from apps.runner.tables import Busy, Tables

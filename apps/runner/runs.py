@@ -30,8 +30,9 @@ import structlog
 from mode import Service
 
 from apps.cutting_short import cut_short
-from apps.runner.attempts import Run, now
+from apps.runner.clock import now
 from apps.runner.patience import RETRY_DELAY
+from apps.runner.run import Run
 from apps.runner.unrecorded import Unrecorded
 from domain.execution import Execution, Restart, Status
 from domain.flow import Plan

@@ -11,7 +11,7 @@ from faust.types import EventT
 
 from actions.running import Signalled
 from apps.runner.acknowledgement import OrderedAcks, Refuse, Ticket, see_to
-from apps.runner.attempts import now
+from apps.runner.clock import now
 from apps.runner.definitions import Definitions, UnknownVersion
 from apps.runner.patience import stubbornly
 from apps.signals import NotHeeded, send

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from actions.registry import WorkflowDefinition
 from apps.admission import Opened, admit_side_by_side, admit_under
-from apps.runner.attempts import now
+from apps.runner.clock import now
 from apps.runner.definitions import Definitions
 from apps.runner.patience import stubbornly
 from apps.runner.places import Places

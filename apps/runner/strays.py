@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from mode import Service
 
-from apps.runner.attempts import now
+from apps.runner.clock import now
 from apps.runner.runs import Runs
 from domain.execution import Execution, Restart
 from events.topics import PARTITIONS

@@ -27,6 +27,10 @@ _ANY_HEADER: Final = 32 + zlib.MAX_WBITS  # of gzip or zlib
 M = TypeVar("M", bound=Model)
 
 
+class EmptyBody(Model):
+    """Nothing, as an object."""
+
+
 async def read_object(request: web.Request, *, optional: bool = False) -> dict[str, Any]:
     """Return the JSON object in the body; an empty body is ``{}`` where it is optional.
 
@@ -66,6 +70,15 @@ async def read_members(request: web.Request, *names: str, mend: str, reference: 
     if found:
         raise BadRequest("The body is not valid.", found)
     return body
+
+
+async def read_nothing(request: web.Request) -> None:
+    """Refuse a body that says anything: see :class:`EmptyBody`.
+
+    Raises:
+        BadRequest: names what is unknown; see also :func:`read_object`.
+    """
+    await read_members(request, mend="remove it")
 
 
 async def read_model(model: type[M], request: web.Request, *, what: str = "body", optional: bool = False) -> M:

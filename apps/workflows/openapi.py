@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from apps import access
 from apps.operations import Answer, Operation
 from apps.workflows import errors, problems
-from apps.workflows.answers import Problem
+from apps.workflows.answers.problems import Problem
 from domain.access import Scope
 from domain.identifiers import EXECUTION_ID_PATTERN, EXECUTION_ID_RULE, WORKFLOW_ID_PATTERN, WORKFLOW_ID_RULE
 from store.interfaces import StoreUnavailable

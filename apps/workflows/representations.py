@@ -1,4 +1,7 @@
-"""What the API shows of workflows and executions: camelCase, instants in RFC 3339, absent values as null."""
+"""What the API shows of what is stored: camelCase, instants in RFC 3339, absent values as null.
+
+The same shapes are declared for its documents in :mod:`apps.workflows.answers`.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

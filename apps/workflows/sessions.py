@@ -13,7 +13,7 @@ from pydantic import Field
 
 from apps.access import ANYBODY, CSRF_COOKIE, SESSION_COOKIE, NotAuthenticated, Principal, principal_of
 from apps.operations import Answer, Operation
-from apps.workflows import answers
+from apps.workflows.answers.sessions import Session
 from apps.workflows.assets import ASSETS, SECURITY, TYPES
 from apps.workflows.bodies import read_bytes, read_model, read_text
 from apps.workflows.errors import BadRequest
@@ -57,7 +57,7 @@ class Login(Resource):
         "post": Operation(
             "login",
             "Log in with a token",
-            {200: Answer("The cookies are set.", answers.Session), 303: Answer("The same, for a form.", content_type=None)},
+            {200: Answer("The cookies are set.", Session), 303: Answer("The same, for a form.", content_type=None)},
             tag="access",
             scope=Scope.PUBLIC,
             lets_parameters_be=True,  # the page sends its form to its own address
@@ -157,7 +157,7 @@ class Logout(Resource):
         return response
 
 
-class Session(Resource):
+class CurrentSession(Resource):
     """Who the caller is."""
 
     view_name = "session"
@@ -166,7 +166,7 @@ class Session(Resource):
         "get": Operation(
             "getSession",
             "Tell who the caller is and what they may do",
-            {200: Answer("The caller.", answers.Session)},
+            {200: Answer("The caller.", Session)},
             tag="access",
             uses_database=False,
         )
@@ -177,7 +177,7 @@ class Session(Resource):
         return self.answer(_shown(principal_of(request)))
 
 
-VIEWS: Final[tuple[Any, ...]] = (Login, LoginFile, Logout, Session)
+VIEWS: Final[tuple[Any, ...]] = (Login, LoginFile, Logout, CurrentSession)
 
 
 def _shown(principal: Principal) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.cli.definition_files import check, parse
+from apps.cli.definition_files import check
+from apps.definition_text import documents
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```(?:yaml|json)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -19,6 +20,6 @@ SHOWN = {
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_definition_that_is_shown_is_valid(name: str) -> None:
-    documents = parse(name, SHOWN[name], is_json=False)
-    assert documents
-    assert [str(flaw) for document in documents for flaw in check(document)] == []
+    found = list(documents(name, SHOWN[name], is_json=False))
+    assert found
+    assert [str(flaw) for document in found for flaw in check(document)] == []

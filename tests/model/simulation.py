@@ -29,12 +29,12 @@ from actions.registry import WorkflowDefinition
 from actions.running import Delayed, Failed, Resources, Succeeded
 from actions.trigger_workflow import TriggerWorkflowAction
 from actions.wait_for_signal import WaitForSignalAction
-from apps.runner import attempts, children, foreign, intake, positions, runs, startable, strays
+from apps.runner import announcing, attempts, children, foreign, intake, positions, runs, startable, strays
 from apps.runner.agents import Results
+from apps.runner.announcing import Announcer
 from apps.runner.children import Children
 from apps.runner.definitions import Definitions
 from apps.runner.metrics import Metrics as RunnerMetrics
-from apps.runner.patience import stubbornly
 from apps.runner.projection import Followed, Projection
 from apps.runner.signals import signalled_in
 from apps.scheduler.agenda import Agenda
@@ -55,12 +55,12 @@ from apps.waking import Waker
 from apps.workflows import admission, cancellation, definitions
 from apps.workflows import backfills as asking
 from apps.workflows.errors import AlreadyFinished, BackfillEnded, BackfillInProgress, InProgress, UnknownWorkflow
-from domain.execution import AWAITING, TERMINAL, Execution, Restart, Status
+from domain.execution import TERMINAL, Execution, Restart
 from domain.identifiers import execution_id as new_id
 from domain.instants import instant
 from domain.signal import Signal
 from events.folding import ended_record, request_record
-from events.records import ActionResult, Event, ExecutionRequest
+from events.records import ActionResult, Event, ExecutionRequest, HolderEnded, WakeUp
 from events.topics import ACTION_RESULT, EXECUTION, PARTITIONS, partition_of
 from events.wire import Decoder, encode
 from store import execution_reads
@@ -591,17 +591,7 @@ class Runner(Process):
             max_lost_attempts=MAX_LOST,
         )
         self.strays = strays.Strays(executions, runs=self.runs, runner=self.name, hand_back=self._hand_back)
-        self.followed = Followed()
-        self.projection = Projection(
-            executions,
-            followed=self.followed,
-            announce=self._announce,
-            recorded=self.runs.unrecorded.recorded,
-            refuse=lambda ticket, reason: self.intake.refuse(ticket, reason),
-            metrics=metrics,
-            patience=0.1,
-        )
-        self.waker = Waker(executions=executions, signals=Facade(self, world.signals), hand_out=self._hand_back)
+        waker = Waker(executions=executions, signals=Facade(self, world.signals), hand_out=self._hand_back)
         known = Definitions(workflows)
         self.starter = startable.Starter(
             executions=executions,
@@ -609,6 +599,23 @@ class Runner(Process):
             definitions=known,
             hand_out=self._hand_back,
             tell_ended=self._tell_ended,
+        )
+        self.announcer = Announcer(
+            schedule=SimpleNamespace(send=self._tell_schedulers),  # type: ignore[arg-type]
+            waker=waker,
+            places=self.starter.places,
+            definitions=known,
+            spawn=self.spawn,
+        )
+        self.followed = Followed()
+        self.projection = Projection(
+            executions,
+            followed=self.followed,
+            announce=self.announcer.result,
+            recorded=self.runs.unrecorded.recorded,
+            refuse=lambda ticket, reason: self.intake.refuse(ticket, reason),
+            metrics=metrics,
+            patience=0.1,
         )
         self.children = Children(self.starter)
         self.secrets = Resources(http=None).secrets  # type: ignore[arg-type]
@@ -635,7 +642,7 @@ class Runner(Process):
             runs=self.runs,
             refuse=self.intake.refuse,
             positions=self.positions,
-            announce_end=self._announce_end,
+            announce_end=self.announcer.end,
             cancel_awaited=self.children.cancel_awaited,
         )
         self.beats = 0
@@ -672,30 +679,13 @@ class Runner(Process):
     async def _tell_ended(self, execution: Execution) -> None:
         await self.publish(ACTION_RESULT.name, execution.workflow_id, ended_record(execution))
 
-    async def _announce_end(self, workflow_id: str, version: int, parent: Any) -> None:
-        self.starter.places.hear_of_end(workflow_id)
-        if parent is not None:
-            self.spawn(stubbornly(lambda: self.waker.wake_parent(parent, self.world.now)))
+    async def _tell_schedulers(self, *, key: str, value: Event) -> None:
         for scheduler in self.world.listening:
-            scheduler.line.announce(workflow_id, partition_of(workflow_id))
-
-    async def _announce(self, result: Any, known: Any) -> None:
-        if result.outcome.status == AWAITING:
-            self.spawn(stubbornly(lambda: self.waker.look_again(result.execution_id, self.world.now)))
-        if result.status is not Status.WAITING:
-            if known is None:
-                self.spawn(stubbornly(lambda: self.waker.wake_parent_of(result.execution_id, self.world.now)))
-            await self._announce_end(result.workflow_id, result.version, known and known.triggered_by)
-            return
-        for scheduler in self.world.listening:
-            scheduler.retries.announce(
-                result.execution_id,
-                result.workflow_id,
-                partition_of(result.workflow_id),
-                result.epoch,
-                result.wake_at,
-                Restart.WOKEN if result.outcome.is_wait else Restart.RETRY,
-            )
+            if isinstance(value, HolderEnded):
+                scheduler.line.announce(key, partition_of(key))
+            elif isinstance(value, WakeUp):
+                why = Restart.WOKEN if value.delay else Restart.RETRY
+                scheduler.retries.announce(value.execution_id, key, partition_of(key), value.epoch, value.wake_at, why)
 
     async def stop(self) -> None:
         """Stop as SIGTERM asks for."""
@@ -1031,6 +1021,10 @@ class Api(Process):
         self.world.append(EXECUTION.name, workflow_id, ExecutionRequest(workflow_id=workflow_id, execution_id=execution_id))
 
 
+def _fail(*_: Any, **__: Any) -> None:
+    raise  # what is being handled
+
+
 def on_virtual_time(world: World) -> Any:
     """Return patches that put the services' clocks on the world's."""
     clock = lambda: world.now  # noqa: E731
@@ -1044,8 +1038,10 @@ def on_virtual_time(world: World) -> Any:
     # The repository asks for less or more, depending on how long ago something was.
     for module in (execution_reads, trigger_workflow, wait_for_signal):
         patches.enter_context(patch.object(module, "datetime", Datetime))
-    for module in (attempts, children, foreign, intake, runs, startable, strays):
+    for module in (announcing, attempts, children, foreign, intake, runs, startable, strays):
         patches.enter_context(patch.object(module, "now", clock))
     patches.enter_context(patch.object(attempts, "run_action", world.act))
+    # What a runner only logs there is a defect here.
+    patches.enter_context(patch.object(announcing, "log", SimpleNamespace(exception=_fail, warning=_fail)))
     patches.enter_context(patch.object(positions, "time", SimpleNamespace(monotonic=world.loop.time)))
     return patches

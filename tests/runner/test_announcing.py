@@ -11,7 +11,9 @@ import pytest
 from faust.exceptions import ProducerSendError
 
 from apps.runner import patience, places
+from apps.runner.announcing import Announcer
 from apps.runner.app import app
+from apps.runner.places import Places
 from apps.waking import Waker
 from domain.execution import AWAITING, ActionFinished, ActionOutcome, Admission, Cause, Parent, Status, admit
 from events.records import HolderEnded
@@ -32,20 +34,24 @@ class Schedule:
         raise ProducerSendError("Error while sending: KafkaTimeoutError()")
 
 
-@pytest.fixture
-def schedule(monkeypatch):
-    schedule = Schedule()
-    monkeypatch.setattr(app, "event_topics", replace(app.event_topics, schedule=schedule))
+def announcer(*, schedule=None, waker=None, waiting=None, spawn=None):
     queueing = SimpleNamespace(overlap=SimpleNamespace(policy="queue"))
-    monkeypatch.setattr(app.definitions, "cached", lambda *_: queueing)
-    return schedule
+    return Announcer(
+        schedule=schedule or Schedule(),
+        waker=waker,
+        places=waiting or Places(),
+        definitions=SimpleNamespace(cached=lambda *_: queueing),
+        spawn=spawn,
+    )
 
 
 @pytest.mark.parametrize(("wakes_at", "told"), [(NOON + timedelta(hours=1), "WakeUp"), (None, "HolderEnded")])
-async def test_what_cannot_be_announced_is_left_to_the_next_pass(schedule, wakes_at, told):
+async def test_what_cannot_be_announced_is_left_to_the_next_pass(wakes_at, told):
     outcome = ActionOutcome("a", 0, 1, "failed", NOON, NOON)
     status = Status.WAITING if wakes_at else Status.FAILED
-    await app._announce(ActionFinished("e", "w", 1, 1, outcome, status, 0, wake_at=wakes_at), None)
+    known = admit(Admission("e", "w", 1, Cause.MANUAL, NOON, 0, 1, 0))
+    schedule = Schedule()
+    await announcer(schedule=schedule).result(ActionFinished("e", "w", 1, 1, outcome, status, 0, wake_at=wakes_at), known)
     assert schedule.asked == [("w", told)]
 
 
@@ -57,9 +63,10 @@ async def test_what_waits_for_a_place_asks_again_when_its_runner_hears_of_an_end
         refused.set()
         return answers.pop(0)
 
-    waiting = asyncio.ensure_future(app.starter.places.take("child", ask))
+    taken = Places()
+    waiting = asyncio.ensure_future(taken.take("child", ask))
     await refused.wait()
-    await app._announce_end("child", 1, None)
+    await announcer(waiting=taken).end("child", 1, None)
     assert await waiting == "a place"
 
 
@@ -87,14 +94,19 @@ def family(monkeypatch):
     async def hand_out(execution):
         woken.append(execution.execution_id)
 
-    monkeypatch.setattr(app, "waker", Waker(executions=executions, signals=None, hand_out=hand_out))
-    monkeypatch.setattr(app, "add_future", futures.append)
-    return SimpleNamespace(executions=executions, woken=woken, futures=futures, child=executions.found[CHILD])
+    waker = Waker(executions=executions, signals=None, hand_out=hand_out)
+    return SimpleNamespace(
+        executions=executions,
+        woken=woken,
+        futures=futures,
+        child=executions.found[CHILD],
+        announcer=announcer(waker=waker, spawn=futures.append),
+    )
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["begun here", "begun by another process"])
 async def test_the_end_of_a_child_wakes_its_parent_whoever_has_begun_the_child(family, known):
-    await app._announce(ended(), family.child if known else None)
+    await family.announcer.result(ended(), family.child if known else None)
     for look in family.futures:
         await look
     assert family.woken == [PARENT]
@@ -109,7 +121,7 @@ async def test_a_parent_is_woken_when_the_database_is_back(family):
         return await get(execution_id)
 
     family.executions.get = fail
-    await app._announce(ended(), family.child)
+    await family.announcer.result(ended(), family.child)
     await family.futures.pop()
     assert family.woken == [PARENT]
 
@@ -119,7 +131,7 @@ async def test_what_goes_wrong_with_a_look_ends_no_worker(family):
         raise RuntimeError("a bug")
 
     family.executions.get = fail
-    await app._announce(ended(), family.child)
+    await family.announcer.result(ended(), family.child)
     await family.futures.pop()
     assert family.woken == []
 

@@ -9,9 +9,11 @@ import pytest
 from actions import registry
 from actions.registry import WorkflowDefinition
 from actions.running import Failed, Resources, Succeeded
-from apps.runner.attempts import Run, now, run_attempt
+from apps.runner.attempts import run_attempt
+from apps.runner.clock import now
 from apps.runner.intake import run_of
 from apps.runner.isolation import Isolation
+from apps.runner.run import Run
 from domain.execution import Admission, Cause, Failures, Reissued, Restart, Status, admit, apply, claim
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)

@@ -15,7 +15,9 @@ from actions import registry
 from actions.registry import WorkflowDefinition
 from actions.running import Context, Delayed, Failed, Outcome, Resources, Succeeded
 from apps.runner import attempts
-from apps.runner.attempts import Run, now, run_attempt
+from apps.runner.attempts import run_attempt
+from apps.runner.clock import now
+from apps.runner.run import Run
 from domain.action import Action
 from domain.execution import Failures, Restart, Restarted
 from domain.retry import Backoff, Retry, RetryOn

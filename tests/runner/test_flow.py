@@ -10,8 +10,9 @@ import pytest
 from actions.http.connections import Connections, HttpSettings
 from actions.registry import WorkflowDefinition
 from actions.running import Resources
-from apps.runner.attempts import Run, run_attempt
+from apps.runner.attempts import run_attempt
 from apps.runner.isolation import Isolation
+from apps.runner.run import Run
 from events.folding import result_transition
 from store.interfaces import StoreUnavailable
 from vault.interfaces import UnknownSecret

@@ -11,7 +11,7 @@ import faust
 import pytest
 
 from apps.runner import runs
-from apps.runner.attempts import Run
+from apps.runner.run import Run
 from apps.runner.runs import Runs
 from domain.execution import ActionFinished, ActionOutcome, Admission, Cause, Restart, Status, admit, claim
 from domain.flow import Plan

@@ -132,7 +132,6 @@ def test_a_taken_port_ends_it_with_one_line(tmp_path: Path) -> None:
         (["--only", "all"], "there are kafka, mongodb, workflows, scheduler, runner"),
         (["--only", "mongodb", "--only", "workflows"], "workflows needs kafka, which --only does not name"),
         (["--only", "kafka,mongodb,scheduler", "--runners", "2"], "without runner"),
-        (["--only", "kafka", "--deps-only"], "cannot be given with --only"),
     ],
 )
 def test_parts_that_cannot_be_started_alone_are_named(options: list[str], said: str) -> None:

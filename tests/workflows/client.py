@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from yarl import URL
 
 from apps.operations import operation_of
-from apps.workflows import answers, openapi
+from apps.workflows import openapi
+from apps.workflows.answers.problems import Problem
 from apps.workflows.app import WorkflowsApp
 from apps.workflows.app import app as workflows_app
 
@@ -111,7 +112,7 @@ class Client:
             f"{operation.id} answers {answer.status}: {answer.body}"
         )
         found = operation.answers.get(answer.status)
-        model = answers.Problem if found is None else found.model
+        model = Problem if found is None else found.model
         if model is not None:
             documented().check(model, answer.body)
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from apps.workflows import answers
+from apps.workflows.answers.backfills import BackfillPlan, BackfillShown
+from apps.workflows.answers.problems import Problem
+from apps.workflows.answers.schedules import OccurrencePage
 from domain.backfill import MOST_TICKS
 from domain.execution import Admission, Cause, Status, admit
 from domain.identifiers import tick_execution_id
@@ -65,7 +67,7 @@ async def test_nothing_is_started_unless_it_is_asked_for_and_the_count_comes_fir
     told = len(changes.sent)
     answer = await ask(api, 10, 161, rate="30/m")
     assert answer.status == 200
-    answers.BackfillPlan.model_validate(answer.body)
+    BackfillPlan.model_validate(answer.body)
     assert {name: answer.body[name] for name in ("ticks", "alreadyRun", "toRun", "rate", "atOnce")} == {
         "ticks": 16,
         "alreadyRun": 2,
@@ -98,7 +100,7 @@ async def test_accepted_it_is_stored_told_and_shown(
     run(store, 20)
     answer = await ask(api, 10, 60, dryRun=False, rate="6/h")
     assert answer.status == 202
-    answers.BackfillShown.model_validate(answer.body)
+    BackfillShown.model_validate(answer.body)
     assert answer.body | {"backfillId": ""} == {
         "backfillId": "", "workflowId": "a", "status": "running", "from": text(10), "to": text(60), "rate": "6/h",
         "atOnce": 1, "beyondRetention": False, "ticks": 5, "alreadyRun": 0, "started": 0, "open": 0, "ok": 0, "failed": 0,
@@ -117,7 +119,7 @@ async def test_while_one_is_running_another_is_refused_and_names_it(api: Client,
     first = (await ask(api, 10, 60, dryRun=False)).body["backfillId"]
     problem = (await ask(api, 60, 100, dryRun=False)).problem(409)
     assert (problem["type"], problem["backfillId"]) == ("urn:problem-type:backfill-in-progress", first)
-    answers.Problem.model_validate(problem)
+    Problem.model_validate(problem)
     assert (await ask(api, 60, 100)).body["runningBackfillId"] == first
 
 
@@ -275,7 +277,7 @@ async def occurrences(api: Client, limit: int = 50) -> list[tuple[Any, ...]]:
     query = f"?limit={limit}"
     while query:
         page = (await api.get(f"/workflows/a/occurrences{query}")).body
-        answers.OccurrencePage.model_validate(page)
+        OccurrencePage.model_validate(page)
         items += page["items"]
         query = page["nextCursor"] and f"?limit={limit}&cursor={page['nextCursor']}"
     return [

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from apps.workflows import answers
+from apps.workflows.answers.schedules import UpcomingPage
 from domain.execution import Admission, Cause, Status, admit
 from domain.identifiers import tick_execution_id
 from domain.occurrence import Disposition, Unfired
@@ -377,7 +377,7 @@ class TestUpcoming:
         await api.send("POST", "/workflows/held/pause")
         await api.create("fast", trigger=PERIODIC)
         page = (await api.get("/schedules/upcoming")).body
-        answers.UpcomingPage.model_validate(page)
+        UpcomingPage.model_validate(page)
         first, second, third = page["items"]
         assert first == {
             "workflowId": "fast",

@@ -13,7 +13,12 @@ from pydantic import BaseModel
 
 from actions.registry import WorkflowDefinition
 from apps.operations import operation_of
-from apps.workflows import answers, representations
+from apps.workflows import representations
+from apps.workflows.answers.dry_run import DryStep
+from apps.workflows.answers.executions import ExecutionInFull
+from apps.workflows.answers.problems import Problem
+from apps.workflows.answers.system import SystemShown
+from apps.workflows.answers.workflows import WorkflowInFull
 from apps.workflows.app import WorkflowsApp
 from domain.definition import ADDED_WHEN_SHOWN
 from domain.execution import CARRIED, FAILURES, ActionOutcome, Admission, Cause, admit
@@ -90,7 +95,7 @@ def test_an_answer_is_documented_in_each_of_its_members(app: WorkflowsApp) -> No
     }
     assert len(shown) > 30
     assert {part.model_config.get("extra") for part in shown} == {"forbid"}, "tests hold answers against them (client.py)"
-    undescribed = [operation for operation in (answers.Problem, *shown) if not operation.__doc__]
+    undescribed = [operation for operation in (Problem, *shown) if not operation.__doc__]
     assert not undescribed
 
 
@@ -117,7 +122,7 @@ async def test_every_representation_has_the_shape_that_is_documented(api: Client
             body = {"input": {"n": n}, "actions": answered}
             dry_run = (await api.send("POST", "/workflows/c/dry-run", json=body)).body
             results |= {step["result"] for step in dry_run["steps"]}
-    assert results == set(get_args(answers.DryStep.model_fields["result"].annotation))
+    assert results == set(get_args(DryStep.model_fields["result"].annotation))
     assert (await api.get("/system")).body["kafka"] == "unreachable"
     for number, (trigger, more) in enumerate(SHORT_AND_LONG):
         await api.create(f"form-{number}", trigger=trigger, **more)
@@ -148,7 +153,7 @@ def test_the_outcome_of_an_action_is_documented(status: str, attempt: int) -> No
         "call", 0, attempt, status, START, START, logs=("a",), error=error, output={"b": [1]}, continued=error is not None
     )
     shown = representations.execution_in_full(replace(EXECUTION, input={"n": 1}, results={outcome.key: outcome}), None)
-    answers.ExecutionInFull.model_validate(shown)
+    ExecutionInFull.model_validate(shown)
 
 
 def test_the_state_of_the_system_is_documented(app: WorkflowsApp) -> None:
@@ -159,7 +164,7 @@ def test_the_state_of_the_system_is_documented(app: WorkflowsApp) -> None:
     }
     runners = app.system.runners([Heartbeat("vm-7", 1, info), Heartbeat("vm-8", 1, {})])
     found = {"now": representations.instant(START), "database": "ok", "kafka": "ok", **kafka, "runners": runners}
-    answers.SystemShown.model_validate({**found, "scheduler": {"latenessSeconds": 0.1}})
+    SystemShown.model_validate({**found, "scheduler": {"latenessSeconds": 0.1}})
 
 
 async def test_the_schema_of_a_definition_takes_its_examples_and_refuses_nonsense(api: Client) -> None:
@@ -199,7 +204,5 @@ async def test_the_page_loads_nothing_from_elsewhere(api: Client) -> None:
 
 
 def test_what_the_service_adds_to_a_definition_is_known_to_whoever_reads_one() -> None:
-    written, shown = (
-        {info.alias for info in model.model_fields.values()} for model in (WorkflowDefinition, answers.WorkflowInFull)
-    )
+    written, shown = ({info.alias for info in model.model_fields.values()} for model in (WorkflowDefinition, WorkflowInFull))
     assert shown - written == ADDED_WHEN_SHOWN

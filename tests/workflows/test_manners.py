@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from apps.cli.definition_files import Flaw, FlawedFile
+from apps.definition_text import Flaw, FlawedFile
 from apps.workflows import idempotency
 from apps.workflows.app import WorkflowsApp, create_app
 from apps.workflows.settings import WorkflowsSettings
@@ -360,7 +360,7 @@ class TestRequestId:
     ("path", "work"),
     [
         ("/workflows/a/dry-run", "apps.workflows.v1.workflows.dry_run"),
-        ("/workflows/validate", "apps.cli.definition_files.parse"),
+        ("/workflows/validate", "apps.workflows.v1.validation.documents"),
     ],
 )
 async def test_what_takes_long_to_work_out_holds_nobody_up(

@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from apps.operations import Answer, Operation
-from apps.workflows import answers, auditing, backfills, cursors, definitions, idempotency, representations
+from apps.workflows import auditing, backfills, cursors, definitions, idempotency, representations
+from apps.workflows.answers.backfills import BackfillPage, BackfillPlan, BackfillShown
 from apps.workflows.bodies import read_model
 from apps.workflows.errors import (
     BackfillEnded,
@@ -41,12 +42,10 @@ class WorkflowBackfill(Resource):
             "backfillWorkflow",
             "Make up for ticks of the past that have no execution",
             {
-                200: Answer(
-                    "What it would do; or that every tick has run already. Nothing was started.", answers.BackfillPlan
-                ),
+                200: Answer("What it would do; or that every tick has run already. Nothing was started.", BackfillPlan),
                 202: Answer(
                     "It is accepted and will be worked off.",
-                    answers.BackfillShown,
+                    BackfillShown,
                     headers={"Location": "Where it is found."},
                 ),
             },
@@ -98,7 +97,7 @@ class Backfills(Resource):
         "get": Operation(
             "listBackfills",
             "List the backfills of a workflow, newest first",
-            {200: Answer("A page of the list.", answers.BackfillPage)},
+            {200: Answer("A page of the list.", BackfillPage)},
             tag="schedules",
             query=BackfillQuery,
             refusals=(UnknownWorkflow,),
@@ -125,7 +124,7 @@ class OneBackfill(Resource):
         "get": Operation(
             "getBackfill",
             "Show how far a backfill is",
-            {200: Answer("The backfill.", answers.BackfillShown)},
+            {200: Answer("The backfill.", BackfillShown)},
             tag="schedules",
             refusals=(UnknownBackfill,),
         )
@@ -149,7 +148,7 @@ class BackfillCancel(Resource):
         "post": Operation(
             "cancelBackfill",
             "Start no more executions of a backfill",
-            {200: Answer("It has ended; the executions that are open go on.", answers.BackfillShown)},
+            {200: Answer("It has ended; the executions that are open go on.", BackfillShown)},
             tag="schedules",
             scope=Scope.OPERATOR,
             body=Cancellation,

@@ -9,7 +9,8 @@ from aiohttp import web
 from pydantic import AfterValidator, Field, JsonValue
 
 from apps.operations import Answer, Operation
-from apps.workflows import answers, representations
+from apps.workflows import representations
+from apps.workflows.answers.dead_letters import DeadLetterPage, DeadLetterShown, Resent
 from apps.workflows.bodies import read_model
 from apps.workflows.errors import BadRequest, FieldError, KafkaUnavailable, NotResendable, UnknownDeadLetter
 from apps.workflows.queries import Page, read_query
@@ -54,7 +55,7 @@ class DeadLetters(Resource):
         "get": Operation(
             "listDeadLetters",
             "List records that no service could take, newest first",
-            {200: Answer("A page of the list.", answers.DeadLetterPage)},
+            {200: Answer("A page of the list.", DeadLetterPage)},
             tag="dead letters",
             query=DeadLetterQuery,
             refusals=(LettersUnreadable,),
@@ -82,7 +83,7 @@ class OneDeadLetter(Resource):
         "get": Operation(
             "getDeadLetter",
             "Show a record that no service could take",
-            {200: Answer("The dead letter.", answers.DeadLetterShown)},
+            {200: Answer("The dead letter.", DeadLetterShown)},
             tag="dead letters",
             refusals=(UnknownDeadLetter, LettersUnreadable),
             uses_database=False,
@@ -109,7 +110,7 @@ class DeadLetterResend(Resource):
         "post": Operation(
             "resendDeadLetter",
             "Send a record again, as it came or mended",
-            {202: Answer("Kafka has it.", answers.Resent)},
+            {202: Answer("Kafka has it.", Resent)},
             tag="dead letters",
             scope=Scope.OPERATOR,
             body=Replacement,

@@ -17,8 +17,9 @@ from pydantic import (
 )
 
 from apps.operations import Answer, Operation
-from apps.workflows import answers, cancellation, cursors, idempotency, representations
-from apps.workflows.bodies import read_model, read_object
+from apps.workflows import cancellation, cursors, idempotency, representations
+from apps.workflows.answers.executions import ExecutionInFull, ExecutionPage, Triggered
+from apps.workflows.bodies import EmptyBody, read_model, read_nothing
 from apps.workflows.ending import LONGEST_WAIT, ended
 from apps.workflows.errors import (
     AlreadyFinished,
@@ -43,6 +44,9 @@ from domain.instants import EPOCH, INSTANT_RULE, instant
 from domain.model import Model
 from domain.reference import Reference
 from store.interfaces import ExecutionFilter, Workflows
+
+LOCATION: Final = {"Location": "Where it is found."}
+TRIGGERED: Final = Answer("It is accepted and will run.", Triggered, headers=LOCATION)
 
 
 def _is_written_out(text: str) -> str:
@@ -124,7 +128,7 @@ class Executions(Resource):
         "get": Operation(
             "listExecutions",
             "List executions, newest first",
-            {200: Answer("A page of the list.", answers.ExecutionPage)},
+            {200: Answer("A page of the list.", ExecutionPage)},
             tag="executions",
             query=ExecutionQuery,
         )
@@ -162,7 +166,7 @@ class OneExecution(Resource):
         "get": Operation(
             "getExecution",
             "Show an execution with every attempt of every action",
-            {200: Answer("The execution.", answers.ExecutionInFull)},
+            {200: Answer("The execution.", ExecutionInFull)},
             tag="executions",
             query=OneExecutionQuery,
             refusals=(UnknownExecution,),
@@ -212,8 +216,7 @@ class ExecutionCancel(Resource):
             "Cancel an open execution",
             {
                 200: Answer(
-                    "It has ended; or, where its definition has finally, it will when these steps have run.",
-                    answers.ExecutionInFull,
+                    "It has ended; or, where its definition has finally, it will when these steps have run.", ExecutionInFull
                 )
             },
             tag="executions",
@@ -241,21 +244,13 @@ class ExecutionCancel(Resource):
         return self.answer(await in_full(cancelled, self.app.store.workflows))
 
 
-class NoBody(Model):
-    """Nothing, as an object."""
-
-
 class Repetition(Resource):
     """Where a finished execution is taken up again, as a new one."""
 
     async def post(self, request: web.Request, execution_id: str) -> web.Response:
         """Start a new execution that names this one as its origin."""
         check_id(execution_id)
-        unknown = await read_object(request, optional=True)
-        if unknown:
-            raise BadRequest(
-                "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
-            )
+        await read_nothing(request)
         now = self.app.clock()
         asked_at, entropy, is_unique = idempotency.asked(request, now, os.urandom(10))
         repeat = Repeat(
@@ -289,10 +284,10 @@ class ExecutionRetry(Repetition):
         "post": Operation(
             "retryExecution",
             "Take up an execution where it failed",
-            {202: Answer("It is accepted and will run.", answers.Triggered, headers={"Location": "Where it is found."})},
+            {202: TRIGGERED},
             tag="executions",
             scope=Scope.OPERATOR,
-            body=NoBody,
+            body=EmptyBody,
             body_is_required=False,
             refusals=(BadRequest, UnknownExecution, UnknownWorkflow, InProgress, NothingToRetry, UnknownVersion),
         )
@@ -312,10 +307,10 @@ class ExecutionRunAgain(Repetition):
         "post": Operation(
             "runExecutionAgain",
             "Start the workflow of an execution once more",
-            {202: Answer("It is accepted and will run.", answers.Triggered, headers={"Location": "Where it is found."})},
+            {202: TRIGGERED},
             tag="executions",
             scope=Scope.OPERATOR,
-            body=NoBody,
+            body=EmptyBody,
             body_is_required=False,
             refusals=(BadRequest, UnknownExecution, UnknownWorkflow, InProgress, NotTriggeredByHand, BadInput),
         )

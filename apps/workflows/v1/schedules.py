@@ -12,12 +12,14 @@ from pydantic import Field
 from actions.checking import slips_of_trigger
 from apps.operations import Answer, Operation
 from apps.stored_definitions import UnreadableVersion
-from apps.workflows import answers, cursors, definitions, representations, schedules
-from apps.workflows.bodies import read_model, read_object
+from apps.workflows import cursors, definitions, representations, schedules
+from apps.workflows.answers.schedules import OccurrencePage, ScheduleShown, TicksShown, UpcomingPage
+from apps.workflows.answers.workflows import WorkflowInFull
+from apps.workflows.bodies import EmptyBody, read_model, read_nothing
 from apps.workflows.errors import BadRequest, FieldError, NoTicks, UnknownWorkflow
 from apps.workflows.holding import trigger_of
 from apps.workflows.queries import Page, read_query
-from apps.workflows.v1.workflows import EmptyBody, busiest, check_id, in_full, places
+from apps.workflows.v1.workflows import busiest, check_id, in_full, places
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.identifiers import asked_at, earliest_execution_id
@@ -66,7 +68,7 @@ class Schedule(Resource):
         "get": Operation(
             "getSchedule",
             "Show when a workflow runs next",
-            {200: Answer("The next ticks; none while it is paused.", answers.ScheduleShown)},
+            {200: Answer("The next ticks; none while it is paused.", ScheduleShown)},
             tag="schedules",
             query=ScheduleQuery,
             refusals=(UnknownWorkflow,),
@@ -92,7 +94,7 @@ class SchedulePreview(Resource):
         "post": Operation(
             "previewSchedule",
             "Show when a trigger would run, without storing it",
-            {200: Answer("The ticks.", answers.TicksShown)},
+            {200: Answer("The ticks.", TicksShown)},
             tag="schedules",
             body=Preview,
             example={"trigger": {"type": "periodic", "interval": "1h"}, "count": 3},
@@ -125,7 +127,7 @@ class Upcoming(Resource):
         "get": Operation(
             "listUpcoming",
             "List the next run of each workflow, soonest first",
-            {200: Answer("A page of the list.", answers.UpcomingPage)},
+            {200: Answer("A page of the list.", UpcomingPage)},
             tag="schedules",
             description="One run of each workflow, unless it has none: a paused one has not. Its own schedule tells how it"
             " goes on.",
@@ -153,7 +155,7 @@ class Occurrences(Resource):
         "get": Operation(
             "listOccurrences",
             "List what became of the ticks that were due, newest first",
-            {200: Answer("A page of the list.", answers.OccurrencePage)},
+            {200: Answer("A page of the list.", OccurrencePage)},
             tag="schedules",
             query=OccurrenceQuery,
             refusals=(UnknownWorkflow,),
@@ -190,7 +192,7 @@ class Pause(Resource):
         "post": Operation(
             "pauseWorkflow",
             "Hold the ticks of a workflow from now on",
-            {200: Answer("The workflow.", answers.WorkflowInFull)},
+            {200: Answer("The workflow.", WorkflowInFull)},
             tag="schedules",
             scope=Scope.OPERATOR,
             body=EmptyBody,
@@ -202,7 +204,7 @@ class Pause(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Hold the ticks from now on; what is open goes on, and a trigger by hand still works."""
         check_id(workflow_id)
-        await _no_body(request)
+        await read_nothing(request)
         stored = await schedules.pause(
             workflow_id,
             workflows=self.app.store.workflows,
@@ -221,7 +223,7 @@ class Resume(Resource):
         "post": Operation(
             "resumeWorkflow",
             "Let a workflow tick again, on the grid it always had",
-            {200: Answer("The workflow.", answers.WorkflowInFull)},
+            {200: Answer("The workflow.", WorkflowInFull)},
             tag="schedules",
             scope=Scope.OPERATOR,
             body=EmptyBody,
@@ -233,7 +235,7 @@ class Resume(Resource):
     async def post(self, request: web.Request, workflow_id: str) -> web.Response:
         """Let the workflow tick again, on the grid it always had."""
         check_id(workflow_id)
-        await _no_body(request)
+        await read_nothing(request)
         stored = await schedules.resume(
             workflow_id,
             workflows=self.app.store.workflows,
@@ -243,14 +245,6 @@ class Resume(Resource):
             now=self.app.clock(),
         )
         return self.answer(await in_full(stored, self.app.store.executions))
-
-
-async def _no_body(request: web.Request) -> None:
-    unknown = await read_object(request, optional=True)
-    if unknown:
-        raise BadRequest(
-            "The body is not valid.", [FieldError(name[:100], "is not known here; remove it") for name in unknown]
-        )
 
 
 VIEWS: Final[tuple[Any, ...]] = (Schedule, SchedulePreview, Upcoming, Occurrences, Pause, Resume)

@@ -6,7 +6,8 @@ from aiohttp import web
 from pydantic import Field
 
 from apps.operations import Answer, Operation
-from apps.workflows import answers, representations
+from apps.workflows import representations
+from apps.workflows.answers.secrets import Rotated, SecretList, SecretShown
 from apps.workflows.bodies import read_object
 from apps.workflows.errors import BadRequest, FieldError, SecretsNotEncrypted, UnknownSecret
 from apps.workflows.views import Resource
@@ -31,7 +32,7 @@ class Secrets(Resource):
     view_path = "/secrets"
     operations: ClassVar = {
         "get": Operation(
-            "listSecrets", "List the names of the secrets", {200: Answer("The names.", answers.SecretList)}, tag="secrets"
+            "listSecrets", "List the names of the secrets", {200: Answer("The names.", SecretList)}, tag="secrets"
         )
     }
 
@@ -62,8 +63,8 @@ class OneSecret(Resource):
             "setSecret",
             "Set a secret",
             {
-                200: Answer("It was there and has a new value.", answers.SecretShown),
-                201: Answer("It is stored.", answers.SecretShown),
+                200: Answer("It was there and has a new value.", SecretShown),
+                201: Answer("It is stored.", SecretShown),
             },
             tag="secrets",
             scope=Scope.ADMIN,
@@ -123,7 +124,7 @@ class Rotation(Resource):
         "post": Operation(
             "rotateSecrets",
             "Encrypt every secret with the first key",
-            {200: Answer("What was encrypted anew.", answers.Rotated)},
+            {200: Answer("What was encrypted anew.", Rotated)},
             tag="secrets",
             scope=Scope.ADMIN,
             refusals=(SecretsNotEncrypted,),

@@ -10,7 +10,8 @@ from apps.access import principal_of
 from apps.operations import Answer, Operation
 from apps.stored_definitions import UnreadableVersion, read_definition
 from apps.waking import Waker
-from apps.workflows import answers, auditing, representations
+from apps.workflows import auditing, representations
+from apps.workflows.answers.executions import Signalled
 from apps.workflows.bodies import read_members
 from apps.workflows.errors import (
     AlreadyFinished,
@@ -47,7 +48,7 @@ class ExecutionSignal(Resource):
         "post": Operation(
             "signalExecution",
             "Tell an execution what a step of it waits for",
-            {202: Answer("It is kept, and the execution goes on by it.", answers.Signalled)},
+            {202: Answer("It is kept, and the execution goes on by it.", Signalled)},
             tag="executions",
             description="The name is that of the signal that a step of type wait-for-signal waits for. One that comes"
             " before the step is reached is kept for it. An execution is told of each name once: the same again, with the"

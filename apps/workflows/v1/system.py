@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from apps.operations import Answer, Operation
-from apps.workflows import answers
+from apps.workflows.answers.system import SystemShown
 from apps.workflows.views import Resource
 
 
@@ -18,7 +18,7 @@ class SystemState(Resource):
         "get": Operation(
             "getSystem",
             "Show how the services are",
-            {200: Answer("Services, lag, lateness and dead letters.", answers.SystemShown)},
+            {200: Answer("Services, lag, lateness and dead letters.", SystemShown)},
             tag="system",
             uses_database=False,
         )

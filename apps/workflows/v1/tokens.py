@@ -8,7 +8,9 @@ from aiohttp import web
 from pydantic import BeforeValidator, Field
 
 from apps.operations import Answer, Operation
-from apps.workflows import answers, auditing, cursors, representations
+from apps.workflows import auditing, cursors, representations
+from apps.workflows.answers.audit import AuditPage
+from apps.workflows.answers.tokens import TokenCreated, TokenList
 from apps.workflows.bodies import read_model
 from apps.workflows.errors import UnknownToken
 from apps.workflows.queries import Page, read_query
@@ -64,14 +66,14 @@ class Tokens(Resource):
         "get": Operation(
             "listTokens",
             "List tokens, without their secrets",
-            {200: Answer("Every token, oldest first.", answers.TokenList)},
+            {200: Answer("Every token, oldest first.", TokenList)},
             tag="access",
             scope=Scope.ADMIN,
         ),
         "post": Operation(
             "createToken",
             "Make a token",
-            {201: Answer("The token; its secret is shown this once.", answers.TokenCreated)},
+            {201: Answer("The token; its secret is shown this once.", TokenCreated)},
             tag="access",
             scope=Scope.ADMIN,
             body=TokenBody,
@@ -140,7 +142,7 @@ class Audit(Resource):
         "get": Operation(
             "listAudit",
             "List changes, newest first: who, what, when, the difference",
-            {200: Answer("A page of the list.", answers.AuditPage)},
+            {200: Answer("A page of the list.", AuditPage)},
             tag="access",
             scope=Scope.ADMIN,
             query=AuditQuery,

@@ -11,17 +11,16 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from actions.registry import WorkflowDefinition
-from apps.cli import definition_files
-from apps.cli.definition_files import Flaw, FlawedFile
-from apps.cli.yaml12 import dump
+from apps.definition_text import Document, Flaw, FlawedFile, documents, unsendable
 from apps.operations import Answer, Operation
-from apps.workflows import answers
+from apps.workflows.answers.validation import Validated
 from apps.workflows.bodies import read_text
 from apps.workflows.definitions import check_schedule
 from apps.workflows.errors import BadRequest, FieldError
 from apps.workflows.problems import SHOWN_ERRORS
 from apps.workflows.v1.workflows import as_definition
 from apps.workflows.views import Resource
+from apps.yaml12 import dump
 
 NOTATIONS: Final = ("definition", "written", "yaml", "concise")
 YAML: Final = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
@@ -36,7 +35,7 @@ class Validation(Resource):
         "post": Operation(
             "validateWorkflow",
             "Check a definition in JSON or YAML, and store nothing",
-            {200: Answer("What is wrong with it, and its other notation.", answers.Validated)},
+            {200: Answer("What is wrong with it, and its other notation.", Validated)},
             body=WorkflowDefinition,
             takes_key=False,
             changes=False,
@@ -48,15 +47,12 @@ class Validation(Resource):
         text = await read_text(request, also=YAML)
         try:
             # A large text takes seconds, in which the service answers others as well.
-            documents = await asyncio.to_thread(
-                definition_files.parse, "definition", text, is_json=request.content_type not in YAML
-            )
+            document, *more = await asyncio.to_thread(_documents, text, request.content_type not in YAML)
         except FlawedFile as flawed:
             return self.answer(_refused([flawed.flaw]))
-        document, *more = documents
         if more:
             return self.answer(_refused([Flaw("", None, "holds several definitions; keep one of them")]))
-        if flaws := definition_files.unsendable(document):
+        if flaws := unsendable(document):
             return self.answer(_refused(flaws))
         try:
             definition = await as_definition(document.value, self.app)
@@ -76,6 +72,10 @@ class Validation(Resource):
                 "concise": dump(definition.to_concise()),
             }
         )
+
+
+def _documents(text: str, is_json: bool) -> list[Document]:
+    return list(documents("definition", text, is_json=is_json))
 
 
 def _refused(flaws: Sequence[Flaw]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from aiohttp import web
 from pydantic import AfterValidator, Field, JsonValue
 
 from apps.operations import Answer, Operation
-from apps.workflows import answers, auditing, representations
+from apps.workflows import auditing, representations
+from apps.workflows.answers.variables import VariableList, VariableShown
 from apps.workflows.bodies import read_model
 from apps.workflows.errors import BadRequest, UnknownVariable
 from apps.workflows.v1.secrets import check_name
@@ -43,7 +44,7 @@ class Variables(Resource):
         "get": Operation(
             "listVariables",
             "List the variables with their values",
-            {200: Answer("All of them, by name.", answers.VariableList)},
+            {200: Answer("All of them, by name.", VariableList)},
             tag="variables",
         )
     }
@@ -62,7 +63,7 @@ class OneVariable(Resource):
         "get": Operation(
             "getVariable",
             "Show a variable",
-            {200: Answer("The variable.", answers.VariableShown)},
+            {200: Answer("The variable.", VariableShown)},
             tag="variables",
             refusals=(BadRequest, UnknownVariable),
         ),
@@ -70,8 +71,8 @@ class OneVariable(Resource):
             "setVariable",
             "Set a variable",
             {
-                200: Answer("It was there and has a new value.", answers.VariableShown),
-                201: Answer("It is stored.", answers.VariableShown),
+                200: Answer("It was there and has a new value.", VariableShown),
+                201: Answer("It is stored.", VariableShown),
             },
             tag="variables",
             scope=Scope.OPERATOR,

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from apps.operations import Answer, Operation
 from apps.stored_definitions import UnreadableVersion, read_definition
-from apps.workflows import answers, auditing, definitions, representations
+from apps.workflows import auditing, definitions, representations
+from apps.workflows.answers.workflows import VersionPage, VersionShown, WorkflowInFull
 from apps.workflows.bodies import read_model
 from apps.workflows.errors import BadRequest, FieldError, UnknownVersion, UnknownWorkflow
 from apps.workflows.preconditions import read_before
@@ -37,7 +38,7 @@ class Versions(Resource):
         "get": Operation(
             "listVersions",
             "List the versions of a workflow, newest first",
-            {200: Answer("A page of the list.", answers.VersionPage)},
+            {200: Answer("A page of the list.", VersionPage)},
             query=VersionQuery,
             refusals=(UnknownWorkflow,),
         )
@@ -68,7 +69,7 @@ class OneVersion(Resource):
         "get": Operation(
             "getVersion",
             "Show one version of a workflow",
-            {200: Answer("The version.", answers.VersionShown)},
+            {200: Answer("The version.", VersionShown)},
             refusals=(BadRequest, UnknownWorkflow, UnknownVersion, UnreadableVersion),
         )
     }
@@ -99,7 +100,7 @@ class WorkflowRollback(Resource):
         "post": Operation(
             "rollBackWorkflow",
             "Store an earlier version as the newest",
-            {200: Answer("The workflow as it is now.", answers.WorkflowInFull, headers=ETAG)},
+            {200: Answer("The workflow as it is now.", WorkflowInFull, headers=ETAG)},
             scope=Scope.OPERATOR,
             body=RollBack,
             example={"version": 3},

@@ -25,7 +25,8 @@ from apps.workflows.errors import (
     WebhookNotProven,
     WebhookNotReady,
 )
-from apps.workflows.v1.workflows import TRIGGERED, check_id, start
+from apps.workflows.v1.executions import TRIGGERED
+from apps.workflows.v1.workflows import check_id, start
 from apps.workflows.views import Resource
 from domain.access import Scope
 from domain.execution import Cause

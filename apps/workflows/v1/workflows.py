@@ -13,7 +13,9 @@ from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
 from apps.stored_definitions import UnreadableVersion, read_definition, reading
-from apps.workflows import admission, answers, auditing, cursors, definitions, idempotency, representations
+from apps.workflows import admission, auditing, cursors, definitions, idempotency, representations
+from apps.workflows.answers.dry_run import DryRun
+from apps.workflows.answers.workflows import WorkflowInFull, WorkflowPage
 from apps.workflows.bodies import read_members, read_object
 from apps.workflows.errors import (
     BadRequest,
@@ -25,7 +27,7 @@ from apps.workflows.errors import (
 from apps.workflows.field_errors import field_errors
 from apps.workflows.preconditions import read_before
 from apps.workflows.queries import Page, read_query
-from apps.workflows.v1.executions import execution_address
+from apps.workflows.v1.executions import LOCATION, TRIGGERED, execution_address
 from apps.workflows.views import Resource
 from domain import patterns
 from domain.access import Scope
@@ -37,9 +39,7 @@ from domain.overlap import Overlap
 from domain.reference import Reference
 from store.interfaces import Due, Executions, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
 
-_LOCATION: Final = {"Location": "Where it is found."}
 ETAG: Final = {"ETag": "Its version, for If-Match."}
-TRIGGERED: Final = Answer("It is accepted and will run.", answers.Triggered, headers=_LOCATION)
 _EXAMPLE: Final = {"workflowId": "hello", "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "hello"}]}
 # Most who meet this have sent the input itself.
 _INPUT_MEND: Final = 'what the workflow is to get goes into input, as in {"input": {"name": "Ada"}}'
@@ -61,10 +61,6 @@ class WorkflowQuery(Page):
     trigger_type: Literal["manual", "periodic", "cron", "once"] | None = None
     archived: bool = Field(default=False, description="Those that are archived, instead of those that are not.")
     recent: int = Field(default=0, ge=0, le=30, description="How many of its newest executions each workflow shows.")
-
-
-class EmptyBody(Model):
-    """Nothing, as an object."""
 
 
 class TriggerBody(Model):
@@ -94,13 +90,13 @@ class Workflows(Resource):
         "get": Operation(
             "listWorkflows",
             "List workflows by id",
-            {200: Answer("A page of the list.", answers.WorkflowPage)},
+            {200: Answer("A page of the list.", WorkflowPage)},
             query=WorkflowQuery,
         ),
         "post": Operation(
             "createWorkflow",
             "Create a workflow",
-            {201: Answer("The workflow.", answers.WorkflowInFull, headers={**_LOCATION, **ETAG})},
+            {201: Answer("The workflow.", WorkflowInFull, headers={**LOCATION, **ETAG})},
             scope=Scope.OPERATOR,
             body=WorkflowDefinition,
             example=_EXAMPLE,
@@ -147,13 +143,13 @@ class OneWorkflow(Resource):
         "get": Operation(
             "getWorkflow",
             "Show a workflow and where it stands",
-            {200: Answer("The workflow.", answers.WorkflowInFull, headers=ETAG)},
+            {200: Answer("The workflow.", WorkflowInFull, headers=ETAG)},
             refusals=(UnknownWorkflow, UnreadableVersion),
         ),
         "put": Operation(
             "replaceWorkflow",
             "Store the next version of a workflow",
-            {200: Answer("The workflow.", answers.WorkflowInFull, headers=ETAG)},
+            {200: Answer("The workflow.", WorkflowInFull, headers=ETAG)},
             scope=Scope.OPERATOR,
             description="An open execution finishes with the version that it began with.",
             body=WorkflowDefinition,
@@ -259,7 +255,7 @@ class WorkflowDryRun(Resource):
         "post": Operation(
             "dryRunWorkflow",
             "Tell what a workflow would do, and send nothing",
-            {200: Answer("What each step would do.", answers.DryRun)},
+            {200: Answer("What each step would do.", DryRun)},
             body=DryRunBody,
             body_is_required=False,
             refusals=(UnknownWorkflow, BadInput, UnreadableVersion),
