@@ -10,17 +10,18 @@ What else is otherwise than in Faust concerns rebalances: what is fetched, sough
 where it is done.
 """
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Set
 from contextlib import suppress
 from types import coroutine
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import aiokafka
 import structlog
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import IllegalGenerationError, IllegalStateError
+from aiokafka.errors import IllegalGenerationError, IllegalStateError, KafkaError
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
@@ -36,7 +37,28 @@ connection.use()
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 IDLE_WAIT_MS = 1000
+RETRY_DELAY = 1.0  # seconds
+
+
+async def answered(ask: Callable[..., Awaitable[T]], *what: Any) -> T:
+    """Return the answer to what has to be known after a rebalance, however long Kafka takes to give it.
+
+    aiokafka gives up after ninety seconds. Faust would end the service then, whose runs would be begun anew elsewhere.
+
+    Raises:
+        aiokafka.errors.IllegalStateError: the partitions have been taken away.
+    """
+    while True:
+        try:
+            return await ask(*what)
+        except IllegalStateError:
+            raise
+        except KafkaError as error:
+            log.warning("kafka does not answer; asking again", error=repr(error))
+            await asyncio.sleep(RETRY_DELAY)
 
 
 class _Active:
@@ -143,6 +165,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         with suppress(IllegalStateError):
             self._ensure_consumer().seek(tp, offset)
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit, unless every partition has been taken away since it was asked for: Faust ends the service over that."""
+        if self.assignment().isdisjoint(offsets):
+            return False
+        return await super()._commit(offsets)
+
     async def _fetch_records(
         self,
         consumer: aiokafka.AIOKafkaConsumer,
@@ -217,11 +245,20 @@ class Consumer(driver.Consumer):
 
     async def committed_offsets(self, partitions: frozenset[TP]) -> dict[TP, int]:
         """Return the next offset of this consumer group in each partition."""
-        offsets: dict[TP, int] = await self._thread.call_thread(
-            self._thread.committed_offsets,  # type: ignore[attr-defined]
-            partitions,
-        )
-        return offsets
+        thread: Any = self._thread
+        return await answered(thread.call_thread, thread.committed_offsets, partitions)
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the end of each partition."""
+        return await answered(super().highwaters, *partitions)
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the beginning of each partition."""
+        return await answered(super().earliest_offsets, *partitions)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to what is committed; see :meth:`ConsumerThread.seek_to_committed`."""
+        return await answered(super().seek_to_committed)
 
     async def positions(self, partitions: frozenset[TP]) -> dict[TP, int]:
         """Return the offset of the record that is to be fetched next in each partition.

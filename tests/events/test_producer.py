@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import aiokafka
 import faust
 import pytest
+from faust.exceptions import ProducerSendError
 from faust.transport.drivers import aiokafka as driver
 
 from events import producer
@@ -117,6 +118,25 @@ async def test_a_topic_that_is_there_stays_one_that_kafka_is_asked_for(unanswere
     producer._producer.client.cluster.partitions_for_topic = lambda topic: {0}
     await given_up(task)
     assert asked_for == {"there"}
+
+
+async def test_a_table_change_is_sent_as_soon_as_there_is_room_for_it(unanswered, monkeypatch):
+    """After an outage of twenty minutes aiokafka says that there is none, and Faust ended the service over it."""
+    monkeypatch.setattr(producer, "RETRY_DELAY", 0)
+    said = [ProducerSendError("no room"), ProducerSendError("no room"), None]
+
+    async def publish(change, wait):
+        if (error := said.pop(0)) is not None:
+            raise error
+
+    change = SimpleNamespace(message=SimpleNamespace(channel=SimpleNamespace(publish_message=publish)))
+    await unanswered[0].buffer._send_pending(change)
+    assert said == []
+
+
+async def test_faust_makes_no_topics(unanswered):
+    """They are there before; a service that started just as Kafka went away died of asking for them."""
+    await unanswered[0].create_topic("changelog", 8, 1)
 
 
 @pytest.fixture
