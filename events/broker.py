@@ -83,10 +83,16 @@ async def bounded(what: str, waiting: Awaitable[object]) -> None:
 
     What is left then is as after a kill: nothing counts as done that the broker has not acknowledged.
     """
+    asked = asyncio.ensure_future(waiting)
     try:
-        await asyncio.wait_for(waiting, STOP_PATIENCE)
-    except asyncio.TimeoutError:
-        log.warning("kafka does not answer; stopping without", left=what)
+        await asyncio.wait({asked}, timeout=STOP_PATIENCE)
+    finally:
+        is_late = asked.cancel()
+    if not is_late:
+        asked.result()
+        return
+    log.warning("kafka does not answer; stopping without", left=what)
+    await asyncio.wait({asked}, timeout=STOP_PATIENCE)  # asyncio.wait_for() would wait for whoever does not heed it, too
 
 
 async def _take_out_of_group(consumer: AIOKafkaConsumer, coordinator: GroupCoordinator) -> None:

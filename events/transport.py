@@ -362,6 +362,18 @@ class Consumer(driver.Consumer):
             raise
         return await super().wait_first(resumed(first, waits_for), *others, timeout=timeout)
 
+    async def maybe_wait_for_commit_to_finish(self) -> bool:
+        """Wait for the commit that is under way, if one is, and tell whether there was one.
+
+        Faust takes it for broken off when whoever waits for it is: it began one more instead, for which a service that was
+        told to stop while Kafka was away waited until it was killed.
+        """
+        under_way = self._commit_fut
+        if under_way is None:
+            return False
+        await asyncio.wait({under_way})
+        return not under_way.cancelled()
+
     async def on_stop(self) -> None:
         """Commit what is done; what cannot be committed now is delivered again, and found done."""
         await bounded("the last commit", super().on_stop())

@@ -201,6 +201,28 @@ async def test_nothing_is_committed_of_partitions_that_were_taken_away_meanwhile
     assert set(thread._consumer.commit.await_args.args[0]) == {ours}
 
 
+async def test_who_is_told_to_wait_no_more_for_a_commit_begins_none(waiting, monkeypatch):
+    """Faust began one more, and a service that was told to stop while Kafka was away did not."""
+    begun = []
+
+    async def commit(*_, **__):
+        begun.append("a commit")
+        await acknowledged.wait()
+        return True
+
+    acknowledged = asyncio.Event()
+    waiting.app = SimpleNamespace(client_only=False)
+    monkeypatch.setattr(waiting, "force_commit", commit)
+    first, second, third = (asyncio.ensure_future(waiting.commit()) for _ in range(3))
+    await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    acknowledged.set()
+    assert [await first, await third] == [True, False]
+    assert begun == ["a commit"]
+
+
 async def test_what_is_started_is_a_consumer_that_does_all_of_this(monkeypatch):
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", AsyncMock())
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda *_: SimpleNamespace())
