@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiokafka
@@ -15,7 +16,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.transport.producer import ProducerBuffer
 from faust.types import FutureMessage
 
-from events.broker import bounded
+from events.broker import answered, bounded
 
 log = structlog.get_logger(__name__)
 
@@ -133,4 +134,5 @@ class Producer(driver.Producer):
     def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:
         producer = super()._new_producer(transactional_id)
         gather_company(producer._sender)
+        producer.client.bootstrap = partial(answered, producer.client.bootstrap)  # Kafka may go away amid the start
         return producer

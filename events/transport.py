@@ -15,13 +15,13 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Set
 from contextlib import suppress
 from types import coroutine
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import aiokafka
 import structlog
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import IllegalGenerationError, IllegalStateError, KafkaError
+from aiokafka.errors import IllegalGenerationError, IllegalStateError
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
@@ -29,7 +29,7 @@ from mode.services import WaitResults
 from mode.threads import QueueServiceThread
 
 from events import batches, connection
-from events.broker import bounded, close
+from events.broker import answered, bounded, close
 from events.producer import Producer
 
 batches.use()
@@ -37,28 +37,7 @@ connection.use()
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
-
 IDLE_WAIT_MS = 1000
-RETRY_DELAY = 1.0  # seconds
-
-
-async def answered(ask: Callable[..., Awaitable[T]], *what: Any) -> T:
-    """Return the answer to what has to be known after a rebalance, however long Kafka takes to give it.
-
-    aiokafka gives up after ninety seconds. Faust would end the service then, whose runs would be begun anew elsewhere.
-
-    Raises:
-        aiokafka.errors.IllegalStateError: the partitions have been taken away.
-    """
-    while True:
-        try:
-            return await ask(*what)
-        except IllegalStateError:
-            raise
-        except KafkaError as error:
-            log.warning("kafka does not answer; asking again", error=repr(error))
-            await asyncio.sleep(RETRY_DELAY)
 
 
 class _Active:

@@ -20,7 +20,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
-from events import transport
+from events import broker
 from events.transport import IDLE_WAIT_MS, Consumer, ConsumerThread, commit_as_member_only, wait_longer_while_idle
 
 
@@ -169,7 +169,7 @@ ASKED_AFTER_A_REBALANCE = pytest.mark.parametrize(
 @pytest.fixture
 def thread(waiting, monkeypatch):
     """The thread of a consumer, of which each call is what ``call`` says."""
-    monkeypatch.setattr(transport, "RETRY_DELAY", 0)
+    monkeypatch.setattr(broker, "RETRY_DELAY", 0)
     waiting._thread = found = ConsumerThread.__new__(ConsumerThread)
     found._consumer, found.call_thread = Mock(), AsyncMock()
     return found
