@@ -6,6 +6,7 @@ is as long: either the error ends the service, with all that is under way in it;
 answered, and tables count as recovered that nothing was read of, streams begin wherever they happen to stand.
 """
 
+import logging
 from typing import Any
 
 from faust.tables import TableManager
@@ -14,6 +15,8 @@ from faust.tables import recovery as faust_recovery
 
 class Recovery(faust_recovery.Recovery):
     """A recovery that waits for what it needs; the next rebalance and the end of the service break it off."""
+
+    logger = logging.getLogger("faust.recovery")  # of Faust's level: it tells of each step of each rebalance
 
     async def _wait(self, coro: Any, timeout: Any = None) -> None:
         await super()._wait(coro)
