@@ -29,6 +29,7 @@ from apps.logs import logging_config
 from apps.settings import BadSettings, ServiceSettings
 from events.broker import bounded
 from events.provision import ensure_topics
+from events.recovery import Tables
 from events.topics import LARGEST_RECORD, PARTITIONS
 from events.transport import Transport
 from store.client import MongoStore
@@ -161,6 +162,7 @@ class ServiceApp(faust.App):
             broker=[URL(f"kafka://{server.strip()}") for server in settings.kafka_bootstrap.split(",")],
             store="memory://",
             Worker=Worker,
+            TableManager=Tables,
             datadir=str(settings.data_dir / name),
             logging_config=logging_config(name, settings),
             # The host is the name by which other workers reach this one, the bind the address that is listened on.

@@ -14,7 +14,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
 
 from events import batches, connection
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 STOP_PATIENCE = 2.0  # seconds
+RETRY_DELAY = 1.0  # seconds
 _JOIN_PATIENCE = 0.3  # seconds
 
 
@@ -78,15 +79,39 @@ async def close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:
         closing.result()
 
 
+async def answered(ask: Callable[..., Awaitable[T]], *what: Any) -> T:
+    """Return the answer to what has to be known at the start or after a rebalance, however long Kafka takes to give it.
+
+    aiokafka gives up after ninety seconds. Faust would end the service then, whose runs would be begun anew elsewhere.
+
+    Raises:
+        aiokafka.errors.IllegalStateError: the partitions have been taken away.
+    """
+    while True:
+        try:
+            return await ask(*what)
+        except IllegalStateError:
+            raise
+        except KafkaError as error:
+            log.warning("kafka does not answer; asking again", error=repr(error))
+            await asyncio.sleep(RETRY_DELAY)
+
+
 async def bounded(what: str, waiting: Awaitable[object]) -> None:
     """Wait for what a service that stops asks Kafka for, but not for long: a Kafka that is away answers when it is back.
 
     What is left then is as after a kill: nothing counts as done that the broker has not acknowledged.
     """
+    asked = asyncio.ensure_future(waiting)
     try:
-        await asyncio.wait_for(waiting, STOP_PATIENCE)
-    except asyncio.TimeoutError:
-        log.warning("kafka does not answer; stopping without", left=what)
+        await asyncio.wait({asked}, timeout=STOP_PATIENCE)
+    finally:
+        is_late = asked.cancel()
+    if not is_late:
+        asked.result()
+        return
+    log.warning("kafka does not answer; stopping without", left=what)
+    await asyncio.wait({asked}, timeout=STOP_PATIENCE)  # asyncio.wait_for() would wait for whoever does not heed it, too
 
 
 async def _take_out_of_group(consumer: AIOKafkaConsumer, coordinator: GroupCoordinator) -> None:

@@ -3,20 +3,27 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiokafka
+import structlog
 from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from aiokafka.structs import RecordMetadata, TopicPartition
+from faust.exceptions import ProducerSendError
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.producer import ProducerBuffer
+from faust.types import FutureMessage
 
-from events.broker import bounded
+from events.broker import answered, bounded
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 APART: Final = 0.01  # seconds
+RETRY_DELAY: Final = 1.0  # seconds
 
 
 async def acknowledged(*sent: Awaitable[T], timeout: float | None = None) -> Sequence[T]:
@@ -76,6 +83,15 @@ class Buffer(ProducerBuffer):
         """How many there are; Faust looks into its settings each time, where nobody has another producer."""
         return self.pending.qsize()
 
+    async def _send_pending(self, fut: FutureMessage) -> None:
+        """Send one, however long that takes: after twenty minutes without Kafka, Faust ends the service over it."""
+        while True:
+            try:
+                return await super()._send_pending(fut)
+            except ProducerSendError as error:
+                log.warning("table change not sent; trying again", error=repr(error))
+                await asyncio.sleep(RETRY_DELAY)
+
 
 class Producer(driver.Producer):
     """A producer whose crowd shares requests."""
@@ -105,6 +121,12 @@ class Producer(driver.Producer):
                 if client.cluster.partitions_for_topic(topic) is None:
                     client._topics.discard(topic)
 
+    async def create_topic(self, topic: str, *args: Any, **kwargs: Any) -> None:
+        """Leave it to :mod:`events.provision`, which has made every topic before anything starts.
+
+        Faust asks for those of its tables once more, and a service that started just as Kafka went away died of it.
+        """
+
     async def on_stop(self) -> None:
         """Stop; what a Kafka that is away does not take is left, as :func:`events.broker.bounded` says."""
         await bounded("the end of the producer", super().on_stop())
@@ -112,4 +134,5 @@ class Producer(driver.Producer):
     def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:
         producer = super()._new_producer(transactional_id)
         gather_company(producer._sender)
+        producer.client.bootstrap = partial(answered, producer.client.bootstrap)  # Kafka may go away amid the start
         return producer

@@ -10,8 +10,9 @@ What else is otherwise than in Faust concerns rebalances: what is fetched, sough
 where it is done.
 """
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Set
 from contextlib import suppress
 from types import coroutine
 from typing import Any, ClassVar
@@ -28,7 +29,7 @@ from mode.services import WaitResults
 from mode.threads import QueueServiceThread
 
 from events import batches, connection
-from events.broker import bounded, close
+from events.broker import answered, bounded, close
 from events.producer import Producer
 
 batches.use()
@@ -143,6 +144,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         with suppress(IllegalStateError):
             self._ensure_consumer().seek(tp, offset)
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit, unless every partition has been taken away since it was asked for: Faust ends the service over that."""
+        if self.assignment().isdisjoint(offsets):
+            return False
+        return await super()._commit(offsets)
+
     async def _fetch_records(
         self,
         consumer: aiokafka.AIOKafkaConsumer,
@@ -217,11 +224,20 @@ class Consumer(driver.Consumer):
 
     async def committed_offsets(self, partitions: frozenset[TP]) -> dict[TP, int]:
         """Return the next offset of this consumer group in each partition."""
-        offsets: dict[TP, int] = await self._thread.call_thread(
-            self._thread.committed_offsets,  # type: ignore[attr-defined]
-            partitions,
-        )
-        return offsets
+        thread: Any = self._thread
+        return await answered(thread.call_thread, thread.committed_offsets, partitions)
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the end of each partition."""
+        return await answered(super().highwaters, *partitions)
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Return the beginning of each partition."""
+        return await answered(super().earliest_offsets, *partitions)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to what is committed; see :meth:`ConsumerThread.seek_to_committed`."""
+        return await answered(super().seek_to_committed)
 
     async def positions(self, partitions: frozenset[TP]) -> dict[TP, int]:
         """Return the offset of the record that is to be fetched next in each partition.
@@ -324,6 +340,18 @@ class Consumer(driver.Consumer):
                 return WaitResults([first], [end.value], False)
             raise
         return await super().wait_first(resumed(first, waits_for), *others, timeout=timeout)
+
+    async def maybe_wait_for_commit_to_finish(self) -> bool:
+        """Wait for the commit that is under way, if one is, and tell whether there was one.
+
+        Faust takes it for broken off when whoever waits for it is: it began one more instead, for which a service that was
+        told to stop while Kafka was away waited until it was killed.
+        """
+        under_way = self._commit_fut
+        if under_way is None:
+            return False
+        await asyncio.wait({under_way})
+        return not under_way.cancelled()
 
     async def on_stop(self) -> None:
         """Commit what is done; what cannot be committed now is delivered again, and found done."""

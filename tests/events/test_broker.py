@@ -46,6 +46,37 @@ async def test_a_consumer_that_breaks_off_its_own_end_is_closed_all_the_same(mon
     assert closed == [client._client]
 
 
+@pytest.mark.parametrize("heeds", [True, False], ids=["heeds it", "does not heed it"])
+async def test_what_a_service_asks_for_as_it_stops_is_given_up_whether_it_heeds_that_or_not(monkeypatch, logs, heeds):
+    answer, told = asyncio.Event(), []
+
+    async def ask():
+        while not answer.is_set() and not (told and heeds):
+            try:
+                await answer.wait()
+            except asyncio.CancelledError:
+                told.append("to give up")
+
+    monkeypatch.setattr(broker, "STOP_PATIENCE", 0.01)
+    await broker.bounded("the last commit", ask())
+    assert told == ["to give up"]
+    assert [(each["event"], each["left"]) for each in logs] == [
+        ("kafka does not answer; stopping without", "the last commit")
+    ]
+    answer.set()
+
+
+async def test_what_kafka_answers_in_time_is_no_more_than_that(logs):
+    await broker.bounded("the last commit", asyncio.sleep(0))
+    with pytest.raises(KafkaConnectionError):
+        await broker.bounded("the last commit", refused())
+    assert logs == []
+
+
+async def refused():
+    raise KafkaConnectionError
+
+
 async def test_connections_are_kept_between_questions_and_made_anew_after_one_that_failed(monkeypatch):
     made, closed = [], []
 

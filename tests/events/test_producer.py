@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import aiokafka
 import faust
 import pytest
+from aiokafka.errors import KafkaConnectionError
+from faust.exceptions import ProducerSendError
 from faust.transport.drivers import aiokafka as driver
 
-from events import producer
+from events import broker, producer
 from events.producer import APART, Producer, acknowledged, gather_company
 from events.transport import Transport
 
@@ -36,7 +38,7 @@ def sender(monkeypatch):
 
 
 def test_every_producer_of_the_services_gathers_company(monkeypatch):
-    made = SimpleNamespace(_sender=SimpleNamespace())
+    made = SimpleNamespace(_sender=SimpleNamespace(), client=SimpleNamespace(bootstrap=None))
     monkeypatch.setattr(driver.Producer, "_new_producer", lambda *_: made)
     for transactional_id in (None, "id"):
         made._sender._send_produce_req = None
@@ -117,6 +119,41 @@ async def test_a_topic_that_is_there_stays_one_that_kafka_is_asked_for(unanswere
     producer._producer.client.cluster.partitions_for_topic = lambda topic: {0}
     await given_up(task)
     assert asked_for == {"there"}
+
+
+async def test_a_table_change_is_sent_as_soon_as_there_is_room_for_it(unanswered, monkeypatch):
+    """After an outage of twenty minutes aiokafka says that there is none, and Faust ended the service over it."""
+    monkeypatch.setattr(producer, "RETRY_DELAY", 0)
+    said = [ProducerSendError("no room"), ProducerSendError("no room"), None]
+
+    async def publish(change, wait):
+        if (error := said.pop(0)) is not None:
+            raise error
+
+    change = SimpleNamespace(message=SimpleNamespace(channel=SimpleNamespace(publish_message=publish)))
+    await unanswered[0].buffer._send_pending(change)
+    assert said == []
+
+
+async def test_a_producer_connects_as_soon_as_it_can(monkeypatch):
+    """A service that started just as Kafka went away died of it."""
+    tried = []
+
+    async def bootstrap():
+        tried.append("to connect")
+        if len(tried) < 3:
+            raise KafkaConnectionError
+
+    monkeypatch.setattr(broker, "RETRY_DELAY", 0)
+    made = SimpleNamespace(_sender=SimpleNamespace(), client=SimpleNamespace(bootstrap=bootstrap))
+    monkeypatch.setattr(driver.Producer, "_new_producer", lambda *_: made)
+    await Producer.__new__(Producer)._new_producer().client.bootstrap()
+    assert len(tried) == 3
+
+
+async def test_faust_makes_no_topics(unanswered):
+    """They are there before; a service that started just as Kafka went away died of asking for them."""
+    await unanswered[0].create_topic("changelog", 8, 1)
 
 
 @pytest.fixture

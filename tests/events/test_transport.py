@@ -9,11 +9,18 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import CommitFailedError, IllegalGenerationError, NodeNotReadyError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    IllegalStateError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+)
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
+from events import broker
 from events.transport import IDLE_WAIT_MS, Consumer, ConsumerThread, commit_as_member_only, wait_longer_while_idle
 
 
@@ -146,6 +153,74 @@ async def test_nothing_is_committed_by_who_is_no_member_of_the_group(generation,
     with pytest.raises(CommitFailedError, match="already rebalanced"):  # by this Faust tells that it is no failure
         await coordinator.commit_offsets(assignment, {"a": 1})
     assert sent.await_count == 2
+
+
+ASKED_AFTER_A_REBALANCE = pytest.mark.parametrize(
+    ("asked", "partitions"),
+    [
+        ("highwaters", [TP("a", 0)]),
+        ("earliest_offsets", [TP("a", 0)]),
+        ("committed_offsets", [frozenset({TP("a", 0)})]),
+        ("seek_to_committed", []),
+    ],
+)
+
+
+@pytest.fixture
+def thread(waiting, monkeypatch):
+    """The thread of a consumer, of which each call is what ``call`` says."""
+    monkeypatch.setattr(broker, "RETRY_DELAY", 0)
+    waiting._thread = found = ConsumerThread.__new__(ConsumerThread)
+    found._consumer, found.call_thread = Mock(), AsyncMock()
+    return found
+
+
+@ASKED_AFTER_A_REBALANCE
+async def test_a_kafka_that_is_away_is_asked_until_it_answers(waiting, thread, asked, partitions):
+    """Where it gave up, Faust ended the service, with whatever was under way in it."""
+    thread.call_thread.side_effect = [KafkaTimeoutError, NodeNotReadyError, {TP("a", 0): 7}]
+    assert await getattr(waiting, asked)(*partitions) == {TP("a", 0): 7}
+
+
+@ASKED_AFTER_A_REBALANCE
+async def test_who_has_lost_the_partitions_asks_no_more(waiting, thread, asked, partitions):
+    thread.call_thread.side_effect = IllegalStateError
+    with pytest.raises(IllegalStateError):
+        await getattr(waiting, asked)(*partitions)
+
+
+async def test_nothing_is_committed_of_partitions_that_were_taken_away_meanwhile(thread, monkeypatch):
+    """Faust asked aiokafka to commit nothing, and ended the service over its refusal."""
+    ours, others = TopicPartition("a", 0), TP("a", 1)
+    thread._consumer = Mock(assignment=lambda: {ours}, commit=AsyncMock())
+    thread.tp_last_committed_at = {}
+    monkeypatch.setattr(ConsumerThread, "crash", AsyncMock())
+    assert await thread._commit({others: 5}) is False
+    assert not thread._consumer.commit.called
+    assert await thread._commit({TP("a", 0): 3, others: 5}) is True
+    assert set(thread._consumer.commit.await_args.args[0]) == {ours}
+
+
+async def test_who_is_told_to_wait_no_more_for_a_commit_begins_none(waiting, monkeypatch):
+    """Faust began one more, and a service that was told to stop while Kafka was away did not."""
+    begun = []
+
+    async def commit(*_, **__):
+        begun.append("a commit")
+        await acknowledged.wait()
+        return True
+
+    acknowledged = asyncio.Event()
+    waiting.app = SimpleNamespace(client_only=False)
+    monkeypatch.setattr(waiting, "force_commit", commit)
+    first, second, third = (asyncio.ensure_future(waiting.commit()) for _ in range(3))
+    await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    acknowledged.set()
+    assert [await first, await third] == [True, False]
+    assert begun == ["a commit"]
 
 
 async def test_what_is_started_is_a_consumer_that_does_all_of_this(monkeypatch):
