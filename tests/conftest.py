@@ -12,6 +12,7 @@ from structlog.typing import EventDict
 from apps.logs import write_through_logging
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import Stack, on_free_ports
+from tests.cli.wf_process import Forks, forks
 
 SHOWN_LINES = 400
 
@@ -81,6 +82,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.failed and lines:
         report.sections.append(("what the services and their dependencies said last", "\n".join(lines[-SHOWN_LINES:])))
     return report
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Forks]:
+    """Where processes for ``wf`` come from."""
+    with forks() as found:
+        yield found
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
