@@ -1,5 +1,6 @@
 """Settings of every test, and the stack that the tests of the whole system share."""
 
+import gc
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -54,6 +55,17 @@ def logs() -> Iterator[list[EventDict]]:
     """What is logged in this process during a test, whatever is configured before or meanwhile."""
     with structlog.testing.capture_logs() as entries:
         yield entries
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Keep what is collected, and stays, from the garbage collector, which would look through all of it again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
