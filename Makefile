@@ -15,7 +15,7 @@ test: $(VENV)/installed-test ## Lint, types and every test, on a stack of its ow
 	$(MAKE) --jobs=2 --no-print-directory lint tests
 
 tests: $(VENV)/installed-test
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(VENV)/installed ## Kill, freeze and wipe things under load, then look whether anything was lost. ARGS='--seed 7 --minutes 20'
 	$(BIN)/python -m chaos $(ARGS)
