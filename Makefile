@@ -14,8 +14,12 @@ run: $(VENV)/installed ## Start Kafka, the database and the three services.
 test: $(VENV)/installed-test ## Lint, types and every test, on a stack of its own.
 	$(MAKE) --jobs=2 --no-print-directory lint tests
 
-tests: $(VENV)/installed-test
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+tests: $(VENV)/installed-test $(VENV)/compiled-tests
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Each of the processes would compile all tests for itself. What is wrong with one of them is told by the run.
+$(VENV)/compiled-tests: $(VENV)/installed-test $(wildcard tests/*.py tests/*/*.py)
+	@$(BIN)/python -m pytest --collect-only --quiet >$@ 2>&1 || true
 
 chaos: $(VENV)/installed ## Kill, freeze and wipe things under load, then look whether anything was lost. ARGS='--seed 7 --minutes 20'
 	$(BIN)/python -m chaos $(ARGS)

@@ -1,5 +1,6 @@
 """Settings of every test, and the stack that the tests of the whole system share."""
 
+import gc
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from structlog.typing import EventDict
 from apps.logs import write_through_logging
 from apps.standalone.settings import StandaloneSettings
 from apps.standalone.stack import Stack, on_free_ports
+from tests.cli.wf_process import Forks, forks
 
 SHOWN_LINES = 400
 
@@ -55,6 +57,17 @@ def logs() -> Iterator[list[EventDict]]:
         yield entries
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Keep what is collected, and stays, from the garbage collector, which would look through all of it again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave the files that share the stack of a worker to its end: until there is one, it costs nothing; then the longest
     ones first.
@@ -81,6 +94,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.failed and lines:
         report.sections.append(("what the services and their dependencies said last", "\n".join(lines[-SHOWN_LINES:])))
     return report
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Forks]:
+    """Where processes for ``wf`` come from."""
+    with forks() as found:
+        yield found
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -1,6 +1,6 @@
 """Runs the real ``wf`` in a process of its own, against an API in this one."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.cli.wf_fake_api import FakeApi
-from tests.cli.wf_process import Forks, Result, Run, environment, forks
+from tests.cli.wf_process import Forks, Result, Run, environment
 
 
 @pytest_asyncio.fixture
@@ -32,13 +32,6 @@ async def another_server(answer: Callable[[], web.Response]) -> AsyncIterator[st
     app.router.add_route("*", "/{path:.*}", same)
     async with TestServer(app) as server:
         yield str(server.make_url("")).rstrip("/")
-
-
-@pytest.fixture(scope="session")
-def processes() -> Iterator[Forks]:
-    """Where processes for ``wf`` come from."""
-    with forks() as found:
-        yield found
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Begins each run of ``wf`` in a process that has its libraries imported already, and nothing of this project.
 
-Each connection is one run: a line of JSON says what is to be run, and the exit code comes back. It ends with its standard
-input, that is with the tests. That a process of its own finds everything is seen where ``wf`` is run without this
-(``tests/e2e``).
+Each connection is one run: three open files come along, a line of JSON says what is to be run, and the exit code goes back.
+It ends with its standard input, that is with the tests. That a process of its own finds everything is seen where ``wf`` is
+run without this (`run_wf`, and the commands of the README).
 """
 
 import asyncio  # noqa: F401
@@ -41,19 +41,23 @@ def main(path: str) -> None:
 
 def _attend(connection: socket.socket) -> None:
     """Have one run run, tell how it ended, and end."""
+    _, files, _, _ = socket.recv_fds(connection, 1, 3)
     with connection, connection.makefile("rw") as lines:
         run = json.loads(lines.readline())
         pid = os.fork()
         if pid == 0:
-            _become(**run)
+            _become(**run, files=files)
+        for file in files:
+            os.close(file)
         lines.write(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n")
     os._exit(0)
 
 
-def _become(arguments: list[str], cwd: str, env: dict[str, str], files: list[str]) -> None:
+def _become(arguments: list[str], cwd: str, env: dict[str, str], files: list[int]) -> None:
     """Be what ``python -m apps.cli.main`` would be."""
-    for number, (file, flags) in enumerate(zip(files, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY), strict=True)):
-        os.dup2(os.open(file, flags), number)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode, encoding="utf-8") for number, mode in enumerate("rww"))
     os.chdir(cwd)
     os.environ.clear()

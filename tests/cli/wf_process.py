@@ -1,15 +1,17 @@
 """The real ``wf`` in a process of its own."""
 
 import asyncio
-import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.cli import wf_forked
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "apps.cli.main")
@@ -65,21 +67,29 @@ class Forks:
 
     path: Path
 
+    @property
+    def program(self) -> str:
+        """What a shell calls to have ``wf`` run so."""
+        return shlex.join((sys.executable, "-IS", wf_forked.__file__, str(self.path)))
+
     async def run(self, *args: object, cwd: Path, env: Mapping[str, str], stdin: str = "", patience: float = 60) -> Result:
         """Run ``wf`` to its end."""
-        with tempfile.TemporaryDirectory() as folder:
-            given, out, err = files = [Path(folder, name) for name in ("in", "out", "err")]
-            for file in files:
-                file.write_text(stdin if file is given else "")
-            run = {"arguments": [*map(str, args)], "cwd": str(cwd), "env": dict(env), "files": [*map(str, files)]}
-            reader, writer = await asyncio.open_unix_connection(self.path)
-            try:
-                writer.write(json.dumps(run).encode() + b"\n")
-                code = await asyncio.wait_for(reader.readline(), patience)
-            finally:
-                writer.close()
-                await writer.wait_closed()
-            return _result(int(code), out.read_bytes(), err.read_bytes())
+        with ExitStack() as opened:
+            given, out, err = files = [opened.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+            given.write(stdin.encode())
+            given.seek(0)
+            code = await asyncio.to_thread(
+                wf_forked.run,
+                str(self.path),
+                [*map(str, args)],
+                cwd=str(cwd),
+                env=env,
+                files=[file.fileno() for file in files],
+                patience=patience,
+            )
+            out.seek(0)
+            err.seek(0)
+            return _result(code, out.read(), err.read())
 
 
 @contextmanager

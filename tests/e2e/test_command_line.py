@@ -5,21 +5,21 @@ import json
 import pytest
 import pytest_asyncio
 
-from tests.cli.wf_process import environment, run_wf
+from tests.cli.wf_process import environment
 from tests.e2e.conftest import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest.fixture
-def wf(stack, tmp_path):
+def wf(stack, processes, tmp_path):
     async def run(*args, url=stack.api_url, code=0, errors=False, stdin="", **variables):
         connections = {"KAFKA_BOOTSTRAP": stack.kafka_bootstrap, "MONGODB_URL": stack.mongodb_url}
         own = {"WF_CONFIG": str(tmp_path / "config.yaml"), **connections, **variables}
         env = {**environment(url, 200), **own}
         if not url:
             del env["WF_URL"]
-        result = await run_wf(*args, cwd=tmp_path, env=env, stdin=stdin)
+        result = await processes.run(*args, cwd=tmp_path, env=env, stdin=stdin)
         assert result.code == code, result.out + result.err
         return result.err if errors else result.out
 

@@ -1,7 +1,8 @@
 """Every command block that is marked runnable runs: ``<!-- runnable -->`` before a ``console`` block.
 
 A block of another kind after ``<!-- file NAME -->`` is written to that file first. Headings of tables that a block shows are
-those that the commands print.
+those that the commands print. The README runs ``wf`` as it is installed; the other pages, which run it more than a hundred
+times, in processes that have its libraries imported.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from apps.standalone.ports import free_port
+from tests.cli.wf_process import COMMAND
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -92,12 +94,13 @@ def here(stack):
 
 
 @pytest.mark.parametrize("name", PAGES)
-async def test_the_commands_of_a_page(stack, api, here, tmp_path, name):
+async def test_the_commands_of_a_page(stack, processes, api, here, tmp_path, name):
     page, before, begun = PAGES[name], await every_workflow(api), datetime.now(timezone.utc)
     wf, work = tmp_path / "bin" / "wf", tmp_path / "work"
     for folder in (wf.parent, work):
         folder.mkdir()
-    wf.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m apps.cli.main "$@"\n')
+    program = shlex.join(COMMAND) if name == "README.md" else processes.program
+    wf.write_text(f'#!/bin/sh\nexec {program} "$@"\n')
     wf.chmod(0o755)
     for file, text in page.files.items():
         (work / file).write_text(here(text))

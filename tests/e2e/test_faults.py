@@ -401,6 +401,7 @@ async def test_a_stopped_runner_hands_over_at_once(stack, api, target, workflow_
         target.release.set()
         execution = await api.finished(execution_id)
         assert (execution["status"], execution["attempt"]) == ("ok", 1)
+        assert [(each["why"], each["index"]) for each in execution["restarts"]] == [("handed-back", 1)]
         assert target.count(workflow_id) == 2
     finally:
         await stack.children["runner"].start()

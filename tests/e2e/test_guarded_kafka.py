@@ -15,7 +15,7 @@ from apps.settings import ServiceSettings
 from apps.standalone.kafka import Kafka
 from apps.standalone.settings import HOST, StandaloneSettings
 from apps.standalone.stack import Dependencies, Stack, on_free_ports
-from tests.cli.wf_process import environment, run_wf
+from tests.cli.wf_process import environment
 from tests.e2e.conftest import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -112,9 +112,9 @@ async def guarded(tmp_path_factory):
 
 
 @pytest.fixture
-def wf(guarded, tmp_path):
+def wf(guarded, processes, tmp_path):
     async def run(*args, code=0, **more):
-        result = await run_wf(*args, cwd=tmp_path, env={**guarded[1], **more})
+        result = await processes.run(*args, cwd=tmp_path, env={**guarded[1], **more})
         assert result.code == code, result.out + result.err
         return result.out
 

@@ -306,7 +306,7 @@ async def test_a_live_tick_waits_for_the_execution_of_a_backfill_instead_of_bein
 async def test_a_killed_scheduler_is_replaced_without_a_tick_lost_or_doubled(stack, api, workflow_id):
     relief = await stack.add_worker("scheduler")
     try:
-        ids = [f"{workflow_id}-{number}" for number in range(12)]
+        ids = [f"{workflow_id}-{number}" for number in range(6)]
         for each in ids:
             await api.create(
                 each, [{"type": "log", "message": "x"}],

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from events.broker import Broker, close
-from tests.cli.wf_process import environment, run_wf
+from tests.cli.wf_process import environment
 from tests.e2e.conftest import until
 from tests.e2e.test_executions import letter_of
 
@@ -231,7 +231,7 @@ async def test_compressed_records_are_read(stack, api, make_topic, subscribe, to
 
 
 async def test_the_history_of_what_records_have_started_can_be_verified(
-    stack, api, producer, make_topic, subscribe, topic_name, workflow_id, tmp_path
+    stack, processes, api, producer, make_topic, subscribe, topic_name, workflow_id, tmp_path
 ):
     topic = await make_topic(topic_name)
     await subscribe(workflow_id, topic, overlap="queue")
@@ -239,7 +239,7 @@ async def test_the_history_of_what_records_have_started_can_be_verified(
         await producer.send_and_wait(topic, str(number).encode(), timestamp_ms=1000 if number == 4 else None)
     await started(api, workflow_id, 5)
     names = {"KAFKA_BOOTSTRAP": stack.kafka_bootstrap, "MONGODB_URL": stack.mongodb_url}
-    result = await run_wf("verify", "--json", cwd=tmp_path, env={**environment(stack.api_url, 200), **names})
+    result = await processes.run("verify", "--json", cwd=tmp_path, env={**environment(stack.api_url, 200), **names})
     assert result.code == 0, result.out + result.err
 
 

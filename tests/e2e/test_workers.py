@@ -99,29 +99,6 @@ async def test_two_runners_and_two_api_workers_share_the_work(stack, api, target
     assert (await api.finished(await api.trigger(ids[0])))["status"] == "ok"
 
 
-async def test_a_stopped_runner_hands_back_what_it_cannot_finish(stack, api, target, workflow_id):
-    held = {"type": "http-request", "url": f"{target.url}/{workflow_id}?hold=1", "method": "GET", "timeout": "5m"}
-    await api.create(workflow_id, [held])
-    execution_id = await api.trigger(workflow_id)
-
-    async def under_way():
-        return target.count(workflow_id) == 1
-
-    await until(under_way, "the action is under way")
-    await stack.add_worker("runner", name="relief")
-    child = stack.children["runner"]
-    await child.stop()
-    try:
-        target.release.set()
-        execution = await api.finished(execution_id)
-        assert execution["status"] == "ok"
-        assert [(each["why"], each["index"]) for each in execution["restarts"]] == [("handed-back", 0)]
-    finally:
-        await child.start()
-        await child.wait_ready()
-        await stack.remove_worker("relief")
-
-
 async def faust(stack, *arguments, input=None):
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "faust", "-A", "apps.runner.app", *arguments,
