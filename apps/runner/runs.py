@@ -46,6 +46,7 @@ HAND_BACK_TIMEOUT = 5.0  # seconds
 RECORDED_WITHIN = 10.0  # seconds after which is looked whether a run is recorded: its results may have gone elsewhere
 GIVEN_UP_AFTER = 120.0  # seconds: no result of it can be under way any more
 _LONGEST_REASON = 1000  # characters
+_ON_THE_WAY = 2.0  # seconds in which the last result of a run comes back from Kafka and is written
 
 
 @dataclass(eq=False)
@@ -92,6 +93,7 @@ class Runs(Service):
         self.live: dict[str, LiveRun] = {}
         self.unrecorded = Unrecorded()
         self.draining = False
+        self._ended: deque[tuple[float, str, int]] = deque()  # of late: loop time, execution, number of its last result
         self._slots = asyncio.Semaphore(limit)
         self._to_mark: deque[LiveRun] = deque()
         self._wake_marker = asyncio.Event()
@@ -143,6 +145,7 @@ class Runs(Service):
     async def _keep(self, live: LiveRun, body: Callable[[], Awaitable[None]]) -> None:
         try:
             await body()
+            self._note_end(live)
         except (asyncio.CancelledError, Exception) as error:
             if live.is_over:
                 log.info("run cancelled", execution_id=live.run.execution_id, epoch=live.run.epoch)
@@ -163,6 +166,12 @@ class Runs(Service):
             if self.live.get(live.run.execution_id) is live:
                 del self.live[live.run.execution_id]
             self._slots.release()
+
+    def _note_end(self, live: LiveRun) -> None:
+        now = asyncio.get_running_loop().time()
+        self._ended.append((now, live.run.execution_id, live.published))
+        while self._ended[0][0] < now - _ON_THE_WAY:
+            self._ended.popleft()
 
     def published(self, execution_id: str, epoch: int, seq: int) -> LiveRun | None:
         """Note that Kafka has a result of a run, and return the run, if it lives here."""
@@ -304,8 +313,14 @@ class Runs(Service):
         return left
 
     async def hand_back_all(self, left: Sequence[LiveRun]) -> None:
-        """Have others resume what :meth:`drain` has left."""
-        await self.see_written({live.run.execution_id: live.published for live in left})
+        """Have others resume what :meth:`drain` has left, once what Kafka has of this runner is written.
+
+        That of what has just ended, too: were it still to be written when this runner counts as dead, because it is not
+        started again so soon, its execution would be under another epoch by then, and its last action be repeated.
+        """
+        since = asyncio.get_running_loop().time() - _ON_THE_WAY
+        ended = {execution_id: seq for at, execution_id, seq in self._ended if at >= since}
+        await self.see_written(ended | {live.run.execution_id: live.published for live in left})
         await asyncio.gather(*(self._hand_back(live.run) for live in left))
 
     async def _give_up(self, live: LiveRun, reason: str) -> None:

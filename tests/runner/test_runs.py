@@ -176,6 +176,17 @@ async def test_what_is_handed_back_goes_on_behind_what_kafka_has_of_it(world):
     await asyncio.wait([live.task])
 
 
+async def test_a_stop_waits_until_what_has_just_ended_is_written(world):
+    async def body():
+        outcome = ActionOutcome("a", 0, 1, "ok", NOON, NOON)
+        world.under_way = ActionFinished("e", "w", RUN.epoch, 1, outcome, Status.OK, 3)
+        world.runs.published("e", RUN.epoch, 1)
+
+    await asyncio.wait([(await world.run(body)).task])
+    await world.runs.hand_back_all(await world.runs.drain(0))
+    assert (world.executions.found["e"].status, world.handed_back) == (Status.OK, [])
+
+
 async def test_a_run_that_breaks_off_when_its_execution_has_gone_on_does_not_give_it_up(world):
     async def body():
         world.executions.found["e"] = replace(world.executions.found["e"], status=Status.PENDING, epoch=3)
