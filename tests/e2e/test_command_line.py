@@ -131,9 +131,13 @@ async def test_what_is_cancelled_runs_its_finally_or_ends_at_once(wf, api, targe
     said = await wf("cancel", execution_id, "--reason", "wrong month")
     assert said == f"Cancelling {execution_id} of {workflow_id}: its finally runs first (--now ends it).\n"
     await requested(2)
-    shown = " ".join((await wf("execution", execution_id)).split())
-    assert "cancelled its actions were ended, this one under way for" in shown
-    assert "cancelled: wrong month; whether it was done is not known" in shown
+
+    async def is_told():
+        shown = " ".join((await wf("execution", execution_id)).split())
+        assert "cancelled its actions were ended, this one under way for" in shown
+        return "cancelled: wrong month; whether it was done is not known" in shown
+
+    await until(is_told, "the step that it was at is shown as failed")
     assert await wf("cancel", execution_id, "--now") == f"Cancelled {execution_id} of {workflow_id}.\n"
     assert (await api.execution(execution_id))["status"] == "cancelled"
     target.release.set()
