@@ -127,7 +127,11 @@ async def test_what_is_cancelled_runs_its_finally_or_ends_at_once(wf, api, targe
 
         return until(there, f"{times} requests are under way")
 
+    async def is_running():
+        return (await api.execution(execution_id))["status"] == "running"
+
     await requested(1)
+    await until(is_running, "that is recorded")
     said = await wf("cancel", execution_id, "--reason", "wrong month")
     assert said == f"Cancelling {execution_id} of {workflow_id}: its finally runs first (--now ends it).\n"
     await requested(2)
