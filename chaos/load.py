@@ -242,7 +242,7 @@ class Load:
                 await asyncio.wait_for(producer.start(), timeout=5)
                 await asyncio.wait_for(producer.send_and_wait(SIGNAL.name, value, key=workflow_id.encode()), timeout=5)
             finally:
-                await asyncio.wait_for(producer.stop(), timeout=5)
+                await _stop(producer)
 
     async def _publish_requests(self, workflow_ids: list[str], random: Random) -> None:
         async def publish(producer: AIOKafkaProducer) -> None:
@@ -303,8 +303,16 @@ class Load:
             except (KafkaError, OSError, asyncio.TimeoutError):
                 await asyncio.sleep(1)
             finally:
-                with contextlib.suppress(KafkaError, OSError, asyncio.TimeoutError):
-                    await asyncio.wait_for(producer.stop(), timeout=5)
+                await _stop(producer)
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """Stop a producer; to a Kafka that does not answer it leaves no connection open either."""
+    with contextlib.suppress(KafkaError, OSError, asyncio.TimeoutError):
+        await asyncio.wait_for(producer.stop(), timeout=5)
+        return
+    await producer._sender.close()
+    await producer.client.close()
 
 
 def _waits_for_a_signal(workflow_id: str) -> bool:

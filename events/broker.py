@@ -73,7 +73,7 @@ async def close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:
         is_late = closing.cancel()
     if is_late:
         await asyncio.wait({closing}, timeout=STOP_PATIENCE)
-    elif closing.cancelled():
+    if is_late or closing.cancelled():
         await asyncio.wait({asyncio.ensure_future(client._client.close())}, timeout=STOP_PATIENCE)
     else:
         closing.result()

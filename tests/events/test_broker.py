@@ -20,12 +20,17 @@ async def test_an_answer_does_not_wait_for_a_connection_that_never_closes(monkey
         finally:
             left.append(name)
 
+    class Connections:
+        async def close(self):
+            left.append("the others")
+
     monkeypatch.setattr(kind, name, never)
     monkeypatch.setattr(broker, "STOP_PATIENCE", 0.01)
     client = kind.__new__(kind)
     client._closed, client._coordinator = True, None  # as before its start; the former for its finalizer
+    client._client = Connections()
     await broker.close(client)
-    assert left == [name]
+    assert left == [name, "the others"]
 
 
 async def test_a_consumer_that_breaks_off_its_own_end_is_closed_all_the_same(monkeypatch):
