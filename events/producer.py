@@ -16,14 +16,13 @@ from faust.transport.drivers import aiokafka as driver
 from faust.transport.producer import ProducerBuffer
 from faust.types import FutureMessage
 
-from events.broker import answered, bounded
+from events.broker import RETRY_DELAY, answered, bounded
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 APART: Final = 0.01  # seconds
-RETRY_DELAY: Final = 1.0  # seconds
 
 
 async def acknowledged(*sent: Awaitable[T], timeout: float | None = None) -> Sequence[T]:

@@ -32,6 +32,7 @@ from mode import Service
 from apps.cutting_short import cut_short
 from apps.runner.clock import now
 from apps.runner.patience import RETRY_DELAY
+from apps.runner.projection import WRITTEN_WITHIN
 from apps.runner.run import Run
 from apps.runner.unrecorded import Unrecorded
 from domain.execution import Execution, Restart, Status
@@ -46,7 +47,6 @@ HAND_BACK_TIMEOUT = 5.0  # seconds
 RECORDED_WITHIN = 10.0  # seconds after which is looked whether a run is recorded: its results may have gone elsewhere
 GIVEN_UP_AFTER = 120.0  # seconds: no result of it can be under way any more
 _LONGEST_REASON = 1000  # characters
-_ON_THE_WAY = 2.0  # seconds in which the last result of a run comes back from Kafka and is written
 
 
 @dataclass(eq=False)
@@ -170,7 +170,7 @@ class Runs(Service):
     def _note_end(self, live: LiveRun) -> None:
         now = asyncio.get_running_loop().time()
         self._ended.append((now, live.run.execution_id, live.published))
-        while self._ended[0][0] < now - _ON_THE_WAY:
+        while self._ended[0][0] < now - WRITTEN_WITHIN:
             self._ended.popleft()
 
     def published(self, execution_id: str, epoch: int, seq: int) -> LiveRun | None:
@@ -318,7 +318,7 @@ class Runs(Service):
         That of what has just ended, too: were it still to be written when this runner counts as dead, because it is not
         started again so soon, its execution would be under another epoch by then, and its last action be repeated.
         """
-        since = asyncio.get_running_loop().time() - _ON_THE_WAY
+        since = asyncio.get_running_loop().time() - WRITTEN_WITHIN
         ended = {execution_id: seq for at, execution_id, seq in self._ended if at >= since}
         await self.see_written(ended | {live.run.execution_id: live.published for live in left})
         await asyncio.gather(*(self._hand_back(live.run) for live in left))
