@@ -32,7 +32,7 @@ async def cut_short(
     """
     if execution.may_be_cut_short and plan.first_handler(why) < plan.total:
         return await executions.reissue(execution.execution_id, execution.epoch, at, why, reason)
-    status = Status.CANCELLED if why is Restart.CANCELLED or execution.is_being_cancelled else Status.FAILED
+    status = Status.CANCELLED if why is Restart.CANCELLED else Status.FAILED
     expired = why is Restart.TIMED_OUT
     return await executions.end(
         Ended(execution.execution_id, execution.workflow_id, status, reason, at, execution.epoch, expired)

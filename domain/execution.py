@@ -521,7 +521,9 @@ def apply(execution: Execution, transition: Transition) -> Execution:
         return execution
     if transition.expired and not _is_expired(execution, transition.at):
         return execution
-    closed = _close(execution, transition.status, transition.at, transition.reason)
+    # What is cancelled ends as that, whatever keeps what is left of it from being run.
+    status = Status.CANCELLED if execution.is_being_cancelled else transition.status
+    closed = _close(execution, status, transition.at, transition.reason)
     since = _at_step_since(execution) if execution.status is Status.RUNNING else None
     # Whoever still runs it is fenced off.
     return altered(closed, epoch=execution.epoch + 1, cut_off_since=since)

@@ -349,6 +349,8 @@ def test_what_is_cancelled_goes_on_with_what_runs_in_any_case_and_ends_as_that(e
     ended = apply(apply(claim(found, 2, "r2", at(11)), failed), finished(2, Status.CANCELLED, seq=2, epoch=3))
     assert (ended.status, ended.lock_key, ended.is_being_cancelled) == (Status.CANCELLED, None, True)
     assert {outcome.index for outcome in carry_over(ended).values()} == set(range(index)), "a retry resumes at that step"
+    late = apply(found, Ended("e", "w", Status.FAILED, "finally timed out", at(80)))
+    assert (late.status, late.reason) == (Status.CANCELLED, "finally timed out")
 
 
 @pytest.mark.parametrize(
