@@ -179,7 +179,7 @@ async def test_the_command_completes(wf):
     assert "complete" in script
 
 
-async def test_a_secret_is_set_used_listed_and_deleted(wf, workflow_id, tmp_path):
+async def test_a_secret_is_set_used_listed_and_deleted(wf, api, workflow_id, tmp_path):
     name = f"S_{workflow_id.replace('-', '_')}"
     definition = {
         "workflowId": workflow_id,
@@ -196,6 +196,11 @@ async def test_a_secret_is_set_used_listed_and_deleted(wf, workflow_id, tmp_path
     assert "swordfish" not in await wf("secrets", "list", "--json")
     await wf("secrets", "delete", name)
     assert name not in await wf("secrets", "list")
+
+    async def is_unknown():
+        return (await api.finished(await api.trigger(workflow_id)))["status"] == "failed"
+
+    await until(is_unknown, "the runner has read the secrets once more")
     assert "secret" in await wf("trigger", workflow_id, "--wait", code=1)
 
 
