@@ -25,7 +25,7 @@ from aiokafka.errors import IllegalGenerationError, IllegalStateError
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
-from mode.services import WaitResults
+from mode.services import Service, WaitResults
 from mode.threads import QueueServiceThread
 
 from events import batches, connection
@@ -55,13 +55,15 @@ def wait_longer_while_idle(fetcher: Fetcher, is_active: Callable[[TP], bool]) ->
     """Have ``fetcher`` wait for :data:`IDLE_WAIT_MS` where no active partition has records that are still to be consumed.
 
     Such a poll is for all of them, and ends with the first record of any. Short ones were four fifths of the CPU time of an
-    idle runner. Not longer: a seek takes effect only when the poll under way is over.
+    idle runner. Not longer: a seek takes effect only when the poll under way is over. Nor does the fetcher look for what is
+    to be asked for more often meanwhile; it is woken when there is something.
     """
-    actions, wait_ms = fetcher._get_actions_per_node, fetcher._fetch_max_wait_ms
+    actions, wait_ms, look_s = fetcher._get_actions_per_node, fetcher._fetch_max_wait_ms, fetcher._fetcher_timeout
 
     def actions_with_wait(assignment: Any) -> Any:
         is_idle = not any(is_active(tp) for tp in fetcher._records)
         fetcher._fetch_max_wait_ms = max(wait_ms, IDLE_WAIT_MS) if is_idle else wait_ms
+        fetcher._fetcher_timeout = max(look_s, IDLE_WAIT_MS / 1000) if is_idle else look_s
         return actions(assignment)
 
     fetcher._get_actions_per_node = actions_with_wait
@@ -93,6 +95,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # Read by AIOKafkaConsumer.start(), which makes the fetcher; there is no public way past the driver's constant.
         consumer._fetch_max_wait_ms = self.app.fetch_wait_ms  # type: ignore[attr-defined]
         return consumer
+
+    async def _keepalive2(self) -> None:
+        """Wake neither this thread nor the main one: whoever has something for them wakes them.
+
+        Both are woken every second by mode, which took a tenth of the CPU time of an idle service.
+        """
+
+    @Service.task
+    async def _thread_keepalive(self) -> None:
+        """Do nothing; see :meth:`_keepalive2`."""
 
     async def on_start(self) -> None:
         """Start the consumer."""
@@ -357,7 +369,8 @@ class Consumer(driver.Consumer):
         """Commit what is done; what cannot be committed now is delivered again, and found done."""
         await bounded("the last commit", super().on_stop())
 
-    async def verify_all_partitions_active(self) -> None:
+    @Service.task
+    async def _commit_livelock_detector(self) -> None:
         """Leave it to :mod:`apps.liveness`, which judges what is read by what there is to read.
 
         Faust's look, at each partition in a task of its own, took a tenth of the CPU time of an idle runner.

@@ -232,6 +232,7 @@ async def test_what_is_started_is_a_consumer_that_does_all_of_this(monkeypatch):
     read, changelog = TopicPartition("requests", 0), TopicPartition("changelog", 0)
     fetcher = Fetcher.__new__(Fetcher)
     fetcher._records, fetcher._fetch_max_wait_ms = {read: "to be consumed"}, consumer._fetch_max_wait_ms
+    fetcher._fetcher_timeout = 0.2
     waits = []
     fetcher._get_actions_per_node = lambda assignment: waits.append(fetcher._fetch_max_wait_ms)
     coordinator = GroupCoordinator.__new__(GroupCoordinator)
@@ -249,14 +250,38 @@ async def test_what_is_started_is_a_consumer_that_does_all_of_this(monkeypatch):
 async def test_an_idle_consumer_waits_longer_at_the_broker():
     read, changelog = TopicPartition("requests", 0), TopicPartition("changelog", 0)
     fetcher = Fetcher.__new__(Fetcher)
-    fetcher._records, fetcher._fetch_max_wait_ms = {}, 30
-    waits = []
-    fetcher._get_actions_per_node = lambda assignment: waits.append(fetcher._fetch_max_wait_ms) or assignment
+    fetcher._records, fetcher._fetch_max_wait_ms, fetcher._fetcher_timeout = {}, 30, 0.2
+    waits, looks = [], []
+
+    def actions(assignment):
+        waits.append(fetcher._fetch_max_wait_ms)
+        looks.append(fetcher._fetcher_timeout)
+        return assignment
+
+    fetcher._get_actions_per_node = actions
     wait_longer_while_idle(fetcher, {read}.__contains__)
     for records in ({}, {changelog: "not read any more"}, {read: "to be consumed"}, {}):
         fetcher._records = records
         assert fetcher._get_actions_per_node("assignment") == "assignment"
     assert waits == [IDLE_WAIT_MS, IDLE_WAIT_MS, 30, IDLE_WAIT_MS]
+    assert looks == [1, 1, 0.2, 1]
+
+
+async def test_nothing_wakes_a_consumer_and_its_thread_that_have_nothing_to_do(monkeypatch):
+    monkeypatch.setattr(ConsumerThread, "on_start", AsyncMock())
+    monkeypatch.setattr(ConsumerThread, "__post_init__", lambda _: None)
+    thread = ConsumerThread(SimpleNamespace(transport=SimpleNamespace(app=None)))
+
+    async def timers():
+        return {timer for timer in asyncio.get_running_loop()._scheduled if not timer.cancelled()}
+
+    before = await timers()
+    await thread.start()
+    try:
+        assert await thread.call_thread(timers) == set()
+        assert await timers() == before
+    finally:
+        await thread.stop()
 
 
 async def turns():
