@@ -9,8 +9,8 @@ import typer
 from apps.cli import output, waiting
 from apps.cli.client import Client
 from apps.cli.errors import ExitCode
-from apps.cli.executions import (
-    OPEN,
+from apps.cli.executions import OPEN, unknown
+from apps.cli.histories import (
     events,
     is_delayed,
     is_outcome,
@@ -19,7 +19,6 @@ from apps.cli.executions import (
     show_execution,
     step_words,
     tell_how_to_signal,
-    unknown,
     waiting_words,
 )
 from apps.cli.options import Format
