@@ -58,9 +58,7 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
     """Return what is wrong."""
     found: list[Problem] = []
     steps = definition.prepared
-    for index, step in enumerate(steps):
-        name, position = definition.plan.list_of(index)
-        place = f"{name}[{position}]"
+    for index, (place, step) in enumerate(_placed(definition)):
         found += [(f"{place}.{shown(path)}", message) for path, message in step.problems]
         earlier = {before.action.action_id or "": before for before in steps[:index]}
         later = {after.action.action_id for after in steps[index:]}
@@ -72,15 +70,7 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
         action = step.action
         if isinstance(action, PublishAction) and is_own(action.topic) and not around.own_topics:
             found.append((f"{place}.topic", OWN_TOPIC.format(topic=action.topic)))
-        for path, secret in (*step.secret_names(), *step.secret_fields()):
-            found += _wrong_secret(f"{place}.{shown(path)}", secret, around)
-        for path, variable in step.variable_names():
-            if around.variables is not None and variable not in around.variables:
-                unset = f"variable {variable} is not set; `wf vars set {variable}` sets it"
-                found.append((f"{place}.{shown(path)}", unset))
-    if definition.webhook is not None:
-        for path, secret in named_secrets(definition.webhook.to_wire(), ("webhook",)):
-            found += _wrong_secret(shown(path), secret, around)
+    found += unset(definition, around)
     if definition.reference is not None:
         found += [("reference", message) for message in _wrong_reference(definition.reference)]
     if definition.trigger.type != "manual" and definition.input_schema is not None:
@@ -89,6 +79,39 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
         except BadInput as error:
             found.append(("inputSchema", f"a tick gives no input, which this refuses: {error}"))
     return list(dict.fromkeys(found))
+
+
+def unset(definition: WorkflowDefinition, around: Surroundings) -> list[Problem]:
+    """Return the secrets and variables that are named and not to be had: those of a stored one may be gone since."""
+    found: list[Problem] = []
+    for place, step in _placed(definition):
+        for path, secret in (*step.secret_names(), *step.secret_fields()):
+            found += _wrong_secret(f"{place}.{shown(path)}", secret, around)
+        for path, variable in step.variable_names():
+            if around.variables is not None and variable not in around.variables:
+                found.append((f"{place}.{shown(path)}", f"variable {variable} is not set; `wf vars set {variable}` sets it"))
+    if definition.webhook is not None:
+        for path, secret in named_secrets(definition.webhook.to_wire(), ("webhook",)):
+            found += _wrong_secret(shown(path), secret, around)
+    return list(dict.fromkeys(found))
+
+
+def started(definition: WorkflowDefinition) -> list[tuple[str, str]]:
+    """Return the field and the id of each other workflow that is started, where that is known before it runs."""
+    return [
+        (f"{place}.workflowId", step.action.workflow_id)
+        for place, step in _placed(definition)
+        if isinstance(step.action, TriggerWorkflowAction)
+        and not is_template(step.action.workflow_id)
+        and step.action.workflow_id != definition.workflow_id
+    ]
+
+
+def _placed(definition: WorkflowDefinition) -> Iterator[tuple[str, Step]]:
+    """Yield each step with its place, as in actions[0]."""
+    for index, step in enumerate(definition.prepared):
+        name, position = definition.plan.list_of(index)
+        yield f"{name}[{position}]", step
 
 
 def _wrong_reference(source: str) -> Iterator[str]:

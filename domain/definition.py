@@ -27,7 +27,7 @@ LONGEST_TEMPLATE: Final = 1_000  # of a reference
 ADDED_WHEN_SHOWN: Final = frozenset(
     {
         "version", "createdAt", "updatedAt", "archivedAt", "nextRun", "pausedAt", "lastExecution", "recentExecutions",
-        "retrySchedule",
+        "retrySchedule", "warnings",
     }
 )  # fmt: skip
 

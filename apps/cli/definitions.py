@@ -91,6 +91,7 @@ def apply(
                 results.append({"workflowId": workflow_id, "result": "archived", "version": each.get("version")})
                 if form is Format.TABLE:
                     _show(results[-1])
+            _look_again(client, results)
     except Unreachable as unreachable:
         unreachable.hint += (
             f"\n{len(results)} of {len(documents) + len(spare)} were sent before that; apply again to send the rest."
@@ -102,6 +103,8 @@ def apply(
             output.error(f"{refused.workflow_id} ({refused.file}): {refusal.message}", places)
     if form is not Format.TABLE:
         output.data(results, form)
+    else:
+        _warn(documents, results)
     if refusals:
         codes = {refusal.code for _, refusal in refusals}
         raise WfError(
@@ -182,6 +185,21 @@ def _confirm(ids: Sequence[str]) -> None:
         raise typer.Exit(1)
 
 
+def _look_again(client: Client, results: Sequence[dict[str, Any]]) -> None:
+    """Look again at those that missed something: what a workflow starts may have been applied after it."""
+    for result in results:
+        if result.get("warnings"):
+            result["warnings"] = (client.find("workflows", result["workflowId"]) or {}).get("warnings", [])
+
+
+def _warn(documents: "Sequence[Document]", results: Sequence[dict[str, Any]]) -> None:
+    """Say at which place in a file something is missed that is needed when it runs."""
+    for document, result in zip(documents, results, strict=False):  # what was archived follows
+        for each in result.get("warnings", ()):
+            flaw = document.flaw(each["field"], each["message"])
+            output.warning(f"{flaw.file}:{flaw.line}: {flaw.field}", flaw.message)
+
+
 def _archive(client: Client, workflow_id: str) -> None:
     try:
         client.delete("workflows", workflow_id)
@@ -191,7 +209,8 @@ def _archive(client: Client, workflow_id: str) -> None:
 
 
 def _result(document: "Document", result: str, stored: dict[str, Any]) -> dict[str, Any]:
-    return {"workflowId": document.workflow_id, "result": result, "version": stored.get("version")}
+    warnings = {"warnings": stored["warnings"]} if stored.get("warnings") else {}
+    return {"workflowId": document.workflow_id, "result": result, "version": stored.get("version"), **warnings}
 
 
 def _show(result: dict[str, Any]) -> None:

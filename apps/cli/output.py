@@ -108,6 +108,14 @@ def error(message: str, details: Sequence[str] = (), hint: str = "") -> None:
         console.print(Text(printable(hint)), soft_wrap=True)
 
 
+def warning(place: str, message: str) -> None:
+    """Say what is amiss at a place, which has kept nothing from being done."""
+    from rich.text import Text
+
+    text = Text.assemble(("warning: ", "bold yellow"), printable(f"{place}: {message}"))
+    _errors().print(text, soft_wrap=True)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence["str | Text"]]) -> None:
     """Write rows under headings; ``>`` aligns a column to the right, only one with ``~`` is folded to make room.
 

@@ -125,6 +125,8 @@ def show(
             for position, action in enumerate(workflow.get(name) or (), start=1)
         ],
     )
+    for each in workflow.get("warnings") or ():
+        output.warning(each["field"], each["message"])
 
 
 def delete(

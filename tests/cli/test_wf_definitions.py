@@ -84,6 +84,25 @@ async def test_a_refusal_is_told_by_line_and_the_rest_is_applied(api: FakeApi, w
     assert "1 of 2 workflows not applied" in result.err
 
 
+async def test_what_is_missed_is_told_by_line_once_everything_is_applied(api: FakeApi, wf: Run, tmp_path: Path) -> None:
+    """A workflow may start one that is applied after it."""
+    file = tmp_path / "two.yaml"
+    file.write_text(TWO)
+    field = "actions[0].url"
+    api.missing["recurrent-workflow"] = {
+        name: {"field": field, "message": f"workflow {name} does not exist"} for name in ("nightly", "absent")
+    }
+    said = f"warning: {file}:4: {field}: workflow absent does not exist\n"
+    for words in ("created", "unchanged (version 1)"):
+        result = await wf("apply", file)
+        assert (result.code, result.out) == (0, f"recurrent-workflow {words}\nnightly {words}\n")
+        assert result.err == said
+    first, second = json.loads((await wf("apply", file, "--json")).out)
+    assert ([each["field"] for each in first["warnings"]], "warnings" in second) == ([field], False)
+    shown = await wf("show", "recurrent-workflow")
+    assert (shown.code, shown.err) == (0, f"warning: {field}: workflow absent does not exist\n")
+
+
 async def test_diff_names_what_the_service_would_refuse(api: FakeApi, wf: Run, tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(TWO)
     fine = await wf("diff", "two.yaml")

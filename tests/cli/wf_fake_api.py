@@ -64,6 +64,7 @@ class FakeApi:
         self.backfills: list[Json] = []  # newest first
         self.bodies: list[Json] = []  # of the backfills that were asked for
         self.flaws: list[Json] = []  # of every definition that is to be validated
+        self.missing: dict[str, dict[str, Json]] = {}  # of what a workflow is warned while others are not there: by both ids
         self.signals: list[Json] = []  # that were sent
         self.to_run = 3  # ticks that a backfill would run
         self.secrets: dict[str, Json] = {}  # as they are listed, and their value
@@ -221,11 +222,15 @@ class FakeApi:
         stored = self.workflows[body["workflowId"]]
         stored.update({**body, "actions": actions, "version": version})
         stored["trigger"] = {**body["trigger"], "status": "idle"}
-        return web.json_response(stored, status=status)
+        return web.json_response(self._in_full(stored), status=status)
+
+    def _in_full(self, stored: Json) -> Json:
+        missed = (absent for absent in self.missing.get(stored["workflowId"], {}) if absent not in self.workflows)
+        return {**stored, "warnings": [self.missing[stored["workflowId"]][absent] for absent in missed]}
 
     async def _show(self, request: web.Request) -> web.Response:
         found = self.workflows.get(request.match_info["id"])
-        return web.json_response(found) if found else unknown("workflow")
+        return web.json_response(self._in_full(found)) if found else unknown("workflow")
 
     async def _delete(self, request: web.Request) -> web.Response:
         if self.workflows.pop(request.match_info["id"], None) is None:

@@ -148,3 +148,27 @@ async def test_what_is_stored_once_the_service_answers_is_not_lost_to_what_is_tr
     await page.evaluate("document.querySelector('[data-again]')?.click()")  # as the page does by itself every four seconds
     may_arrive.set()
     await expect(page.get_by_text("Version 2", exact=True)).to_be_visible()
+
+
+async def test_what_would_fail_for_want_of_another_workflow_is_told_and_can_be_stored(page, stack, api, workflow_id):
+    child = f"{workflow_id}-child"
+    said = f"actions[0].workflowId workflow {child} does not exist; create it before this is to start it"
+    await page.goto(f"{stack.api_url}/#/new")
+    editor = page.get_by_role("textbox", name="Definition", exact=True)
+    await expect(page.get_by_text("Valid", exact=True)).to_be_visible()
+    await editor.fill(
+        f"workflowId: {workflow_id}\ntrigger: {{type: manual}}\nactions:\n"
+        f"  - type: trigger-workflow\n    workflowId: {child}\n"
+    )
+    await expect(page.get_by_role("button", name=f"Line 5: {said}")).to_be_visible()
+    await expect(page.get_by_text("Valid", exact=True)).to_be_visible()
+    await page.get_by_role("button", name="Create", exact=True).click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text(workflow_id)
+    warned = page.get_by_text("It would fail if it ran now")
+    await expect(warned).to_be_visible()
+    await expect(page.get_by_role("listitem").filter(has_text=said)).to_be_visible()
+    await api.create(child, [LOG])
+    await page.reload()
+    await expect(page.get_by_role("heading", level=1)).to_have_text(workflow_id)
+    await expect(page.get_by_text("Definition", exact=True).first).to_be_visible()
+    await expect(warned).to_have_count(0)

@@ -70,6 +70,7 @@ async def test_create_answers_what_is_stored(api: Client, store: MemoryStore) ->
             "actions": {},
         },
         "lastExecution": None,
+        "warnings": [],
     }
     stored = store.workflows.documents["recurrent-workflow"]
     assert stored.shard == partition_of("recurrent-workflow")

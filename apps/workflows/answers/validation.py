@@ -19,6 +19,10 @@ class Validated(Shown):
 
     valid: bool
     errors: list[FieldProblem]
+    warnings: list[FieldProblem] = Field(
+        description="What would make it fail if it ran now, and does not keep it from being stored: a workflow that it "
+        "starts and that is not there."
+    )
     definition: DefinitionShown | None = Field(description="With its defaults filled in; null where it is not valid.")
     written: dict[str, JsonValue] | None = Field(description="As it was written; null where it is not valid.")
     yaml: str | None = Field(description="As it was written, in YAML; null where it is not valid.")

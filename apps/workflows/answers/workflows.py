@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from actions.registry import WorkflowDefinition
 from apps.workflows.answers.executions import ExecutionSummary, RecentExecution
+from apps.workflows.answers.problems import ProblemField
 from apps.workflows.answers.shown import SHOWN, Shown, WorkflowId
 from apps.workflows.answers.triggers import ShownTrigger
 
@@ -54,6 +55,10 @@ class WorkflowInFull(WorkflowSummary):
     retry_schedule: RetrySchedule
 
     last_execution: ExecutionSummary | None
+    warnings: list[ProblemField] = Field(
+        description="What would make an execution fail that began now: a workflow that it starts and that is not there, a "
+        "secret or a variable that is not set any more."
+    )
 
 
 class StepOutline(Shown):

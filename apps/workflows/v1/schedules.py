@@ -211,7 +211,7 @@ class Pause(Resource):
             announce=self.app.announce_change,
             now=self.app.clock(),
         )
-        return self.answer(await in_full(stored, self.app.store.executions))
+        return self.answer(await in_full(stored, self.app))
 
 
 class Resume(Resource):
@@ -244,7 +244,7 @@ class Resume(Resource):
             announce=self.app.announce_change,
             now=self.app.clock(),
         )
-        return self.answer(await in_full(stored, self.app.store.executions))
+        return self.answer(await in_full(stored, self.app))
 
 
 VIEWS: Final[tuple[Any, ...]] = (Schedule, SchedulePreview, Upcoming, Occurrences, Pause, Resume)

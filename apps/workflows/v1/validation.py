@@ -18,6 +18,7 @@ from apps.workflows.bodies import read_text
 from apps.workflows.definitions import check_schedule
 from apps.workflows.errors import BadRequest, FieldError
 from apps.workflows.problems import SHOWN_ERRORS
+from apps.workflows.surroundings import warnings
 from apps.workflows.v1.workflows import as_definition
 from apps.workflows.views import Resource
 from apps.yaml12 import dump
@@ -57,6 +58,7 @@ class Validation(Resource):
         try:
             definition = await as_definition(document.value, self.app)
             await check_schedule(definition, workflows=self.app.store.workflows, now=self.app.clock())
+            warned = await warnings(definition, self.app)
         except BadRequest as refused:
             errors = refused.errors or [FieldError("", str(refused))]
             return self.answer(_refused([document.flaw(error.field, error.message) for error in errors]))
@@ -64,6 +66,7 @@ class Validation(Resource):
             {
                 "valid": True,
                 "errors": [],
+                "warnings": [document.flaw(each["field"], each["message"]).to_wire() for each in warned],
                 "definition": definition.to_wire(),
                 # Both as written, without the defaults that the definition spells out.
                 "written": document.value,
@@ -79,7 +82,8 @@ def _documents(text: str, is_json: bool) -> list[Document]:
 
 
 def _refused(flaws: Sequence[Flaw]) -> dict[str, Any]:
-    return {"valid": False, "errors": [flaw.to_wire() for flaw in flaws[:SHOWN_ERRORS]], **dict.fromkeys(NOTATIONS)}
+    errors = [flaw.to_wire() for flaw in flaws[:SHOWN_ERRORS]]
+    return {"valid": False, "errors": errors, "warnings": [], **dict.fromkeys(NOTATIONS)}
 
 
 VIEWS: Final[tuple[Any, ...]] = (Validation,)

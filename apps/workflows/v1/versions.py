@@ -127,7 +127,7 @@ class WorkflowRollback(Resource):
             expected=expected,
         )
         auditing.note(request, representations.definition_in_audit(before), representations.definition(stored))
-        return self.answer(await in_full(stored, self.app.store.executions), version=stored.version)
+        return self.answer(await in_full(stored, self.app), version=stored.version)
 
 
 VIEWS: Final[tuple[Any, ...]] = (Versions, OneVersion, WorkflowRollback)

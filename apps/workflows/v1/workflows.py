@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from actions.checking import Surroundings, problems, slips, uses_secrets, uses_variables
+from actions.checking import problems, slips
 from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
@@ -27,6 +27,7 @@ from apps.workflows.errors import (
 from apps.workflows.field_errors import field_errors
 from apps.workflows.preconditions import read_before
 from apps.workflows.queries import Page, read_query
+from apps.workflows.surroundings import surroundings, warnings
 from apps.workflows.v1.executions import LOCATION, TRIGGERED, execution_address
 from apps.workflows.views import Resource
 from domain import patterns
@@ -37,7 +38,7 @@ from domain.inputs import BadInput
 from domain.model import Model
 from domain.overlap import Overlap
 from domain.reference import Reference
-from store.interfaces import Due, Executions, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
+from store.interfaces import Due, VersionConflict, Workflow, WorkflowExists, WorkflowFilter
 
 ETAG: Final = {"ETag": "Its version, for If-Match."}
 _EXAMPLE: Final = {"workflowId": "hello", "trigger": {"type": "manual"}, "actions": [{"type": "log", "message": "hello"}]}
@@ -123,14 +124,16 @@ class Workflows(Resource):
 
     async def post(self, request: web.Request) -> web.Response:
         """Store a new workflow."""
+        definition = await as_definition(await read_object(request), self.app)
+        warned = await warnings(definition, self.app)
         stored = await definitions.create(
-            await as_definition(await read_object(request), self.app),
+            definition,
             workflows=self.app.store.workflows,
             announce=self.app.announce_change,
             now=self.app.clock(),
         )
         auditing.note(request, None, representations.definition(stored))
-        shown = representations.workflow_in_full(stored, None, None)
+        shown = {**representations.workflow_in_full(stored, None, None), "warnings": warned}
         return self.answer(shown, status=201, location=_address(stored), version=stored.version)
 
 
@@ -172,7 +175,7 @@ class OneWorkflow(Resource):
         """Return the current version and where its schedule stands."""
         check_id(workflow_id)
         stored = await definitions.current_workflow(workflow_id, self.app.store.workflows)
-        return self.answer(await in_full(stored, self.app.store.executions), version=stored.version)
+        return self.answer(await in_full(stored, self.app), version=stored.version)
 
     async def put(self, request: web.Request, workflow_id: str) -> web.Response:
         """Store the next version."""
@@ -195,7 +198,7 @@ class OneWorkflow(Resource):
             expected=expected,
         )
         auditing.note(request, representations.definition_in_audit(before), representations.definition(stored))
-        return self.answer(await in_full(stored, self.app.store.executions), version=stored.version)
+        return self.answer(await in_full(stored, self.app), version=stored.version)
 
     async def delete(self, request: web.Request, workflow_id: str) -> web.Response:
         """Archive the workflow."""
@@ -280,17 +283,17 @@ class WorkflowDryRun(Resource):
             "createdAt": representations.instant(now), "dueAt": None, "status": "ok", "failure": None,
             "reference": members.get("reference"),
         }  # fmt: skip
-        return self.answer(
-            # Each step may do as much as in a runner, which is seconds in all, in which the service answers others as well.
-            await asyncio.to_thread(
-                dry_run,
-                definition,
-                given=members.get("input", {}),
-                answers=answers,
-                execution=execution,
-                around=await _surroundings(definition, self.app),
-            )
+        # Each step may do as much as in a runner, which is seconds in all, in which the service answers others as well.
+        found = await asyncio.to_thread(
+            dry_run,
+            definition,
+            given=members.get("input", {}),
+            answers=answers,
+            execution=execution,
+            around=await surroundings(definition, self.app),
         )
+        missed = [each for each in await warnings(definition, self.app) if each not in found["errors"]]
+        return self.answer({**found, "valid": found["valid"] and not missed, "errors": [*found["errors"], *missed]})
 
 
 VIEWS: Final = (Workflows, OneWorkflow, WorkflowTrigger, WorkflowDryRun)
@@ -307,16 +310,10 @@ async def as_definition(body: dict[str, Any], app: "WorkflowsApp") -> WorkflowDe
             definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body, WorkflowDefinition)) from None
-    found = [*problems(definition, await _surroundings(definition, app)), *slips(definition)]
+    found = [*problems(definition, await surroundings(definition, app)), *slips(definition)]
     if found:
         raise BadRequest("The workflow is not valid.", [FieldError(field, message) for field, message in found])
     return definition
-
-
-async def _surroundings(definition: WorkflowDefinition, app: "WorkflowsApp") -> Surroundings:
-    secrets = await app.secrets.names() if uses_secrets(definition) else frozenset()
-    variables = await app.store.variables.values() if uses_variables(definition) else {}
-    return Surroundings(secrets, app.secrets.unusable, variables, app.settings.publish_own_topics)
 
 
 async def start(
@@ -353,10 +350,18 @@ async def start(
     )
 
 
-async def in_full(stored: Workflow, executions: Executions) -> dict[str, Any]:
-    """Return a workflow with its open and its newest execution."""
-    holders, latest = await asyncio.gather(executions.holders(places(stored)), executions.latest(stored.workflow_id))
-    return representations.workflow_in_full(stored, busiest(stored, holders), latest)
+async def in_full(stored: Workflow, app: "WorkflowsApp") -> dict[str, Any]:
+    """Return a workflow with its open and its newest execution, and what would make one fail that began now.
+
+    Raises:
+        UnreadableVersion: its definition cannot be read here.
+        StoreUnavailable: the store cannot be reached.
+    """
+    executions, definition = app.store.executions, read_definition(stored.workflow_id, stored.version, stored.definition)
+    holders, latest, warned = await asyncio.gather(
+        executions.holders(places(stored)), executions.latest(stored.workflow_id), warnings(definition, app)
+    )
+    return {**representations.workflow_in_full(stored, busiest(stored, holders), latest), "warnings": warned}
 
 
 def _overlap(stored: Workflow | Due) -> Overlap:

@@ -266,10 +266,13 @@ export function editor(root, id) {
     // What is being stored or rewritten is checked for that: another check would take its place, and nothing came of it.
     if (state.error) return trouble(state.error, () => state.busy || check());
     if (!state.verdict) return h("p", { class: "verdict quiet" }, "Checking…");
-    if (state.verdict.valid) return h("p", { class: "verdict" }, badge("ok", "Valid"));
-    const { errors } = state.verdict;
-    return [h("p", { class: "verdict" }, badge("failed", errors.length === 1 ? "One thing to mend" : `${errors.length} things to mend`)),
-      h("ul", { class: "flaws" }, errors.map((each, place) => h("li", { key: place }, h("button", { type: "button", on: { click: () => goTo(each) } }, each.line ? h("span", { class: "quiet" }, `Line ${each.line}: `) : null, each.field ? h("code", null, each.field) : null, ` ${each.message}`))))];
+    const { valid, errors, warnings } = state.verdict;
+    if (!valid) return [h("p", { class: "verdict" }, badge("failed", errors.length === 1 ? "One thing to mend" : `${errors.length} things to mend`)), flaws(errors)];
+    return [h("p", { class: "verdict" }, badge("ok", "Valid")), warnings.length ? [h("p", null, "It would fail if it ran now:"), flaws(warnings, "flaws-warn")] : null];
+  }
+
+  function flaws(found, kind = "") {
+    return h("ul", { class: `flaws ${kind}` }, found.map((each, place) => h("li", { key: place }, h("button", { type: "button", on: { click: () => goTo(each) } }, each.line ? h("span", { class: "quiet" }, `Line ${each.line}: `) : null, each.field ? h("code", null, each.field) : null, ` ${each.message}`))));
   }
 
   function coming() {
@@ -280,7 +283,7 @@ export function editor(root, id) {
   function hints() {
     return h("dl", { class: "hints", key: "hints" },
       h("dt", null, "Triggers"), h("dd", null, h("code", null, "manual"), ", ", h("code", null, "cron"), " with an ", h("code", null, "expression"), ", ", h("code", null, "once"), " with an instant ", h("code", null, "at"), ", or ", h("code", null, "periodic"), " with an ", h("code", null, "interval"), " such as ", h("code", null, "10s"), ", ", h("code", null, "5m"), ", ", h("code", null, "1h"), ", ", h("code", null, "1d")),
-      h("dt", null, "Actions"), h("dd", null, h("code", null, "log"), " with a ", h("code", null, "message"), "; ", h("code", null, "http-request"), " with ", h("code", null, "url"), ", ", h("code", null, "method"), ", ", h("code", null, "headers"), ", ", h("code", null, "json"), "; ", h("code", null, "publish"), ", ", h("code", null, "set"), ", ", h("code", null, "delay"), ", ", h("code", null, "fail"), ", ", h("code", null, "trigger-workflow")),
+      h("dt", null, "Actions"), h("dd", null, h("code", null, "log"), " with a ", h("code", null, "message"), "; ", h("code", null, "http-request"), " with ", h("code", null, "url"), ", ", h("code", null, "method"), ", ", h("code", null, "headers"), ", ", h("code", null, "json"), "; ", h("code", null, "publish"), ", ", h("code", null, "set"), ", ", h("code", null, "delay"), ", ", h("code", null, "fail"), ", ", h("code", null, "trigger-workflow"), ", ", h("code", null, "wait-for-signal")),
       h("dt", null, "Keys"), h("dd", null, "Tab indents; Escape, then Tab, leaves the text. Ctrl+S stores."));
   }
 

@@ -7,13 +7,13 @@ import { write } from "../json.js";
 import { beginnings, calmly, watch } from "../live.js";
 import { may } from "../session.js";
 import { exactly, shortly, time, zone } from "../time.js";
-import { attempt, badge, button, copier, crumbs, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, loading, plural, TAKEN, toast, triggerWords, trouble } from "../ui.js";
+import { attempt, badge, button, copier, crumbs, heading, isAwaited, isByHand, isOpen, isTaken, kindOf, loading, plural, sign, TAKEN, toast, triggerWords, trouble } from "../ui.js";
 import { diff } from "./diff.js";
 import { executionList } from "./executions.js";
 import { runWith } from "./input.js";
 import { occurrenceList } from "./occurrences.js";
 
-const SET_BY_THE_SERVICE = ["version", "createdAt", "updatedAt", "nextRun", "lastExecution", "pausedAt", "recentExecutions", "retrySchedule"];
+const SET_BY_THE_SERVICE = ["version", "createdAt", "updatedAt", "nextRun", "lastExecution", "pausedAt", "recentExecutions", "retrySchedule", "warnings"];
 const TICKS = 5;
 const VERSIONS = 10;
 
@@ -240,6 +240,7 @@ export function workflow(root, id, parameters) {
         [plural(found.actions.length, "action")],
         [retryWords(found.retrySchedule)],
       ].filter(Boolean).map((part) => h("span", null, part))),
+      missed(found.warnings),
       h("div", { class: "section two", key: "runs" },
         h("section", { "aria-label": "Executions" }, h("div", { class: "section-head" }, h("h2", null, "Executions"), h("div", { class: "actions" }, h("a", { href: link`#/executions?workflow=${id}`, class: "small-text" }, "See all"))), history),
         h("div", { class: "side" }, coming(found), versions(found))),
@@ -247,6 +248,13 @@ export function workflow(root, id, parameters) {
       h("section", { class: "section", key: "definition", "aria-label": "Definition" }, definition(found)));
     executions ??= executionList(history, { only: id, begun });
     if (isScheduled) occurrences ??= occurrenceList(ledger, id, begun);
+  }
+
+  /** What would make an execution fail that began now. */
+  function missed(warnings) {
+    if (!warnings.length) return null;
+    return h("div", { class: "notice notice-warn", key: "missed" }, sign("waiting"), h("div", null, h("strong", null, "It would fail if it ran now"),
+      h("ul", null, warnings.map(({ field, message }) => h("li", { key: field + message }, h("code", null, field), ` ${message}`)))));
   }
 
   draw();

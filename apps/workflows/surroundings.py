@@ -1,0 +1,59 @@
+"""What a definition is written for: the secrets, variables and workflows that are there, and those that it misses."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from actions.checking import Problem, Surroundings, started, unset, uses_secrets, uses_variables
+from actions.registry import WorkflowDefinition
+from apps.stored_definitions import UnreadableVersion
+from apps.workflows.holding import trigger_of
+from domain.trigger import allows_manual
+from store.interfaces import Workflow
+
+if TYPE_CHECKING:
+    from apps.workflows.app import WorkflowsApp
+
+_ABSENT: Final = "workflow {} does not exist; create it before this is to start it"
+_ARCHIVED: Final = "workflow {} is archived; store it again before this is to start it"
+_SCHEDULED: Final = 'workflow {} runs on schedule; set "allowManual": true in its trigger to start it otherwise as well'
+
+
+async def surroundings(definition: WorkflowDefinition, app: "WorkflowsApp") -> Surroundings:
+    """Return what is known of where a definition is to run, as far as it asks for that.
+
+    Raises:
+        StoreUnavailable: the store cannot be reached.
+    """
+    secrets = await app.secrets.names() if uses_secrets(definition) else frozenset()
+    variables = await app.store.variables.values() if uses_variables(definition) else {}
+    return Surroundings(secrets, app.secrets.unusable, variables, app.settings.publish_own_topics)
+
+
+async def warnings(definition: WorkflowDefinition, app: "WorkflowsApp") -> list[dict[str, str]]:
+    """Return what would make an execution fail that began now, field by field.
+
+    It is no reason to refuse the definition: a workflow that it starts may be written after it, and what it was written
+    with may have been taken away since.
+
+    Raises:
+        StoreUnavailable: the store cannot be reached.
+    """
+    places = started(definition)
+    ids = list(dict.fromkeys(workflow_id for _, workflow_id in places))
+    targets = await asyncio.gather(*(app.store.workflows.get(workflow_id) for workflow_id in ids))
+    wrong = {workflow_id: _wrong(workflow_id, target) for workflow_id, target in zip(ids, targets, strict=True)}
+    found: list[Problem] = [(place, wrong[workflow_id]) for place, workflow_id in places if wrong[workflow_id]]
+    found += unset(definition, await surroundings(definition, app))
+    return [{"field": field, "message": message} for field, message in found]
+
+
+def _wrong(workflow_id: str, target: Workflow | None) -> str:
+    """Return why a workflow could not be started by another one; empty where it could."""
+    if target is None:
+        return _ABSENT.format(workflow_id)
+    if target.archived_at is not None:
+        return _ARCHIVED.format(workflow_id)
+    try:
+        return "" if allows_manual(trigger_of(target)) else _SCHEDULED.format(workflow_id)
+    except UnreadableVersion as error:
+        return str(error)
