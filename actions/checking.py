@@ -70,7 +70,7 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
         action = step.action
         if isinstance(action, PublishAction) and is_own(action.topic) and not around.own_topics:
             found.append((f"{place}.topic", OWN_TOPIC.format(topic=action.topic)))
-    found += unset(definition, around)
+    found += unset(needs(definition), around)
     if definition.reference is not None:
         found += [("reference", message) for message in _wrong_reference(definition.reference)]
     if definition.trigger.type != "manual" and definition.input_schema is not None:
@@ -81,30 +81,39 @@ def problems(definition: WorkflowDefinition, around: Surroundings) -> list[Probl
     return list(dict.fromkeys(found))
 
 
-def unset(definition: WorkflowDefinition, around: Surroundings) -> list[Problem]:
-    """Return the secrets and variables that are named and not to be had: those of a stored one may be gone since."""
-    found: list[Problem] = []
+@dataclass(frozen=True)
+class Needs:
+    """What a definition needs to be there, by the field that names it, as far as that is known before it runs."""
+
+    secrets: tuple[tuple[str, str], ...]
+    variables: tuple[tuple[str, str], ...]
+    workflows: tuple[tuple[str, str], ...]  # others than itself, which it starts
+
+
+def needs(definition: WorkflowDefinition) -> Needs:
+    """Return what a definition needs. Its templates are compiled for that, if they are not yet: see ``prepared``."""
+    secrets, variables, workflows = [], [], []
     for place, step in _placed(definition):
-        for path, secret in (*step.secret_names(), *step.secret_fields()):
-            found += _wrong_secret(f"{place}.{shown(path)}", secret, around)
-        for path, variable in step.variable_names():
-            if around.variables is not None and variable not in around.variables:
-                found.append((f"{place}.{shown(path)}", f"variable {variable} is not set; `wf vars set {variable}` sets it"))
+        secrets += [(f"{place}.{shown(path)}", name) for path, name in (*step.secret_names(), *step.secret_fields())]
+        variables += [(f"{place}.{shown(path)}", name) for path, name in step.variable_names()]
+        action = step.action
+        if isinstance(action, TriggerWorkflowAction) and not is_template(action.workflow_id):
+            workflows.append((f"{place}.workflowId", action.workflow_id))
     if definition.webhook is not None:
-        for path, secret in named_secrets(definition.webhook.to_wire(), ("webhook",)):
-            found += _wrong_secret(shown(path), secret, around)
-    return list(dict.fromkeys(found))
+        secrets += [(shown(path), name) for path, name in named_secrets(definition.webhook.to_wire(), ("webhook",))]
+    others = (each for each in workflows if each[1] != definition.workflow_id)
+    return Needs(*(tuple(dict.fromkeys(each)) for each in (secrets, variables, others)))
 
 
-def started(definition: WorkflowDefinition) -> list[tuple[str, str]]:
-    """Return the field and the id of each other workflow that is started, where that is known before it runs."""
-    return [
-        (f"{place}.workflowId", step.action.workflow_id)
-        for place, step in _placed(definition)
-        if isinstance(step.action, TriggerWorkflowAction)
-        and not is_template(step.action.workflow_id)
-        and step.action.workflow_id != definition.workflow_id
-    ]
+def unset(needed: Needs, around: Surroundings) -> list[Problem]:
+    """Return the secrets and variables that are not to be had: those that a stored definition names may be gone since."""
+    found: list[Problem] = []
+    for place, secret in needed.secrets:
+        found += _wrong_secret(place, secret, around)
+    for place, variable in needed.variables:
+        if around.variables is not None and variable not in around.variables:
+            found.append((place, f"variable {variable} is not set; `wf vars set {variable}` sets it"))
+    return found
 
 
 def _placed(definition: WorkflowDefinition) -> Iterator[tuple[str, Step]]:
@@ -220,18 +229,6 @@ def _wrong_with_itself(definition: WorkflowDefinition, action: TriggerWorkflowAc
         yield "is this workflow, whose next execution waits for the end of this one; choose allow, or leave out waitForEnd"
     elif definition.overlap.policy != "queue" and definition.overlap.bound == 1:
         yield "is this workflow, which would wait for its own end; choose queue, or allow with a max above 1"
-
-
-def uses_secrets(definition: WorkflowDefinition) -> bool:
-    """Tell whether the webhook or any step refers to a secret."""
-    return definition.webhook is not None or any(
-        True for step in definition.prepared for _ in (*step.secret_names(), *step.secret_fields())
-    )
-
-
-def uses_variables(definition: WorkflowDefinition) -> bool:
-    """Tell whether any step refers to a variable."""
-    return any(step.variables for step in definition.prepared)
 
 
 def _wrong(reference: Reference, earlier: dict[str, Step], later: Set[str | None]) -> str:

@@ -20,6 +20,7 @@ from apps.workflows import assets, documents, kafka_state, problems, request_ids
 from apps.workflows.live import LiveFeed
 from apps.workflows.publishing import Publish, Publisher
 from apps.workflows.settings import WorkflowsSettings
+from apps.workflows.surroundings import StoredNeeds
 from apps.workflows.system import System
 from domain.instants import instant
 from events.letter_box import LetterBox
@@ -76,6 +77,7 @@ class WorkflowsApp(ServiceApp):
         self.clock = utc_now
         self.secret_keys = key_source(settings)
         self.secrets = secret_values(settings, lambda: self.store.secrets.all())
+        self.stored_needs = StoredNeeds()
         self.request_execution = Publisher(EXECUTION.bind(self), settings.workflows_publish_timeout, waits=False)
         self.announce_end = Publisher(ACTION_RESULT.bind(self), settings.workflows_publish_timeout)
         self.announce_change = Publisher(SCHEDULE.bind(self), settings.workflows_publish_timeout, waits=False)

@@ -1,9 +1,10 @@
 """What a definition is written for: the secrets, variables and workflows that are there, and those that it misses."""
 
 import asyncio
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from actions.checking import Problem, Surroundings, started, unset, uses_secrets, uses_variables
+from actions.checking import Needs, Problem, Surroundings, needs, unset
 from actions.registry import WorkflowDefinition
 from apps.stored_definitions import UnreadableVersion
 from apps.workflows.holding import trigger_of
@@ -13,23 +14,24 @@ from store.interfaces import Workflow
 if TYPE_CHECKING:
     from apps.workflows.app import WorkflowsApp
 
+_CAPACITY: Final = 10_000
 _ABSENT: Final = "workflow {} does not exist; create it before this is to start it"
 _ARCHIVED: Final = "workflow {} is archived; store it again before this is to start it"
 _SCHEDULED: Final = 'workflow {} runs on schedule; set "allowManual": true in its trigger to start it otherwise as well'
 
 
-async def surroundings(definition: WorkflowDefinition, app: "WorkflowsApp") -> Surroundings:
+async def surroundings(needed: Needs, app: "WorkflowsApp") -> Surroundings:
     """Return what is known of where a definition is to run, as far as it asks for that.
 
     Raises:
         StoreUnavailable: the store cannot be reached.
     """
-    secrets = await app.secrets.names() if uses_secrets(definition) else frozenset()
-    variables = await app.store.variables.values() if uses_variables(definition) else {}
+    secrets = await app.secrets.names() if needed.secrets else frozenset()
+    variables = await app.store.variables.values() if needed.variables else {}
     return Surroundings(secrets, app.secrets.unusable, variables, app.settings.publish_own_topics)
 
 
-async def warnings(definition: WorkflowDefinition, app: "WorkflowsApp") -> list[dict[str, str]]:
+async def warnings(needed: Needs, app: "WorkflowsApp") -> list[dict[str, str]]:
     """Return what would make an execution fail that began now, field by field.
 
     It is no reason to refuse the definition: a workflow that it starts may be written after it, and what it was written
@@ -38,13 +40,30 @@ async def warnings(definition: WorkflowDefinition, app: "WorkflowsApp") -> list[
     Raises:
         StoreUnavailable: the store cannot be reached.
     """
-    places = started(definition)
-    ids = list(dict.fromkeys(workflow_id for _, workflow_id in places))
+    ids = list(dict.fromkeys(workflow_id for _, workflow_id in needed.workflows))
     targets = await asyncio.gather(*(app.store.workflows.get(workflow_id) for workflow_id in ids))
     wrong = {workflow_id: _wrong(workflow_id, target) for workflow_id, target in zip(ids, targets, strict=True)}
-    found: list[Problem] = [(place, wrong[workflow_id]) for place, workflow_id in places if wrong[workflow_id]]
-    found += unset(definition, await surroundings(definition, app))
+    found: list[Problem] = [(place, wrong[name]) for place, name in needed.workflows if wrong[name]]
+    found += unset(needed, await surroundings(needed, app))
     return [{"field": field, "message": message} for field, message in found]
+
+
+class StoredNeeds:
+    """What stored versions need, kept: to compile the templates of a long definition takes most of a second."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, int], Needs] = OrderedDict()
+
+    async def of(self, workflow_id: str, version: int, definition: WorkflowDefinition) -> Needs:
+        """Return what a version needs."""
+        key = workflow_id, version
+        if key not in self._kept:
+            await asyncio.to_thread(definition.prepare)
+            self._kept[key] = needs(definition)
+        self._kept.move_to_end(key)
+        if len(self._kept) > _CAPACITY:
+            self._kept.popitem(last=False)
+        return self._kept[key]
 
 
 def _wrong(workflow_id: str, target: Workflow | None) -> str:

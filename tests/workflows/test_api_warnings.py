@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from actions.registry import WorkflowDefinition
+from apps.workflows import surroundings
 from apps.workflows.app import WorkflowsApp
 from tests.workflows.client import LOG, Client
 from tests.workflows.memory import MemoryStore
@@ -102,3 +104,20 @@ async def test_a_secret_and_a_variable_that_were_taken_away_since(api: Client, a
     ]
     dry = (await api.send("POST", "/workflows/w/dry-run")).body
     assert [each["message"].split(" is")[0] for each in dry["errors"]] == ["secret PIN", "variable HOST"], "each once"
+
+
+async def test_what_versions_need_is_found_once_and_kept_while_there_is_room(api: Client, monkeypatch: Any) -> None:
+    """Compiling the templates of a long definition takes most of a second, and a page is read again and again."""
+    found: list[str] = []
+    prepare = WorkflowDefinition.prepare
+    monkeypatch.setattr(WorkflowDefinition, "prepare", lambda self: found.append(self.actions[0].message) or prepare(self))
+    monkeypatch.setattr(surroundings, "_CAPACITY", 2)
+    for name in ("a", "b", "c"):
+        actions = [{"type": "log", "message": name}]
+        await api.send("POST", "/workflows", json={"workflowId": name, "trigger": BY_HAND, "actions": actions})
+    assert found == [], "it is compiled already when it is stored"
+    for name in ("a", "b", "a", "c", "a", "b"):
+        await warned(api, name)
+    assert found == ["a", "b", "c", "b"]
+    await api.send("PUT", "/workflows/a", json={"trigger": BY_HAND, "actions": [{"type": "log", "message": "a, changed"}]})
+    assert found[-1] == "a, changed"

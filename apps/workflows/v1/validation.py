@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
+from actions.checking import needs
 from actions.registry import WorkflowDefinition
 from apps.definition_text import Document, Flaw, FlawedFile, documents, unsendable
 from apps.operations import Answer, Operation
@@ -58,7 +59,7 @@ class Validation(Resource):
         try:
             definition = await as_definition(document.value, self.app)
             await check_schedule(definition, workflows=self.app.store.workflows, now=self.app.clock())
-            warned = await warnings(definition, self.app)
+            warned = await warnings(needs(definition), self.app)
         except BadRequest as refused:
             errors = refused.errors or [FieldError("", str(refused))]
             return self.answer(_refused([document.flaw(error.field, error.message) for error in errors]))

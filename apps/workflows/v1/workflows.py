@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from actions.checking import problems, slips
+from actions.checking import needs, problems, slips
 from actions.dry_run import bad_answers, dry_run
 from actions.registry import WorkflowDefinition
 from apps.operations import Answer, Operation
@@ -125,7 +125,7 @@ class Workflows(Resource):
     async def post(self, request: web.Request) -> web.Response:
         """Store a new workflow."""
         definition = await as_definition(await read_object(request), self.app)
-        warned = await warnings(definition, self.app)
+        warned = await warnings(needs(definition), self.app)
         stored = await definitions.create(
             definition,
             workflows=self.app.store.workflows,
@@ -283,6 +283,7 @@ class WorkflowDryRun(Resource):
             "createdAt": representations.instant(now), "dueAt": None, "status": "ok", "failure": None,
             "reference": members.get("reference"),
         }  # fmt: skip
+        needed = await self.app.stored_needs.of(workflow_id, stored.version, definition)
         # Each step may do as much as in a runner, which is seconds in all, in which the service answers others as well.
         found = await asyncio.to_thread(
             dry_run,
@@ -290,9 +291,9 @@ class WorkflowDryRun(Resource):
             given=members.get("input", {}),
             answers=answers,
             execution=execution,
-            around=await surroundings(definition, self.app),
+            around=await surroundings(needed, self.app),
         )
-        missed = [each for each in await warnings(definition, self.app) if each not in found["errors"]]
+        missed = [each for each in await warnings(needed, self.app) if each not in found["errors"]]
         return self.answer({**found, "valid": found["valid"] and not missed, "errors": [*found["errors"], *missed]})
 
 
@@ -310,7 +311,7 @@ async def as_definition(body: dict[str, Any], app: "WorkflowsApp") -> WorkflowDe
             definition = WorkflowDefinition.model_validate(body)
     except ValidationError as error:
         raise BadRequest("The workflow is not valid.", field_errors(error, body, WorkflowDefinition)) from None
-    found = [*problems(definition, await surroundings(definition, app)), *slips(definition)]
+    found = [*problems(definition, await surroundings(needs(definition), app)), *slips(definition)]
     if found:
         raise BadRequest("The workflow is not valid.", [FieldError(field, message) for field, message in found])
     return definition
@@ -357,9 +358,11 @@ async def in_full(stored: Workflow, app: "WorkflowsApp") -> dict[str, Any]:
         UnreadableVersion: its definition cannot be read here.
         StoreUnavailable: the store cannot be reached.
     """
-    executions, definition = app.store.executions, read_definition(stored.workflow_id, stored.version, stored.definition)
+    definition = read_definition(stored.workflow_id, stored.version, stored.definition)
+    needed = await app.stored_needs.of(stored.workflow_id, stored.version, definition)
+    executions = app.store.executions
     holders, latest, warned = await asyncio.gather(
-        executions.holders(places(stored)), executions.latest(stored.workflow_id), warnings(definition, app)
+        executions.holders(places(stored)), executions.latest(stored.workflow_id), warnings(needed, app)
     )
     return {**representations.workflow_in_full(stored, busiest(stored, holders), latest), "warnings": warned}
 
