@@ -61,7 +61,15 @@ class Dumper(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
+# They turn the text that follows round: what is read is not what is there. Escaped, which takes double quotes, they show.
+_TURNING = {code: f"\\u{code:04X}" for code in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+# Nor do line breaks that only YAML 1.1 takes for some, and marks of byte order, stay what they are without.
+_ESCAPED = re.compile("[\x85\u2028\u2029\ufeff" + "".join(map(chr, _TURNING)) + "]")
+
+
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    if _ESCAPED.search(text):
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
     is_block = "\n" in text and not any(line.endswith((" ", "\t")) for line in text.split("\n"))
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if is_block else None)
 
@@ -78,4 +86,5 @@ Dumper.add_representer(str, _represent_text)
 
 def dump(value: Any) -> str:
     """Return ``value`` as YAML, its keys in their own order."""
-    return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100, explicit_start=False)
+    text: str = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100, explicit_start=False)
+    return text.translate(_TURNING)
