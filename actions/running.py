@@ -40,6 +40,7 @@ class Child:
 
     execution_id: str
     status: Status
+    is_kept: bool = False  # the execution that this one takes up had triggered it, and it did not fail
 
 
 class NotTriggered(Exception):

@@ -154,20 +154,21 @@ async def run(action: TriggerWorkflowAction, context: Context) -> Outcome:
     if action.wait_for_end is not None:
         now = instant(datetime.now(timezone.utc))
         until = now + parse_duration(action.wait_for_end)
-        return await _wait(action, context, {"executionIds": ids, "since": written(now), "until": written(until)})
+        kept = sum(child.is_kept for child in children)
+        return await _wait(action, context, {"executionIds": ids, "since": written(now), "until": written(until)}, kept)
     if action.is_list:
         output = {"workflowId": action.workflow_id, "executionIds": ids, "count": len(ids)}
         return Succeeded(logs=(f"{action.workflow_id}: {_counted(children)}",), output=output)
     (child,) = children
     verb = "queued" if child.status is Status.QUEUED else "triggered"
     return Succeeded(
-        logs=(f"{action.workflow_id}: {verb} {child.execution_id}",),
+        logs=(f"{action.workflow_id}: {verb} {child.execution_id}{_kept(child.is_kept)}",),
         output={"workflowId": action.workflow_id, "executionId": child.execution_id, "status": child.status.shown},
     )
 
 
-async def _wait(action: TriggerWorkflowAction, context: Context, waited: Mapping[str, Any]) -> Outcome:
-    """Answer what has become of what was started, or wait on."""
+async def _wait(action: TriggerWorkflowAction, context: Context, waited: Mapping[str, Any], kept: int = 0) -> Outcome:
+    """Answer what has become of what was started, or wait on; ``kept`` of it was found when it was to be started."""
     if context.resources.ends is None:
         return Failed("internal", "this runner cannot look after other executions")
     ids = list(waited["executionIds"])
@@ -182,7 +183,7 @@ async def _wait(action: TriggerWorkflowAction, context: Context, waited: Mapping
     what = f"the end of {ids[0]}" if len(ids) == 1 else f"the end of {len(ids)} executions"
     return Awaiting(
         min(until, instant(now + look)),
-        logs=(f"{action.workflow_id}: waits for {what} until {waited['until']}",),
+        logs=(f"{action.workflow_id}: waits for {what} until {waited['until']}{_kept(kept)}",),
         output={"workflowId": action.workflow_id, **waited},
     )
 
@@ -212,4 +213,9 @@ def _ended(action: TriggerWorkflowAction, ends: Sequence[ChildEnd]) -> Outcome:
 
 def _counted(children: list[Child]) -> str:
     queued = sum(child.status is Status.QUEUED for child in children)
-    return f"{len(children)} triggered" + (f", {queued} of them queued" if queued else "")
+    some = f", {queued} of them queued" if queued else ""
+    return f"{len(children)} triggered{some}{_kept(sum(child.is_kept for child in children))}"
+
+
+def _kept(count: int) -> str:
+    return f"; {count} of it before, by the execution that this one takes up" if count else ""

@@ -224,6 +224,7 @@ class Admission:
     input: Mapping[str, Any] | None = None  # what it was given when it was asked for
     reference: str | None = None  # what users know it by; see domain.reference
     origin_id: str | None = None  # the finished execution that this one repeats, or takes up where it failed
+    takes_up: bool = False  # which of the two
     carried: Mapping[str, ActionOutcome] = field(default_factory=dict)  # see carry_over
     triggered_by: Parent | None = None  # where an action has asked for it
     is_unique: bool = False  # its id is random: nobody can have asked for it before
@@ -354,6 +355,7 @@ class Execution:
     input: Mapping[str, Any] | None = None
     reference: str | None = None
     origin_id: str | None = None
+    takes_up: bool = False  # its origin, where that failed
     triggered_by: Parent | None = None
     restarts: tuple[Restarted, ...] = ()  # the last ones, without retries and delays
     cut_off_since: datetime | None = None  # ended at its next step: when it had come to it, or last went on
@@ -474,6 +476,7 @@ def admit(admission: Admission) -> Execution:
         input=admission.input,
         reference=admission.reference,
         origin_id=admission.origin_id,
+        takes_up=admission.takes_up,
         triggered_by=admission.triggered_by,
         results=admission.carried,
     )

@@ -101,6 +101,7 @@ def ended_record(execution: Execution) -> ExecutionEnded:
         due_at=execution.due_at,
         started_at=execution.started_at,
         origin_id=execution.origin_id,
+        takes_up=execution.takes_up or None,
         carried=_carried(execution),
         triggered_by=_parent_record(execution),
         reference=execution.reference,
@@ -130,6 +131,7 @@ def request_record(execution: Execution) -> ExecutionRequest:
         input=None if execution.input is None else dict(execution.input),
         reference=execution.reference,
         origin_id=execution.origin_id,
+        takes_up=execution.takes_up or None,
         carried=_carried(execution),
         triggered_by=_parent_record(execution),
     )
@@ -189,6 +191,7 @@ def requested_execution(request: ExecutionRequest) -> Execution:
             reference=request.reference,
             lock_key=request.workflow_id,
             origin_id=request.origin_id,
+            takes_up=bool(request.takes_up),
             triggered_by=parent_of(request),
             deadline=request.deadline and instant(request.deadline),
         )

@@ -225,6 +225,7 @@ def _admission(
         lock_key=lock_key,
         reason=reason,
         origin_id=end.origin_id,
+        takes_up=bool(end.takes_up),
         triggered_by=parent_of(end),
         reference=end.reference,
         carried=carried,

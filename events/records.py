@@ -80,6 +80,7 @@ class ExecutionRequest(Event, namespace="workflow.ExecutionRequest"):
     requested_at: Optional[datetime] = None
     due_at: Optional[datetime] = None
     origin_id: Optional[str] = None  # the finished execution that this one repeats or takes up
+    takes_up: Optional[bool] = None  # where it failed; None: from the first action
     carried: Optional[int] = None  # how many results were taken over from it: those actions are not run
     triggered_by: Optional[ParentRecord] = None  # where an action has asked for it
     # Where the execution stood when it was handed out anew; None: as in the beginning.
@@ -160,6 +161,7 @@ class ExecutionEnded(Event, namespace="workflow.ExecutionEnded"):
     due_at: Optional[datetime] = None
     started_at: Optional[datetime] = None
     origin_id: Optional[str] = None  # as in the request
+    takes_up: Optional[bool] = None
     carried: Optional[int] = None
     triggered_by: Optional[ParentRecord] = None
     reference: Optional[str] = None

@@ -35,6 +35,8 @@ def to_document(execution: Execution) -> Document:
     document.update({name: value for name in _FIELDS if (value := values[name]) is not None})
     if execution.reference is not None:
         document["reference_key"] = _reference_key(execution.reference, execution.execution_id)
+    if execution.takes_up:
+        document["takes_up"] = True
     if execution.intents:
         document["intents"] = list(execution.intents)
     if execution.restarts:
@@ -102,6 +104,7 @@ def from_document(document: Mapping[str, Any]) -> Execution:
         execution_id=document["_id"],
         status=Status(document["status"]),
         cause=Cause(document["cause"]),
+        takes_up=document.get("takes_up", False),
         intents=tuple(document.get("intents", ())),
         restarts=tuple(
             Restarted(**{**_known(each, _RESTARTED), "why": Restart(each["why"])}) for each in document.get("restarts", ())

@@ -41,7 +41,7 @@ def show_execution(found: Mapping[str, Any], form: Format) -> None:
     elif found.get("reason"):
         pairs.append(("Reason", str(found["reason"])))
     if found.get("originId"):
-        pairs.append(("Repeats", str(found["originId"])))
+        pairs.append(("Takes up" if found.get("takesUp") else "Repeats", str(found["originId"])))
     parent = output.members(found, "triggeredBy")
     if parent:
         where = f"action {parent.get('actionId', '-')} of {parent.get('workflowId', '-')}"

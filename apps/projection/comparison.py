@@ -14,7 +14,7 @@ from domain.execution import ActionOutcome, Execution, Status
 
 IDENTITY: Final = (
     "execution_id", "workflow_id", "version", "cause", "created_at", "total_actions", "shard", "due_at", "origin_id",
-    "triggered_by", "reference",
+    "takes_up", "triggered_by", "reference",
 )  # fmt: skip
 STANDING: Final = (
     "status", "epoch", "seq", "attempt", "lost", "retries_left", "lock_key", "last_failed_action", "reason",

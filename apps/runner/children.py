@@ -1,7 +1,8 @@
 """Children: the executions that actions trigger (``trigger-workflow``).
 
 Life cycle: what an earlier attempt has started is looked up by its ids, which derive from the execution, the action and a
-number; of what is left, all inputs are checked before the first is admitted; then for each the workflow is read, and it is
+number; so is what the execution had started that this one takes up, of which only what has failed is started anew; of what
+is left, all inputs are checked before the first is admitted; then for each the workflow is read, and it is
 admitted under its overlap policy and published, exactly as the API does it. Whoever does it again, another runner or a
 zombie, derives the same ids, and is told that they are there. What was admitted and not published, the scheduler publishes.
 
@@ -42,6 +43,7 @@ from store.interfaces import AlreadyAdmitted, Locked
 
 log = structlog.get_logger(__name__)
 
+_ORIGINS: Final = 100  # executions, each of which takes up the one before, that are looked through
 _READ_AT_ONCE: Final = 32  # executions, whose results may be large
 # Bytes of an output that tells of executions, besides results and reasons: in all, and for the id and the status of each.
 _NAMES: Final = 500
@@ -96,7 +98,12 @@ class Children:
         children = {execution_id: Child(execution_id, status) for execution_id, (_, status) in states.items()}
         left = [number for number, execution_id in enumerate(ids) if execution_id not in children]
         if left:
-            await self._check(workflow_id, {number: inputs[number] for number in left})
+            complete = await self._check(workflow_id, {number: inputs[number] for number in left})
+            for number, child in (await self._kept(context, workflow_id, complete)).items():
+                ids[number] = child.execution_id
+                children[child.execution_id] = child
+                left.remove(number)
+        if left:
             asking = _Asking(context, workflow_id, waits, until, await self.circles.above(context))
             for number in left:
                 if number != left[0] and loop.time() >= until:
@@ -108,6 +115,48 @@ class Children:
                     error.done = len(children)
                     raise
         return [children[execution_id] for execution_id in ids]
+
+    async def _kept(
+        self, context: Context, workflow_id: str, inputs: Mapping[int, Mapping[str, Any]]
+    ) -> Mapping[int, Child]:
+        """Return what of these was triggered already, by the execution that this one takes up, and has not failed.
+
+        Nor is anything kept for a handler, which is for the end of its own execution; or of another input, or workflow.
+        """
+        kept: dict[int, Child] = {}
+        parent = await stubbornly(lambda: self.executions.get(context.execution_id))
+        if parent is None or not parent.takes_up:
+            return kept
+        definition = await stubbornly(partial(self.starter.definitions.get, parent.workflow_id, parent.version))
+        if context.action_id not in (action.action_id for action in definition.actions):
+            return kept
+        for _ in range(_ORIGINS):
+            left = [number for number in inputs if number not in kept]
+            if not left or parent is None or not parent.takes_up or parent.origin_id is None:
+                break
+            parent = await stubbornly(partial(self.executions.get, parent.origin_id))
+            if parent is not None:
+                key = idempotency_key(parent.execution_id, context.action_id)
+                kept |= await self._not_failed(workflow_id, key, parent.created_at, {each: inputs[each] for each in left})
+        return kept
+
+    async def _not_failed(
+        self, workflow_id: str, key: str, created_at: datetime, inputs: Mapping[int, Mapping[str, Any]]
+    ) -> Mapping[int, Child]:
+        """Return the executions of these inputs that were triggered under a key, and are open or have ended ok."""
+        found: dict[int, Child] = {}
+        by_id = dict(zip(_ids(key, inputs, created_at), inputs, strict=True))
+        states = await stubbornly(lambda: self.executions.states([*by_id]))
+        ids = [each for each, (_, status) in states.items() if status.is_open or status is Status.OK]
+        for start in range(0, len(ids), _READ_AT_ONCE):
+            some = ids[start : start + _READ_AT_ONCE]
+            for child in await asyncio.gather(*(stubbornly(partial(self.executions.get, each)) for each in some)):
+                if child is None or child.workflow_id != workflow_id:
+                    continue
+                number = by_id[child.execution_id]
+                if (child.input or {}) == inputs[number]:
+                    found[number] = Child(child.execution_id, child.status, is_kept=True)
+        return found
 
     async def ends(self, ids: Sequence[str]) -> list[ChildEnd] | None:
         """Return how executions have ended; see :data:`actions.running.Ends`."""
@@ -171,8 +220,8 @@ class Children:
             numbers = range(start, start + _READ_AT_ONCE)
             ids = _ids(idempotency_key(parent.execution_id, step.action_id or ""), numbers, parent.created_at)
             states = await stubbornly(partial(self.executions.states, ids))
-            if not states:
-                break  # they are started in order
+            if not states and not parent.takes_up:
+                break  # they are started in order, where none is kept
             started += [each for each in ids if each in states]
         return started
 
@@ -186,16 +235,18 @@ class Children:
             await self.starter.tell_ended(found)
             await stubbornly(lambda: self.executions.told([execution_id]))
 
-    async def _check(self, workflow_id: str, inputs: Mapping[int, Mapping[str, Any]]) -> None:
-        """Check that the workflow can be started with each of the inputs.
+    async def _check(self, workflow_id: str, inputs: Mapping[int, Mapping[str, Any]]) -> Mapping[int, Mapping[str, Any]]:
+        """Check that the workflow can be started with each of the inputs, and return them with their defaults.
 
         Raises:
             NotTriggered: with one of them it cannot.
         """
         target = await self._find(workflow_id)
+        complete: dict[int, Mapping[str, Any]] = {}
         for number, given in inputs.items():
-            _complete(target, number, given)
+            complete[number] = _complete(target, number, given)
             await asyncio.sleep(0)  # a thousand large ones take longer than everybody else is to wait
+        return complete
 
     async def _find(self, workflow_id: str) -> Startable:
         try:

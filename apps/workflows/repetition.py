@@ -65,7 +65,7 @@ class Repeat:
         definition = await self.workflows.get_version(origin.workflow_id, origin.version)
         if definition is None:
             raise UnknownVersion(origin.workflow_id, origin.version)
-        return await self._start(origin, origin.version, definition, carried)
+        return await self._start(origin, origin.version, definition, carried, takes_up=True)
 
     async def run_again(self, origin_id: str) -> str:
         """Start the workflow of a finished execution once more, and return the id of the new execution.
@@ -80,7 +80,8 @@ class Repeat:
         origin = await self._ended(origin_id)
         workflow = await current_workflow(origin.workflow_id, self.workflows)
         given = startable_input(workflow, origin.input or {})
-        return await self._start(replace(origin, input=given or None), workflow.version, workflow.definition, {})
+        again = replace(origin, input=given or None)
+        return await self._start(again, workflow.version, workflow.definition, {}, takes_up=False)
 
     async def _ended(self, origin_id: str) -> Execution:
         origin = await self.executions.get(origin_id)
@@ -91,7 +92,13 @@ class Repeat:
         return origin
 
     async def _start(
-        self, origin: Execution, version: int, definition: Mapping[str, Any], carried: Mapping[str, ActionOutcome]
+        self,
+        origin: Execution,
+        version: int,
+        definition: Mapping[str, Any],
+        carried: Mapping[str, ActionOutcome],
+        *,
+        takes_up: bool,
     ) -> str:
         admission = Admission(
             execution_id=execution_id(self.asked_at, self.entropy),
@@ -108,6 +115,7 @@ class Repeat:
             input=origin.input,
             reference=origin.reference,
             origin_id=origin.execution_id,
+            takes_up=takes_up,
             carried=carried,
             is_unique=self.is_unique,
         )

@@ -195,6 +195,7 @@ def execution(found: Execution) -> dict[str, Any]:
         "lastFailedAction": found.last_failed_action,
         "reason": found.reason,
         "originId": found.origin_id,
+        "takesUp": found.takes_up,
         "triggeredBy": None if found.triggered_by is None else _parent(found.triggered_by),
         "totalActions": found.total_actions,
     }

@@ -413,13 +413,14 @@ def test_a_skipped_execution_is_terminal_from_the_start():
 def test_what_is_queued_is_asked_of_no_runner_and_has_its_deadline_all_the_same():
     asked = Admission(
         "e", "w", 1, Cause.MANUAL, T0, 1, 2, 0, requested_at=at(1), lock_key="w#wait-0", queued=True,
-        deadline=deadline_of(T0, "1m"), input={"a": 1}, reason="why", due_at=at(-9), origin_id="o",
+        deadline=deadline_of(T0, "1m"), input={"a": 1}, reason="why", due_at=at(-9), origin_id="o", takes_up=True,
         triggered_by=Parent("p", "v", "start"), reference="order-17",
     )  # fmt: skip
     queued = admit(asked)
     assert (queued.status, queued.epoch, queued.requested_at, queued.deadline) == (Status.QUEUED, 1, None, at(60))
     assert (queued.input, queued.reason, queued.reference) == ({"a": 1}, "why", "order-17")
-    assert (queued.due_at, queued.origin_id, queued.triggered_by) == (at(-9), "o", Parent("p", "v", "start"))
+    assert (queued.due_at, queued.origin_id, queued.takes_up) == (at(-9), "o", True)
+    assert queued.triggered_by == Parent("p", "v", "start")
     pending = admit(replace(asked, queued=False))
     assert (pending.status, pending.requested_at) == (Status.PENDING, at(1))
     assert admit(replace(asked, lock_key=None)).deadline is None

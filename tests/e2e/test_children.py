@@ -170,6 +170,33 @@ async def test_so_it_is_while_the_list_is_still_being_started(api, target, workf
     )  # fmt: skip
 
 
+async def test_a_retry_starts_of_a_list_only_what_has_failed(stack, api, target, workflow_id):
+    child = f"{workflow_id}-child"
+    await api.create(child, [asks(target, child)], overlap={"policy": "allow", "max": 5}, retries=0)
+    await api.create(workflow_id, [{**PER_ITEM, "workflowId": child, "waitForEnd": "1m"}], retries=0)
+    origin = await trigger(api, workflow_id, numbers=["0", "1?fail=2", "2"])
+    failed = await api.finished(origin)
+    assert (failed["status"], failed["executedActions"][-1]["error"]["class"]) == ("failed", "child-failed"), failed
+    ids = failed["executedActions"][-1]["output"]["executionIds"]
+
+    taken_up = origin
+    for status in ("failed", "ok"):
+        _, answer = await api.call("POST", f"/executions/{taken_up}/retry")
+        taken_up = answer["executionId"]
+        ended = await api.finished(taken_up)
+        assert (ended["status"], ended["takesUp"]) == (status, True), ended
+        waited, done = ended["executedActions"]
+        assert waited["logs"][0].endswith("; 2 of it before, by the execution that this one takes up")
+        now = done["output"]["executionIds"]
+        assert (now[0], now[2]) == (ids[0], ids[2])
+    assert done["output"]["statuses"] == ["ok"] * 3
+    assert [target.count(f"{child}-{number}") for number in (0, 1, 2)] == [1, 3, 1]
+
+    settings = ServiceSettings(kafka_bootstrap=stack.kafka_bootstrap, mongodb_url=stack.mongodb_url)
+    report = await session.verify(session.Target(settings, workflow_id), Bars(), keep=10)
+    assert (report.clean, report.differing, report.uncovered) == (3, 0, 0), report.findings
+
+
 async def test_a_busy_workflow_fails_the_action_which_is_tried_again_and_finds_what_it_has_started(api, target, workflow_id):
     child = f"{workflow_id}-child"
     await api.create(child, [asks(target, f"{child}")])

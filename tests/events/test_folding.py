@@ -50,8 +50,8 @@ def sent(record: Event) -> Event:
 
 ADMISSION = Admission(
     "e", "w", 3, Cause.SCHEDULE, at(0), retries_left=2, total_actions=4, shard=partition_of("w"), requested_at=at(1),
-    due_at=at(2), deadline=at(59), input={"a": 1}, origin_id="o", lock_key="w", triggered_by=Parent("p", "v", "call"),
-    reference="order-17",
+    due_at=at(2), deadline=at(59), input={"a": 1}, origin_id="o", takes_up=True, lock_key="w",
+    triggered_by=Parent("p", "v", "call"), reference="order-17",
 )  # fmt: skip
 OUTCOME = ActionOutcome(
     "a", 1, 2, "failed", at(10), at(11), logs=("a line",), error={"class": "c", "message": "m"}, output={"b": 2},
@@ -73,8 +73,8 @@ def test_a_request_tells_where_an_execution_stands():
     assert json.loads(encode(request_record(EXECUTION))) == {
         "workflow_id": "w", "execution_id": "e", "epoch": 7, "version": 3, "cause": "schedule", "attempt": 2,
         "retries_left": 2, "total_actions": 4, "lost": True, "created_at": told(0), "requested_at": told(1),
-        "due_at": told(2), "origin_id": "o", "carried": 1, "lost_attempts": 1, "restarts": RESTARTS, "recorded": 2,
-        "started_at": told(5), "deadline": told(59), "input": {"a": 1}, "triggered_by": PARENT,
+        "due_at": told(2), "origin_id": "o", "takes_up": True, "carried": 1, "lost_attempts": 1, "restarts": RESTARTS,
+        "recorded": 2, "started_at": told(5), "deadline": told(59), "input": {"a": 1}, "triggered_by": PARENT,
         "reference": "order-17",
     }  # fmt: skip
 
@@ -87,8 +87,8 @@ def test_an_end_tells_where_an_execution_stood():
         "workflow_id": "w", "execution_id": "e", "ended": "cancelled", "at": told(20), "reason": "asked", "version": 3,
         "cause": "schedule", "epoch": 8, "attempt": 2, "lost_attempts": 1, "restarts": RESTARTS, "cut_off_since": told(15),
         "retries_left": 2, "total_actions": 4, "recorded": 2, "created_at": told(0), "due_at": told(2),
-        "started_at": told(5), "origin_id": "o", "carried": 1, "triggered_by": PARENT, "reference": "order-17",
-        "event": "execution-ended",
+        "started_at": told(5), "origin_id": "o", "takes_up": True, "carried": 1, "triggered_by": PARENT,
+        "reference": "order-17", "event": "execution-ended",
     }  # fmt: skip
     record = sent(ended_record(ended))
     assert isinstance(record, ExecutionEnded)

@@ -40,7 +40,8 @@ RECORDS: dict[str, Event] = {
     ),
     "execution-request-of-a-retry": ExecutionRequest(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="manual", attempt=1, retries_left=3,
-        total_actions=2, created_at=NOON, requested_at=NOON, origin_id="019ab5d0-0000-7000-8000-000000000000", carried=1,
+        total_actions=2, created_at=NOON, requested_at=NOON, origin_id="019ab5d0-0000-7000-8000-000000000000", takes_up=True,
+        carried=1,
     ),
     "execution-request-of-a-backfill": ExecutionRequest(
         workflow_id="w", execution_id=EXECUTION_ID, epoch=1, version=2, cause="backfill", attempt=1, retries_left=3,
@@ -90,7 +91,8 @@ RECORDS: dict[str, Event] = {
     "execution-ended-of-a-retry": ExecutionEnded(
         workflow_id="w", execution_id=EXECUTION_ID, ended="cancelled", at=NOON, reason="asked", version=2, cause="manual",
         epoch=2, attempt=1, lost_attempts=0, retries_left=3, total_actions=2, recorded=1, created_at=NOON,
-        origin_id="019ab5d0-0000-7000-8000-000000000000", carried=1,
+        origin_id="019ab5d0-0000-7000-8000-000000000000", takes_up=True,
+        carried=1,
     ),
     "execution-ended-of-a-workflow": ExecutionEnded(
         workflow_id="w", execution_id=EXECUTION_ID, ended="cancelled", at=NOON, reason="asked", version=2, cause="workflow",

@@ -76,6 +76,7 @@ class Life:
                 lock_key=self.workflow_id,
                 deadline=self.now + timedelta(milliseconds=self.random.randint(1, 400)),
                 origin_id=self.origin and self.origin.execution_id,
+                takes_up=self.origin is not None,
                 carried=carry_over(self.origin) if self.origin else {},
                 triggered_by=None if self.origin else Parent("p", "v", "call"),
                 reference="order-17",

@@ -152,7 +152,7 @@ async def test_what_was_admitted_with_a_lost_answer_is_found(world, monkeypatch,
     get = world.executions.get
 
     async def later(execution_id):
-        if become != "open":
+        if become != "open" and execution_id != PARENT:
             await world.end(execution_id)
         return None if become == "removed" else await get(execution_id)
 
@@ -602,3 +602,96 @@ async def test_what_was_started_goes_on_where(world, word):
     await stopped(started)
     await settled()
     assert world.ended == []
+
+
+ORIGIN = "019ab5d0-0000-7000-8000-000000000000"
+BEFORE_THAT = "019ab5d0-0000-7000-8000-00000000000f"
+
+
+async def taking_up(world, *origins, action_id="start", takes_up=True):
+    """Have the parent take up the last of ``origins``, each of which takes up the one before."""
+    await world.define("parent", actions=[{**STARTS, "actionId": "start"}], **{"finally": [{**STARTS, "actionId": "last"}]})
+    await world.define("child", overlap={"policy": "allow", "max": 100})
+    before = None
+    for execution_id in (*origins, PARENT):
+        made = Admission(
+            execution_id, "parent", 1, Cause.MANUAL, T0, 0, 1, 0, lock_key="parent",
+            origin_id=before, takes_up=takes_up and before is not None,
+        )  # fmt: skip
+        world.executions.found[execution_id] = replace(admit(made), status=Status.RUNNING)
+        before = execution_id
+
+
+async def of_origin(world, execution_id, *inputs, **more):
+    world.context = replace(world.context, execution_id=execution_id)
+    children = await world.trigger(*inputs, **more)
+    world.context = replace(world.context, execution_id=PARENT)
+    return [each.execution_id for each in children]
+
+
+async def test_who_takes_up_an_execution_starts_of_its_list_only_what_has_failed(world):
+    await taking_up(world, ORIGIN)
+    inputs = [{"n": number} for number in range(5)]
+    ok, failed, cancelled, running, other = await of_origin(world, ORIGIN, *inputs)
+    await end_with(world, ok, Status.OK)
+    await end_with(world, other, Status.OK)
+    await end_with(world, failed, Status.FAILED)
+    await world.end(cancelled)
+    inputs[4] = {"n": "of another input"}
+    world.handed_out.clear()
+    children = await world.trigger(*inputs, {"n": "not started before"})
+    ids = [each.execution_id for each in children]
+    assert (ids[0], ids[3]) == (ok, running)
+    assert [each.is_kept for each in children] == [True, False, False, True, False, False]
+    assert [each.status for each in children] == [Status.OK, *[Status.PENDING] * 5]
+    assert [each.execution_id for each in world.handed_out] == [ids[1], ids[2], ids[4], ids[5]]
+    assert [each.input["n"] for each in world.handed_out] == [1, 2, "of another input", "not started before"]
+    world.handed_out.clear()
+    again = await world.trigger(*inputs, {"n": "not started before"})
+    assert ([each.execution_id for each in again], world.handed_out) == (ids, []), "a later attempt finds them all"
+
+
+async def test_what_was_kept_once_is_kept_by_whoever_takes_that_up(world):
+    await taking_up(world, BEFORE_THAT, ORIGIN)
+    first, second, third = await of_origin(world, BEFORE_THAT, {"n": 1}, {"n": 2}, {"n": 3})
+    await end_with(world, first, Status.OK)
+    for failed in (second, third):
+        await end_with(world, failed, Status.FAILED)
+    kept, ok, failed = await of_origin(world, ORIGIN, {"n": 1}, {"n": 2}, {"n": 3})
+    assert kept == first
+    await end_with(world, ok, Status.OK)
+    await end_with(world, failed, Status.FAILED)
+    children = await world.trigger({"n": 1}, {"n": 2}, {"n": 3})
+    assert [each.execution_id for each in children[:2]] == [first, ok]
+    assert children[2].execution_id not in (third, failed)
+
+
+@pytest.mark.parametrize("word", ["run again", "in a handler", "another workflow", "gone"])
+async def test_nothing_is_kept(world, word):
+    await taking_up(world, ORIGIN, takes_up=word != "run again")
+    action_id = "last" if word == "in a handler" else "start"
+    (before,) = await of_origin(world, ORIGIN, {"n": 1}, action_id=action_id)
+    await end_with(world, before, Status.OK)
+    if word == "gone":
+        del world.executions.found[ORIGIN]
+    to = "child"
+    if word == "another workflow":
+        to = "sibling"
+        await world.define(to)
+    (child,) = await world.trigger({"n": 1}, action_id=action_id, to=to)
+    assert (child.execution_id != before, child.is_kept) == (True, False)
+
+
+async def test_what_is_kept_and_what_was_started_anew_end_with_what_is_cut_short_while_it_starts_them(world):
+    """Of a list whose beginning is kept, it is not at its beginning that something was started."""
+    await taking_up(world, ORIGIN)
+    inputs = [{"n": number} for number in range(70)]
+    before = await of_origin(world, ORIGIN, *inputs)
+    for each in before[:-1]:
+        await end_with(world, each, Status.OK)
+    await end_with(world, before[-1], Status.FAILED)
+    children = await world.trigger(*inputs, waits=True)
+    assert [each.is_kept for each in children] == [True] * 69 + [False]
+    end_parent(world)
+    await world.children.cancel_awaited(PARENT)
+    assert world.executions.found[children[-1].execution_id].status is Status.CANCELLED

@@ -662,10 +662,10 @@ async def test_an_execution_that_takes_up_another_begins_with_its_successes(stor
     await store.executions.admit(origin)
     await store.executions.project([finished(origin), finished(origin, 1, Status.FAILED, seq=2, ok=False)])
     ended = await store.executions.get(origin.execution_id)
-    retry = replace(admission(seconds=1), origin_id=origin.execution_id, carried=carry_over(ended))
+    retry = replace(admission(seconds=1), origin_id=origin.execution_id, takes_up=True, carried=carry_over(ended))
     await store.executions.admit(retry)
     started = await store.executions.claim(retry.execution_id, 1, "r1", at(2))
-    assert (started.origin_id, started.resume_index) == (origin.execution_id, 1)
+    assert (started.origin_id, started.takes_up, started.resume_index) == (origin.execution_id, True, 1)
     assert [(each.attempt, each.index, each.output) for each in started.ordered_results] == [
         (0, 0, ended.ordered_results[0].output)
     ]

@@ -72,6 +72,7 @@ async def test_a_new_execution(api: Client) -> None:
         "lastFailedAction": None,
         "reason": None,
         "originId": None,
+        "takesUp": False,
         "triggeredBy": None,
         "totalActions": 2,
         "epoch": 1,

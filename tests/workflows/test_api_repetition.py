@@ -117,6 +117,7 @@ async def test_a_retry_takes_up_the_execution_at_the_failed_action(
     assert answer.headers["Location"] == f"/v1/executions/{started}"
     shown = (await api.get(f"/executions/{started}")).body
     assert (shown["status"], shown["originId"], shown["attempt"], shown["retriesLeft"]) == ("pending", origin, 1, 2)
+    assert shown["takesUp"] is True
     assert [(a["actionId"], a["attempt"], a["carriedOver"], a["logs"]) for a in shown["executedActions"]] == [
         ("log-1", 0, True, ["line 0"])
     ]
@@ -124,6 +125,7 @@ async def test_a_retry_takes_up_the_execution_at_the_failed_action(
     key, request = requests.sent[-1]
     assert isinstance(request, ExecutionRequest)
     assert (key, request.execution_id, request.origin_id, request.carried) == ("w", started, origin, 1)
+    assert request.takes_up is True
     finish(store, started, "ok", "ok")
     assert (await api.get(f"/executions/{started}")).body["status"] == "ok"
     assert (await api.get(f"/executions/{origin}")).body["status"] == "failed"
@@ -152,6 +154,7 @@ async def test_a_retry_runs_the_version_that_failed_and_run_again_the_current_on
     again = (await api.send("POST", f"/executions/{retried}/run-again")).body["executionId"]
     shown = (await api.get(f"/executions/{again}")).body
     assert (shown["version"], shown["totalActions"], shown["originId"], shown["executedActions"]) == (2, 1, retried, [])
+    assert shown["takesUp"] is False
 
 
 @pytest.mark.parametrize("how", ["retry", "run-again"])

@@ -55,6 +55,7 @@ class ExecutionSummary(Shown):
     reason: str | None = Field(description="Why it ended, or was skipped.")
     total_actions: int
     origin_id: ExecutionId | None = Field(description="The execution that this one repeats.")
+    takes_up: bool = Field(description="Whether it goes on where that failed, rather than from the first action on.")
     triggered_by: ParentShown | None = Field(
         description="The action that has triggered it; only where the cause is workflow."
     )

@@ -221,7 +221,7 @@ export function execution(root, id) {
       fact("Attempt", String(found.attempt), found.status === "ok" ? null : h("span", { class: "quiet" }, found.retriesLeft ? `, ${plural(found.retriesLeft, "retry", "retries")} left` : ", no retries left")),
       fact("Version", toWorkflow(found, String(found.version))),
       found.dueAt ? fact("Due", shortly(found.dueAt), late === null ? null : h("span", { class: "quiet" }, found.cause === "backfill" ? ", made up for" : `, begun ${duration(late)} late`)) : null,
-      found.originId ? fact("Repeats", other(found.originId)) : null,
+      found.originId ? fact(found.takesUp ? "Takes up" : "Repeats", other(found.originId)) : null,
       found.triggeredBy ? fact("Triggered by", other(found.triggeredBy.executionId), h("span", { class: "sub" }, `${found.triggeredBy.actionId} of ${found.triggeredBy.workflowId}`)) : null,
       found.deadline && isOpen(found) ? fact("Must end", time(found.deadline, "until")) : null);
   }
