@@ -133,6 +133,7 @@ class Context:
     created_at: datetime = EPOCH  # of the execution: when it was asked for
     waited: Mapping[str, Any] | None = None  # the output with which this very attempt has answered Awaiting before
     triggered_by: Parent | None = None  # where an action of another execution has asked for this one
+    takes_up: str | None = None  # the execution that this one takes up where it failed
 
     async def secret(self, name: str) -> str:
         """Return the value of a secret.

@@ -183,6 +183,7 @@ async def _run_one(
         created_at=run.created_at or EPOCH,
         waited=_waited(run, index, outcomes),
         triggered_by=run.triggered_by,
+        takes_up=run.takes_up,
     )
     limit: Timeout | None = None
     try:

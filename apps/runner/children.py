@@ -124,21 +124,24 @@ class Children:
         Nor is anything kept for a handler, which is for the end of its own execution; or of another input, or workflow.
         """
         kept: dict[int, Child] = {}
-        parent = await stubbornly(lambda: self.executions.get(context.execution_id))
-        if parent is None or not parent.takes_up:
-            return kept
-        definition = await stubbornly(partial(self.starter.definitions.get, parent.workflow_id, parent.version))
-        if context.action_id not in (action.action_id for action in definition.actions):
-            return kept
+        origin_id = context.takes_up
         for _ in range(_ORIGINS):
-            left = [number for number in inputs if number not in kept]
-            if not left or parent is None or not parent.takes_up or parent.origin_id is None:
+            left = {number: given for number, given in inputs.items() if number not in kept}
+            origin = None if origin_id is None else await stubbornly(partial(self.executions.get, origin_id))
+            if not left or origin is None or not await self._is_action(origin, context.action_id):
                 break
-            parent = await stubbornly(partial(self.executions.get, parent.origin_id))
-            if parent is not None:
-                key = idempotency_key(parent.execution_id, context.action_id)
-                kept |= await self._not_failed(workflow_id, key, parent.created_at, {each: inputs[each] for each in left})
+            key = idempotency_key(origin.execution_id, context.action_id)
+            kept |= await self._not_failed(workflow_id, key, origin.created_at, left)
+            origin_id = origin.origin_id if origin.takes_up else None
         return kept
+
+    async def _is_action(self, execution: Execution, action_id: str) -> bool:
+        """Tell whether a step is one of the actions of an execution, rather than of its handlers."""
+        try:
+            definition = await stubbornly(lambda: self.starter.definitions.get(execution.workflow_id, execution.version))
+        except (UnknownVersion, UnreadableVersion):
+            return False
+        return any(action.action_id == action_id for action in definition.actions)
 
     async def _not_failed(
         self, workflow_id: str, key: str, created_at: datetime, inputs: Mapping[int, Mapping[str, Any]]

@@ -349,4 +349,5 @@ def run_of(execution: Execution) -> Run:
         input=execution.input or {},
         outcomes=tuple(execution.ordered_results) if recorded else (),
         triggered_by=execution.triggered_by,
+        takes_up=execution.origin_id if execution.takes_up else None,
     )

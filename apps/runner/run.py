@@ -34,3 +34,4 @@ class Run:
     lost: int = 0  # runners in a row that died while they ran it
     cut_short: Restarted | None = None  # how its actions were ended
     triggered_by: Parent | None = None
+    takes_up: str | None = None  # the execution that this one takes up where it failed

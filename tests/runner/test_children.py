@@ -152,7 +152,7 @@ async def test_what_was_admitted_with_a_lost_answer_is_found(world, monkeypatch,
     get = world.executions.get
 
     async def later(execution_id):
-        if become != "open" and execution_id != PARENT:
+        if become != "open":
             await world.end(execution_id)
         return None if become == "removed" else await get(execution_id)
 
@@ -608,7 +608,7 @@ ORIGIN = "019ab5d0-0000-7000-8000-000000000000"
 BEFORE_THAT = "019ab5d0-0000-7000-8000-00000000000f"
 
 
-async def taking_up(world, *origins, action_id="start", takes_up=True):
+async def taking_up(world, *origins, takes_up=True):
     """Have the parent take up the last of ``origins``, each of which takes up the one before."""
     await world.define("parent", actions=[{**STARTS, "actionId": "start"}], **{"finally": [{**STARTS, "actionId": "last"}]})
     await world.define("child", overlap={"policy": "allow", "max": 100})
@@ -622,10 +622,16 @@ async def taking_up(world, *origins, action_id="start", takes_up=True):
         before = execution_id
 
 
+def in_the_place_of(world, execution_id):
+    execution = world.executions.found[execution_id]
+    takes_up = execution.origin_id if execution.takes_up else None
+    world.context = replace(world.context, execution_id=execution_id, takes_up=takes_up)
+
+
 async def of_origin(world, execution_id, *inputs, **more):
-    world.context = replace(world.context, execution_id=execution_id)
+    in_the_place_of(world, execution_id)
     children = await world.trigger(*inputs, **more)
-    world.context = replace(world.context, execution_id=PARENT)
+    in_the_place_of(world, PARENT)
     return [each.execution_id for each in children]
 
 
