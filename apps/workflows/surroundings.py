@@ -14,7 +14,7 @@ from store.interfaces import Workflow
 if TYPE_CHECKING:
     from apps.workflows.app import WorkflowsApp
 
-_CAPACITY: Final = 10_000
+_CAPACITY: Final = 50_000  # names, of 200 bytes or so each with their places
 _ABSENT: Final = "workflow {} does not exist; create it before this is to start it"
 _ARCHIVED: Final = "workflow {} is archived; store it again before this is to start it"
 _SCHEDULED: Final = 'workflow {} runs on schedule; set "allowManual": true in its trigger to start it otherwise as well'
@@ -53,17 +53,31 @@ class StoredNeeds:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, int], Needs] = OrderedDict()
+        self._size = 0
 
     async def of(self, workflow_id: str, version: int, definition: WorkflowDefinition) -> Needs:
         """Return what a version needs."""
         key = workflow_id, version
-        if key not in self._kept:
+        found = self._kept.get(key)
+        if found is None:
             await asyncio.to_thread(definition.prepare)
-            self._kept[key] = needs(definition)
+            found = needs(definition)
+            self._keep(key, found)
         self._kept.move_to_end(key)
-        if len(self._kept) > _CAPACITY:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+        return found
+
+    def _keep(self, key: tuple[str, int], found: Needs) -> None:
+        if key not in self._kept:  # nobody else was as fast
+            self._kept[key] = found
+            self._size += _size(found)
+        while self._size > _CAPACITY and len(self._kept) > 1:
+            _, forgotten = self._kept.popitem(last=False)
+            self._size -= _size(forgotten)
+
+
+def _size(needed: Needs) -> int:
+    """Return how much it takes to keep, in names; a version that needs nothing as much as three of them."""
+    return 3 + len(needed.secrets) + len(needed.variables) + len(needed.workflows)
 
 
 def _wrong(workflow_id: str, target: Workflow | None) -> str:

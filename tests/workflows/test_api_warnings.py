@@ -111,7 +111,7 @@ async def test_what_versions_need_is_found_once_and_kept_while_there_is_room(api
     found: list[str] = []
     prepare = WorkflowDefinition.prepare
     monkeypatch.setattr(WorkflowDefinition, "prepare", lambda self: found.append(self.actions[0].message) or prepare(self))
-    monkeypatch.setattr(surroundings, "_CAPACITY", 2)
+    monkeypatch.setattr(surroundings, "_CAPACITY", 7)  # two that need nothing
     for name in ("a", "b", "c"):
         actions = [{"type": "log", "message": name}]
         await api.send("POST", "/workflows", json={"workflowId": name, "trigger": BY_HAND, "actions": actions})
