@@ -10,7 +10,7 @@ import json
 import math
 import re
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from datetime import timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -46,6 +46,11 @@ def kind_of(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "a list"
     return "an object" if isinstance(value, dict) else "no value"
+
+
+def number_mend(kinds: Set[str]) -> str:
+    """Return how to mend it where a number meets a text; empty where values of other kinds do."""
+    return "; | int and | float make a number of a text" if kinds == {"a number", "a text"} else ""
 
 
 def number(value: int | float) -> Any:

@@ -19,7 +19,7 @@ from domain.excerpts import excerpt
 from templates import filters
 from templates.budget import charge_text, charge_value
 from templates.errors import BadTemplate, RenderError
-from templates.filters import kind_of, number
+from templates.filters import kind_of, number, number_mend
 
 _ALLOWED: Final = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign, nodes.With, nodes.Name, nodes.Const,
@@ -175,7 +175,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
             charge_value(left)
             charge_value(right)
             return [*left, *right]
-        raise RenderError(f"{operator} does not work on {kind_of(left)} and {kind_of(right)}; write texts together with ~")
+        one, other = kind_of(left), kind_of(right)
+        joins = "; write texts together with ~" if operator == "+" else ""
+        raise RenderError(f"{operator} does not work on {one} and {other}{joins}{number_mend({one, other})}")
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
         """Negate a number."""

@@ -4,6 +4,7 @@ A text with one expression and nothing else (``{{ input.count }}``) keeps the ty
 into which values are written as JSON (texts as they are, null as nothing). A condition is an expression without its braces.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -25,6 +26,14 @@ RENDERED: Final = {"rendered": True}
 _MARKS: Final = ("{{", "{%")
 _SANDBOX: Final = Sandbox()
 _KEEPING: Final = frozenset({"b64encode", "default", "string", "tojson", "trim", "urlencode"})
+
+_COMPARED: Final = re.compile(r"'([<>]=?)' not supported between instances of '(\w+)' and '(\w+)'")
+_LOOKED_INTO: Final = re.compile(r"argument of type '(\w+)' is not ")
+_LOOKED_FOR: Final = re.compile(r"'in <string>' requires string as left operand, not (\w+)")
+_KINDS: Final = {
+    "NoneType": "null", "bool": "a boolean", "int": "a number", "float": "a number", "str": "a text", "list": "a list",
+    "tuple": "a list", "dict": "an object",
+}  # fmt: skip
 
 Reference = tuple[str | int, ...]
 
@@ -101,7 +110,7 @@ class Template:
             except RecursionError:
                 raise RenderError("the value is nested too deeply") from None
             except Exception as error:
-                raise RenderError(f"{type(error).__name__}: {excerpt(str(error), 200)}") from None
+                raise RenderError(_in_words(error)) from None
 
     def holds(self, data: Mapping[str, Any]) -> bool:
         """Tell whether the condition holds: its value is true, and neither 0, nor empty, nor null."""
@@ -116,6 +125,20 @@ class Template:
                 raise RenderError(f"the template makes a text of more than {LONGEST_TEXT} characters; make it shorter")
             parts.append(part)
         return "".join(parts)
+
+
+def _in_words(error: Exception) -> str:
+    """Return what Python says of a template; where values are compared, in the words of whoever wrote it."""
+    said = str(error)
+    if found := _COMPARED.fullmatch(said):
+        operator, *kinds = found.groups()
+        one, other = (_KINDS.get(kind, kind) for kind in kinds)
+        return f"{operator} does not compare {one} with {other}{filters.number_mend({one, other})}"
+    if found := _LOOKED_INTO.match(said):
+        return f"in looks into a text, a list or an object, not {_KINDS.get(found[1], found[1])}"
+    if found := _LOOKED_FOR.fullmatch(said):
+        return f"in looks for a text in a text, not for {_KINDS.get(found[1], found[1])}"
+    return f"{type(error).__name__}: {excerpt(said, 200)}"
 
 
 def _unbraced(source: str) -> str:
