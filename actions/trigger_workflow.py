@@ -160,9 +160,9 @@ async def run(action: TriggerWorkflowAction, context: Context) -> Outcome:
         output = {"workflowId": action.workflow_id, "executionIds": ids, "count": len(ids)}
         return Succeeded(logs=(f"{action.workflow_id}: {_counted(children)}",), output=output)
     (child,) = children
-    verb = "queued" if child.status is Status.QUEUED else "triggered"
+    verb = "kept" if child.is_kept else "queued" if child.status is Status.QUEUED else "triggered"
     return Succeeded(
-        logs=(f"{action.workflow_id}: {verb} {child.execution_id}{_kept(child.is_kept)}",),
+        logs=(f"{action.workflow_id}: {verb} {child.execution_id}",),
         output={"workflowId": action.workflow_id, "executionId": child.execution_id, "status": child.status.shown},
     )
 
@@ -218,4 +218,4 @@ def _counted(children: list[Child]) -> str:
 
 
 def _kept(count: int) -> str:
-    return f"; {count} of it before, by the execution that this one takes up" if count else ""
+    return f", {count} of them kept: the execution that this one takes up had triggered them" if count else ""

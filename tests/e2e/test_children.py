@@ -186,7 +186,7 @@ async def test_a_retry_starts_of_a_list_only_what_has_failed(stack, api, target,
         ended = await api.finished(taken_up)
         assert (ended["status"], ended["takesUp"]) == (status, True), ended
         waited, done = ended["executedActions"]
-        assert waited["logs"][0].endswith("; 2 of it before, by the execution that this one takes up")
+        assert waited["logs"][0].endswith(", 2 of them kept: the execution that this one takes up had triggered them")
         now = done["output"]["executionIds"]
         assert (now[0], now[2]) == (ids[0], ids[2])
     assert done["output"]["statuses"] == ["ok"] * 3
