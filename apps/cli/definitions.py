@@ -196,8 +196,7 @@ def _warn(documents: "Sequence[Document]", results: Sequence[dict[str, Any]]) ->
     """Say at which place in a file something is missed that is needed when it runs."""
     for document, result in zip(documents, results, strict=False):  # what was archived follows
         for each in result.get("warnings", ()):
-            flaw = document.flaw(each["field"], each["message"])
-            output.warning(f"{flaw.file}:{flaw.line}: {flaw.field}", flaw.message)
+            output.warning(str(document.flaw(each["field"], each["message"])))
 
 
 def _archive(client: Client, workflow_id: str) -> None:

@@ -108,12 +108,11 @@ def error(message: str, details: Sequence[str] = (), hint: str = "") -> None:
         console.print(Text(printable(hint)), soft_wrap=True)
 
 
-def warning(place: str, message: str) -> None:
-    """Say what is amiss at a place, which has kept nothing from being done."""
+def warning(message: str) -> None:
+    """Say what is amiss, and has kept nothing from being done."""
     from rich.text import Text
 
-    text = Text.assemble(("warning: ", "bold yellow"), printable(f"{place}: {message}"))
-    _errors().print(text, soft_wrap=True)
+    _errors().print(Text.assemble(("warning: ", "bold yellow"), printable(message)), soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence["str | Text"]]) -> None:

@@ -126,7 +126,7 @@ def show(
         ],
     )
     for each in workflow.get("warnings") or ():
-        output.warning(each["field"], each["message"])
+        output.warning(f"{each['field']}: {each['message']}")
 
 
 def delete(

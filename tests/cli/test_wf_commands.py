@@ -140,7 +140,7 @@ async def test_show(api: FakeApi, wf: Run) -> None:
     for words in ("nightly, version 1", "every 5m, also by hand", "failed, 3m ago, took 1.2s", execution_id(7), "hello"):
         assert words in result.out
     as_yaml = await wf("show", "nightly", "--output", "yaml")
-    assert yaml.safe_load(as_yaml.out) == api.workflows["nightly"]
+    assert yaml.safe_load(as_yaml.out) == {**api.workflows["nightly"], "warnings": []}
 
 
 async def test_show_tells_all_that_a_definition_says(api: FakeApi, wf: Run) -> None:
