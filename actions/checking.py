@@ -119,8 +119,7 @@ def unset(needed: Needs, around: Surroundings) -> list[Problem]:
 def _placed(definition: WorkflowDefinition) -> Iterator[tuple[str, Step]]:
     """Yield each step with its place, as in actions[0]."""
     for index, step in enumerate(definition.prepared):
-        name, position = definition.plan.list_of(index)
-        yield f"{name}[{position}]", step
+        yield definition.plan.place_of(index), step
 
 
 def _wrong_reference(source: str) -> Iterator[str]:
@@ -161,8 +160,7 @@ def slips(definition: WorkflowDefinition) -> list[Problem]:
     if definition.reference is not None and not allows_manual(definition.trigger):
         found.append(("reference", 'means nothing to ticks, which give no input; leave it out, or set "allowManual": true'))
     for index, action in enumerate(definition.steps):
-        name, position = definition.plan.list_of(index)
-        place = f"{name}[{position}]"
+        place = definition.plan.place_of(index)
         if isinstance(action, DelayAction) and _outlasts_its_timeout(action):
             found.append((f"{place}.timeout", f"does not end a delay, and is shorter than {action.duration}; leave it out"))
         if isinstance(action, WaitForSignalAction) and action.timeout != Action().timeout:
@@ -200,8 +198,7 @@ def _private_errors(definition: WorkflowDefinition) -> Iterator[tuple[str, str]]
     """Yield the error classes to be retried that nothing built in has, with their places."""
     retries: list[tuple[str, Retry | None]] = [("retry", definition.retry)]
     for index, action in enumerate(definition.steps):
-        name, position = definition.plan.list_of(index)
-        retries.append((f"{name}[{position}].retry", action.retry))
+        retries.append((f"{definition.plan.place_of(index)}.retry", action.retry))
     for place, retry in retries:
         for index, word in enumerate(retry.on.errors if retry is not None and retry.on is not None else ()):
             if word not in ERROR_CLASSES:

@@ -51,9 +51,8 @@ class WorkflowDefinition(Definition[AnyAction]):
     def _delays_delay_something(self) -> Self:
         for index, action in enumerate(self.steps):
             if isinstance(action, DelayAction) and following(self.plan, index, failed=False) == self.plan.total:
-                name, position = self.plan.list_of(index)
                 message = "is a delay with nothing after it; remove it, or add a step"
-                raise PydanticCustomError("last", message, {"field": f"{name}[{position}]"})
+                raise PydanticCustomError("last", message, {"field": self.plan.place_of(index)})
         return self
 
     @model_validator(mode="after")
@@ -62,9 +61,8 @@ class WorkflowDefinition(Definition[AnyAction]):
         for index, action in enumerate(self.steps):
             if isinstance(action, WaitForSignalAction):
                 if action.name in seen:
-                    name, position = self.plan.list_of(index)
                     message = f"another step waits for signal {action.name!r} already; name this one otherwise"
-                    raise PydanticCustomError("signal", message, {"field": f"{name}[{position}].signal"})
+                    raise PydanticCustomError("signal", message, {"field": f"{self.plan.place_of(index)}.signal"})
                 seen.add(action.name)
         return self
 

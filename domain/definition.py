@@ -127,8 +127,7 @@ class Definition(Model, Generic[A]):
                 try:
                     check_retry(action.retry, self.retry, backoff=self.backoff)
                 except ValueError as error:
-                    name, position = self.plan.list_of(index)
-                    field = f"{name}[{position}].retry"
+                    field = f"{self.plan.place_of(index)}.retry"
                     raise PydanticCustomError("retry", "{error}", {"error": str(error), "field": field}) from None
         return self
 

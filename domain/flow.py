@@ -47,6 +47,11 @@ class Plan:
             return "onFailure", index - self.actions
         return "finally", index - self.actions - self.on_failure
 
+    def place_of(self, index: int) -> str:
+        """Return where a step stands in the definition, as in ``onFailure[0]``."""
+        name, position = self.list_of(index)
+        return f"{name}[{position}]"
+
 
 def following(plan: Plan, index: int, *, failed: bool, cut: Restart | None = None) -> int:
     """Return the position of the step after ``index``, which failed for good or is done; ``plan.total``: none is left.

@@ -176,6 +176,9 @@ class OnceTrigger(_Scheduled):
 Trigger = Annotated[Union[ManualTrigger, PeriodicTrigger, CronTrigger, OnceTrigger], Field(discriminator="type")]
 _BOUNDS: Final = {"end_at", "max_runs"}
 TRIGGER_TYPES: Final = ("manual", "periodic", "cron", "once")
+ON_SCHEDULE_ALONE: Final = (
+    'workflow {} runs on schedule; set "allowManual": true in its trigger to start it otherwise as well'
+)
 
 
 def next_due(trigger: Trigger, anchor: datetime, after: datetime) -> datetime | None:

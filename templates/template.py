@@ -30,10 +30,8 @@ _KEEPING: Final = frozenset({"b64encode", "default", "string", "tojson", "trim",
 _COMPARED: Final = re.compile(r"'([<>]=?)' not supported between instances of '(\w+)' and '(\w+)'")
 _LOOKED_INTO: Final = re.compile(r"argument of type '(\w+)' is not ")
 _LOOKED_FOR: Final = re.compile(r"'in <string>' requires string as left operand, not (\w+)")
-_KINDS: Final = {
-    "NoneType": "null", "bool": "a boolean", "int": "a number", "float": "a number", "str": "a text", "list": "a list",
-    "tuple": "a list", "dict": "an object",
-}  # fmt: skip
+_EXAMPLES: Final[tuple[Any, ...]] = (None, True, 0, 0.0, "", [], (), {})
+_KINDS: Final = {type(example).__name__: filters.kind_of(example) for example in _EXAMPLES}
 
 Reference = tuple[str | int, ...]
 

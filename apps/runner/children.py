@@ -2,9 +2,9 @@
 
 Life cycle: what an earlier attempt has started is looked up by its ids, which derive from the execution, the action and a
 number; so is what the execution had started that this one takes up, of which only what has failed is started anew; of what
-is left, all inputs are checked before the first is admitted; then for each the workflow is read, and it is
-admitted under its overlap policy and published, exactly as the API does it. Whoever does it again, another runner or a
-zombie, derives the same ids, and is told that they are there. What was admitted and not published, the scheduler publishes.
+is left, all inputs are checked before the first is admitted; then for each the workflow is read, and it is admitted under
+its overlap policy and published, exactly as the API does it. Whoever does it again, another runner or a zombie, derives the
+same ids, and is told that they are there. What was admitted and not published, the scheduler publishes.
 
 Where an execution is ended that waits for what it has started, or is still starting it, that is ended as well: by whoever
 reads that it has ended, and once more by the runner that was starting it, when it has been stopped. So it is where it is
@@ -15,7 +15,7 @@ whoever has a list to work off wants all of it. It does not wait for what will n
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -127,8 +127,10 @@ class Children:
         origin_id = context.takes_up
         for _ in range(_ORIGINS):
             left = {number: given for number, given in inputs.items() if number not in kept}
-            origin = None if origin_id is None else await stubbornly(partial(self.executions.get, origin_id))
-            if not left or origin is None or not await self._is_action(origin, context.action_id):
+            if origin_id is None or not left:
+                break
+            origin = await stubbornly(partial(self.executions.get, origin_id))
+            if origin is None or not await self._is_action(origin, context.action_id):
                 break
             key = idempotency_key(origin.execution_id, context.action_id)
             kept |= await self._not_failed(workflow_id, key, origin.created_at, left)
@@ -151,15 +153,19 @@ class Children:
         by_id = dict(zip(_ids(key, inputs, created_at), inputs, strict=True))
         states = await stubbornly(lambda: self.executions.states([*by_id]))
         ids = [each for each, (_, status) in states.items() if status.is_open or status is Status.OK]
+        async for each, child in self._read(ids):
+            number = by_id[each]
+            if child is not None and child.workflow_id == workflow_id and (child.input or {}) == inputs[number]:
+                found[number] = Child(each, child.status, is_kept=True)
+        return found
+
+    async def _read(self, ids: Sequence[str]) -> AsyncIterator[tuple[str, Execution | None]]:
+        """Yield executions in order, with None for those that are not there."""
         for start in range(0, len(ids), _READ_AT_ONCE):
             some = ids[start : start + _READ_AT_ONCE]
-            for child in await asyncio.gather(*(stubbornly(partial(self.executions.get, each)) for each in some)):
-                if child is None or child.workflow_id != workflow_id:
-                    continue
-                number = by_id[child.execution_id]
-                if (child.input or {}) == inputs[number]:
-                    found[number] = Child(child.execution_id, child.status, is_kept=True)
-        return found
+            found = await asyncio.gather(*(stubbornly(partial(self.executions.get, each)) for each in some))
+            for each in zip(some, found, strict=True):
+                yield each
 
     async def ends(self, ids: Sequence[str]) -> list[ChildEnd] | None:
         """Return how executions have ended; see :data:`actions.running.Ends`."""
@@ -167,14 +173,11 @@ class Children:
             return None
         ends: list[ChildEnd] = []
         room = LARGEST_OUTPUT - _NAMES - _NAMES_OF_EACH * len(ids)
-        for start in range(0, len(ids), _READ_AT_ONCE):
-            some = ids[start : start + _READ_AT_ONCE]
-            found = await asyncio.gather(*(stubbornly(partial(self.executions.get, each)) for each in some))
-            for each, child in zip(some, found, strict=True):
-                end = _end_of(each, child)
-                room -= 0 if room < 0 else len(json_bytes(end.result)) + len(json_bytes(end.told_reason))
-                # What does not fit is not held either: a thousand of them are more than there is memory.
-                ends.append(end if room >= 0 else replace(end, result=None))
+        async for each, child in self._read(ids):
+            end = _end_of(each, child)
+            room -= 0 if room < 0 else len(json_bytes(end.result)) + len(json_bytes(end.told_reason))
+            # What does not fit is not held either: a thousand of them are more than there is memory.
+            ends.append(end if room >= 0 else replace(end, result=None))
         return ends if room >= 0 else [replace(end, result=None) for end in ends]
 
     async def cancel_awaited(self, parent_id: str) -> None:

@@ -15,7 +15,7 @@ from apps.runner.patience import stubbornly
 from apps.runner.places import Places
 from domain.execution import Admission, Cause, Execution, Parent, deadline_of
 from domain.inputs import complete_input
-from domain.trigger import allows_manual
+from domain.trigger import ON_SCHEDULE_ALONE, allows_manual
 from events.topics import partition_of
 from store.interfaces import AlreadyAdmitted, Executions, Locked, Workflow, Workflows
 from templates.reference import reference_of
@@ -123,10 +123,7 @@ class Starter:
             raise NotStartable(f"workflow {workflow_id} is archived; store it again first, then start it again")
         definition = await self.definitions.of(workflow)
         if not allows_manual(definition.trigger):
-            raise NotStartable(
-                f'workflow {workflow_id} runs on schedule; set "allowManual": true in its trigger to start it otherwise as'
-                " well"
-            )
+            raise NotStartable(ON_SCHEDULE_ALONE.format(workflow_id))
         return Startable(workflow, definition)
 
     async def admit(self, target: Startable, asked: Callable[[datetime], Admission]) -> Opened | AlreadyAdmitted | Locked:

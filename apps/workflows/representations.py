@@ -75,16 +75,19 @@ def _with_state(definition: dict[str, Any], stored: Workflow, holder: Execution 
     }
 
 
-def workflow_in_full(stored: Workflow, holder: Execution | None, latest: Execution | None) -> dict[str, Any]:
-    """Return a workflow with its newest execution.
-
-    Raises:
-        UnreadableVersion: its definition cannot be read here.
-    """
+def workflow_in_full(
+    stored: Workflow,
+    definition: WorkflowDefinition,
+    holder: Execution | None,
+    latest: Execution | None,
+    warnings: Sequence[Mapping[str, str]],
+) -> dict[str, Any]:
+    """Return a workflow with its newest execution, and what would make one fail that began now."""
     return {
         **workflow(stored, holder),
-        "retrySchedule": retry_schedule(read_definition(stored.workflow_id, stored.version, stored.definition)),
+        "retrySchedule": retry_schedule(definition),
         "lastExecution": execution(latest) if latest else None,
+        "warnings": warnings,
     }
 
 

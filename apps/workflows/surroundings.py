@@ -2,14 +2,15 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from actions.checking import Needs, Problem, Surroundings, needs, unset
 from actions.registry import WorkflowDefinition
 from apps.stored_definitions import UnreadableVersion
 from apps.workflows.holding import trigger_of
-from domain.trigger import allows_manual
-from store.interfaces import Workflow
+from domain.trigger import ON_SCHEDULE_ALONE, allows_manual
+from store.interfaces import Workflow, Workflows
 
 if TYPE_CHECKING:
     from apps.workflows.app import WorkflowsApp
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 _CAPACITY: Final = 50_000  # names, of 200 bytes or so each with their places
 _ABSENT: Final = "workflow {} does not exist; create it before this is to start it"
 _ARCHIVED: Final = "workflow {} is archived; store it again before this is to start it"
-_SCHEDULED: Final = 'workflow {} runs on schedule; set "allowManual": true in its trigger to start it otherwise as well'
 
 
 async def surroundings(needed: Needs, app: "WorkflowsApp") -> Surroundings:
@@ -32,19 +32,32 @@ async def surroundings(needed: Needs, app: "WorkflowsApp") -> Surroundings:
 
 
 async def warnings(needed: Needs, app: "WorkflowsApp") -> list[dict[str, str]]:
-    """Return what would make an execution fail that began now, field by field.
+    """Return what would make an execution of a stored version fail that began now, field by field.
 
-    It is no reason to refuse the definition: a workflow that it starts may be written after it, and what it was written
-    with may have been taken away since.
+    What it was written with may have been taken away since.
+
+    Raises:
+        StoreUnavailable: the store cannot be reached.
+    """
+    missed = await unstartable(needed, app.store.workflows)
+    return missed + _to_wire(unset(needed, await surroundings(needed, app)))
+
+
+async def unstartable(needed: Needs, workflows: Workflows) -> list[dict[str, str]]:
+    """Return which workflows could not be started that a definition is to start, field by field.
+
+    It is no reason to refuse the definition: they may be written after it.
 
     Raises:
         StoreUnavailable: the store cannot be reached.
     """
     ids = list(dict.fromkeys(workflow_id for _, workflow_id in needed.workflows))
-    targets = await asyncio.gather(*(app.store.workflows.get(workflow_id) for workflow_id in ids))
+    targets = await asyncio.gather(*(workflows.get(workflow_id) for workflow_id in ids))
     wrong = {workflow_id: _wrong(workflow_id, target) for workflow_id, target in zip(ids, targets, strict=True)}
-    found: list[Problem] = [(place, wrong[name]) for place, name in needed.workflows if wrong[name]]
-    found += unset(needed, await surroundings(needed, app))
+    return _to_wire((place, wrong[name]) for place, name in needed.workflows if wrong[name])
+
+
+def _to_wire(found: Iterable[Problem]) -> list[dict[str, str]]:
     return [{"field": field, "message": message} for field, message in found]
 
 
@@ -87,6 +100,6 @@ def _wrong(workflow_id: str, target: Workflow | None) -> str:
     if target.archived_at is not None:
         return _ARCHIVED.format(workflow_id)
     try:
-        return "" if allows_manual(trigger_of(target)) else _SCHEDULED.format(workflow_id)
+        return "" if allows_manual(trigger_of(target)) else ON_SCHEDULE_ALONE.format(workflow_id)
     except UnreadableVersion as error:
         return str(error)

@@ -12,7 +12,7 @@ from tests.workflows.client import Client
 from tests.workflows.clock import START, Clock
 from tests.workflows.fake_topic import FakeTopic
 from tests.workflows.memory import MemoryStore
-from tests.workflows.test_api_webhooks import values
+from tests.workflows.mounted import mounted
 
 
 async def trigger(api: Client, workflow_id: str, **body: Any) -> str:
@@ -132,7 +132,7 @@ async def test_what_is_given_wins_over_what_the_definition_makes(api: Client) ->
 
 
 async def test_a_delivery_by_webhook_has_the_one_of_its_body(api: Client, app: WorkflowsApp, store: MemoryStore) -> None:
-    app.secrets = values(HOOK="a-long-secret")
+    app.secrets = mounted(HOOK="a-long-secret")
     await api.create(
         "a",
         reference="{{ input.body.order }}",

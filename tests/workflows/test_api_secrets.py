@@ -1,11 +1,11 @@
 """What the list of secrets tells of those that a workflow does not get, and validation of those that are not there."""
 
 from types import SimpleNamespace
-from typing import Any
 
 from apps.workflows.app import WorkflowsApp
 from tests.workflows.client import Client
 from tests.workflows.memory import MemoryStore
+from tests.workflows.mounted import mounted
 from vault.keys import KeyRing, KeySource, new_key
 from vault.redaction import Redactor
 from vault.values import Values
@@ -35,10 +35,7 @@ async def test_a_stored_secret_that_is_not_the_one_used_says_why(api: Client, ap
 
 
 async def test_a_secret_that_is_not_set_is_told_before_anything_is_stored(api: Client, app: WorkflowsApp) -> None:
-    async def nothing() -> list[Any]:
-        return []
-
-    app.secrets = Values(environment={}, directory=None, keys=KeySource(None, None), stored=nothing, redactor=Redactor())
+    app.secrets = mounted()
     action = {"type": "log", "message": "{{ secrets.NOPE }}"}
     body = {"workflowId": "w", "trigger": {"type": "manual"}, "actions": [action]}
     validated = await api.send("POST", "/workflows/validate", json=body)

@@ -9,9 +9,7 @@ from apps.workflows import surroundings
 from apps.workflows.app import WorkflowsApp
 from tests.workflows.client import LOG, Client
 from tests.workflows.memory import MemoryStore
-from vault.keys import KeySource
-from vault.redaction import Redactor
-from vault.values import Values
+from tests.workflows.mounted import mounted
 
 BY_HAND = {"type": "manual"}
 
@@ -85,18 +83,12 @@ async def test_one_that_cannot_be_read_here_says_why(api: Client, store: MemoryS
 
 
 async def test_a_secret_and_a_variable_that_were_taken_away_since(api: Client, app: WorkflowsApp) -> None:
-    def environment(**mounted: str) -> Values:
-        async def nothing() -> list[Any]:
-            return []
-
-        return Values(environment=mounted, directory=None, keys=KeySource(None, None), stored=nothing, redactor=Redactor())
-
-    app.secrets = environment(WF_SECRET_PIN="12345")
+    app.secrets = mounted(PIN="12345")
     await api.send("PUT", "/vars/HOST", json={"value": "h"})
     actions = [{"type": "log", "message": "{{ vars.HOST }} {{ secrets.PIN }}"}]
     created = await api.send("POST", "/workflows", json={"workflowId": "w", "trigger": BY_HAND, "actions": actions})
     assert (created.status, created.body["warnings"]) == (201, [])
-    app.secrets = environment()
+    app.secrets = mounted()
     await api.send("DELETE", "/vars/HOST")
     assert await warned(api, "w") == [
         ("actions[0].message", "secret PIN is not set; `wf secrets set PIN` sets it"),

@@ -18,9 +18,7 @@ from tests.workflows.client import Answer, Client
 from tests.workflows.clock import START, Clock
 from tests.workflows.fake_topic import FakeTopic
 from tests.workflows.memory import MemoryStore
-from vault.keys import KeySource
-from vault.redaction import Redactor
-from vault.values import Values
+from tests.workflows.mounted import mounted
 
 SECRET = "It's a Secret to Everybody"  # of GitHub's documentation, as is the signature below
 HELLO = b"Hello, World!"
@@ -43,17 +41,9 @@ CALENDLY = {
 NOW = int(START.timestamp())
 
 
-def values(**found: str) -> Values:
-    async def nothing() -> list[Any]:
-        return []
-
-    environment = {f"WF_SECRET_{name}": value for name, value in found.items()}
-    return Values(environment=environment, directory=None, keys=KeySource(None, None), stored=nothing, redactor=Redactor())
-
-
 @pytest.fixture(autouse=True)
 def secrets(app: WorkflowsApp) -> None:
-    app.secrets = values(HOOK=SECRET, STANDARD=STANDARD_SECRET)
+    app.secrets = mounted(HOOK=SECRET, STANDARD=STANDARD_SECRET)
 
 
 def github(body: bytes, secret: str = SECRET) -> str:
@@ -325,7 +315,7 @@ async def test_ways_of_signing_a_timestamp(api: Client, more: dict[str, Any], si
 
 
 async def test_the_example_of_slacks_documentation(api: Client, app: WorkflowsApp, store: MemoryStore, clock: Clock) -> None:
-    app.secrets = values(HOOK="8f742231b10e8888abcd99yyyzzz85a5")
+    app.secrets = mounted(HOOK="8f742231b10e8888abcd99yyyzzz85a5")
     clock.now = datetime.fromtimestamp(1531420618, timezone.utc)
     body = (
         b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar"
@@ -473,7 +463,7 @@ async def test_bodies_that_no_input_can_hold(api: Client, store: MemoryStore, ap
 
 async def test_a_secret_that_went_away(api: Client, app: WorkflowsApp) -> None:
     await api.create("w", webhook=GITHUB)
-    app.secrets = values()
+    app.secrets = mounted()
     answer = await deliver_from_github(api, b"{}")
     problem = answer.problem(503)
     assert "HOOK" not in problem["detail"]

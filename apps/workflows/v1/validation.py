@@ -19,7 +19,7 @@ from apps.workflows.bodies import read_text
 from apps.workflows.definitions import check_schedule
 from apps.workflows.errors import BadRequest, FieldError
 from apps.workflows.problems import SHOWN_ERRORS
-from apps.workflows.surroundings import warnings
+from apps.workflows.surroundings import unstartable
 from apps.workflows.v1.workflows import as_definition
 from apps.workflows.views import Resource
 from apps.yaml12 import dump
@@ -59,7 +59,7 @@ class Validation(Resource):
         try:
             definition = await as_definition(document.value, self.app)
             await check_schedule(definition, workflows=self.app.store.workflows, now=self.app.clock())
-            warned = await warnings(needs(definition), self.app)
+            warned = await unstartable(needs(definition), self.app.store.workflows)
         except BadRequest as refused:
             errors = refused.errors or [FieldError("", str(refused))]
             return self.answer(_refused([document.flaw(error.field, error.message) for error in errors]))

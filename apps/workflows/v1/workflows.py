@@ -27,7 +27,7 @@ from apps.workflows.errors import (
 from apps.workflows.field_errors import field_errors
 from apps.workflows.preconditions import read_before
 from apps.workflows.queries import Page, read_query
-from apps.workflows.surroundings import surroundings, warnings
+from apps.workflows.surroundings import surroundings, unstartable, warnings
 from apps.workflows.v1.executions import LOCATION, TRIGGERED, execution_address
 from apps.workflows.views import Resource
 from domain import patterns
@@ -125,7 +125,7 @@ class Workflows(Resource):
     async def post(self, request: web.Request) -> web.Response:
         """Store a new workflow."""
         definition = await as_definition(await read_object(request), self.app)
-        warned = await warnings(needs(definition), self.app)
+        warned = await unstartable(needs(definition), self.app.store.workflows)
         stored = await definitions.create(
             definition,
             workflows=self.app.store.workflows,
@@ -133,7 +133,7 @@ class Workflows(Resource):
             now=self.app.clock(),
         )
         auditing.note(request, None, representations.definition(stored))
-        shown = {**representations.workflow_in_full(stored, None, None), "warnings": warned}
+        shown = representations.workflow_in_full(stored, definition, None, None, warned)
         return self.answer(shown, status=201, location=_address(stored), version=stored.version)
 
 
@@ -293,7 +293,7 @@ class WorkflowDryRun(Resource):
             execution=execution,
             around=await surroundings(needed, self.app),
         )
-        missed = [each for each in await warnings(needed, self.app) if each not in found["errors"]]
+        missed = await unstartable(needed, self.app.store.workflows)
         return self.answer({**found, "valid": found["valid"] and not missed, "errors": [*found["errors"], *missed]})
 
 
@@ -364,7 +364,7 @@ async def in_full(stored: Workflow, app: "WorkflowsApp") -> dict[str, Any]:
     holders, latest, warned = await asyncio.gather(
         executions.holders(places(stored)), executions.latest(stored.workflow_id), warnings(needed, app)
     )
-    return {**representations.workflow_in_full(stored, busiest(stored, holders), latest), "warnings": warned}
+    return representations.workflow_in_full(stored, definition, busiest(stored, holders), latest, warned)
 
 
 def _overlap(stored: Workflow | Due) -> Overlap:
